@@ -1,0 +1,67 @@
+package limiter
+
+import (
+	"sort"
+	"time"
+)
+
+// places remembers when a key was let pass, the last max times: a ring in order of time
+// that grows on demand. Times count from the window's start.
+type places struct {
+	at    []time.Duration // len(at) <= max
+	first uint32          // the oldest; 0 until len(at) == max
+}
+
+// take takes the place at now if one is free: none of the last max requests that passed may
+// be younger than per.
+//
+// now may lie before times already in the ring, since callers race. It is compared as it is
+// but noted no earlier than the newest. So each time noted is at or after the one passed,
+// and of two requests that pass with max-1 others between them, the later in order of
+// passing has a time at least per after what was noted for the earlier, hence after its
+// time. So in a span of per, there are at most max.
+func (p *places) take(now time.Duration, max int, per time.Duration) Decision {
+	denied := len(p.at) == max && p.at[p.first]+per > now
+	if !denied {
+		p.note(now, max)
+	}
+	d := Decision{Denied: denied, Limit: max, Remaining: max - p.held(now, per)}
+	if d.Remaining == 0 {
+		d.Reset = p.at[p.first] + per - now
+	}
+	return d
+}
+
+// note adds now to the ring, in place of the oldest time if the ring is full.
+func (p *places) note(now time.Duration, limit int) {
+	if n := len(p.at); n > 0 {
+		now = max(now, p.newest())
+	}
+	if len(p.at) == limit {
+		p.at[p.first] = now
+		p.first = (p.first + 1) % uint32(limit)
+		return
+	}
+	if len(p.at) == cap(p.at) { // append alone would grow beyond limit
+		at := make([]time.Duration, len(p.at), min(max(2*len(p.at), 2), limit))
+		copy(at, p.at)
+		p.at = at
+	}
+	p.at = append(p.at, now)
+}
+
+// newest is the time noted last; there must be one.
+func (p *places) newest() time.Duration {
+	return p.nth(len(p.at) - 1)
+}
+
+// nth is the time with n older ones.
+func (p *places) nth(n int) time.Duration {
+	return p.at[(int(p.first)+n)%len(p.at)]
+}
+
+// held counts the places that are not free at now.
+func (p *places) held(now, per time.Duration) int {
+	n := len(p.at)
+	return n - sort.Search(n, func(i int) bool { return p.nth(i)+per > now })
+}

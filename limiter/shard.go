@@ -1,0 +1,143 @@
+package limiter
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// lateness is how far a caller's time may lie behind the latest one seen. A key is kept
+// that much longer than its places, or a late caller could not know that they were taken.
+const lateness = time.Second
+
+// shard holds a part of the keys in a hash table of its own making. Go's map never shrinks,
+// has a size that nobody promises, and would hash the key again; and the entries must be
+// in a list by age in any case.
+type shard struct {
+	opts  *Options
+	seed  maphash.Seed
+	limit int // len(entries)-1 <= limit
+
+	mu      sync.Mutex // guards all below
+	entries []entry    // dense; entries[0] is no key but the anchor of the list by age
+	chains  []uint32   // len 2^n; first entry of each hash chain, 0: none
+	latest  time.Duration
+	allowed uint64
+	evicted uint64
+
+	_ [24]byte // to 128 bytes, so that no two shards share a cache line
+}
+
+// entry is a key and its places. It is linked by index into two lists: the circular one by
+// age, through the anchor, and the chain of the keys with like hashes, which ends at 0.
+type entry struct {
+	key          Key
+	places       places
+	older, newer uint32 // by last request; the anchor's newer is the oldest key
+	chained      uint32
+}
+
+// allow is Window.Allow under the lock; now counts from the window's start.
+func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
+	s.latest = max(s.latest, now)
+	s.expire(2) // each request brings one key at most: two outpace any arrivals
+	i := s.find(k, hash)
+	if i == 0 {
+		i = s.add(k, hash)
+	} else {
+		s.unlink(i)
+	}
+	s.linkNewest(i)
+	return s.entries[i].places.take(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
+}
+
+func (s *shard) find(k Key, hash uint64) uint32 {
+	i := *s.chain(hash)
+	for i != 0 && s.entries[i].key != k {
+		i = s.entries[i].chained
+	}
+	return i
+}
+
+func (s *shard) chain(hash uint64) *uint32 {
+	return &s.chains[hash&uint64(len(s.chains)-1)]
+}
+
+// expire lets go of at most n keys whose places are all free, the oldest first.
+func (s *shard) expire(n int) {
+	for ; n > 0 && len(s.entries) > 1; n-- {
+		oldest := s.entries[0].newer
+		if s.entries[oldest].places.newest()+s.opts.Per > s.latest-lateness {
+			return
+		}
+		s.remove(oldest)
+	}
+}
+
+// add makes an entry for k, not yet in the list by age; a full shard loses its oldest one.
+func (s *shard) add(k Key, hash uint64) uint32 {
+	if len(s.entries)-1 == s.limit {
+		oldest := s.entries[0].newer
+		if s.entries[oldest].places.newest()+s.opts.Per > s.latest {
+			s.evicted++
+		}
+		s.remove(oldest)
+	}
+	if len(s.entries) == cap(s.entries) {
+		s.resize(min(2*cap(s.entries), s.limit+1))
+	}
+	c, i := s.chain(hash), uint32(len(s.entries))
+	s.entries = append(s.entries, entry{key: k, chained: *c})
+	*c = i
+	return i
+}
+
+// remove forgets the key of entry i, and moves the last entry into the gap.
+func (s *shard) remove(i uint32) {
+	s.unlink(i)
+	*s.chainedTo(i) = s.entries[i].chained
+	last := uint32(len(s.entries) - 1)
+	if i != last {
+		*s.chainedTo(last) = i
+		e := s.entries[last]
+		s.entries[i] = e
+		s.entries[e.older].newer, s.entries[e.newer].older = i, i
+	}
+	s.entries[last] = entry{} // frees its places
+	s.entries = s.entries[:last]
+	if len(s.entries) < cap(s.entries)/4 {
+		s.resize(cap(s.entries) / 2)
+	}
+}
+
+// chainedTo is the link that leads to entry i in its chain.
+func (s *shard) chainedTo(i uint32) *uint32 {
+	link := s.chain(maphash.Comparable(s.seed, s.entries[i].key))
+	for *link != i {
+		link = &s.entries[*link].chained
+	}
+	return link
+}
+
+func (s *shard) unlink(i uint32) {
+	e := &s.entries[i]
+	s.entries[e.older].newer, s.entries[e.newer].older = e.newer, e.older
+}
+
+func (s *shard) linkNewest(i uint32) {
+	was := s.entries[0].older
+	s.entries[i].older, s.entries[i].newer = was, 0
+	s.entries[was].newer, s.entries[0].older = i, i
+}
+
+// resize moves the table to one with room for n entries, the anchor included.
+func (s *shard) resize(n int) {
+	entries := make([]entry, max(len(s.entries), 1), n)
+	copy(entries, s.entries)
+	s.entries, s.chains = entries, make([]uint32, 1<<bits.Len(uint(n-1)))
+	for i := 1; i < len(entries); i++ {
+		c := s.chain(maphash.Comparable(s.seed, entries[i].key))
+		entries[i].chained, *c = *c, uint32(i)
+	}
+}
