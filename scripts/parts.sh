@@ -14,8 +14,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 keep=${PACE_PARTS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/pace/parts}
 PATH=$PATH:/usr/local/sbin:/usr/sbin # where Debian puts nginx and haproxy, and a user's PATH does not
 
-# program package
+# program and its packages; gcc is for Go's race detector
 debian='
+gcc        gcc libc6-dev
 prometheus prometheus
 promtool   prometheus
 wrk        wrk
@@ -29,31 +30,26 @@ curl       curl
 # install_missing [PROGRAM...] installs the packages of those programs (of all, without arguments)
 # that are absent. With none absent it touches neither network nor package database.
 install_missing() {
-	local program package missing=()
-	while read -r program package; do
+	local program packages missing=()
+	while read -r program packages; do
 		[[ -z $program || ($# -gt 0 && " $* " != *" $program "*) ]] && continue
-		command -v "$program" >/dev/null || missing+=("$package")
+		command -v "$program" >/dev/null || missing+=($packages)
 	done <<<"$debian"
-	[[ ${#missing[@]} -eq 0 ]] && return
+	[[ ${#missing[@]} -gt 0 ]] || return 0
 	command -v apt-get >/dev/null || { echo "parts: no apt-get here: install ${missing[*]} by hand" >&2; return 1; }
 	local root=()
 	[[ $(id -u) -eq 0 ]] || root=(sudo -n)
 	echo "parts: installing ${missing[*]}" >&2
 	# Nothing may start by itself: the tests start each part, on its own port and folder.
-	local policy=/usr/sbin/policy-rc.d ours=
+	local policy=/usr/sbin/policy-rc.d
 	if [[ ! -e $policy ]]; then
-		ours=yes
+		trap "${root[*]} rm -f $policy" EXIT
 		printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
 		"${root[@]}" chmod +x "$policy"
 	fi
-	local rc=0
-	{
-		"${root[@]}" apt-get update -qq &&
-			"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-				apt-get install -qq -y --no-install-recommends "${missing[@]}"
-	} </dev/null >&2 || rc=$?
-	[[ -z $ours ]] || "${root[@]}" rm -f "$policy"
-	return "$rc"
+	"${root[@]}" apt-get update -qq </dev/null >&2
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >&2
 }
 
 # built_path NAME prints where the binary of a built part is kept.

@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# test.sh sets up and runs every test there is, on a Debian machine that need only have Go.
+#
+#   test.sh              all stages, in order
+#   test.sh STAGE...     only these: setup format vet lint cross unit plain acceptance parts e2e bench
+#
+# A stage that fails does not keep the later ones from running. With CI=true what is missing is a
+# failure, otherwise it is skipped, with the reason in the table at the end.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+[[ -n ${HOME:-} ]] || HOME=$(mktemp -d) && export HOME # Go wants a place for its caches
+command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
+export CI=${CI:-} GOTOOLCHAIN=local GOFLAGS=${GOFLAGS--buildvcs=false}
+tmp=$(mktemp -d) builder=
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# The modules whose code is ours to check; the parts' mains are checked by being built.
+modules=()
+for module in . e2e bench; do
+	[[ -f $module/go.mod ]] && modules+=("$module")
+done
+
+# --- stages: each is run in a subshell with set -e, and says its note with `note` ---
+
+setup() {
+	bash scripts/parts.sh --install
+	in_modules go list -deps -test ./... >/dev/null # fetches what they need
+	tool gotestsum >/dev/null
+	tool staticcheck >/dev/null
+}
+
+format() {
+	local unformatted fixes # not set where declared: that would hide the command's status
+	unformatted=$(gofmt -l .)
+	if [[ -n $unformatted ]]; then
+		printf 'not formatted by gofmt:\n%s\n' "$unformatted"
+		exit 1
+	fi
+	fixes=$(in_modules go fix -diff ./...) || { echo "$fixes"; exit 1; }
+	[[ -z $fixes ]] || { echo "$fixes"; exit 1; }
+}
+
+vet() { in_modules go vet ./...; }
+
+lint() { in_modules "$(tool staticcheck)" ./...; }
+
+cross() {
+	local os
+	for os in darwin windows; do
+		echo "$os"
+		GOOS=$os CGO_ENABLED=0 go build ./...
+		GOOS=$os CGO_ENABLED=0 go vet ./...
+	done
+}
+
+unit() { go_test . -race ./...; }
+
+# The race detector allocates, so what counts allocations is run without it.
+plain() { go_test . ./...; }
+
+acceptance() {
+	[[ -f scripts/test_proxy.sh ]] || missing "scripts/test_proxy.sh is not there"
+	bash scripts/test_proxy.sh
+}
+
+parts() {
+	wait_for_builder
+	local part
+	for part in scripts/parts/*/; do
+		bash scripts/parts.sh "$(basename "$part")" || missing "$(basename "$part") cannot be built"
+	done
+}
+
+e2e() {
+	[[ -f e2e/go.mod ]] || missing "there is no e2e/"
+	wait_for_builder
+	# One package at a time: each starts many processes, and there are two cores.
+	go_test e2e -count=1 -p=1 -timeout=15m ./...
+}
+
+bench() {
+	[[ -f bench/main.go ]] || missing "there is no bench/"
+	go -C bench run . -short
+}
+
+# --- what the stages use ---
+
+# in_modules COMMAND... runs it in each module, also after one has failed.
+in_modules() {
+	local module status=0
+	for module in "${modules[@]}"; do
+		(cd "$module" && "$@") || { echo "in module $module: $*" >&2; status=1; }
+	done
+	return "$status"
+}
+
+# note TEXT shows up in the table beside the stage.
+note() { echo "$1" >"$tmp/note"; }
+
+# missing REASON ends the stage: a failure in CI, else a skip.
+missing() {
+	echo "$1"
+	note "$1"
+	[[ $CI == true ]] && exit 1
+	exit "$skipped_status"
+}
+skipped_status=77
+
+# tool NAME builds a tool of scripts/tools.mod and prints its path.
+tool() { go tool -n -modfile=scripts/tools.mod "$1"; }
+
+# go_test MODULE ARGS... shows go test's own lines, what failed in full, and each skip's reason.
+go_test() {
+	local gotestsum module=$1
+	shift
+	gotestsum=$(tool gotestsum)
+	(cd "$module" && "$gotestsum" --format standard-quiet --format-hide-empty-pkg -- "$@") 2>&1 | tee "$tmp/tests"
+	note "$(sed -nE 's/^DONE (.*) in .*/\1/p' "$tmp/tests" | tail -n 1)"
+}
+
+# start_builder builds the parts that take minutes behind the other stages, in their spare time.
+# It comes after setup: a compiler for C that turns up in the middle makes the build cache cold.
+start_builder() {
+	set -m # a process group of its own, so that finish can end the compilers too
+	(
+		for part in scripts/parts/*/; do
+			nice -n 15 bash scripts/parts.sh "$(basename "$part")"
+		done
+	) >"$tmp/builder" 2>&1 </dev/null &
+	builder=$!
+	set +m
+}
+
+# wait_for_builder polls, since a stage's subshell cannot wait for its parent's child.
+wait_for_builder() {
+	while [[ -n $builder ]] && kill -0 "$builder" 2>/dev/null; do sleep 0.2; done
+	[[ ! -s $tmp/builder ]] || grep -v '^go: downloading ' "$tmp/builder" || true
+}
+
+# run STAGE runs it and adds its row to the table.
+run() {
+	local stage=$1 began=$SECONDS status result
+	printf '\n=== %s\n' "$stage"
+	: >"$tmp/note"
+	(set -e; "$stage") 2>&1 </dev/null | sed -u '/^go: downloading /d'
+	status=$?
+	case $status in
+	0) result=ok passed=$((passed + 1)) ;;
+	"$skipped_status") result=skipped skipped=$((skipped + 1)) ;;
+	*) result=FAILED failed=$((failed + 1)) ;;
+	esac
+	rows+=("$(printf '%-12s %-8s %5d s   %s' "$stage" "$result" $((SECONDS - began)) "$(head -n 1 "$tmp/note")")")
+}
+
+finish() {
+	[[ -z $builder ]] || kill -- "-$builder" 2>/dev/null
+	rm -rf "$tmp"
+}
+
+all=(setup format vet lint cross unit plain acceptance parts e2e bench)
+stages=("$@")
+[[ $# -gt 0 ]] || stages=("${all[@]}")
+for stage in "${stages[@]}"; do
+	[[ " ${all[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are: ${all[*]}" >&2; exit 2; }
+done
+
+passed=0 failed=0 skipped=0 rows=()
+for stage in "${stages[@]}"; do
+	[[ -n $builder || $stage == setup || " ${stages[*]} " != *" "@(parts|e2e)" "* ]] || start_builder
+	run "$stage"
+done
+
+printf '\n%-12s %-8s %7s   %s\n' stage result time note
+printf '%s\n' "${rows[@]}"
+printf '%-12s %-8s %5d s\n\n' all "" "$SECONDS"
+echo "$passed passed, $failed failed, $skipped skipped"
+[[ $failed -eq 0 ]]
