@@ -1,0 +1,102 @@
+// Package config turns a TOML file into validated plain values. It is strict: what it does
+// not know it refuses, and it reports all that is wrong at once, in file order, each fault
+// with its line and its remedy. The struct tags below are the one description of the keys:
+// decoding, bounds, defaults, `pace check --defaults` and docs/configuration.md are made of them.
+//
+// It must not know HTTP handlers, OpenTelemetry, or any word that belongs to another part of
+// pace: lists of words are checked by whoever acts on them, who reports through [File.Fault].
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+//go:generate go test -run ^TestConfigurationPage$ . -update
+
+// Config is all that a file says, one field a table, with defaults filled in.
+//
+// The tags of a key: toml is its name; default its value when it is not written, a list's
+// elements apart by spaces (no default: the key is required, and example shows one); min and
+// max bound a number or duration, both ends allowed; is names the check of a string or of a
+// list's elements ("address?": it may also be empty); doc is its meaning.
+type Config struct {
+	Server    Server     `toml:"server" doc:"The proxy's own listener."`
+	Admin     Admin      `toml:"admin" doc:"The second listener, for operators: metrics, liveness, readiness, profiles."`
+	Upstreams Upstreams  `toml:"upstreams" doc:"The backends and how they are spoken to."`
+	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Leave the table out for no limit."` // nil: the table is absent
+	Metrics   Metrics    `toml:"metrics" doc:"The metrics page on the proxy's own listener."`
+	Tracing   Tracing    `toml:"tracing" doc:"Which requests are traced and where the traces go."`
+	Log       Log        `toml:"log" doc:"The log: one line a request, and what happens to pace itself."`
+	Headers   Headers    `toml:"headers" doc:"The names of the headers that pace adds."`
+}
+
+// Server is the proxy's own listener.
+type Server struct {
+	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on, host:port; port 0 takes a free one."`
+	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all."`
+	DrainTimeout      time.Duration  `toml:"drain_timeout" default:"30s" min:"0s" max:"24h" doc:"How long requests in flight may take to finish when pace ends."`
+	TrustedProxies    []netip.Prefix `toml:"trusted_proxies" default:"" doc:"Networks of the proxies in front, whose forwarding headers are believed and continued."`
+	ReadHeaderTimeout time.Duration  `toml:"read_header_timeout" default:"10s" min:"1ms" max:"1h" doc:"Longest wait for the whole header of a request."`
+	IdleTimeout       time.Duration  `toml:"idle_timeout" default:"75s" min:"1ms" max:"24h" doc:"How long a client's connection is kept open between requests."`
+	BodyTimeout       time.Duration  `toml:"body_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for the next byte of a request's body; 0s: no limit."`
+	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes."`
+	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
+}
+
+// Admin is the listener for operators.
+type Admin struct {
+	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off."`
+	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
+}
+
+// Upstreams is the pool called default. Backends are "host:port", each only once: the port is
+// 80 when none is written, the host in lower case, an IPv6 address in brackets.
+type Upstreams struct {
+	Backends          []string      `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written."`
+	MaxRetries        int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
+	ConnectTimeout    time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
+	ResponseTimeout   time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response."`
+	MaxIdlePerBackend int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
+	IdleTimeout       time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best shorter than the backend keeps it."`
+}
+
+// RateLimit is the limit called default.
+type RateLimit struct {
+	Enabled       bool   `toml:"enabled" default:"true" doc:"Apply the limit."`
+	MaxRequests   int    `toml:"max_requests" default:"10" min:"1" max:"1000000000" doc:"Requests a client may send in any span of window_seconds."`
+	WindowSeconds int    `toml:"window_seconds" default:"60" min:"1" max:"31536000" doc:"Length of that span, in seconds; a year at most."`
+	KeyExtractor  string `toml:"key_extractor" default:"client_ip" doc:"What tells clients apart: client_ip is the address (IPv6: its /64)."`
+	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. max_keys times max_requests times 8 bytes is the limiter's largest memory, 64 GiB at most."`
+}
+
+// Metrics is the metrics page on the proxy's own listener.
+type Metrics struct {
+	Enabled  bool           `toml:"enabled" default:"true" doc:"Answer at endpoint on the proxy's own listener."`
+	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path" doc:"Path of the page. It answers peers on loopback that send no forwarding header, and those in allow; others get 404."`
+	Allow    []netip.Prefix `toml:"allow" default:"" doc:"Networks that may read the page besides loopback."`
+}
+
+// Tracing says what is traced and where the traces go.
+type Tracing struct {
+	SampleRatio    float64  `toml:"sample_ratio" default:"1.0" min:"0" max:"1" doc:"Share of requests traced when nobody decided it before, 0 to 1."`
+	Endpoint       string   `toml:"endpoint" default:"" is:"collector?" doc:"OTLP collector, http(s)://host:port[/path] or host:port; \"\": what the OTEL_* variables name, else nothing is exported."`
+	Protocol       string   `toml:"protocol" default:"grpc" doc:"How the collector is spoken to: grpc or http/protobuf."`
+	Trust          string   `toml:"trust" default:"all" doc:"Whose traceparent is continued: all, trusted (server.trusted_proxies) or none. Others start a new trace, with a link."`
+	ResponseHeader string   `toml:"response_header" default:"X-Trace-Id" is:"header?" doc:"Response header that carries the trace id; \"\" switches it off."`
+	QueryAllow     []string `toml:"query_allow" default:"" is:"parameter" doc:"Query parameters whose values are not redacted in traces."`
+}
+
+// Log is the log.
+type Log struct {
+	Format string `toml:"format" default:"auto" doc:"auto (colour on a terminal, else JSON), text or json."`
+	Level  string `toml:"level" default:"info" doc:"Least level that is written: debug, info, warn or error."`
+	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, opened anew on USR1; \"\": standard error."`
+}
+
+// Headers names the headers that pace adds.
+type Headers struct {
+	ProxyName   string `toml:"proxy_name" default:"X-Proxy" is:"header" doc:"Header added to requests to the backend."`
+	ProxyValue  string `toml:"proxy_value" default:"pace" is:"value" doc:"Its value."`
+	BackendName string `toml:"backend_name" default:"X-Backend" is:"header?" doc:"Response header that names the backend that answered; \"\" switches it off."`
+}

@@ -1,0 +1,42 @@
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+)
+
+// WriteDefaults writes every key with its default and meaning as a TOML file that passes
+// Parse. An optional table stands there behind #, since writing it would change what pace
+// does; a required key shows an example. Errors are w's.
+func WriteDefaults(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintln(b, "# Every key of pace, its default and its meaning. A key that is left out has its default;")
+	fmt.Fprintln(b, "# durations are numbers with units, such as \"250ms\", \"30s\" or \"1m30s\".")
+	for _, t := range tables {
+		off := ""
+		if t.optional {
+			off = "#" // with no space behind it, unlike text
+		}
+		fmt.Fprintf(b, "\n# %s\n", t.doc)
+		if t.optional {
+			fmt.Fprintf(b, "# To set it, take the # away from [%s] and from the keys you change.\n", t.name)
+		}
+		fmt.Fprintf(b, "%s[%s]\n", off, t.name)
+		for _, k := range t.keys {
+			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.meaning(), off, k.leaf, k.example)
+		}
+	}
+	return b.Flush()
+}
+
+// meaning is the key's doc with what else binds its value.
+func (k *key) meaning() string {
+	switch {
+	case k.fallback == nil:
+		return k.Doc + " Required; here is an example."
+	case k.low != "":
+		return k.Doc + " From " + k.low + " to " + k.top + "."
+	}
+	return k.Doc
+}

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Fault is one thing wrong with a config: where, what, and how to mend it.
+type Fault struct {
+	File string
+	Line int    // from 1; 0 when no line is to blame, as for a missing key
+	Key  string // dotted, as written: upstreams.backends[1]; "" when no key is to blame
+	What string // lower case, no full stop: no scheme in "127.0.0.1:8001"
+	Mend string // what to do: write "http://127.0.0.1:8001"
+}
+
+// Error is one line, FILE:LINE: KEY: WHAT; MEND, without the parts that are not known.
+func (f *Fault) Error() string {
+	var b strings.Builder
+	b.WriteString(f.File)
+	if f.Line > 0 {
+		b.WriteString(":" + strconv.Itoa(f.Line))
+	}
+	b.WriteString(": ")
+	if f.Key != "" {
+		b.WriteString(f.Key + ": ")
+	}
+	b.WriteString(f.What + "; " + f.Mend)
+	return b.String()
+}
+
+// join puts faults into file order, those without a line last, and makes one error of them;
+// nil when there are none.
+func join(faults []*Fault) error {
+	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.place(), b.place()) })
+	errs := make([]error, len(faults))
+	for i, f := range faults {
+		errs[i] = f
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Fault) place() int {
+	if f.Line == 0 {
+		return math.MaxInt
+	}
+	return f.Line
+}

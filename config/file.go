@@ -1,0 +1,51 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// maxBytes is the largest config file that is read; the longest sensible one has a few KiB.
+const maxBytes = 1 << 20
+
+// File is a Config together with where each of its keys was written.
+type File struct {
+	Config
+	name  string
+	lines map[string]int // by dotted key; elements of lists too: upstreams.backends[1]
+}
+
+// Load reads and validates a file. The error joins all its faults, in file order, each a *Fault.
+func Load(file string) (*File, error) {
+	data, err := read(file)
+	if err != nil {
+		why := err
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			why = e.Err
+		}
+		return nil, join([]*Fault{{File: file, What: "cannot be read: " + why.Error(), Mend: "name a file that exists and that pace may read"}})
+	}
+	return Parse(file, data)
+}
+
+// read stops one byte above the limit, so that a device or a wrong file cannot fill the memory.
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxBytes+1))
+}
+
+// Default is what an empty file would mean, but for the backends, which have no default.
+func Default() Config {
+	r := reader{file: &File{}}
+	r.document(map[string]any{})
+	if len(r.faults) > 0 {
+		panic("pace: BUG: defaults: " + join(r.faults).Error())
+	}
+	return r.file.Config
+}

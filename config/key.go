@@ -1,0 +1,133 @@
+package config
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Key describes one key, for documentation and for tests that no key is forgotten.
+type Key struct {
+	Name    string // dotted: server.listen
+	Default string // as TOML writes it; "" when the key is required
+	Doc     string // its meaning, in sentences
+}
+
+// Keys yields every key that a file may hold, table by table in the order of Config.
+func Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for _, t := range tables {
+			for _, k := range t.keys {
+				if !yield(k.Key) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// table is one field of Config, key one field of a table, as their tags describe them.
+type (
+	table struct {
+		name, doc string
+		field     int  // in Config
+		optional  bool // its absence means something: no defaults then
+		keys      []*key
+	}
+	key struct {
+		Key
+		leaf     string // the name without its table
+		field    int    // in the table's struct
+		example  string // as TOML: the default, or what a required key may look like
+		fallback any    // the default as the TOML library decodes it; nil: required
+		check    func(string) (string, *refusal)
+		min, max float64 // of a number, or of a duration in nanoseconds
+		low, top string  // the same as written
+	}
+)
+
+var tables = describe(reflect.TypeFor[Config]())
+
+// describe reads the tags. A tag that makes no sense is a bug of ours and panics at start.
+func describe(config reflect.Type) (all []table) {
+	for i := range config.NumField() {
+		f := config.Field(i)
+		t := table{name: f.Tag.Get("toml"), doc: f.Tag.Get("doc"), field: i, optional: f.Type.Kind() == reflect.Pointer}
+		typ := f.Type
+		if t.optional {
+			typ = typ.Elem()
+		}
+		for j := range typ.NumField() {
+			t.keys = append(t.keys, describeKey(t.name, j, typ.Field(j)))
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+func describeKey(table string, i int, f reflect.StructField) *key {
+	k := &key{leaf: f.Tag.Get("toml"), field: i, low: f.Tag.Get("min"), top: f.Tag.Get("max")}
+	k.Name, k.Doc = table+"."+k.leaf, f.Tag.Get("doc")
+	if k.leaf == "" || k.Doc == "" {
+		panic("pace: BUG: " + table + "." + f.Name + " lacks its toml or doc tag")
+	}
+	k.check = checkNamed(f.Tag.Get("is"))
+	k.min, k.max = bound(f.Type, k.low), bound(f.Type, k.top)
+	if text, ok := f.Tag.Lookup("default"); ok {
+		k.Default = asTOML(f.Type, text)
+		k.example, k.fallback = k.Default, decodeValue(k.Default)
+	} else {
+		k.example = asTOML(f.Type, f.Tag.Get("example"))
+	}
+	return k
+}
+
+// bound reads a min or max tag. Numbers without one are a bug, so that none is unbounded.
+// A float64 holds every bound exactly: all are below 2^53.
+func bound(typ reflect.Type, text string) float64 {
+	var n float64
+	var err error
+	switch {
+	case typ == reflect.TypeFor[time.Duration]():
+		var d time.Duration
+		d, err = time.ParseDuration(text)
+		n = float64(d)
+	case typ.Kind() == reflect.Int || typ.Kind() == reflect.Int64 || typ.Kind() == reflect.Float64:
+		n, err = strconv.ParseFloat(text, 64)
+	default:
+		return math.NaN()
+	}
+	if err != nil {
+		panic(fmt.Sprintf("pace: BUG: bound %q of a %v: %v", text, typ, err))
+	}
+	return n
+}
+
+// asTOML writes a default or example as TOML does.
+func asTOML(typ reflect.Type, text string) string {
+	switch {
+	case typ.Kind() == reflect.Slice:
+		var quoted []string
+		for s := range strings.FieldsSeq(text) {
+			quoted = append(quoted, strconv.Quote(s))
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	case typ.Kind() == reflect.String || typ == reflect.TypeFor[time.Duration]():
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+func decodeValue(text string) any {
+	var doc map[string]any
+	if _, err := toml.Decode("v = "+text, &doc); err != nil {
+		panic(fmt.Sprintf("pace: BUG: default %s: %v", text, err))
+	}
+	return doc["v"]
+}

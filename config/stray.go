@@ -1,0 +1,91 @@
+package config
+
+import "strings"
+
+// reserved are the tables of the long form, which files of later versions will hold: a name,
+// or a name whose every child table is meant.
+var reserved = map[string]bool{"route": true, "tracing.keep": true}
+
+// stray reports a name that is not known in its table ("" at the top).
+func (r *reader) stray(table, leaf string, raw any) {
+	name := join2(table, leaf)
+	switch children, isTable := raw.(map[string]any); {
+	case reserved[name]:
+		r.fault(name, "not yet supported", "remove it")
+		return
+	case (name == "upstream" || name == "limit") && isTable:
+		for child, v := range children {
+			if _, ok := v.(map[string]any); ok {
+				r.fault(name+"."+child, "not yet supported", "remove it")
+			} else {
+				r.unknown(name+"."+child, "key")
+			}
+		}
+	case isTable:
+		r.unknown(name, "table")
+	default:
+		r.unknown(name, "key")
+	}
+}
+
+func (r *reader) unknown(name, noun string) {
+	mend := "remove it"
+	if near := nearest(name, noun); near != "" {
+		mend = "did you mean " + near + "?"
+	}
+	r.fault(name, "unknown "+noun, mend)
+}
+
+// nearest is the known key or table that name was likely meant to be; "" if none is close.
+// A key of another table counts when its own name is right, since keys are easily put into
+// the wrong table.
+func nearest(name, noun string) string {
+	best, least := "", 1<<30
+	consider := func(known string, cost int) {
+		if cost < least {
+			best, least = known, cost
+		}
+	}
+	name = strings.ToLower(name)
+	dir, leaf, _ := cutLast(name, ".")
+	for _, t := range tables {
+		if d := distance(name, t.name); noun == "table" && d <= slack(name) {
+			consider(t.name, d)
+		}
+		for _, k := range t.keys {
+			d := distance(leaf, k.leaf)
+			if noun == "key" && (d == 0 || d <= slack(leaf) && distance(dir, t.name) <= slack(dir)) {
+				consider(k.Name, d+distance(dir, t.name))
+			}
+		}
+	}
+	return best
+}
+
+// slack is how many slips of the finger are forgiven in a name.
+func slack(s string) int { return max(1, len(s)/3) }
+
+// distance counts the letters to insert, drop, change or swap with the next (optimal string
+// alignment) on the way from a to b.
+func distance(a, b string) int {
+	two, one := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range one {
+		one[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := one[j-1]
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			row[j] = min(change, one[j]+1, row[j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], two[j-2]+1)
+			}
+		}
+		two, one = one, row
+	}
+	return one[len(b)]
+}
