@@ -1,0 +1,203 @@
+package lb
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func addrs(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("127.0.0.1:%d", 8000+i)
+	}
+	return list
+}
+
+func TestNewPool_SplitsAddresses(t *testing.T) {
+	tests := map[string]struct {
+		addr, host string
+		port       int
+	}{
+		"name":              {"app.internal:80", "app.internal", 80},
+		"IPv4":              {"127.0.0.1:8000", "127.0.0.1", 8000},
+		"IPv6 loses its []": {"[::1]:65535", "::1", 65535},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := NewPool([]string{tt.addr}).Backends()[0]
+			if b.Addr != tt.addr || b.Host() != tt.host || b.Port() != tt.port {
+				t.Errorf("%q: got %q, %q, %d, want host %q and port %d", tt.addr, b.Addr, b.Host(), b.Port(), tt.host, tt.port)
+			}
+		})
+	}
+}
+
+func TestNewPool_PanicsOnWhatIsNoAddress(t *testing.T) {
+	for _, addr := range []string{"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http", "::1:80", "http://127.0.0.1:80"} {
+		t.Run(addr, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q: no panic", addr)
+				}
+			}()
+			NewPool([]string{addr})
+		})
+	}
+}
+
+func TestPick(t *testing.T) {
+	type pick struct {
+		backend int // index, -1: none
+		reason  Reason
+		passed  int
+	}
+	tests := map[string]struct {
+		backends int
+		tried    [][]int // of each pick, in order
+		want     pick    // of the last one
+	}{
+		"the first goes first":                      {3, [][]int{{}}, pick{0, InTurn, 0}},
+		"the next is in turn":                       {3, [][]int{{}, {}}, pick{1, InTurn, 0}},
+		"after the last the first again":            {3, [][]int{{}, {}, {}, {}}, pick{0, InTurn, 0}},
+		"a tried one is passed over":                {3, [][]int{{0}}, pick{1, InTurn, 1}},
+		"two tried ones are passed over":            {3, [][]int{{1, 0}}, pick{2, InTurn, 2}},
+		"a tried one behind it is not passed":       {3, [][]int{{2}}, pick{0, InTurn, 0}},
+		"further attempts go round":                 {3, [][]int{{0}, {0}}, pick{2, InTurn, 1}},
+		"and round again":                           {3, [][]int{{0}, {0}, {0}}, pick{1, InTurn, 1}},
+		"a further attempt takes nobody's turn":     {2, [][]int{{}, {0}, {}}, pick{1, InTurn, 0}},
+		"all were tried":                            {2, [][]int{{1, 0}}, pick{-1, AllTried, 2}},
+		"the only one was tried":                    {1, [][]int{{0}}, pick{-1, AllTried, 1}},
+		"no pick from an empty pool":                {0, [][]int{{}}, pick{-1, Empty, 0}},
+		"the only one has every turn":               {1, [][]int{{}, {}, {}}, pick{0, InTurn, 0}},
+		"one that was tried twice is passed once":   {2, [][]int{{0, 0}}, pick{1, InTurn, 1}},
+		"an empty pool says so though one is tried": {0, [][]int{{-1}}, pick{-1, Empty, 0}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := NewPool(addrs(tt.backends))
+			var got Pick
+			for _, indexes := range tt.tried {
+				var tried []*Backend
+				for _, i := range indexes {
+					if i < 0 {
+						tried = append(tried, NewPool(addrs(1)).Backends()[0])
+						continue
+					}
+					tried = append(tried, p.Backends()[i])
+				}
+				got = p.Pick(tried)
+			}
+			if g := (pick{slices.Index(p.Backends(), got.Backend), got.Reason, got.Passed}); g != tt.want {
+				t.Errorf("%d backends, tried %v: got %+v, want %+v", tt.backends, tt.tried, g, tt.want)
+			}
+		})
+	}
+}
+
+func TestPick_IgnoresABackendOfAnotherPool(t *testing.T) {
+	p, other := NewPool(addrs(1)), NewPool(addrs(1))
+	if got := p.Pick(other.Backends()); got != (Pick{Backend: p.Backends()[0]}) {
+		t.Errorf("got %+v, want the pool's own backend, in turn", got)
+	}
+}
+
+// TestPick_GivesEachItsShare holds that the shares are exact, not about right, whatever
+// further attempts come between.
+func TestPick_GivesEachItsShare(t *testing.T) {
+	const rounds = 100
+	for n := 1; n <= 8; n++ {
+		p, firsts, detours := NewPool(addrs(n)), map[*Backend]int{}, map[*Backend]int{}
+		dead := p.Backends()[:1]
+		for range n * rounds {
+			b := p.Pick(nil).Backend
+			firsts[b]++
+			if b == dead[0] && n > 1 {
+				detours[p.Pick(dead).Backend]++
+			}
+		}
+		for _, b := range p.Backends() {
+			if firsts[b] != rounds {
+				t.Errorf("%d backends: %s got %d first attempts, want %d", n, b.Addr, firsts[b], rounds)
+			}
+		}
+		for _, b := range p.Backends()[1:] {
+			if low := rounds / (n - 1); detours[b] < low || detours[b] > low+1 {
+				t.Errorf("%d backends: %s got %d of %d further attempts", n, b.Addr, detours[b], rounds)
+			}
+		}
+	}
+}
+
+func TestPick_ConcurrentSafe(t *testing.T) {
+	const backends, workers, each = 5, 8, 5_000 // workers*each is a multiple of backends
+	p := NewPool(addrs(backends))
+	var shares [backends]atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				first := p.Pick(nil).Backend
+				shares[slices.Index(p.Backends(), first)].Add(1)
+				next := p.Pick([]*Backend{first}).Backend
+				if next == nil || next == first {
+					t.Errorf("after %v: picked %v", first.Addr, next)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range shares {
+		if got := shares[i].Load(); got != workers*each/backends {
+			t.Errorf("backend %d got %d first attempts, want %d", i, got, workers*each/backends)
+		}
+	}
+}
+
+func TestPick_AllocatesNothing(t *testing.T) {
+	p := NewPool(addrs(3))
+	tried := p.Backends()[:2]
+	if n := testing.AllocsPerRun(1000, func() { p.Pick(nil); p.Pick(tried) }); n != 0 {
+		t.Errorf("two picks: %v allocations, want 0", n)
+	}
+}
+
+func TestReasonIsAWord(t *testing.T) {
+	for reason, want := range map[Reason]string{InTurn: "in_turn", AllTried: "all_tried", Empty: "empty"} {
+		if got := reason.String(); got != want {
+			t.Errorf("reason %d: got %q, want %q", reason, got, want)
+		}
+	}
+}
+
+// BenchmarkPick stands beside a floor: an atomic counter modulo n, which is all that a
+// round robin must do.
+func BenchmarkPick(b *testing.B) {
+	p := NewPool(addrs(3))
+	var turn atomic.Uint64
+	tried := p.Backends()[:1]
+	for _, bb := range []struct {
+		name string
+		pick func() *Backend
+	}{
+		{"floor", func() *Backend { return p.backends[turn.Add(1)%uint64(len(p.backends))] }},
+		{"first", func() *Backend { return p.Pick(nil).Backend }},
+		{"further", func() *Backend { return p.Pick(tried).Backend }},
+	} {
+		b.Run("impl="+bb.name, func(b *testing.B) {
+			for b.Loop() {
+				bb.pick()
+			}
+		})
+		b.Run("parallel/impl="+bb.name, func(b *testing.B) {
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					bb.pick()
+				}
+			})
+		})
+	}
+}
