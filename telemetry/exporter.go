@@ -1,0 +1,76 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// Protocols are the words for tracing.protocol.
+var Protocols = []string{"grpc", "http/protobuf"}
+
+// disabled says whether OTEL_SDK_DISABLED switches the export of anything off.
+func disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") }
+
+// newExporter returns the exporter that the environment or else the options name, nil if none is
+// named. It does not connect: a collector may come later, or never.
+func newExporter(endpoint, protocol string) (sdktrace.SpanExporter, error) {
+	kind := os.Getenv("OTEL_TRACES_EXPORTER")
+	switch kind {
+	case "", "otlp":
+	case "none":
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", kind)
+	}
+	if disabled() || (kind == "" && endpoint == "" && !otlpInEnvironment()) {
+		return nil, nil
+	}
+	protocol = cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), protocol)
+	if cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")) != "" {
+		endpoint = "" // the environment goes before the file; the exporter reads it itself
+	}
+	client, err := newClient(endpoint, protocol)
+	if err != nil {
+		return nil, err
+	}
+	return otlptrace.New(context.Background(), client) // connects with the first batch
+}
+
+func newClient(endpoint, protocol string) (otlptrace.Client, error) {
+	if endpoint != "" && !strings.Contains(endpoint, "://") {
+		endpoint = "http://" + endpoint
+	}
+	switch protocol {
+	case "grpc":
+		var o []otlptracegrpc.Option
+		if endpoint != "" {
+			o = append(o, otlptracegrpc.WithEndpointURL(endpoint))
+		}
+		return otlptracegrpc.NewClient(o...), nil
+	case "http/protobuf":
+		var o []otlptracehttp.Option
+		if endpoint != "" {
+			o = append(o, otlptracehttp.WithEndpointURL(endpoint))
+		}
+		return otlptracehttp.NewClient(o...), nil
+	}
+	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: unknown protocol %q; write %s", protocol, strings.Join(Protocols, " or "))
+}
+
+// otlpInEnvironment says whether any OTEL_EXPORTER_OTLP_* variable is set.
+func otlpInEnvironment() bool {
+	for _, pair := range os.Environ() {
+		if name, value, _ := strings.Cut(pair, "="); value != "" && strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") {
+			return true
+		}
+	}
+	return false
+}

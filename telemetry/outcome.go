@@ -1,0 +1,123 @@
+package telemetry
+
+import "log/slog"
+
+// Outcome is the one word for how an exchange ended. Ending Unset is a bug, and shows as one.
+type Outcome uint8
+
+// The closed list of interface.md; the words, causes and remedies stand in [outcomes].
+const (
+	Unset Outcome = iota
+	OK
+	ClientError
+	UpstreamError
+	RateLimited
+	NoRoute
+	NoBackend
+	Overload
+	Draining
+	ConnectFailed
+	ConnectTimeout
+	UpstreamTimeout
+	UpstreamReset
+	UpstreamInvalid
+	UpstreamTruncated
+	UpstreamStalled
+	ClientGone
+	ClientAborted
+	RequestTimeout
+	BadRequest
+	TooLarge
+	Upgraded
+	InternalError
+	outcomeCount
+)
+
+// Side says whose doing an outcome is.
+type Side string
+
+// The sides, in the order in which a dashboard stacks them.
+const (
+	NoSide      Side = "none"
+	ClientSide  Side = "client"
+	LimiterSide Side = "limiter"
+	PaceSide    Side = "pace"
+	BackendSide Side = "backend"
+)
+
+// OutcomeInfo is what the vocabulary says of one outcome.
+type OutcomeInfo struct {
+	Word        string
+	Status      int    // what pace answers or, for ClientGone, records; 0: the backend's or the one already sent
+	ProxyStatus string // error of RFC 9209 in the Proxy-Status field; "": none
+	Side        Side
+	Level       slog.Level // of the access line
+	Later       bool       // no part of pace ends an exchange so yet
+	When        string
+	Cause       string
+	Remedy      string
+}
+
+// outcomes is the vocabulary; labels, answers, docs and dashboards are made from it.
+var outcomes = [outcomeCount]OutcomeInfo{
+	Unset: {"unset", 0, "", PaceSide, slog.LevelError, false,
+		"never", "pace lost track of the request", "report it: it is a bug of pace"},
+	OK: {"ok", 0, "", NoSide, slog.LevelInfo, false,
+		"the backend's 1xx to 3xx was delivered whole", "all went well", "none needed"},
+	ClientError: {"client_error", 0, "", ClientSide, slog.LevelInfo, false,
+		"the backend's 4xx was delivered whole", "the backend found fault with the request", "look at the path and status in the access line; the backend's own log says more"},
+	UpstreamError: {"upstream_error", 0, "", BackendSide, slog.LevelError, false,
+		"the backend's 5xx was delivered whole", "the backend failed and said so itself", "look for the trace id in the backend's log"},
+	RateLimited: {"rate_limited", 429, "http_request_denied", LimiterSide, slog.LevelWarn, false,
+		"a limiter said no", "this client used up its places in the window", "raise rate_limit.max_requests, or find the client in the access line; behind another proxy set server.trusted_proxies, or all clients share one limit"},
+	NoRoute: {"no_route", 404, "destination_not_found", ClientSide, slog.LevelWarn, true,
+		"no route matches", "host and path belong to no route", "add a route"},
+	NoBackend: {"no_backend", 503, "destination_unavailable", BackendSide, slog.LevelError, false,
+		"no backend may be picked", "the pool has no backend that could be asked", "bring a backend back, or add one to upstreams.backends"},
+	Overload: {"overload", 503, "connection_limit_reached", PaceSide, slog.LevelError, true,
+		"a circuit or shedding limit was reached", "more work than pace was told to take on", "raise the limit, or add backends"},
+	Draining: {"draining", 503, "proxy_internal_response", PaceSide, slog.LevelError, false,
+		"the request arrived while pace was ending", "the load balancer in front still sends requests here", "take the instance out when /readyz says 503"},
+	ConnectFailed: {"connect_failed", 502, "connection_refused", BackendSide, slog.LevelError, false,
+		"the last attempt could not connect", "nothing listens at the backend's address, or the network refuses it", "start the backend; check its address in upstreams.backends"},
+	ConnectTimeout: {"connect_timeout", 504, "connection_timeout", BackendSide, slog.LevelError, false,
+		"the last attempt could not connect in time", "the backend's host does not answer, or its accept queue is full", "check the host and firewall; upstreams.connect_timeout is the limit"},
+	UpstreamTimeout: {"upstream_timeout", 504, "http_response_timeout", BackendSide, slog.LevelError, false,
+		"no response header came in time", "the backend is slow or hangs", "see the backend's trace; upstreams.response_timeout is the limit"},
+	UpstreamReset: {"upstream_reset", 502, "connection_terminated", BackendSide, slog.LevelError, false,
+		"the connection was lost before the response header was whole", "the backend crashed, restarted or closed the connection", "look at the backend's log at that moment"},
+	UpstreamInvalid: {"upstream_invalid", 502, "http_protocol_error", BackendSide, slog.LevelError, false,
+		"what came was not HTTP", "the backend speaks another protocol or breaks HTTP's rules", "ask the backend directly with curl --http1.1 -v"},
+	UpstreamTruncated: {"upstream_truncated", 0, "http_response_incomplete", BackendSide, slog.LevelError, false,
+		"the backend broke off in the body; the client's connection was broken off too", "the backend crashed or closed in mid-answer", "look at the backend's log at that moment"},
+	UpstreamStalled: {"upstream_stalled", 0, "", BackendSide, slog.LevelError, true,
+		"the body timed out on the backend's side", "the backend stopped sending in mid-answer", "see the backend's trace"},
+	ClientGone: {"client_gone", 499, "", ClientSide, slog.LevelWarn, false,
+		"the client left before a response header was sent", "the client gave up or lost its connection; never the backend's fault", "compare the client's time limit with the route's p99"},
+	ClientAborted: {"client_aborted", 0, "", ClientSide, slog.LevelWarn, false,
+		"the client left in the body", "the client gave up or lost its connection; never the backend's fault", "none if they are few; else compare the client's time limit with the answer's size"},
+	RequestTimeout: {"request_timeout", 408, "http_request_error", ClientSide, slog.LevelWarn, false,
+		"the request's body stalled", "the client stopped sending in mid-request", "server.body_timeout is the limit"},
+	BadRequest: {"bad_request", 400, "http_request_error", ClientSide, slog.LevelWarn, false,
+		"the request was refused by the handler", "the request cannot be proxied: CONNECT, or a body that breaks HTTP's rules", "mend the client"},
+	TooLarge: {"too_large", 413, "http_request_error", ClientSide, slog.LevelWarn, false,
+		"the request's body is over server.max_body_bytes", "the client sent more than is allowed", "raise server.max_body_bytes"},
+	Upgraded: {"upgraded", 101, "", NoSide, slog.LevelInfo, false,
+		"the connection became a stream", "client and backend agreed on another protocol, such as WebSocket", "none needed"},
+	InternalError: {"internal_error", 500, "proxy_internal_error", PaceSide, slog.LevelError, false,
+		"pace itself failed", "a bug of pace; the panic is in the log", "report it with the logged stack"},
+}
+
+// String returns the word of the outcome.
+func (o Outcome) String() string { return outcomes[o].Word }
+
+// Info returns the vocabulary's row for o.
+func (o Outcome) Info() *OutcomeInfo { return &outcomes[o] }
+
+// Outcomes returns the vocabulary in its order, without Unset.
+func Outcomes() []OutcomeInfo { return outcomes[OK:] }
+
+// delivered says whether o ended with the backend's own answer, whole.
+func (o Outcome) delivered() bool {
+	return o == OK || o == ClientError || o == UpstreamError || o == Upgraded
+}

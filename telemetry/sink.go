@@ -1,0 +1,138 @@
+package telemetry
+
+import (
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// Reasons for a dropped log line.
+const (
+	bufferFull  = "buffer_full"  // what is written to is slower than the lines come
+	writeFailed = "write_failed" // a full disk, a closed pipe
+)
+
+// sinkLimit is how many bytes of lines may wait to be written.
+const sinkLimit = 1 << 20
+
+// sink writes whole lines to a file or to standard error, beside who logs them: a disk that is
+// full, or a terminal that stopped, costs lines (counted), never a request. Safe for concurrent use.
+type sink struct {
+	path    string // "": standard error
+	dropped map[string]*atomic.Int64
+
+	mu      sync.Mutex
+	waiting []byte // whole lines
+	lines   int    // in waiting
+	wake    chan struct{}
+	reopen  atomic.Bool
+	closed  bool
+	done    chan struct{}
+	out     io.Writer // run's own
+}
+
+// openSink opens path for appending and starts the writer; "" is standard error.
+func openSink(path string) (*sink, error) {
+	s := &sink{
+		path:    path,
+		dropped: map[string]*atomic.Int64{bufferFull: {}, writeFailed: {}},
+		wake:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	var err error
+	if s.out, err = s.open(); err != nil {
+		return nil, err
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *sink) open() (io.Writer, error) {
+	if s.path == "" {
+		return os.Stderr, nil
+	}
+	return os.OpenFile(s.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+}
+
+// Write takes one line. It never fails and never waits for the disk.
+func (s *sink) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	if len(s.waiting)+len(line) > sinkLimit || s.closed {
+		s.mu.Unlock()
+		s.dropped[bufferFull].Add(1)
+		return len(line), nil
+	}
+	first := len(s.waiting) == 0
+	s.waiting = append(s.waiting, line...)
+	s.lines++
+	s.mu.Unlock()
+	if first {
+		s.poke()
+	}
+	return len(line), nil
+}
+
+func (s *sink) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Reopen makes the next line go to a new file of the same path, after a rotation.
+func (s *sink) Reopen() {
+	s.reopen.Store(true)
+	s.poke()
+}
+
+// Close writes what waits and ends the writer.
+func (s *sink) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.poke()
+	<-s.done
+}
+
+func (s *sink) run() {
+	defer close(s.done)
+	var batch []byte
+	for range s.wake {
+		if s.reopen.Swap(false) {
+			s.switchFile()
+		}
+		s.mu.Lock()
+		batch, s.waiting = s.waiting, batch[:0]
+		lines, last := s.lines, s.closed
+		s.lines = 0
+		s.mu.Unlock()
+		s.write(batch, lines)
+		if last {
+			return
+		}
+	}
+}
+
+func (s *sink) write(batch []byte, lines int) {
+	if len(batch) == 0 {
+		return
+	}
+	if _, err := s.out.Write(batch); err != nil {
+		// A part of the batch may stand in the file; which lines were whole nobody knows.
+		s.dropped[writeFailed].Add(int64(lines))
+	}
+}
+
+// switchFile opens the path anew; while that fails the old file is kept.
+func (s *sink) switchFile() {
+	next, err := s.open()
+	if err != nil {
+		s.dropped[writeFailed].Add(1)
+		return
+	}
+	if f, ok := s.out.(*os.File); ok && f != os.Stderr {
+		f.Close()
+	}
+	s.out = next
+}

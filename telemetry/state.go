@@ -1,0 +1,162 @@
+package telemetry
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// stateInstrument is a metric read at each scrape from what counts or holds it.
+type stateInstrument struct {
+	Instrument
+	read func(t *Telemetry, observe func(value int64, labels ...attribute.KeyValue))
+}
+
+// stateInstruments are the metrics of state, and the counters of what belongs to no request's record.
+var stateInstruments = []stateInstrument{
+	{Instrument{Name: "http_server_active_requests", otel: "http.server.active_requests", Type: "gauge", Unit: "{request}",
+		Labels: []string{"http_request_method", "url_scheme"}, Doc: "Requests in progress."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) { t.active.read(observe) }},
+	{Instrument{Name: "pace_refused_total", otel: "pace.refused", Type: "counter", Unit: "{request}",
+		Labels: []string{"reason"}, Doc: "Requests and connections refused before the handler; they are in no other metric."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			for i, word := range refusals {
+				observe(t.refused[i].Load(), attribute.String("reason", word))
+			}
+		}},
+	{Instrument{Name: "pace_connections", otel: "pace.connections", Type: "gauge", Unit: "{connection}",
+		Labels: []string{"state"}, Doc: "Client connections."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			active, idle := t.probes.connections()
+			observe(int64(active), attribute.String("state", "active"))
+			observe(int64(idle), attribute.String("state", "idle"))
+		}},
+	{Instrument{Name: "pace_limiter_keys", otel: "pace.limiter.keys", Type: "gauge", Unit: "{key}",
+		Labels: []string{"policy"}, Doc: "Keys that a limiter holds."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			for policy, n := range t.probes.limiterKeys() {
+				observe(int64(n), attribute.String("policy", policy))
+			}
+		}},
+	{Instrument{Name: "pace_spans_dropped_total", otel: "pace.spans.dropped", Type: "counter", Unit: "{span}",
+		Labels: []string{"reason"}, Doc: "Spans that were lost."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			if t.queue != nil {
+				observeReasons(t.queue.dropped, observe)
+			}
+		}},
+	{Instrument{Name: "pace_log_dropped_total", otel: "pace.log.dropped", Type: "counter", Unit: "{line}",
+		Labels: []string{"reason"}, Doc: "Log lines that were lost."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			if t.sink != nil {
+				observeReasons(t.sink.dropped, observe)
+			}
+		}},
+	{Instrument{Name: "pace_build_info", otel: "pace.build.info", Type: "gauge",
+		Labels: []string{"version", "goversion"}, Doc: "Always 1; says what is running."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			observe(1, attribute.String("version", t.version), attribute.String("goversion", runtime.Version()))
+		}},
+}
+
+// observeState registers the metrics of state with m.
+func (t *Telemetry) observeState(m metric.Meter) error {
+	for _, s := range stateInstruments {
+		callback := func(_ context.Context, o metric.Int64Observer) error {
+			s.read(t, func(v int64, labels ...attribute.KeyValue) {
+				o.Observe(v, metric.WithAttributes(labels...))
+			})
+			return nil
+		}
+		var err error
+		if s.Type == "counter" {
+			_, err = m.Int64ObservableCounter(s.otel, metric.WithUnit(s.Unit), metric.WithDescription(s.Doc), metric.WithInt64Callback(callback))
+		} else {
+			_, err = m.Int64ObservableGauge(s.otel, metric.WithUnit(s.Unit), metric.WithDescription(s.Doc), metric.WithInt64Callback(callback))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func observeReasons(counts map[string]*atomic.Int64, observe func(int64, ...attribute.KeyValue)) {
+	for reason, n := range counts {
+		observe(n.Load(), attribute.String("reason", reason))
+	}
+}
+
+func (a *activeRequests) read(observe func(int64, ...attribute.KeyValue)) {
+	for secure, scheme := range [...]string{"http", "https"} {
+		for method, i := range methods {
+			// A method never seen is no series; one seen once stays, at 0.
+			if c := &a.counts[secure][i]; c.seen.Load() {
+				observe(c.now.Load(), attribute.String("http.request.method", method), attribute.String("url.scheme", scheme))
+			}
+		}
+	}
+}
+
+// Refusal is why a request or a connection was refused before the handler.
+type Refusal uint8
+
+// The reasons of pace_refused_total.
+const (
+	RefusedBadRequest Refusal = iota
+	RefusedHeaderTooLarge
+	RefusedHeaderTimeout
+	RefusedUnsupported
+	RefusedTLSHandshake
+	RefusedH2Error
+	refusalCount
+)
+
+var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error"}
+
+// Refused counts one refusal. Safe for concurrent use.
+func (t *Telemetry) Refused(why Refusal) { t.refused[why].Add(1) }
+
+// probes read state that lives elsewhere and may be replaced on reload.
+type probes struct {
+	mu    sync.Mutex
+	conns func() (active, idle int)
+	keys  map[string]func() int
+}
+
+// WatchConnections sets who knows the number of client connections.
+func (t *Telemetry) WatchConnections(read func() (active, idle int)) {
+	t.probes.mu.Lock()
+	defer t.probes.mu.Unlock()
+	t.probes.conns = read
+}
+
+// WatchLimiters sets who knows the number of keys of each policy.
+func (t *Telemetry) WatchLimiters(read map[string]func() int) {
+	t.probes.mu.Lock()
+	defer t.probes.mu.Unlock()
+	t.probes.keys = read
+}
+
+func (p *probes) connections() (active, idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		return 0, 0
+	}
+	return p.conns()
+}
+
+func (p *probes) limiterKeys() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := make(map[string]int, len(p.keys))
+	for policy, read := range p.keys {
+		n[policy] = read()
+	}
+	return n
+}
