@@ -43,9 +43,15 @@ func read(file string) ([]byte, error) {
 // Default is what an empty file would mean, but for the backends, which have no default.
 func Default() Config {
 	r := reader{file: &File{}}
-	r.document(map[string]any{})
+	r.document(nil)
 	if len(r.faults) > 0 {
 		panic("pace: BUG: defaults: " + join(r.faults).Error())
 	}
 	return r.file.Config
+}
+
+// Fault is a fault at a key, for what only the part that acts on the key can know. The line is
+// 0 when the key is not written in the file.
+func (f *File) Fault(key, what, mend string) *Fault {
+	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: what, Mend: mend}
 }

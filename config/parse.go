@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,29 +13,38 @@ import (
 
 // Parse is Load for a file's bytes; name is what the faults call it.
 func Parse(name string, data []byte) (*File, error) {
-	f := &File{name: name}
-	r := &reader{file: f}
-	if len(data) > maxBytes {
-		r.fault("", fmt.Sprintf("the file has more than %d bytes", maxBytes), "name a pace configuration")
-		return nil, join(r.faults)
-	}
-	if !utf8.Valid(data) {
-		r.notUTF8(data)
-		return nil, join(r.faults)
-	}
-	var doc map[string]any
-	if _, err := toml.Decode(string(data), &doc); err != nil {
-		if e, ok := errors.AsType[toml.ParseError](err); ok {
-			r.faults = append(r.faults, &Fault{name, e.Position.Line, e.LastKey, e.Message, "mend the TOML"})
-		}
-		return nil, join(r.faults)
-	}
-	r.document(doc)
-	r.together()
+	r := &reader{file: &File{name: name}}
+	r.parse(data)
 	if len(r.faults) > 0 {
 		return nil, join(r.faults)
 	}
-	return f, nil
+	return r.file, nil
+}
+
+func (r *reader) parse(data []byte) {
+	if len(data) > maxBytes {
+		r.at(0, "", fmt.Sprintf("the file has more than %d bytes", maxBytes), "name a configuration of pace")
+		return
+	}
+	if nul := bytes.IndexByte(data, 0); nul >= 0 {
+		r.at(1+bytes.Count(data[:nul], []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
+		return
+	}
+	r.notUTF8(data)
+	odd := len(r.faults)
+	x := indexText(strings.TrimLeft(strings.ToValidUTF8(string(data), "\ufffd"), "\ufeff"))
+	r.file.lines = x.lines
+	if x.deep > 0 {
+		r.at(x.deep, "", fmt.Sprintf("more than %d names, lists and tables inside one another", maxDepth), "write each table under its own [header]")
+		return
+	}
+	r.document(r.decode(x))
+	r.together()
+	// What else is wrong in a line that is not UTF-8 is most likely the same mistake.
+	rest := slices.DeleteFunc(r.faults[odd:], func(f *Fault) bool {
+		return slices.ContainsFunc(r.faults[:odd], func(o *Fault) bool { return o.Line == f.Line })
+	})
+	r.faults = r.faults[:odd+len(rest)]
 }
 
 // notUTF8 reports the first byte of each line that is not UTF-8.
@@ -45,7 +55,7 @@ func (r *reader) notUTF8(data []byte) {
 		for len(text) > 0 {
 			c, n := utf8.DecodeRune(text)
 			if c == utf8.RuneError && n == 1 {
-				r.faults = append(r.faults, &Fault{r.file.name, line, "", fmt.Sprintf("byte 0x%02x is not UTF-8", text[0]), "save the file as UTF-8"})
+				r.at(line, "", fmt.Sprintf("byte 0x%02x is not UTF-8", text[0]), "save the file as UTF-8")
 				break
 			}
 			text = text[n:]
@@ -53,17 +63,22 @@ func (r *reader) notUTF8(data []byte) {
 	}
 }
 
-// Fault is a fault at a key, for what only the part that acts on the key can know. The line is
-// 0 when the key is not written in the file.
-func (f *File) Fault(key, what, mend string) *Fault {
-	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: what, Mend: mend}
-}
-
-func join2(table, leaf string) string {
-	if table == "" {
-		return leaf
+// decode gives the document as the TOML library reads it; of one that the library refuses,
+// what can be read, after noting at least one fault.
+func (r *reader) decode(x *index) map[string]any {
+	var doc map[string]any
+	_, err := toml.Decode(x.text, &doc)
+	if err == nil {
+		return doc
 	}
-	return table + "." + leaf
+	before := len(r.faults)
+	doc = r.pieces(x)
+	if len(r.faults) == before {
+		line, key, message := 0, "", err.Error()
+		if e, ok := errors.AsType[toml.ParseError](err); ok {
+			line, key, message = e.Position.Line, e.LastKey, e.Message
+		}
+		r.at(line, key, sentence(message), anyTOML)
+	}
+	return doc
 }
-
-var _ = strings.Cut

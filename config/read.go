@@ -64,7 +64,7 @@ func (r *reader) table(t table, raw any, to reflect.Value) {
 func (r *reader) strays(table string, written map[string]any, known func(string) bool) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		if !known(name) {
-			r.stray(table, name, written[name])
+			r.stray(join2(table, bareOrQuoted(name)), written[name])
 		}
 	}
 }
@@ -179,8 +179,11 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 		r.wrongType(k, raw, "a list of strings")
 		return nil
 	}
+	if len(elements) == 0 && k.fallback == nil {
+		r.fault(k.Name, "an empty list", "name one at least, such as "+k.example)
+	}
 	for i, e := range elements {
-		name := fmt.Sprintf("%s[%d]", k.Name, i)
+		name := element(k.Name, i)
 		s, ok := e.(string)
 		if !ok {
 			r.fault(name, kind(e)+" where a string is wanted", "write it in quotes")
@@ -240,9 +243,10 @@ func kind(raw any) string {
 	}
 }
 
+// isNumber reports whether s is a decimal number; ParseFloat alone would take "inf" as well.
 func isNumber(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
-	return err == nil
+	return err == nil && strings.Trim(s, "+-.0123456789") == ""
 }
 
 // quote shows a value in one line of bounded length.

@@ -1,31 +1,41 @@
 package config
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
-// reserved are the tables of the long form, which files of later versions will hold: a name,
-// or a name whose every child table is meant.
-var reserved = map[string]bool{"route": true, "tracing.keep": true}
-
-// stray reports a name that is not known in its table ("" at the top).
-func (r *reader) stray(table, leaf string, raw any) {
-	name := join2(table, leaf)
-	switch children, isTable := raw.(map[string]any); {
-	case reserved[name]:
-		r.fault(name, "not yet supported", "remove it")
-		return
-	case (name == "upstream" || name == "limit") && isTable:
-		for child, v := range children {
-			if _, ok := v.(map[string]any); ok {
-				r.fault(name+"."+child, "not yet supported", "remove it")
+// stray reports what is not known. The tables of the long form, which files of later versions
+// will hold, are told apart: [upstream.NAME], [limit.NAME], [[route]] and [tracing.keep].
+func (r *reader) stray(name string, raw any) {
+	tables, _ := raw.([]map[string]any)
+	table, isTable := raw.(map[string]any)
+	switch {
+	case name == "tracing.keep", name == "route" && len(tables) == 0:
+		r.notYet(name)
+	case name == "route":
+		for i := range tables {
+			r.notYet(element(name, i))
+		}
+	case (name == "upstream" || name == "limit") && len(table) > 0:
+		for _, child := range slices.Sorted(maps.Keys(table)) {
+			path := join2(name, bareOrQuoted(child))
+			if _, ok := table[child].(map[string]any); ok {
+				r.notYet(path)
 			} else {
-				r.unknown(name+"."+child, "key")
+				r.unknown(path, "key") // more likely [upstreams] was meant
 			}
 		}
-	case isTable:
+	case isTable || len(tables) > 0:
 		r.unknown(name, "table")
 	default:
 		r.unknown(name, "key")
 	}
+}
+
+func (r *reader) notYet(name string) {
+	r.fault(name, "not yet supported by this version of pace", "remove it; the short form is [upstreams] and [rate_limit]")
 }
 
 func (r *reader) unknown(name, noun string) {

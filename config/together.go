@@ -8,8 +8,12 @@ import (
 // together checks what no key can be blamed for alone.
 func (r *reader) together() {
 	c := &r.file.Config
-	if len(c.Upstreams.Backends) == 0 {
-		r.fault("upstreams.backends", "no backend", "name one at least: "+`write backends = ["http://127.0.0.1:8000"]`)
+	for _, t := range tables {
+		for _, k := range t.keys {
+			if k.fallback == nil && r.file.lines[k.Name] == 0 {
+				r.fault(k.Name, "missing", fmt.Sprintf("write %s = %s under [%s]", k.leaf, k.example, t.name))
+			}
+		}
 	}
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Server.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		r.fault("admin.listen", quote(c.Admin.Listen)+" is server.listen as well", "write another address")

@@ -1,0 +1,371 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+)
+
+// maxDepth is how many names, lists and inline tables may lie inside one another; a config
+// needs three. The TOML library recurses without a limit and compares every prefix of a
+// dotted key, so that a hostile file would exhaust the stack or take hours.
+const maxDepth = 32
+
+// index finds the line of every key in a TOML document, which the TOML library does not tell.
+// It is at least as lenient as the library: each document that the library reads is indexed
+// in full, and one it refuses as far as can be made out, broken statements included.
+type index struct {
+	text       string
+	pos        int
+	line       int // of counted
+	counted    int // counted <= pos
+	deep       int // line of what exceeds maxDepth; 0: nothing does
+	statements []statement
+	keys       []string       // all that are written, in file order; an element of a list is none
+	lines      map[string]int // by path: keys, the tables they imply, elements
+	written    map[string]bool
+	twice      []repeat
+	elements   map[string]int // how many [[path]] there were
+	table      string         // path and depth of the last header
+	tableDepth int
+	open       string // what the statement still lacks where its line or the file ends
+}
+
+// statement is a header or a key with its value: all of its lines, to the end of the last.
+type statement struct {
+	line   int
+	text   string
+	path   string   // "" if no key can be made out
+	header []string // the names in [a.b], nil for a key
+	array  bool     // [[a.b]]
+	value  string   // of a key, from its first byte
+	open   string   // what it lacks at its end: "]", "}", quotes or "="
+}
+
+// repeat is a key that was written before.
+type repeat struct {
+	path        string
+	line, first int
+}
+
+func indexText(text string) *index {
+	x := &index{text: text, line: 1, lines: map[string]int{}, written: map[string]bool{}, elements: map[string]int{}}
+	for x.skipSpace(); x.pos < len(x.text) && x.deep == 0; x.skipSpace() {
+		x.statement()
+	}
+	return x
+}
+
+func (x *index) statement() {
+	start := x.pos
+	st := statement{line: x.here()}
+	x.open = ""
+	if x.text[x.pos] == '[' {
+		x.header(&st)
+	} else {
+		x.pair(&st)
+	}
+	st.open = x.open
+	if x.pos == len(x.text) && x.open != "" {
+		x.pos = start + nextStatement(x.text[start:])
+		x.line, x.counted = st.line, start
+	} else {
+		x.toLineEnd()
+	}
+	st.text = x.text[start:x.pos]
+	x.statements = append(x.statements, st)
+}
+
+// header reads [a.b] or [[a.b]].
+func (x *index) header(st *statement) {
+	x.pos++
+	if x.at('[') {
+		st.array = true
+		x.pos++
+	}
+	names, ok := x.names()
+	if !ok || !x.at(']') {
+		x.open = "]"
+		return
+	}
+	st.header = names
+	path := x.descend("", names[:len(names)-1])
+	path = join2(path, bareOrQuoted(names[len(names)-1]))
+	if st.array {
+		x.mark(path)
+		x.elements[path]++
+		path = element(path, x.elements[path]-1)
+	}
+	st.path, x.table, x.tableDepth = path, path, len(names)
+	x.deeper(len(names))
+	x.add(path)
+}
+
+// pair reads a.b = value.
+func (x *index) pair(st *statement) {
+	names, ok := x.names()
+	if !ok || !x.at('=') {
+		x.open = "="
+		return
+	}
+	if x.deeper(x.tableDepth + len(names)) {
+		return
+	}
+	st.path = x.pathOf(x.table, names)
+	x.add(st.path)
+	x.pos++
+	x.skipBlanks()
+	start := x.pos
+	x.value(st.path, x.tableDepth+len(names))
+	st.value = x.text[start:x.pos]
+}
+
+// pathOf descends from a table along the names of a key.
+func (x *index) pathOf(table string, names []string) string {
+	last := len(names) - 1
+	return join2(x.descend(table, names[:last]), bareOrQuoted(names[last]))
+}
+
+// descend follows names from path, into the last element where there is an array of tables.
+func (x *index) descend(path string, names []string) string {
+	for _, name := range names {
+		path = join2(path, bareOrQuoted(name))
+		x.mark(path)
+		if n := x.elements[path]; n > 0 {
+			path = element(path, n-1)
+		}
+	}
+	return path
+}
+
+// value skips a value and indexes what lies in it. Afterwards pos is behind it, or where it
+// could not be followed any further, with open set.
+func (x *index) value(path string, depth int) {
+	x.skipBlanks()
+	switch {
+	case x.deeper(depth):
+	case x.pos == len(x.text):
+	case x.at('['):
+		x.list(path, depth+1)
+	case x.at('{'):
+		x.inline(path, depth+1)
+	case x.at('"'), x.at('\''):
+		x.quoted()
+	default:
+		x.pos += run(x.text[x.pos:], func(c byte) bool { return !strings.ContainsRune(",]}#\n", rune(c)) })
+	}
+}
+
+func (x *index) list(path string, depth int) {
+	x.pos++
+	for i := 0; ; {
+		x.skipSpace()
+		switch start := x.pos; {
+		case x.pos == len(x.text):
+			x.open = "]"
+			return
+		case x.at(']'):
+			x.pos++
+			return
+		case x.at(','):
+			x.pos++
+		default:
+			name := element(path, i)
+			x.mark(name)
+			x.value(name, depth)
+			i++
+			if x.open != "" || x.deep > 0 {
+				return
+			}
+			if x.pos == start { // a stray brace
+				x.pos++
+			}
+		}
+	}
+}
+
+func (x *index) inline(path string, depth int) {
+	x.pos++
+	for {
+		x.skipSpace()
+		switch {
+		case x.pos == len(x.text):
+			x.open = "}"
+			return
+		case x.at('}'):
+			x.pos++
+			return
+		case x.at(','):
+			x.pos++
+		default:
+			names, ok := x.names()
+			if !ok || !x.at('=') {
+				x.open = "="
+				return
+			}
+			if x.deeper(depth + len(names)) {
+				return
+			}
+			key := x.pathOf(path, names)
+			x.add(key)
+			x.pos++
+			if x.value(key, depth+len(names)); x.open != "" || x.deep > 0 {
+				return
+			}
+		}
+	}
+}
+
+// names reads a dotted key and the blanks behind it.
+func (x *index) names() (names []string, ok bool) {
+	for {
+		x.skipBlanks()
+		start := x.pos
+		if x.at('"') || x.at('\'') {
+			if x.quoted(); x.open != "" {
+				return nil, false
+			}
+			name, ok := unquote(x.text[start:x.pos])
+			if !ok {
+				return nil, false
+			}
+			names = append(names, name)
+		} else {
+			x.pos += run(x.text[x.pos:], isBare)
+			if x.pos == start {
+				return nil, false
+			}
+			names = append(names, x.text[start:x.pos])
+		}
+		x.skipBlanks()
+		if !x.at('.') {
+			return names, true
+		}
+		x.pos++
+	}
+}
+
+// quoted skips a string of any of the four kinds.
+func (x *index) quoted() {
+	q := x.text[x.pos : x.pos+1]
+	escapes := q == `"`
+	if strings.HasPrefix(x.text[x.pos:], q+q+q) {
+		x.pos += 3
+		x.multiline(q[0], escapes)
+		return
+	}
+	for x.pos++; x.pos < len(x.text) && x.text[x.pos] != '\n'; x.pos++ {
+		switch {
+		case x.at(q[0]):
+			x.pos++
+			return
+		case escapes && x.at('\\') && x.pos+1 < len(x.text) && x.text[x.pos+1] != '\n':
+			x.pos++
+		}
+	}
+	x.open = q
+}
+
+// multiline skips to behind the first three quotes in a row, and up to two more: those belong
+// to the text.
+func (x *index) multiline(q byte, escapes bool) {
+	for x.pos < len(x.text) {
+		n := run(x.text[x.pos:], func(c byte) bool { return c == q })
+		x.pos += n
+		switch {
+		case n >= 3:
+			return
+		case n > 0:
+		case escapes && x.at('\\'):
+			x.pos = min(x.pos+2, len(x.text))
+		default:
+			x.pos++
+		}
+	}
+	x.open = strings.Repeat(string(q), 3)
+}
+
+func (x *index) at(c byte) bool { return x.pos < len(x.text) && x.text[x.pos] == c }
+
+func (x *index) skipBlanks() {
+	x.pos += run(x.text[x.pos:], func(c byte) bool { return c == ' ' || c == '\t' })
+}
+
+// skipSpace skips blanks, line ends and comments.
+func (x *index) skipSpace() {
+	for {
+		x.pos += run(x.text[x.pos:], func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' })
+		if !x.at('#') {
+			return
+		}
+		x.toLineEnd()
+	}
+}
+
+func (x *index) toLineEnd() {
+	x.pos += run(x.text[x.pos:], func(c byte) bool { return c != '\n' })
+}
+
+// here is the line of pos.
+func (x *index) here() int {
+	x.line += strings.Count(x.text[x.counted:x.pos], "\n")
+	x.counted = x.pos
+	return x.line
+}
+
+// deeper reports whether depth is too much, and stops the indexing then.
+func (x *index) deeper(depth int) bool {
+	if depth > maxDepth && x.deep == 0 {
+		x.deep = x.here()
+	}
+	return x.deep > 0
+}
+
+// add notes a key at this line; the first of several is the one with the line.
+func (x *index) add(path string) {
+	if x.written[path] {
+		x.twice = append(x.twice, repeat{path, x.here(), x.lines[path]})
+		return
+	}
+	x.keys = append(x.keys, path)
+	x.written[path] = true
+	x.lines[path] = x.here()
+}
+
+// mark gives a line to what is not written as a key itself.
+func (x *index) mark(path string) {
+	if _, ok := x.lines[path]; !ok {
+		x.lines[path] = x.here()
+	}
+}
+
+// run is how many bytes at the start of s are as is says.
+func run(s string, is func(byte) bool) int {
+	for i := range len(s) {
+		if !is(s[i]) {
+			return i
+		}
+	}
+	return len(s)
+}
+
+func isBare(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// join2 is the path of a name in a table; bareOrQuoted must have been at the name.
+func join2(table, name string) string {
+	if table == "" {
+		return name
+	}
+	return table + "." + name
+}
+
+// bareOrQuoted is a name as it stands in a path: in quotes if it could be taken for several.
+func bareOrQuoted(name string) string {
+	if name != "" && run(name, isBare) == len(name) {
+		return name
+	}
+	return strconv.Quote(name)
+}
