@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// load is what wrk saw in one run.
+type load struct {
+	requests     float64
+	seconds, cpu float64 // wall, and wrk's own
+	p50, p99     time.Duration
+}
+
+// wrkReport makes wrk end with one line for us; its own output rounds to three digits. It is
+// called once, at the end: nothing of it runs during the load.
+const wrkReport = `done = function(s, l, r)
+  local e = s.errors
+  print(string.format("bench %d %d %d %d %d", s.requests, s.duration,
+    e.connect + e.read + e.write + e.timeout + e.status, l:percentile(50), l:percentile(99)))
+end
+`
+
+// wrk runs a closed loop of connections for a whole number of seconds. One thread of it does
+// well over twice what any proxy here can: the report says how busy it was.
+func wrk(ctx context.Context, dir, url string, connections, seconds int) (load, error) {
+	script := filepath.Join(dir, "report.lua")
+	if err := os.WriteFile(script, []byte(wrkReport), 0o600); err != nil {
+		return load{}, err
+	}
+	cmd := exec.CommandContext(ctx, "wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+strconv.Itoa(seconds)+"s",
+		"-s", script, "-H", "User-Agent: bench/1", "-H", "Accept: application/json", url)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return load{}, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	l, err := parseWrk(string(out))
+	l.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	return l, err
+}
+
+func parseWrk(out string) (load, error) {
+	var l load
+	var micros, failed float64
+	_, line, _ := strings.Cut(out, "\nbench ")
+	if _, err := fmt.Sscan(line, &l.requests, &micros, &failed, &l.p50, &l.p99); err != nil {
+		return l, fmt.Errorf("wrk's report: %w: %s", err, out)
+	}
+	l.seconds = micros / 1e6
+	l.p50 *= 1000 // wrk counts in µs
+	l.p99 *= 1000
+	if l.requests == 0 {
+		return l, errors.New("wrk: no request was answered")
+	}
+	if failed > 0 {
+		return l, fmt.Errorf("wrk: %.0f of %.0f requests failed", failed, l.requests)
+	}
+	return l, nil
+}
+
+// get asks once on a connection of its own.
+func get(addr, path string, size int64, w io.Writer) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return ask(conn, path, size, w)
+}
+
+// ask sends one GET on conn, demands status 200 and a whole body of size bytes (-1: any), and
+// copies it to w.
+func ask(conn net.Conn, path string, size int64, w io.Writer) error {
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench/1\r\n\r\n", path); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, response.Body, make([]byte, min(max(size, 512), mib)))
+	switch {
+	case err != nil:
+		return err
+	case response.StatusCode != http.StatusOK:
+		return fmt.Errorf("GET %s: status %d", path, response.StatusCode)
+	case size >= 0 && n != size:
+		return fmt.Errorf("GET %s: %d bytes, want %d", path, n, size)
+	}
+	return nil
+}
+
+// accepted is how many connections the backend has taken so far.
+func accepted(backend string) (int64, error) {
+	var count bytes.Buffer
+	if err := get(backend, "/accepted", -1, &count); err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(count.String(), 10, 64)
+}

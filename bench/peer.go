@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// peer is one thing to be measured. In args LISTEN, BACKEND, SINK and RATIO stand for what its
+// process may use; so they do in the configurations, all of which lie in the process's folder.
+type peer struct {
+	name, about string
+	short       bool   // part of the short form
+	binary      string // "": the bench's own
+	version     string // its argument that prints the version
+	args        string
+	ratio       float64 // share of traces it exports
+}
+
+// The peers that ratios are about.
+const (
+	direct  = "direct"
+	bare    = "reverseproxy"
+	paceOff = "pace-off"
+	paceOn  = "pace-1"
+	paceAll = "pace-100"
+)
+
+// peers stand in the order of the report.
+var peers = []peer{
+	{name: direct, about: "no proxy: what load and backend can do"},
+	{bare, "`httputil.ReverseProxy` with Rewrite, no telemetry", true, "", "", "serve reverseproxy LISTEN BACKEND", 0},
+	{"reverseproxy-otel-1", "the same, otelhttp on both sides, Prometheus metrics, 1 % of traces to OTLP", true, "", "", "serve otel LISTEN BACKEND SINK RATIO", 0.01},
+	{"reverseproxy-otel-100", "the same, every trace to OTLP", false, "", "", "serve otel LISTEN BACKEND SINK RATIO", 1},
+	{paceOff, "pace without metrics and tracing, log of errors only", true, "pace", "version", "run --config pace-off.toml", 0},
+	{paceOn, "pace with everything on: record, histograms, log to a file, limiter, 1 % of traces to OTLP", true, "pace", "version", "run --config pace-on.toml", 0.01},
+	{paceAll, "the same, every trace to OTLP", false, "pace", "version", "run --config pace-on.toml", 1},
+	{"fasthttp-proxy", "net/http in front, fasthttp's client behind, no telemetry; not a proxy to use", false, "", "", "serve fasthttp LISTEN BACKEND", 0},
+	{"nginx", "no access log", false, "nginx", "-v", "-p . -e stderr -c nginx.conf", 0},
+	{"haproxy", "no log", false, "haproxy", "-v", "-db -f haproxy.cfg", 0},
+	{"caddy", "no access log, no metrics", false, "caddy", "version", "run --adapter caddyfile --config Caddyfile", 0},
+	{"traefik", "no access log, no metrics", false, "traefik", "version", "--configFile=traefik.yml", 0},
+}
+
+//go:embed peers
+var configs embed.FS
+
+// find sets path and version of the peer's binary, or skip: why there is none.
+func (c *contender) find(ctx context.Context, dir string) {
+	var err error
+	switch c.binary {
+	case "":
+		c.path, err = os.Executable()
+	case "pace":
+		c.path, err = findPace(ctx, dir)
+	default:
+		c.path, err = exec.LookPath(c.binary)
+	}
+	if err != nil {
+		c.skip = err.Error()
+	} else if c.version != "" {
+		out, _ := exec.Command(c.path, c.version).CombinedOutput()
+		c.release, _, _ = strings.Cut(string(out), "\n")
+	}
+}
+
+// findPace is $PACE_BINARY, or pace built from the folder above.
+func findPace(ctx context.Context, dir string) (string, error) {
+	if path := os.Getenv("PACE_BINARY"); path != "" {
+		return filepath.Abs(path)
+	}
+	path := filepath.Join(dir, "pace")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/pace")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/pace: %w: %.300s", err, out)
+	}
+	return path, nil
+}
+
+// launch starts the peer in dir and waits until a request has gone through it.
+func (c *contender) launch(dir, listen, backend, sink string) (*process, error) {
+	fill := strings.NewReplacer("LISTEN", listen, "BACKEND", backend, "SINK", sink, "RATIO", strconv.FormatFloat(c.ratio, 'f', 2, 64))
+	files, err := configs.ReadDir("peers")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, _ := configs.ReadFile("peers/" + file.Name())
+		if err := os.WriteFile(filepath.Join(dir, file.Name()), []byte(fill.Replace(string(text))), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	proc, err := start(dir, c.name, append([]string{c.path}, strings.Fields(fill.Replace(c.args))...)...)
+	if err != nil {
+		return nil, err
+	}
+	return proc, proc.await(func() error { return get(listen, "/small", smallSize, io.Discard) })
+}
+
+// await asks until ready has no error. A process that ends first, or takes 10 s, is stopped.
+func (p *process) await(ready func() error) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.gone:
+			return p.fault(errors.New("ended at once"))
+		default:
+		}
+		if time.Now().After(deadline) {
+			p.stop()
+			return p.fault(fmt.Errorf("not ready in 10 s: %w", err))
+		}
+	}
+}
