@@ -1,0 +1,369 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// maxInterims bounds the interim responses before the final one: enough for five minutes of
+// 102 every ten seconds.
+const maxInterims = 32
+
+// longAgo is a deadline that wakes whoever is blocked.
+var longAgo = time.Unix(1, 0)
+
+// exchange is what stands behind a [Response]. Do's goroutine owns it; with a body the sender
+// runs beside it, and shares what mu and out.mu guard.
+type exchange struct {
+	ctx  context.Context
+	pool *Pool // nil: no exchange
+	req  *Request
+
+	head     head
+	in       body
+	out      outgoing
+	filled   bool // the last read filled the buffer
+	unclear  bool // the connection must not be used again
+	interims int
+	headSize int // bytes of all headers of this exchange so far
+
+	running   sync.WaitGroup // sender, its timer, the watcher of ctx
+	stopWatch func() bool    // nil: ctx is not watched
+	onCancel  func()         // made once, kept
+
+	mu       sync.Mutex // guards what follows
+	c        *conn
+	answered bool // a byte of a response was read
+	reused   bool
+	phase    Phase
+	final    bool      // the final header was parsed
+	until    time.Time // deadline of the response header; zero: none
+	cause    *Error    // what ended the exchange: the first in time
+	sent     int64     // bytes the kernel took
+}
+
+// Do sends req and reads the response up to the end of its header; the body is then read through
+// resp. The error is always an *[Error], and resp then needs no Close. ctx is watched until
+// Close. One Do puts at most one request on the wire: a pooled connection is replaced by another
+// only while not a byte was written.
+func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
+	x := &resp.x
+	x.begin(ctx, p, req)
+	if err := x.run(); err != nil {
+		resp.Close()
+		return err
+	}
+	resp.take()
+	return nil
+}
+
+func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
+	if x.pool != nil {
+		panic("pace: BUG: exchange.Response used again before Close")
+	}
+	x.ctx, x.pool, x.req = ctx, p, req
+	x.filled, x.unclear, x.interims, x.headSize = false, false, 0, 0
+	x.c, x.answered, x.reused, x.phase, x.final, x.until, x.cause, x.sent = nil, false, false, 0, false, time.Time{}, nil, 0
+	x.out.begin(req)
+}
+
+// run is the story of an exchange up to the final header.
+func (x *exchange) run() error {
+	if !x.req.fit() {
+		return x.fail(RequestBody, errUnfit)
+	}
+	x.watch()
+	if err := x.connect(); err != nil {
+		return err
+	}
+	x.out.render(x.req)
+	if x.req.hasBody() {
+		x.startSending()
+	} else if err := x.sendHead(); err != nil {
+		return err
+	}
+	return x.awaitFinal()
+}
+
+var (
+	errUnfit  = errors.New("request line or field with a byte that would break the header")
+	errClosed = errors.New("response closed before the request was sent")
+)
+
+// watch makes the end of ctx end the exchange.
+func (x *exchange) watch() {
+	if x.ctx.Done() == nil {
+		return
+	}
+	if x.onCancel == nil {
+		x.onCancel = func() {
+			defer x.running.Done()
+			x.fail(Canceled, context.Cause(x.ctx))
+		}
+	}
+	x.running.Add(1)
+	x.stopWatch = context.AfterFunc(x.ctx, x.onCancel)
+}
+
+func (x *exchange) unwatch() {
+	if x.stopWatch != nil && x.stopWatch() {
+		x.running.Done()
+	}
+	x.stopWatch = nil
+}
+
+// fail ends the exchange for this reason, unless it has ended already; it returns the reason that
+// came first. Whoever is blocked on the connection wakes.
+func (x *exchange) fail(k Kind, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.failLocked(k, err)
+}
+
+func (x *exchange) failLocked(k Kind, err error) error {
+	if x.cause != nil {
+		return x.cause
+	}
+	x.cause = &Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Answered: x.answered, Err: err}
+	if x.c != nil {
+		x.cause.Remote = x.c.remote
+		x.c.SetDeadline(longAgo)
+	}
+	x.out.cancel()
+	return x.cause
+}
+
+// enter begins a phase. The callback runs under the lock, which is what makes it one at a time.
+func (x *exchange) enter(p Phase) {
+	x.mu.Lock()
+	x.enterLocked(p)
+	x.mu.Unlock()
+}
+
+func (x *exchange) enterLocked(p Phase) {
+	if x.final || x.phase == p {
+		return
+	}
+	x.phase = p
+	if x.req.OnPhase != nil {
+		x.req.OnPhase(p)
+	}
+}
+
+// connect takes a pooled connection that is alive, or dials. It replaces the one in use.
+func (x *exchange) connect() error {
+	if !x.req.NewConnection {
+		if c := x.pool.get(); c != nil {
+			return x.use(c, true)
+		}
+	}
+	x.enter(Connect)
+	c, err := x.pool.dial(x.ctx)
+	if err == nil {
+		return x.use(c, false)
+	}
+	var timeout net.Error
+	switch {
+	case x.ctx.Err() != nil:
+		return x.fail(Canceled, context.Cause(x.ctx))
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return x.fail(ConnectTimeout, err)
+	}
+	return x.fail(ConnectFailed, err)
+}
+
+func (x *exchange) use(c *conn, reused bool) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.c != nil {
+		x.c.Close()
+	}
+	x.c, x.reused = c, reused
+	if x.cause != nil { // ended while dialing
+		return x.cause
+	}
+	x.enterLocked(Send)
+	return nil
+}
+
+// awaitFinal reads responses until one is not interim.
+func (x *exchange) awaitFinal() error {
+	for {
+		if err := x.readHead(); err != nil {
+			return err
+		}
+		switch {
+		case x.head.status == 101:
+			return x.switched()
+		case x.head.status >= 200:
+			return x.finish()
+		}
+		if err := x.interim(); err != nil {
+			return err
+		}
+	}
+}
+
+// readHead reads one response header into x.head.
+func (x *exchange) readHead() error {
+	in, scanned := &x.in, 0
+	for {
+		p := in.buf[in.pos:in.end]
+		if !plausible(p) {
+			return x.fail(Invalid, malformed("not HTTP/1"))
+		}
+		n := headEnd(p, max(0, scanned-2)) // a blank line may have been cut in two
+		if size := x.headSize + max(n, len(p)*btoi(n == 0)); size > x.pool.o.MaxHeaderBytes {
+			return x.fail(Invalid, malformed("header is too large"))
+		}
+		if n > 0 {
+			x.headSize += n
+			in.pos += n
+			if err := x.head.parse(p[:n]); err != nil {
+				return x.fail(Invalid, err)
+			}
+			return nil
+		}
+		scanned = len(p)
+		if err := x.fill(); err != nil {
+			return x.fail(Reset, err)
+		}
+	}
+}
+
+// interim handles a 1xx response other than 101. Its framing fields mean nothing (RFC 9110 §15.2),
+// but whoever sends them is not trusted with another request.
+func (x *exchange) interim() error {
+	if x.interims++; x.interims > maxInterims {
+		return x.fail(Invalid, malformed("too many interim responses"))
+	}
+	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
+	switch {
+	case x.head.status == 100:
+		x.out.proceed()
+	case x.req.On1xx != nil:
+		x.req.On1xx(x.head.status, x.head.fields)
+	}
+	return nil
+}
+
+// finish begins the body of the final response.
+func (x *exchange) finish() error {
+	x.in.start(&x.head, x.req.Method)
+	if x.head.status == 204 && (x.head.chunked || x.head.length > 0) || x.in.step == untilEOF || !x.head.lasts() {
+		x.unclear = true
+	}
+	return x.settle()
+}
+
+// switched accepts a 101 that was asked for, after the whole request was sent.
+func (x *exchange) switched() error {
+	x.unclear = true
+	x.in.start(&x.head, x.req.Method)
+	switch {
+	case !x.head.switches || !x.req.accepts(x.head.upgrade):
+		return x.fail(Invalid, malformed("switch to a protocol that was not asked for"))
+	case x.req.hasBody() && !x.out.isSent():
+		return x.fail(Invalid, malformed("switch of protocols in the middle of a request"))
+	}
+	return x.settle()
+}
+
+// settle marks the final header. An answer to a request of which no byte was written is
+// somebody else's.
+func (x *exchange) settle() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return x.cause
+	}
+	if !x.out.begun.Load() {
+		return x.failLocked(Invalid, malformed("response before the request"))
+	}
+	x.final, x.phase, x.until = true, Receive, time.Time{}
+	x.out.cancel()
+	return nil
+}
+
+// fill reads more from the connection, making room for it first.
+func (x *exchange) fill() error {
+	in := &x.in
+	switch {
+	case in.buf == nil:
+		in.buf = getSmall()
+	case in.pos == in.end:
+		if x.filled && len(in.buf) == smallBuffer {
+			in.buf = grown(in.buf, nil)
+		}
+		in.pos, in.end = 0, 0
+	case in.end == len(in.buf) && in.pos > 0:
+		in.pos, in.end = 0, copy(in.buf, in.buf[in.pos:in.end])
+	case in.end == len(in.buf):
+		in.buf = grown(in.buf, in.buf)
+	}
+	n, err := x.read(in.buf[in.end:])
+	if n > 0 && !x.answered {
+		x.mu.Lock()
+		x.answered = true // read by nobody else without the lock
+		x.mu.Unlock()
+	}
+	in.end += n
+	x.filled = in.end == len(in.buf)
+	return err
+}
+
+// read reads at least one byte, or fails. A deadline that fires early is moved.
+func (x *exchange) read(p []byte) (int, error) {
+	for {
+		c := x.conn()
+		n, err := c.Read(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err == nil {
+			err = io.ErrNoProgress
+		}
+		if x.out.attempted(); x.conn() != c {
+			continue // the first write found c dead, and replaced it
+		}
+		if err := x.lost(c, err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// conn returns the connection in use, which the sender may replace.
+func (x *exchange) conn() *conn {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.c
+}
+
+// lost returns why reading c failed, or nil if it was only a deadline left standing from before.
+func (x *exchange) lost(c *conn, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return x.cause
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if !x.until.IsZero() && !time.Now().Before(x.until) {
+		return x.failLocked(ResponseTimeout, err)
+	}
+	c.readUntil = x.until
+	return c.SetReadDeadline(x.until)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

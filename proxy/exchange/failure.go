@@ -1,0 +1,58 @@
+package exchange
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Kind is what became of an exchange that failed. It names the side: RequestBody is the
+// client's, Canceled the caller's, all others the backend's.
+type Kind uint8
+
+const (
+	ConnectFailed   Kind = iota + 1 // no connection: refused, unreachable, no such host
+	ConnectTimeout                  // no connection within [Options.ConnectTimeout]
+	ResponseTimeout                 // no whole response header in time, or a write that blocked as long
+	Reset                           // connection lost before the response header was whole
+	Invalid                         // what came was not an acceptable HTTP/1 response header
+	Truncated                       // the body broke off or was malformed; the header was fine
+	RequestBody                     // reading Body failed, it did not keep its length, or the request is unfit to be written
+	Canceled                        // ctx ended
+)
+
+var kinds = [...]string{
+	ConnectFailed: "connect failed", ConnectTimeout: "connect timeout", ResponseTimeout: "response timeout",
+	Reset: "connection lost", Invalid: "invalid response", Truncated: "response truncated",
+	RequestBody: "request body", Canceled: "canceled",
+}
+
+func (k Kind) String() string { return kinds[k] }
+
+// Phase is what an exchange is doing. It begins in none; each change is told to [Request.OnPhase].
+type Phase uint8
+
+const (
+	Connect     Phase = iota + 1 // dialing
+	Send                         // writing to the backend
+	ReadRequest                  // waiting for Body.Read, the client's side
+	Wait                         // all is sent (or the backend's 100 is due): the backend's turn
+	Receive                      // the final header was parsed; never told to OnPhase
+)
+
+var phases = [...]string{"begin", "connect", "send", "read_request", "wait", "receive"}
+
+func (p Phase) String() string { return phases[p] }
+
+// Error is the only type of error that Do and Next return (io.EOF of Next aside).
+type Error struct {
+	Kind      Kind
+	Phase     Phase          // when it happened
+	BytesSent int64          // bytes of the request that the kernel took; 0: certainly nothing was sent
+	Reused    bool           // the connection came from the pool
+	Answered  bool           // any byte of a response was read
+	Remote    netip.AddrPort // of the connection; zero if there was none
+	Err       error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%v in %v: %v", e.Kind, e.Phase, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
