@@ -42,15 +42,16 @@ func start(dir, name string, argv ...string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the leader to end, so that telemetry is flushed, and after 10 s kills the group.
+// stop asks the leader to end, so that telemetry is flushed, and kills what is left of the group
+// when it has, or after 10 s.
 func (p *process) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.gone:
 	case <-time.After(10 * time.Second):
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.gone
 	}
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.gone
 }
 
 // fault is what to say when the process did not do as it should: err and its last output.

@@ -120,7 +120,7 @@ func limits(results map[string][]sample) string {
 	if load == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" With a proxy between, wrk (one thread) kept at most %.0f %% of a core busy, the backend %.0f %%: neither was the limit.", load*100, serve*100)
+	return fmt.Sprintf(" With a proxy between, wrk kept at most %.0f %% of a core busy (one thread: 100 would be its limit), the backend %.0f %%.", load*100, serve*100)
 }
 
 // promises are the ratios that pace is built to keep.
