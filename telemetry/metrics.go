@@ -72,11 +72,11 @@ func serverLabels() (names []string) {
 
 // instruments are the synchronous ones: the record's end writes them, nothing else.
 type instruments struct {
-	requests, server, client        metric.Float64Histogram
-	failovers, retries, rejections  metric.Int64Counter
-	requestSets, serverSets         setCache[requestKey]
-	clientSets                      setCache[attemptKey]
-	exemplars                       bool // an exporter takes the traces that exemplars point to
+	requests, server, client       metric.Float64Histogram
+	failovers, retries, rejections metric.Int64Counter
+	requestSets, serverSets        setCache[requestKey]
+	clientSets                     setCache[attemptKey]
+	exemplars                      bool // an exporter takes the traces that exemplars point to
 }
 
 // requestKey is all that the label sets of a request's histograms depend on. Each part is bounded:

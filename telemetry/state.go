@@ -118,6 +118,9 @@ const (
 
 var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error"}
 
+// String returns the word of the reason.
+func (r Refusal) String() string { return refusals[r] }
+
 // Refused counts one refusal. Safe for concurrent use.
 func (t *Telemetry) Refused(why Refusal) { t.refused[why].Add(1) }
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"pace/config"
+	"pace/lb"
+	"pace/limiter"
+	"pace/proxy"
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// poolName and limitName are what [upstreams] and [rate_limit], the short form, stand for.
+const (
+	poolName  = "default"
+	limitName = "default"
+)
+
+// parts are what one configuration makes.
+type parts struct {
+	log       *telemetry.Log
+	telemetry *telemetry.Telemetry
+	handler   *proxy.Handler
+	server    *proxy.Server
+}
+
+// build makes the parts of f; it opens the log, and no listener.
+func build(ctx context.Context, f *config.File) (*parts, error) {
+	log, err := telemetry.OpenLog(telemetry.LogOptions{
+		Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File,
+	})
+	if err != nil {
+		return nil, runFailure{err}
+	}
+	t, err := telemetry.New(ctx, telemetry.Options{
+		Version: version, Log: log,
+		SampleRatio: f.Tracing.SampleRatio, Endpoint: f.Tracing.Endpoint, Protocol: f.Tracing.Protocol,
+		QueryAllow: f.Tracing.QueryAllow,
+		Upstream:   poolName, Route: proxy.Route,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{log: log, telemetry: t, handler: buildHandler(f, t)}
+	p.server = buildServer(f, p)
+	return p, nil
+}
+
+func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
+	o := proxy.Options{
+		Telemetry: t, Log: t.Logger().Logger,
+		Upstream:   poolName,
+		Pool:       lb.NewPool(f.Upstreams.Backends),
+		MaxRetries: f.Upstreams.MaxRetries,
+		Exchange: exchange.Options{
+			ConnectTimeout:  f.Upstreams.ConnectTimeout,
+			ResponseTimeout: f.Upstreams.ResponseTimeout,
+			MaxIdle:         f.Upstreams.MaxIdlePerBackend,
+			IdleTimeout:     f.Upstreams.IdleTimeout,
+		},
+		Limit:        buildLimit(f, t),
+		Trusted:      f.Server.TrustedProxies,
+		MaxBodyBytes: f.Server.MaxBodyBytes,
+		BodyTimeout:  f.Server.BodyTimeout,
+		ProxyName:    f.Headers.ProxyName,
+		ProxyValue:   f.Headers.ProxyValue,
+		BackendName:  f.Headers.BackendName,
+		TraceName:    f.Tracing.ResponseHeader,
+	}
+	return proxy.NewHandler(o)
+}
+
+func buildLimit(f *config.File, t *telemetry.Telemetry) *proxy.Limit {
+	if f.RateLimit == nil || !f.RateLimit.Enabled {
+		return nil
+	}
+	per := time.Duration(f.RateLimit.WindowSeconds) * time.Second
+	w := limiter.NewWindow(limiter.Options{Max: f.RateLimit.MaxRequests, Per: per, MaxKeys: f.RateLimit.MaxKeys})
+	t.WatchLimiters(map[string]func() int{limitName: w.Keys})
+	return &proxy.Limit{Policy: limitName, Window: w, Per: per}
+}
+
+func buildServer(f *config.File, p *parts) *proxy.Server {
+	o := proxy.ServerOptions{
+		Handler:           p.handler,
+		ReadHeaderTimeout: f.Server.ReadHeaderTimeout,
+		IdleTimeout:       f.Server.IdleTimeout,
+		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
+		Trust:             f.Tracing.Trust,
+	}
+	if f.Metrics.Enabled {
+		o.Scrape = &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
+	}
+	return proxy.NewServer(o)
+}

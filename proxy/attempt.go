@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"slices"
+
+	"pace/lb"
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// ask sends the request to a backend, and to another one where that is safe and allowed, until one
+// answers. If none does it answers in their place and returns false.
+func (q *request) ask() bool {
+	q.rec.Upstream = q.h.Upstream
+	q.rec.Enter(telemetry.Pick)
+	first := q.h.Pool.Pick(nil)
+	q.rec.Enter(telemetry.Own)
+	if first.Backend == nil {
+		q.answer(telemetry.NoBackend)
+		return false
+	}
+	out := q.outgoing()
+	defer out.release()
+	next := step{backend: first.Backend}
+	for tried := make([]*lb.Backend, 0, 4); ; {
+		failure := q.attempt(next, out)
+		if failure == nil {
+			return true
+		}
+		tried = append(tried, next.backend)
+		if next = q.next(failure, tried); next.backend == nil {
+			q.giveUp(failure.outcome)
+			return false
+		}
+	}
+}
+
+// step is the next attempt to make: a failover, or a retry on a new connection.
+type step struct {
+	backend *lb.Backend // nil: none
+	fresh   bool
+}
+
+// failure is why an attempt failed.
+type failure struct {
+	*exchange.Error
+	outcome telemetry.Outcome
+}
+
+// attempt makes one attempt; the answer's header is in q.resp if it returns nil.
+func (q *request) attempt(s step, out *outgoing) *failure {
+	b := q.h.backends[s.backend]
+	a := q.rec.BeginAttempt(s.backend.Addr, s.backend.Host(), s.backend.Port())
+	out.render(a)
+	out.NewConnection = s.fresh
+	err := b.conns.Do(q.ctx, &out.Request, &q.resp)
+	q.rec.Enter(telemetry.Own)
+	if err == nil {
+		a.Status, a.Reused, a.Remote, a.BytesSent = q.resp.Status, q.resp.Reused, q.resp.Remote, q.resp.BytesSent
+		q.backend, q.rec.Backend = b, s.backend.Addr
+		return nil
+	}
+	e, ok := errors.AsType[*exchange.Error](err)
+	if !ok {
+		panic("pace: BUG: " + err.Error())
+	}
+	f := &failure{e, q.outcome(e)}
+	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
+	q.rec.EndAttempt()
+	q.resp.Close()
+	return f
+}
+
+// next decides what follows a failed attempt, and notes it. Failovers are bounded by MaxRetries; a
+// retry is made at most once, and only where the backend may have closed an idle connection in the
+// moment we took it (docs/interface.md, "Attempts, failovers, retries").
+func (q *request) next(f *failure, tried []*lb.Backend) step {
+	if f.outcome.Info().Side != telemetry.BackendSide || !q.repeatable(f) {
+		return step{}
+	}
+	n, last := len(q.rec.Attempts), tried[len(tried)-1]
+	at := q.rec.Attempts[n-1].End
+	if len(q.rec.Failovers) < q.h.MaxRetries {
+		if b := q.h.Pool.Pick(tried).Backend; b != nil {
+			q.rec.Failovers = append(q.rec.Failovers, telemetry.Failover{
+				At: at, From: last.Addr, To: b.Addr, Reason: f.outcome, Attempt: n, BytesSent: f.BytesSent,
+			})
+			return step{backend: b}
+		}
+	}
+	if f.Kind == exchange.Reset && f.Reused && !f.Answered && len(q.rec.Retries) == 0 {
+		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: at, Backend: last.Addr, Attempt: n})
+		return step{backend: last, fresh: true}
+	}
+	return step{}
+}
+
+// idempotent are the methods that RFC 9110 §9.2.2 allows to repeat, and QUERY, which is safe.
+var idempotent = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "QUERY"}
+
+// repeatable says whether the request may be sent once more: none of its body is used up, and
+// either nothing of it was written or its method is idempotent.
+func (q *request) repeatable(f *failure) bool {
+	if q.body != nil && q.body.read() > 0 {
+		return false
+	}
+	return f.BytesSent == 0 || slices.Contains(idempotent, q.r.Method)
+}
+
+// giveUp answers for a backend that did not, with the last attempt's outcome.
+func (q *request) giveUp(o telemetry.Outcome) {
+	if o == telemetry.ClientGone {
+		q.rec.Outcome, q.rec.Status, q.broken = o, o.Info().Status, true
+		return
+	}
+	q.answer(o)
+}

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"pace/telemetry"
+)
+
+// requestBody is the body of a request on its way to a backend. It counts, bounds and times what it
+// reads, and knows what the client did wrong. One goroutine reads it; read, verdict and stop may be
+// called beside it.
+type requestBody struct {
+	src     io.Reader
+	conn    *http.ResponseController
+	limit   int64 // 0: none
+	timeout time.Duration
+	n       atomic.Int64
+	fault   atomic.Uint32 // a telemetry.Outcome, the first one
+}
+
+func newRequestBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) *requestBody {
+	b := &requestBody{src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout}
+	if r.ProtoMajor == 1 {
+		// An answer may begin before the body has come to its end.
+		b.conn.EnableFullDuplex()
+	}
+	return b
+}
+
+var errTooLarge = errors.New("body over the limit")
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.timeout > 0 {
+		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
+	}
+	n, err := b.src.Read(p)
+	total := b.n.Add(int64(n))
+	if err == io.EOF && b.timeout > 0 {
+		b.conn.SetReadDeadline(time.Time{}) // or net/http would take the client for gone
+	}
+	if b.limit > 0 && total > b.limit {
+		b.blame(telemetry.TooLarge)
+		return 0, errTooLarge
+	}
+	if err != nil && err != io.EOF {
+		b.blame(readFault(err))
+	}
+	return n, err
+}
+
+// read returns how many bytes were read so far.
+func (b *requestBody) read() int64 { return b.n.Load() }
+
+func (b *requestBody) blame(o telemetry.Outcome) { b.fault.CompareAndSwap(0, uint32(o)) }
+
+// verdict names what the client did wrong; a body shorter than announced means that it left.
+func (b *requestBody) verdict() telemetry.Outcome {
+	if o := telemetry.Outcome(b.fault.Load()); o != telemetry.Unset {
+		return o
+	}
+	return telemetry.ClientGone
+}
+
+// stop ends a Read in progress.
+func (b *requestBody) stop() { b.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// readFault tells a client that stalls from one that left and one that breaks the rules of chunked coding.
+func readFault(err error) telemetry.Outcome {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return telemetry.RequestTimeout
+	}
+	_, network := errors.AsType[net.Error](err)
+	if network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose) {
+		return telemetry.ClientGone
+	}
+	return telemetry.BadRequest
+}

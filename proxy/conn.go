@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"pace/telemetry"
+)
+
+// clientConn is a client's connection, watched for what net/http answers by itself: a request that
+// it refuses never reaches the handler. Between the end of one answer and the start of the next
+// handler, whatever is written is such a refusal.
+type clientConn struct {
+	*net.TCPConn // embedded whole, so that splice still finds it
+	refuse       func(telemetry.Refusal, net.Conn)
+	handled      atomic.Bool  // the present request reached the handler
+	timedOut     atomic.Bool  // the last read ran into its deadline
+	state        atomic.Int32 // an http.ConnState
+}
+
+type connKey struct{}
+
+// connOf returns the connection that a request came on; nil in tests without a listener.
+func connOf(ctx context.Context) *clientConn {
+	c, _ := ctx.Value(connKey{}).(*clientConn)
+	return c
+}
+
+// handling notes that a request reached the handler.
+func (c *clientConn) handling() {
+	if c != nil && !c.handled.Load() {
+		c.handled.Store(true)
+	}
+}
+
+// Read implements net.Conn.
+func (c *clientConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if err != nil {
+		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *clientConn) Write(b []byte) (int, error) {
+	if !c.handled.Load() {
+		if why, ok := refusal(b); ok {
+			c.refuse(why, c)
+		}
+	}
+	return c.TCPConn.Write(b)
+}
+
+var statusLine = []byte("HTTP/1.1 ")
+
+// refusal reads why from the status line that net/http wrote.
+func refusal(b []byte) (telemetry.Refusal, bool) {
+	status, ok := bytes.CutPrefix(b, statusLine)
+	if !ok || len(status) < 3 {
+		return 0, false
+	}
+	switch string(status[:3]) {
+	case "400":
+		return telemetry.RefusedBadRequest, true
+	case "431":
+		return telemetry.RefusedHeaderTooLarge, true
+	case "417", "501", "505":
+		return telemetry.RefusedUnsupported, true
+	}
+	return 0, false
+}
+
+// listener wraps each connection.
+type listener struct {
+	*net.TCPListener
+	refuse func(telemetry.Refusal, net.Conn)
+}
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{TCPConn: c, refuse: l.refuse}, nil
+}
+
+// connCounts counts client connections by what they are busy with.
+type connCounts struct {
+	active, idle atomic.Int64
+}
+
+// move counts c from its old state to the next.
+func (n *connCounts) move(c *clientConn, next http.ConnState) {
+	last := http.ConnState(c.state.Swap(int32(next)))
+	if next != http.StateNew {
+		n.of(last, -1)
+	}
+	n.of(next, 1)
+}
+
+func (n *connCounts) of(s http.ConnState, by int64) {
+	switch s {
+	case http.StateActive:
+		n.active.Add(by)
+	case http.StateNew, http.StateIdle:
+		n.idle.Add(by)
+	}
+}
+
+func (n *connCounts) read() (active, idle int) {
+	return int(n.active.Load()), int(n.idle.Load())
+}
+
+// refuse counts a request or connection that never reached the handler. Its log lines are capped at
+// one a second, since whoever sends rubbish may send much of it. c may be nil.
+func (h *Handler) refuse(why telemetry.Refusal, c net.Conn) {
+	h.Telemetry.Refused(why)
+	now := time.Now().Unix()
+	if last := h.refusedAt.Load(); last == now || !h.refusedAt.CompareAndSwap(last, now) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("reason", why.String())}
+	if c != nil {
+		attrs = append(attrs, slog.String("peer", c.RemoteAddr().String()))
+	}
+	h.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", attrs...)
+}

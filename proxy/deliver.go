@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// deliver sends the backend's answer to the client, as it comes.
+func (q *request) deliver() {
+	q.rec.Status = q.resp.Status
+	if q.resp.Status == http.StatusSwitchingProtocols {
+		q.upgrade()
+		return
+	}
+	h := q.w.Header()
+	q.copyFields(h)
+	q.answered = true
+	q.w.WriteHeader(q.resp.Status)
+	if q.stream() {
+		q.copyTrailer(h)
+		q.rec.Outcome = delivered(q.resp.Status)
+	}
+}
+
+// copyFields copies the end-to-end fields of the answer, and adds pace's.
+func (q *request) copyFields(h http.Header) {
+	connection := connectionFields(q.resp.Fields)
+	trailer := false
+	for _, f := range q.resp.Fields {
+		trailer = trailer || f.Name == "Trailer"
+		if !hopByHop[f.Name] && !(len(connection) > 0 && namedIn(connection, f.Name)) {
+			h[f.Name] = append(h[f.Name], f.Value)
+		}
+	}
+	if trailer {
+		q.announceTrailer(h)
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // the backend named none; net/http would guess one
+	}
+	h["Via"] = []string{via(h["Via"], "1.1")}
+	if name := q.h.BackendName; name != "" {
+		h[name] = []string{q.backend.label}
+	}
+	q.identify(h)
+}
+
+func connectionFields(fields []exchange.Field) (list []string) {
+	for _, f := range fields {
+		if f.Name == "Connection" {
+			list = append(list, f.Value)
+		}
+	}
+	return list
+}
+
+// announceTrailer hands on the names of trailer fields to come.
+func (q *request) announceTrailer(h http.Header) {
+	for _, f := range q.resp.Fields {
+		if f.Name == "Trailer" {
+			h["Trailer"] = append(h["Trailer"], f.Value)
+		}
+	}
+}
+
+// copyTrailer sends the trailer fields, announced or not.
+func (q *request) copyTrailer(h http.Header) {
+	for _, f := range q.resp.Trailer {
+		if !hopByHop[f.Name] {
+			h.Add(http.TrailerPrefix+f.Name, f.Value)
+		}
+	}
+}
+
+// stream copies the body piece by piece, straight from the buffer it was read into, and flushes
+// whenever the next piece is not at hand yet. It returns false if the answer is not whole.
+func (q *request) stream() bool {
+	for {
+		if !q.resp.Buffered() && !q.flush() {
+			return false
+		}
+		q.rec.Enter(telemetry.Receive)
+		piece, err := q.resp.Next()
+		q.rec.Enter(telemetry.Deliver)
+		if len(piece) > 0 {
+			n, err := q.w.Write(piece)
+			q.rec.BytesOut += int64(n)
+			if err != nil {
+				q.breakOff(telemetry.ClientAborted)
+				return false
+			}
+		}
+		if err == io.EOF {
+			q.rec.Enter(telemetry.Own)
+			return true
+		}
+		if err != nil {
+			q.breakOff(q.truncated())
+			return false
+		}
+	}
+}
+
+// flush sends what net/http holds back.
+func (q *request) flush() bool {
+	if err := http.NewResponseController(q.w).Flush(); err != nil {
+		q.breakOff(telemetry.ClientAborted)
+		return false
+	}
+	return true
+}
+
+// truncated names whose doing a body cut short is. When the client leaves, its request's context
+// ends first, and only that makes the read from the backend fail.
+func (q *request) truncated() telemetry.Outcome {
+	if q.ctx.Err() != nil {
+		return telemetry.ClientAborted
+	}
+	return telemetry.UpstreamTruncated
+}
+
+// breakOff ends an answer that is not whole; the client must be able to see that.
+func (q *request) breakOff(o telemetry.Outcome) {
+	q.rec.Outcome, q.broken = o, true
+	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
+}
+
+// interim hands on a 1xx answer. Its hop-by-hop fields stay behind, as those of the final one.
+func (q *request) interim(status int, fields []exchange.Field) {
+	h := q.w.Header()
+	connection := connectionFields(fields)
+	for _, f := range fields {
+		if !hopByHop[f.Name] && !namedIn(connection, f.Name) {
+			h[f.Name] = append(h[f.Name], f.Value)
+		}
+	}
+	q.w.WriteHeader(status)
+	clear(h)
+}

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// outcome names how a failed attempt ended. Where the failure happened, there its side was tagged;
+// at one instant the client goes before the backend.
+func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
+	switch e.Kind {
+	case exchange.Canceled:
+		return telemetry.ClientGone
+	case exchange.RequestBody:
+		return q.body.verdict()
+	}
+	if q.ctx.Err() != nil {
+		return telemetry.ClientGone
+	}
+	switch e.Kind {
+	case exchange.ConnectFailed:
+		return telemetry.ConnectFailed
+	case exchange.ConnectTimeout:
+		return telemetry.ConnectTimeout
+	case exchange.ResponseTimeout:
+		return telemetry.UpstreamTimeout
+	case exchange.Invalid:
+		return telemetry.UpstreamInvalid
+	}
+	return telemetry.UpstreamReset
+}
+
+// delivered names the outcome of an answer that reached the client whole.
+func delivered(status int) telemetry.Outcome {
+	switch {
+	case status >= 500:
+		return telemetry.UpstreamError
+	case status >= 400:
+		return telemetry.ClientError
+	}
+	return telemetry.OK
+}

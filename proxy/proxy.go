@@ -1,0 +1,101 @@
+// Package proxy is the data path: the walk of a request from the listener to a backend and back.
+// [Handler.ServeHTTP] reads as its table of contents. It writes what happens into the request's
+// [telemetry.Record]; it must not know the configuration's format, nor OpenTelemetry.
+package proxy
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"pace/lb"
+	"pace/limiter"
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// Options configure a Handler; Telemetry, Log and Pool must be set.
+type Options struct {
+	Telemetry *telemetry.Telemetry
+	Log       *slog.Logger
+
+	Upstream   string // name of the pool
+	Pool       *lb.Pool
+	Exchange   exchange.Options
+	MaxRetries int // failovers of one request; 0: none
+
+	Limit *Limit // nil: no limit
+
+	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
+	MaxBodyBytes int64          // of a request; 0: no limit
+	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
+
+	ProxyName   string // field that tells the backend about pace, and
+	ProxyValue  string // its value
+	BackendName string // field that tells the client which backend answered; "": none
+	TraceName   string // field that tells the client the trace's id; "": none
+}
+
+// Limit is a limiter with the name that it has in the configuration.
+type Limit struct {
+	Policy string
+	Window *limiter.Window
+	Per    time.Duration
+}
+
+// Route is the only one that the short form of the configuration knows.
+const Route = "/"
+
+// KeyKinds are the words for what tells the clients of a limit apart.
+var KeyKinds = []string{clientIP}
+
+const clientIP = "client_ip"
+
+// Handler proxies requests. Safe for concurrent use.
+type Handler struct {
+	Options
+	backends  map[*lb.Backend]*backend
+	trust     *trust
+	strip     map[string]bool // request fields that never pass as the client sent them
+	proxyLine []byte          // rendered ProxyName and ProxyValue
+	draining  atomic.Bool
+	streams   streams
+	refusedAt atomic.Int64 // second of the last logged refusal
+}
+
+// backend is what the data path keeps for each member of the pool.
+type backend struct {
+	conns *exchange.Pool
+	label string // value of the field BackendName
+}
+
+// NewHandler returns a Handler; it connects when the first request comes.
+func NewHandler(o Options) *Handler {
+	h := &Handler{
+		Options:   o,
+		backends:  map[*lb.Backend]*backend{},
+		trust:     newTrust(o.Trusted),
+		strip:     map[string]bool{},
+		proxyLine: []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n"),
+	}
+	for _, b := range o.Pool.Backends() {
+		h.backends[b] = &backend{
+			conns: exchange.NewPool(b.Addr, o.Exchange),
+			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
+		}
+	}
+	for _, name := range append(o.Telemetry.PropagationFields(), o.ProxyName, requestIDField) {
+		h.strip[http.CanonicalHeaderKey(name)] = true
+	}
+	return h
+}
+
+// Close closes the idle connections to the backends.
+func (h *Handler) Close() {
+	for _, b := range h.backends {
+		b.conns.Close()
+	}
+}

@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"pace/telemetry"
+)
+
+// ServerOptions configure a Server.
+type ServerOptions struct {
+	Handler           *Handler
+	Trust             string // one of Trusts: whose traces are continued; "": everybody's
+	ReadHeaderTimeout time.Duration
+	IdleTimeout       time.Duration
+	MaxHeaderBytes    int
+	Scrape            *Scrape // nil: the proxy's listener answers no scrapes
+}
+
+// Scrape is the path under which the proxy's own listener shows the metrics, and to whom besides
+// peers on loopback.
+type Scrape struct {
+	Path    string
+	Metrics http.Handler // nil: nobody sees them, and the path is not proxied either
+	Allow   []netip.Prefix
+}
+
+// Server is the proxy's listener.
+type Server struct {
+	handler *Handler
+	http    *http.Server
+	conns   connCounts
+}
+
+// NewServer returns a Server for HTTP/1.1 and for HTTP/2 in clear text.
+func NewServer(o ServerOptions) *Server {
+	s := &Server{handler: o.Handler}
+	h := o.Handler.Telemetry.Wrap(o.Handler, o.Handler.trust.public(o.Trust))
+	if o.Scrape != nil {
+		h = o.Scrape.before(h)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:                      h,
+		Protocols:                    protocols,
+		ReadHeaderTimeout:            o.ReadHeaderTimeout,
+		IdleTimeout:                  o.IdleTimeout,
+		MaxHeaderBytes:               o.MaxHeaderBytes,
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		ConnContext:                  withConn,
+		ConnState:                    s.connState,
+		ErrorLog:                     log.New(complaints{o.Handler}, "", 0),
+	}
+	o.Handler.Telemetry.WatchConnections(s.conns.read)
+	return s
+}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// Listen opens the address. An error says what to do.
+func Listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen %s: the address is in use; stop who has it, or choose another one: %w", address, err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("listen %s: not permitted; choose a port above 1023, or grant CAP_NET_BIND_SERVICE: %w", address, err)
+	case err != nil:
+		return nil, fmt.Errorf("listen %s: choose an address of this machine: %w", address, err)
+	}
+	return l, nil
+}
+
+// Serve answers on l, which must be from [Listen], until Drain. It returns nil after a Drain.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(listener{l.(*net.TCPListener), s.handler.refuse})
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Drain takes no more connections and waits until the requests in flight, streams included, are
+// finished or ctx ends; then it breaks off what is left and returns ctx's error.
+func (s *Server) Drain(ctx context.Context) error {
+	s.handler.draining.Store(true)
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.handler.streams.wait(ctx)
+	}
+	if err != nil {
+		s.http.Close()
+		s.handler.streams.closeAll()
+		s.handler.streams.done.Wait()
+	}
+	s.handler.Close()
+	return err
+}
+
+// connState follows each connection through its life, and finds what was refused on it.
+func (s *Server) connState(nc net.Conn, state http.ConnState) {
+	c, ok := nc.(*clientConn)
+	if !ok {
+		return
+	}
+	before := http.ConnState(c.state.Load())
+	s.conns.move(c, state)
+	switch state {
+	case http.StateIdle:
+		c.handled.Store(false)
+	case http.StateClosed:
+		// net/http closes without a word when a header does not come to its end in time.
+		if before == http.StateActive && !c.handled.Load() && c.timedOut.Load() {
+			s.handler.refuse(telemetry.RefusedHeaderTimeout, c)
+		}
+	}
+}
+
+// complaints is what net/http logs: most of it says that a client misbehaved.
+type complaints struct{ h *Handler }
+
+// Write implements io.Writer.
+func (c complaints) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(string(b))
+	if bytes.HasPrefix(b, []byte("http2: server")) {
+		c.h.refuse(telemetry.RefusedH2Error, nil)
+	}
+	c.h.Log.LogAttrs(context.Background(), slog.LevelDebug, "net/http", slog.String("says", text))
+	return len(b), nil
+}
+
+// before answers scrapes; they are neither proxied nor counted, limited, logged or traced.
+func (s *Scrape) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != s.Path:
+			next.ServeHTTP(w, r)
+		case s.Metrics != nil && s.allowed(r):
+			s.Metrics.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// allowed says whether the peer may see the metrics. A forwarding field on a request from loopback
+// shows that a proxy stands in front, and who asked came from elsewhere.
+func (s *Scrape) allowed(r *http.Request) bool {
+	peer := peerOf(r).Addr()
+	if contains(s.Allow, peer) {
+		return true
+	}
+	for _, name := range forwarding {
+		if len(r.Header[name]) > 0 {
+			return false
+		}
+	}
+	return peer.IsLoopback()
+}
