@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"net/url"
@@ -47,12 +48,20 @@ func checkNamed(name string) func(string) (string, *refusal) {
 
 // address is host:port, the host possibly empty (all interfaces), the port a number.
 func address(s string) (string, *refusal) {
-	host, port, bad := splitHostPort(s, "")
+	if s == "" {
+		return "", &refusal{"no address", `write host:port, such as "0.0.0.0:8080"`}
+	}
+	return hostPort(s, "8080")
+}
+
+// hostPort is host:port in its usual spelling; a cure suggests the port.
+func hostPort(s, suggested string) (string, *refusal) {
+	host, port, bad := splitHostPort(s)
 	if bad != nil {
 		return "", bad
 	}
 	if port == "" {
-		return "", &refusal{quote(s) + " has no port", "write " + quote(net.JoinHostPort(host, "8080"))}
+		return "", &refusal{quote(s) + " has no port", "write " + quote(net.JoinHostPort(host, suggested))}
 	}
 	return net.JoinHostPort(host, port), nil
 }
@@ -63,25 +72,22 @@ func backend(s string) (string, *refusal) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	switch {
 	case !ok:
-		if _, bad := address(s); bad == nil && s[0] != ':' {
+		if plain, bad := hostPort(s, ""); bad == nil && plain[0] != ':' {
 			return "", &refusal{"no scheme in " + quote(s), "write " + quote("http://"+s)}
 		}
-		return "", &refusal{quote(s) + " is not an http:// URL", form}
+		return "", &refusal{redacted(s) + " is not an http:// URL", form}
 	case strings.EqualFold(scheme, "https"):
-		return "", &refusal{"https to backends is not yet supported: " + quote(s), "write " + quote("http://"+rest)}
+		return "", &refusal{"https to backends is not yet supported: " + redacted(s), "write an http:// URL"}
 	case !strings.EqualFold(scheme, "http"):
-		return "", &refusal{quote(s) + " is not an http:// URL", form}
+		return "", &refusal{redacted(s) + " is not an http:// URL", form}
 	}
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		part := map[byte]string{'/': "path", '?': "query", '#': "fragment"}[rest[i]]
-		_, bare, _ := cutLast(rest[:i], "@")
-		return "", &refusal{"a " + part + " in " + quote("http://"+bare+rest[i:]), "write " + quote("http://"+bare)}
+	if what, bare := tooMuch(rest); what != "" {
+		if _, bad := backend("http://" + bare); bad != nil {
+			return "", &refusal{what + " in " + redacted(s), form}
+		}
+		return "", &refusal{what + " in " + redacted(s), "write " + quote("http://"+bare)}
 	}
-	if _, bare, ok := cutLast(rest, "@"); ok {
-		// The credentials themselves stay out of the message: it goes to terminals and logs.
-		return "", &refusal{"credentials in the URL", "write " + quote("http://"+bare)}
-	}
-	host, port, bad := splitHostPort(rest, "http://")
+	host, port, bad := splitHostPort(rest)
 	switch {
 	case bad != nil:
 		return "", bad
@@ -89,28 +95,44 @@ func backend(s string) (string, *refusal) {
 		return "", &refusal{"no host in " + quote(s), form}
 	case port == "0":
 		return "", &refusal{"port 0 in " + quote(s), "write a port from 1 to 65535"}
-	case port == "":
-		port = "80"
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(host, cmp.Or(port, "80")), nil
 }
 
-// cutLast is strings.Cut at the last sep; after is all of s if there is none.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+// tooMuch names what a URL has besides host and port, and gives those two alone. rest is the
+// URL without scheme.
+func tooMuch(rest string) (what, bare string) {
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		what = map[byte]string{'/': "a path", '?': "a query", '#': "a fragment"}[rest[i]]
+		rest = rest[:i]
 	}
-	return "", s, false
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		what, rest = "credentials", rest[i+1:]
+	}
+	return what, rest
+}
+
+// redacted quotes a URL without credentials, since faults go to terminals and logs.
+func redacted(s string) string {
+	end := strings.LastIndexByte(s, '@')
+	if end < 0 {
+		return quote(s)
+	}
+	scheme, _, ok := strings.Cut(s[:end], "://")
+	if !ok {
+		return quote("…" + s[end:])
+	}
+	return quote(scheme + "://…" + s[end:])
 }
 
 // splitHostPort takes host[:port] apart and puts both into their usual spelling; port is ""
-// if none is written. prefix is what a cure puts in front of host:port.
-func splitHostPort(s, prefix string) (host, port string, bad *refusal) {
+// if none is written.
+func splitHostPort(s string) (host, port string, bad *refusal) {
 	if _, err := netip.ParseAddr(s); err == nil && strings.Contains(s, ":") {
-		return "", "", &refusal{"IPv6 address without brackets: " + quote(s), "write " + quote(prefix+"["+s+"]:8080")}
+		return "", "", &refusal{"IPv6 address without brackets: " + quote(s), `put it into brackets, as in "[::1]:8080"`}
 	}
 	host, port, found := s, "", false
-	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') && (s[0] != '[' || strings.Contains(s, "]")) {
 		host, port, found = s[:i], s[i+1:], true
 	}
 	if found {
@@ -131,7 +153,7 @@ func portNumber(s, port string) (string, *refusal) {
 	case strings.Trim(port, "0123456789") != "":
 		return "", &refusal{"port " + quote(port) + " is not a number", mend}
 	case err != nil || n > 65535:
-		return "", &refusal{"port " + quote(port)[1:len(quote(port))-1] + " is above 65535", mend}
+		return "", &refusal{"port " + port + " is above 65535", mend}
 	}
 	return strconv.FormatUint(n, 10), nil
 }
@@ -210,29 +232,29 @@ func pagePath(s string) (string, *refusal) {
 
 // collector is host:port, or a URL with scheme http or https, a port, and perhaps a path.
 func collector(s string) (string, *refusal) {
-	scheme, rest, isURL := strings.Cut(s, "://")
-	if !isURL {
+	if !strings.Contains(s, "://") {
 		if strings.HasPrefix(s, ":") {
 			return "", &refusal{"no host in " + quote(s), "write " + quote("127.0.0.1"+s)}
 		}
-		return address(s)
+		return hostPort(s, "4317")
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return "", &refusal{quote(s) + " is not an http or https URL", `write it as in "http://127.0.0.1:4317"`}
+		return "", &refusal{redacted(s) + " is not an http or https URL", `write it as in "http://127.0.0.1:4317"`}
 	case u.User != nil:
-		_, bare, _ := cutLast(rest, "@")
-		return "", &refusal{"credentials in the URL", "write " + quote(scheme+"://"+bare) + " and put them into OTEL_EXPORTER_OTLP_HEADERS"}
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
-		return "", &refusal{"a query or fragment in " + quote(s), "write the URL without it"}
+		return "", &refusal{"credentials in " + redacted(s), "take them out; OTEL_EXPORTER_OTLP_HEADERS can carry them"}
+	case strings.ContainsAny(s, "?#"):
+		return "", &refusal{"a query or fragment in " + redacted(s), "write the URL without it"}
 	}
-	host, port, bad := splitHostPort(u.Host, scheme+"://")
+	host, port, bad := splitHostPort(u.Host)
 	switch {
 	case bad != nil:
 		return "", bad
+	case host == "":
+		return "", &refusal{"no host in " + redacted(s), `write it as in "http://127.0.0.1:4317"`}
 	case port == "" || port == "0":
-		return "", &refusal{"no port in " + quote(s), "write the collector's, such as " + quote(u.Scheme+"://"+net.JoinHostPort(host, "4317"))}
+		return "", &refusal{"no port in " + redacted(s), "write the collector's, such as " + quote(u.Scheme+"://"+net.JoinHostPort(host, "4317"))}
 	}
 	return s, nil
 }

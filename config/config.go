@@ -79,7 +79,7 @@ type Metrics struct {
 
 // Tracing says what is traced and where the traces go.
 type Tracing struct {
-	SampleRatio    float64  `toml:"sample_ratio" default:"1.0" min:"0" max:"1" doc:"Share of requests traced when nobody decided it before, 0 to 1."`
+	SampleRatio    float64  `toml:"sample_ratio" default:"1.0" min:"0" max:"1" doc:"Share of requests traced when no one decided it before."`
 	Endpoint       string   `toml:"endpoint" default:"" is:"collector?" doc:"OTLP collector, http(s)://host:port[/path] or host:port; \"\": what the OTEL_* variables name, else nothing is exported."`
 	Protocol       string   `toml:"protocol" default:"grpc" doc:"How the collector is spoken to: grpc or http/protobuf."`
 	Trust          string   `toml:"trust" default:"all" doc:"Whose traceparent is continued: all, trusted (server.trusted_proxies) or none. Others start a new trace, with a link."`

@@ -34,7 +34,7 @@ func WriteDefaults(w io.Writer) error {
 func (k *key) meaning() string {
 	switch {
 	case k.fallback == nil:
-		return k.Doc + " Required; here is an example."
+		return k.Doc + " Required: at least one."
 	case k.low != "":
 		return k.Doc + " From " + k.low + " to " + k.top + "."
 	}

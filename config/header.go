@@ -16,7 +16,8 @@ var taken = map[string][]string{
 	"has a meaning of its own": {"age", "allow", "authorization", "cache-control", "content-encoding",
 		"content-range", "content-type", "cookie", "date", "etag", "forwarded", "location", "proxy-status",
 		"range", "retry-after", "set-cookie", "traceparent", "tracestate", "vary", "via", "www-authenticate",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"},
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-rate-limit-limit",
+		"x-rate-limit-remaining", "x-rate-limit-reset", "x-request-id"},
 }
 
 // headerName is a token (RFC 9110 §5.6.2) that no other field needs.

@@ -38,7 +38,8 @@ type statement struct {
 	header []string // the names in [a.b], nil for a key
 	array  bool     // [[a.b]]
 	value  string   // of a key, from its first byte
-	open   string   // what it lacks at its end: "]", "}", quotes or "="
+	open   string   // what it lacks: a closing "]", "]]", "}" or quotes, "=", or "name"
+	rest   string   // what follows in its last line and is no comment
 }
 
 // repeat is a key that was written before.
@@ -69,7 +70,10 @@ func (x *index) statement() {
 		x.pos = start + nextStatement(x.text[start:])
 		x.line, x.counted = st.line, start
 	} else {
+		end := x.pos
 		x.toLineEnd()
+		st.rest, _, _ = strings.Cut(x.text[end:x.pos], "#")
+		st.rest = strings.TrimSpace(st.rest)
 	}
 	st.text = x.text[start:x.pos]
 	x.statements = append(x.statements, st)
@@ -83,9 +87,18 @@ func (x *index) header(st *statement) {
 		x.pos++
 	}
 	names, ok := x.names()
-	if !ok || !x.at(']') {
-		x.open = "]"
+	if !ok {
+		x.open = "name"
 		return
+	}
+	end := "]"
+	if st.array {
+		end = "]]"
+	}
+	if strings.HasPrefix(x.text[x.pos:], end) {
+		x.pos += len(end)
+	} else {
+		x.open = end
 	}
 	st.header = names
 	path := x.descend("", names[:len(names)-1])
@@ -184,6 +197,7 @@ func (x *index) list(path string, depth int) {
 }
 
 func (x *index) inline(path string, depth int) {
+	line := x.here()
 	x.pos++
 	for {
 		x.skipSpace()
@@ -200,6 +214,9 @@ func (x *index) inline(path string, depth int) {
 			names, ok := x.names()
 			if !ok || !x.at('=') {
 				x.open = "="
+				if line < x.here() { // more likely it was meant to end before
+					x.open, x.pos = "}", len(x.text)
+				}
 				return
 			}
 			if x.deeper(depth + len(names)) {

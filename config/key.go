@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -43,6 +44,7 @@ type (
 	key struct {
 		Key
 		leaf     string // the name without its table
+		wanted   string // what its value is: "a duration"
 		field    int    // in the table's struct
 		example  string // as TOML: the default, or what a required key may look like
 		fallback any    // the default as the TOML library decodes it; nil: required
@@ -77,6 +79,7 @@ func describeKey(table string, i int, f reflect.StructField) *key {
 	if k.leaf == "" || k.Doc == "" {
 		panic("pace: BUG: " + table + "." + f.Name + " lacks its toml or doc tag")
 	}
+	k.wanted = wanted[f.Type]
 	k.check = checkNamed(f.Tag.Get("is"))
 	k.min, k.max = bound(f.Type, k.low), bound(f.Type, k.top)
 	if text, ok := f.Tag.Lookup("default"); ok {
@@ -86,6 +89,26 @@ func describeKey(table string, i int, f reflect.StructField) *key {
 		k.example = asTOML(f.Type, f.Tag.Get("example"))
 	}
 	return k
+}
+
+// wanted are the types that a field may have, as users call them.
+var wanted = map[reflect.Type]string{
+	reflect.TypeFor[bool]():           "true or false",
+	reflect.TypeFor[string]():         "a string",
+	reflect.TypeFor[int]():            "a whole number",
+	reflect.TypeFor[int64]():          "a whole number",
+	reflect.TypeFor[float64]():        "a number",
+	reflect.TypeFor[time.Duration]():  "a duration",
+	reflect.TypeFor[[]string]():       "a list of strings",
+	reflect.TypeFor[[]netip.Prefix](): "a list of strings",
+}
+
+// remedy says what to write, with an example if there is one to show.
+func (k *key) remedy() string {
+	if k.example == "[]" || k.wanted == "true or false" {
+		return "write " + k.wanted
+	}
+	return "write " + k.wanted + ", such as " + k.example
 }
 
 // bound reads a min or max tag. Numbers without one are a bug, so that none is unbounded.
@@ -122,6 +145,18 @@ func asTOML(typ reflect.Type, text string) string {
 		return strconv.Quote(text)
 	}
 	return text
+}
+
+// keyNamed is nil if there is none of that dotted name.
+func keyNamed(name string) *key {
+	for _, t := range tables {
+		for _, k := range t.keys {
+			if k.Name == name {
+				return k
+			}
+		}
+	}
+	return nil
 }
 
 func decodeValue(text string) any {

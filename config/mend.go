@@ -91,26 +91,47 @@ func (r *reader) broken(st statement, err error) {
 			return // written twice inside an inline table
 		}
 	}
-	value, _, _ := strings.Cut(st.value, "#")
-	value = strings.TrimSpace(value)
+	what, mend := diagnose(st, sentence(message))
+	if st.open != "" {
+		line = st.line
+	}
+	r.at(line, st.path, what, mend)
+}
+
+// diagnose says what is wrong with a statement in a user's words where it can, else in those
+// of the TOML library.
+func diagnose(st statement, message string) (what, mend string) {
+	value := st.value
+	if st.header == nil && value != "" && !strings.ContainsAny(value[:1], `"'[{`) {
+		value = strings.TrimSpace(value + st.rest) // a bare word was cut off at a comma or bracket
+	}
+	shown := strings.Trim(quote(value), `"`)
 	switch {
 	case st.open == "=":
-		r.at(line, st.path, "no KEY = VALUE in "+quote(firstLine(st.text)), "write it so, a comment behind #")
+		return "no KEY = VALUE in " + quote(firstLine(st.text)), "write it so, a comment behind #"
+	case st.open == "name":
+		return "no table's name in " + quote(firstLine(st.text)), "write [NAME], or [[NAME]] for one of several"
 	case st.open != "":
-		r.at(st.line, st.path, "no closing "+st.open, "write "+st.open+" where it ends")
-	case st.path != "" && st.header == nil && value == "":
-		r.at(line, st.path, "no value", "write one, or remove the key for its default")
+		return "no closing " + st.open, "write " + st.open + " where it ends"
+	case st.header != nil:
+		return quote(st.rest) + " behind the header", "write it into the next line"
+	case value == "":
+		return "no value", "write one, or remove the key for its default"
+	case strings.ContainsAny(value[:1], `"'[{`) && st.rest != "":
+		return quote(st.rest) + " behind the value", "remove it, or write # in front of it"
+	case value[0] == '"' && strings.Contains(value, `\`):
+		return message, `write \\ for a backslash, or put the text into single quotes`
+	case strings.ContainsAny(value[:1], `"'[{`):
+		return message, anyTOML
 	case strings.EqualFold(value, "true") || strings.EqualFold(value, "false"):
-		r.at(line, st.path, value+" is not TOML", "write "+strings.ToLower(value))
-	case value != "" && !strings.ContainsAny(value[:1], `"'[{`):
-		value, _, _ = strings.Cut(firstLine(st.text)[strings.Index(st.text, "=")+1:], "#")
-		value = strings.TrimSpace(value)
-		r.at(line, st.path, "no quotes around "+strings.Trim(quote(value), `"`), "write "+quote(strings.Trim(value, `"'`)))
-	case strings.Contains(value, `\`) && value[0] == '"':
-		r.at(line, st.path, sentence(message), `write \\ for a backslash, or put the text into single quotes`)
-	default:
-		r.at(line, st.path, sentence(message), anyTOML)
+		return shown + " is not TOML", "write " + strings.ToLower(value)
+	case isNumber(strings.ReplaceAll(value, "_", "")):
+		return message, "write it like 10, 1_000 or 0.5"
 	}
+	if k := keyNamed(st.path); k != nil && (k.wanted == "true or false" || strings.HasSuffix(k.wanted, "number")) {
+		return shown + " is not " + k.wanted, k.remedy()
+	}
+	return "no quotes around " + shown, "write " + quote(strings.Trim(value, `"'`))
 }
 
 func (r *reader) at(line int, key, what, mend string) {

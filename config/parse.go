@@ -30,7 +30,7 @@ func (r *reader) parse(data []byte) {
 		r.at(1+bytes.Count(data[:nul], []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
 		return
 	}
-	r.notUTF8(data)
+	r.unreadable(data)
 	odd := len(r.faults)
 	x := indexText(strings.TrimLeft(strings.ToValidUTF8(string(data), "\ufffd"), "\ufeff"))
 	r.file.lines = x.lines
@@ -40,25 +40,31 @@ func (r *reader) parse(data []byte) {
 	}
 	r.document(r.decode(x))
 	r.together()
-	// What else is wrong in a line that is not UTF-8 is most likely the same mistake.
+	// What else is wrong in an unreadable line is most likely the same mistake.
 	rest := slices.DeleteFunc(r.faults[odd:], func(f *Fault) bool {
 		return slices.ContainsFunc(r.faults[:odd], func(o *Fault) bool { return o.Line == f.Line })
 	})
 	r.faults = r.faults[:odd+len(rest)]
 }
 
-// notUTF8 reports the first byte of each line that is not UTF-8.
-func (r *reader) notUTF8(data []byte) {
+// unreadable reports the first byte of each line that TOML does not allow there.
+func (r *reader) unreadable(data []byte) {
 	line := 0
 	for text := range bytes.Lines(data) {
 		line++
+		text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 		for len(text) > 0 {
 			c, n := utf8.DecodeRune(text)
-			if c == utf8.RuneError && n == 1 {
+			switch {
+			case c == utf8.RuneError && n == 1:
 				r.at(line, "", fmt.Sprintf("byte 0x%02x is not UTF-8", text[0]), "save the file as UTF-8")
-				break
+			case c < ' ' && c != '\t' || c == 0x7f:
+				r.at(line, "", fmt.Sprintf("control character 0x%02x", c), fmt.Sprintf(`remove it, or write \u%04x in a double-quoted string`, c))
+			default:
+				text = text[n:]
+				continue
 			}
-			text = text[n:]
+			break
 		}
 	}
 }

@@ -76,13 +76,13 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 		if v, ok := raw.(bool); ok {
 			*to = v
 		} else {
-			r.wrongType(k, raw, "true or false")
+			r.wrongType(k, raw)
 		}
 	case *string:
 		if v, ok := raw.(string); ok {
 			*to = r.text(k, v)
 		} else {
-			r.wrongType(k, raw, "a string")
+			r.wrongType(k, raw)
 		}
 	case *int:
 		*to = int(r.whole(k, raw))
@@ -112,9 +112,9 @@ func (r *reader) text(k *key, s string) string {
 func (r *reader) whole(k *key, raw any) int64 {
 	n, ok := raw.(int64)
 	if !ok {
-		r.wrongType(k, raw, "a whole number")
+		r.wrongType(k, raw)
 	} else {
-		r.within(k, float64(n), strconv.FormatInt(n, 10), "a number")
+		r.within(k, float64(n), strconv.FormatInt(n, 10))
 	}
 	return n
 }
@@ -126,9 +126,9 @@ func (r *reader) fraction(k *key, raw any) float64 {
 		n, ok = float64(whole), true
 	}
 	if !ok {
-		r.wrongType(k, raw, "a number")
+		r.wrongType(k, raw)
 	} else {
-		r.within(k, n, strconv.FormatFloat(n, 'g', -1, 64), "a number")
+		r.within(k, n, strconv.FormatFloat(n, 'g', -1, 64))
 	}
 	return n
 }
@@ -136,13 +136,13 @@ func (r *reader) fraction(k *key, raw any) float64 {
 func (r *reader) duration(k *key, raw any) time.Duration {
 	text, ok := raw.(string)
 	if !ok {
-		r.wrongType(k, raw, "a duration")
+		r.wrongType(k, raw)
 		return 0
 	}
 	d, err := time.ParseDuration(text)
 	switch {
 	case err == nil:
-		r.within(k, float64(d), quote(text), "a duration")
+		r.within(k, float64(d), quote(text))
 	case isNumber(text):
 		r.fault(k.Name, quote(text)+" has no unit", "write "+quote(text+"s"))
 	default:
@@ -152,10 +152,10 @@ func (r *reader) duration(k *key, raw any) time.Duration {
 }
 
 // within refuses what lies outside the key's bounds. NaN lies outside.
-func (r *reader) within(k *key, n float64, text, noun string) {
-	low, top := k.low, k.top
-	if noun == "a duration" {
-		low, top = quote(low), quote(top)
+func (r *reader) within(k *key, n float64, text string) {
+	low, top, noun := k.low, k.top, "a number"
+	if k.wanted == "a duration" {
+		low, top, noun = quote(low), quote(top), k.wanted
 	}
 	mend := fmt.Sprintf("write %s from %s to %s", noun, low, top)
 	switch {
@@ -176,7 +176,7 @@ func (r *reader) within(k *key, n float64, text, noun string) {
 func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusal)) (got []T) {
 	elements, ok := raw.([]any)
 	if !ok {
-		r.wrongType(k, raw, "a list of strings")
+		r.wrongType(k, raw)
 		return nil
 	}
 	if len(elements) == 0 && k.fallback == nil {
@@ -186,7 +186,11 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 		name := element(k.Name, i)
 		s, ok := e.(string)
 		if !ok {
-			r.fault(name, kind(e)+" where a string is wanted", "write it in quotes")
+			mend := "write a string"
+			if kind(e) == "a whole number" || kind(e) == "a fraction" {
+				mend = "write " + quote(fmt.Sprint(e))
+			}
+			r.fault(name, kind(e)+" where a string is wanted", mend)
 			continue
 		}
 		v, bad := one(s)
@@ -203,22 +207,20 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 }
 
 // wrongType reports a value of another type; the remedy keeps what was written if it can.
-func (r *reader) wrongType(k *key, raw any, wanted string) {
-	mend := "write " + wanted + ", such as " + k.example
-	switch v := raw.(type) {
-	case string:
-		switch {
-		case wanted == "a list of strings":
-			mend = "write [" + quote(v) + "]"
-		case wanted == "true or false" && (v == "true" || v == "false"), wanted != "true or false" && isNumber(v):
-			mend = "write " + v + ", without quotes"
-		}
-	case int64, float64:
-		if wanted == "a duration" {
-			mend = "write " + quote(fmt.Sprint(v)+"s")
-		}
+func (r *reader) wrongType(k *key, raw any) {
+	mend := k.remedy()
+	text, isText := raw.(string)
+	_, whole := raw.(int64)
+	_, fraction := raw.(float64)
+	switch {
+	case k.wanted == "a duration" && (whole || fraction):
+		mend = "write " + quote(fmt.Sprint(raw)+"s")
+	case k.wanted == "a list of strings" && isText:
+		mend = "write [" + redacted(text) + "]"
+	case k.wanted == "true or false" && (text == "true" || text == "false"), strings.HasSuffix(k.wanted, "number") && isNumber(text):
+		mend = "write " + text + ", without quotes"
 	}
-	r.fault(k.Name, kind(raw)+" where "+wanted+" is wanted", mend)
+	r.fault(k.Name, kind(raw)+" where "+k.wanted+" is wanted", mend)
 }
 
 // kind names the type of a decoded TOML value.

@@ -9,13 +9,13 @@ import (
 // stray reports what is not known. The tables of the long form, which files of later versions
 // will hold, are told apart: [upstream.NAME], [limit.NAME], [[route]] and [tracing.keep].
 func (r *reader) stray(name string, raw any) {
-	tables, _ := raw.([]map[string]any)
+	array, _ := raw.([]map[string]any)
 	table, isTable := raw.(map[string]any)
 	switch {
-	case name == "tracing.keep", name == "route" && len(tables) == 0:
+	case name == "tracing.keep", name == "route" && len(array) == 0:
 		r.notYet(name)
 	case name == "route":
-		for i := range tables {
+		for i := range array {
 			r.notYet(element(name, i))
 		}
 	case (name == "upstream" || name == "limit") && len(table) > 0:
@@ -27,7 +27,7 @@ func (r *reader) stray(name string, raw any) {
 				r.unknown(path, "key") // more likely [upstreams] was meant
 			}
 		}
-	case isTable || len(tables) > 0:
+	case isTable || len(array) > 0:
 		r.unknown(name, "table")
 	default:
 		r.unknown(name, "key")
@@ -35,20 +35,35 @@ func (r *reader) stray(name string, raw any) {
 }
 
 func (r *reader) notYet(name string) {
-	r.fault(name, "not yet supported by this version of pace", "remove it; the short form is [upstreams] and [rate_limit]")
+	r.fault(name, "not yet supported by this version of pace", "remove it")
 }
 
 func (r *reader) unknown(name, noun string) {
-	mend := "remove it"
+	mend := "remove it; " + known(name)
 	if near := nearest(name, noun); near != "" {
 		mend = "did you mean " + near + "?"
 	}
 	r.fault(name, "unknown "+noun, mend)
 }
 
+// known says what could stand in the place of a name.
+func known(name string) string {
+	var names []string
+	dir, _, _ := cutLast(name, ".")
+	for _, t := range tables {
+		if t.name == dir {
+			for _, k := range t.keys {
+				names = append(names, k.leaf)
+			}
+			return "[" + dir + "] knows " + strings.Join(names, ", ")
+		}
+		names = append(names, t.name)
+	}
+	return "the tables are " + strings.Join(names, ", ")
+}
+
 // nearest is the known key or table that name was likely meant to be; "" if none is close.
-// A key of another table counts when its own name is right, since keys are easily put into
-// the wrong table.
+// In another table, unless that one's name is close as well, only the very same key counts.
 func nearest(name, noun string) string {
 	best, least := "", 1<<30
 	consider := func(known string, cost int) {
@@ -56,20 +71,33 @@ func nearest(name, noun string) string {
 			best, least = known, cost
 		}
 	}
-	name = strings.ToLower(name)
-	dir, leaf, _ := cutLast(name, ".")
+	dir, leaf, _ := cutLast(strings.ToLower(name), ".")
 	for _, t := range tables {
-		if d := distance(name, t.name); noun == "table" && d <= slack(name) {
-			consider(t.name, d)
+		if noun == "table" {
+			if d := distance(leaf, t.name); d <= slack(leaf) && dir == "" {
+				consider("["+t.name+"]", d)
+			}
+			continue
+		}
+		far := 0 // at the top, all tables are equally far
+		if dir != "" {
+			far = distance(dir, t.name)
 		}
 		for _, k := range t.keys {
-			d := distance(leaf, k.leaf)
-			if noun == "key" && (d == 0 || d <= slack(leaf) && distance(dir, t.name) <= slack(dir)) {
-				consider(k.Name, d+distance(dir, t.name))
+			if d := distance(leaf, k.leaf); d == 0 || d <= slack(leaf) && far <= slack(dir) {
+				consider(k.Name, d+far)
 			}
 		}
 	}
 	return best
+}
+
+// cutLast is strings.Cut at the last sep; after is all of s if there is none.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
 }
 
 // slack is how many slips of the finger are forgiven in a name.

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
+
+// TestRefusals holds every file of testdata/bad to the faults beside it.
+func TestRefusals(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.toml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files, %v; want 40 at least", len(files), err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, ".toml"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(name, data)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			golden(t, strings.TrimSuffix(file, ".toml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%swant, in %s,\n%s", got, file, want)
+	}
+}
+
+func TestParse_KeepsTheOlderProxysFileWorking(t *testing.T) {
+	f, err := Load("proxy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Server.Listen, want.Server.Workers = "0.0.0.0:8080", 4
+	want.Upstreams.Backends = []string{"127.0.0.1:8000", "127.0.0.1:8001"}
+	want.RateLimit = &RateLimit{true, 10, 60, "client_ip", 1_000_000}
+	want.Metrics = Metrics{Enabled: true, Endpoint: "/metrics"}
+	if !reflect.DeepEqual(f.Config, want) {
+		t.Errorf("got %+v, want %+v", f.Config, want)
+	}
+}
+
+// The words of the contract: interface.md, "Configuration".
+func TestDefault(t *testing.T) {
+	want := Config{
+		Server: Server{Listen: "0.0.0.0:8080", DrainTimeout: 30 * time.Second, ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, MaxHeaderBytes: 65536},
+		Admin: Admin{Listen: "127.0.0.1:9464"},
+		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
+			MaxIdlePerBackend: 512, IdleTimeout: time.Minute},
+		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
+		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id"},
+		Log:     Log{Format: "auto", Level: "info"},
+		Headers: Headers{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend"},
+	}
+	if got := Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestParse_ReadsEveryKey(t *testing.T) {
+	f, err := Load("testdata/every_key.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range Keys() {
+		if f.lines[k.Name] == 0 {
+			t.Errorf("testdata/every_key.toml lacks %s", k.Name)
+		}
+	}
+	want := Config{
+		Server: Server{":0", 2, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
+			time.Millisecond, 24 * time.Hour, 0, 1024, 1 << 50},
+		Admin: Admin{"", true},
+		Upstreams: Upstreams{[]string{"example.com:80", "[::1]:8000", "[fe80::1%eth0]:80", "10.0.0.1:81", "my_app-1:8000"},
+			0, 1500 * time.Millisecond, 90 * time.Second, 1, time.Hour},
+		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 1_000_000_000},
+		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
+		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}},
+		Log:       Log{"json", "debug", "/var/log/pace.log"},
+		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},
+	}
+	if !reflect.DeepEqual(f.Config, want) {
+		t.Errorf("got  %+v\nwant %+v", f.Config, want)
+	}
+}
+
+func TestParse_IgnoresAByteOrderMarkAndCarriageReturns(t *testing.T) {
+	f, err := Parse("x.toml", []byte("\ufeff[upstreams]\r\nbackends = [\r\n\"http://a\"\r\n]\r\n"))
+	if err != nil || f.lines["upstreams.backends[0]"] != 3 {
+		t.Errorf("got %v, %v", f, err)
+	}
+}
+
+func TestParse_RefusesAFileAboveOneMiB(t *testing.T) {
+	_, err := Parse("x.toml", []byte("[upstreams]\nbackends = [\"http://a\"]\n#"+strings.Repeat("x", 1<<20)))
+	if err == nil || err.Error() != "x.toml: the file has more than 1048576 bytes; name a configuration of pace" {
+		t.Error(err)
+	}
+}
+
+func TestLoad_ReportsAFileThatIsNotThere(t *testing.T) {
+	for _, file := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir()} {
+		_, err := Load(file)
+		f, ok := errors.AsType[*Fault](err)
+		if !ok || f.File != file || f.Line != 0 || f.Mend == "" {
+			t.Errorf("%s: got %v", file, err)
+		}
+	}
+}
+
+func TestFileFault(t *testing.T) {
+	f, err := Parse("x.toml", []byte("log.level = \"loud\"\n[upstreams]\nbackends = [\n\"http://a\",\n\"http://b\"]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"log.level":             "x.toml:1: log.level: W; M",
+		"log":                   "x.toml:1: log: W; M",
+		"upstreams.backends[1]": "x.toml:5: upstreams.backends[1]: W; M",
+		"log.format":            "x.toml: log.format: W; M",
+	} {
+		if got := f.Fault(key, "W", "M").Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// FuzzParse holds Parse to its promise: whatever the bytes, it returns either a config or
+// faults that name what is wrong and how to mend it, each in one line.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"testdata/bad/*.toml", "testdata/*.toml", "proxy.toml"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Parse("x.toml", data)
+		if err == nil {
+			if len(file.Upstreams.Backends) == 0 {
+				t.Errorf("no backends: %q", data)
+			}
+			return
+		}
+		last := 0
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			f, ok := e.(*Fault)
+			if !ok || f.What == "" || f.Mend == "" || f.place() < last {
+				t.Fatalf("got %#v after line %d: %q", e, last, data)
+			}
+			if strings.ContainsFunc(f.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				t.Fatalf("a control character in %q: %q", f.Error(), data)
+			}
+			last = f.place()
+		}
+	})
+}
