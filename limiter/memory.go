@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"math"
-	"math/bits"
 	"unsafe"
 )
 
@@ -11,18 +10,17 @@ import (
 //
 //	MaxKeys × (64 + 8 + 8·Max·5/4 + 8) + shards × (128 + 2·8192)
 //
-// An entry has 64 bytes, its share of the hash chains 4 to 8, a place 8; the allocator
-// rounds up a block by a quarter at most, and a large one to a page of 8192. While it grows
-// or shrinks, a shard has its old and its new table for a moment. As with everything on a
-// Go heap, the process needs GOGC percent more than what is held.
+// An entry has 64 bytes, its share of the hash chains at most 8, a place 8; the allocator
+// rounds a block up by a quarter and 8 bytes at most, and a shard's two tables to pages of
+// 8192. While it grows or shrinks, one shard has its old and its new table for a moment.
+// As with everything on a Go heap, the process needs GOGC percent more than what is held.
 func (o Options) MemoryBound() int64 {
 	o = o.withDefaults()
-	perKey := uint64(unsafe.Sizeof(entry{})) + 16
-	places := uint64(o.Max) + uint64(o.Max)/4
-	hi, lo := bits.Mul64(uint64(o.MaxKeys), 8*min(places, math.MaxInt64/16)+perKey)
-	fixed := uint64(o.shards()) * (uint64(unsafe.Sizeof(shard{})) + 2*8192)
-	if hi != 0 || lo > math.MaxInt64-fixed {
+	perKey := float64(unsafe.Sizeof(entry{})) + 16 + 10*float64(o.Max)
+	perShard := float64(unsafe.Sizeof(shard{})) + 2*8192
+	bound := float64(o.MaxKeys)*perKey + float64(o.shards())*perShard
+	if bound >= math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return int64(lo + fixed)
+	return int64(bound)
 }

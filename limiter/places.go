@@ -5,27 +5,25 @@ import (
 	"time"
 )
 
-// places remembers when a key was let pass, the last max times: a ring in order of time
+// places remembers when a key was let pass, the last Max times: a ring in order of time
 // that grows on demand. Times count from the window's start.
 type places struct {
-	at    []time.Duration // len(at) <= max
-	first uint32          // the oldest; 0 until len(at) == max
+	at    []time.Duration // len(at) <= Max
+	first uint32          // the oldest; 0 until len(at) == Max
 }
 
-// take takes the place at now if one is free: none of the last max requests that passed may
-// be younger than per.
+// take takes a place at now if one is free: the one that was taken longest ago is, or none.
 //
-// now may lie before times already in the ring, since callers race. It is compared as it is
-// but noted no earlier than the newest. So each time noted is at or after the one passed,
-// and of two requests that pass with max-1 others between them, the later in order of
-// passing has a time at least per after what was noted for the earlier, hence after its
-// time. So in a span of per, there are at most max.
-func (p *places) take(now time.Duration, max int, per time.Duration) Decision {
-	denied := len(p.at) == max && p.at[p.first]+per > now
+// Each slot of the ring is one place, taken again only at per or more after the time in it.
+// Callers race, so now may lie before times already noted: it is compared as it is, but
+// noted no earlier than the newest, which keeps the ring in order. A time noted is thus
+// never before the one passed, and each place is taken once at most in any span of per.
+func (p *places) take(now time.Duration, limit int, per time.Duration) Decision {
+	denied := len(p.at) == limit && p.at[p.first]+per > now
 	if !denied {
-		p.note(now, max)
+		p.note(now, limit)
 	}
-	d := Decision{Denied: denied, Limit: max, Remaining: max - p.held(now, per)}
+	d := Decision{Denied: denied, Limit: limit, Remaining: limit - p.held(now, per)}
 	if d.Remaining == 0 {
 		d.Reset = p.at[p.first] + per - now
 	}
@@ -34,7 +32,7 @@ func (p *places) take(now time.Duration, max int, per time.Duration) Decision {
 
 // note adds now to the ring, in place of the oldest time if the ring is full.
 func (p *places) note(now time.Duration, limit int) {
-	if n := len(p.at); n > 0 {
+	if len(p.at) > 0 {
 		now = max(now, p.newest())
 	}
 	if len(p.at) == limit {

@@ -41,7 +41,6 @@ type entry struct {
 // allow is Window.Allow under the lock; now counts from the window's start.
 func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
 	s.latest = max(s.latest, now)
-	s.expire(2) // each request brings one key at most: two outpace any arrivals
 	i := s.find(k, hash)
 	if i == 0 {
 		i = s.add(k, hash)

@@ -96,23 +96,24 @@ func (w *Window) Allow(k Key, now time.Time) Decision {
 	return d
 }
 
-// helpEvery is how many requests a shard serves until it lends a hand to another.
+// helpEvery is how many requests a shard serves until it helps to let keys leave. Each help
+// lets go of up to four keys a request, and a request brings one at most.
 const helpEvery = 16
 
-// help lets keys leave a shard that may have no requests of its own any more: after a flood
-// of addresses, the few clients that remain would else keep only their own shards clean.
+// help lets keys leave a shard, in turn every one: not the caller's alone, since after a flood
+// of addresses the few clients that remain would keep only their own shards clean.
 func (w *Window) help(turn uint64, now time.Duration) {
 	s := &w.shards[turn%uint64(len(w.shards))]
 	if !s.mu.TryLock() {
-		return // it is being used, so it is kept clean
+		return // its turn comes again
 	}
 	defer s.mu.Unlock()
 	s.latest = max(s.latest, now)
-	s.expire(2 * helpEvery)
+	s.expire(4 * helpEvery)
 }
 
-// Keys is the number of keys held now. Keys leave within a second after their last place is
-// free again, as soon as requests of whatever key give the occasion.
+// Keys is the number of keys held now. A key leaves a second after its last place is free
+// again, or as soon after that as requests of whatever key give the occasion.
 func (w *Window) Keys() (n int) {
 	for i := range w.shards {
 		s := &w.shards[i]
