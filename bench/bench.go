@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // bench is one run: what all peers share, and what has been found so far.
@@ -71,7 +72,8 @@ func (b *bench) scenario(s scenario) {
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %s: %v\n", s.name, c.name, err)
 				failed[c.name] = true
-				c.faults = append(c.faults, fmt.Sprintf("failed in %s: %v", s.name, err))
+				why, _, _ := strings.Cut(err.Error(), "\n")
+				c.faults = append(c.faults, fmt.Sprintf("failed in %s: %s", s.name, why))
 				delete(results, c.name)
 				continue
 			}

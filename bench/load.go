@@ -84,7 +84,7 @@ func get(addr, path string, size int64, w io.Writer) error {
 // copies it to w.
 func ask(conn net.Conn, path string, size int64, w io.Writer) error {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench/1\r\n\r\n", path); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\n\r\n", path, conn.RemoteAddr()); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

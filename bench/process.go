@@ -57,7 +57,7 @@ func (p *process) stop() {
 // fault is what to say when the process did not do as it should: err and its last output.
 func (p *process) fault(err error) error {
 	out, _ := os.ReadFile(p.log)
-	return fmt.Errorf("%s: %w: %s", p.name, err, strings.TrimSpace(string(out[max(0, len(out)-600):])))
+	return fmt.Errorf("%s: %w\nits last output: %s", p.name, err, strings.TrimSpace(string(out[max(0, len(out)-600):])))
 }
 
 // usage is what a process group has used so far.
