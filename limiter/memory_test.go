@@ -20,11 +20,11 @@ func heap() int64 {
 // bound would refuse what works.
 func TestMemoryBound(t *testing.T) {
 	tests := map[string]Options{
-		"one place":             {Max: 1, MaxKeys: 30_000},
+		"one place":             {Max: 1, MaxKeys: 15_000},
 		"a shard just over 2^n": {Max: 1, MaxKeys: 16 * 1024},
-		"the default's places":  {Max: 10, MaxKeys: 30_000},
-		"an awkward number":     {Max: 193, MaxKeys: 2_000},
-		"large rings":           {Max: 4097, MaxKeys: 200},
+		"the default's places":  {Max: 10, MaxKeys: 15_000},
+		"an awkward number":     {Max: 193, MaxKeys: 1_000},
+		"large rings":           {Max: 4097, MaxKeys: 50},
 	}
 	for name, o := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestMemoryBound(t *testing.T) {
 }
 
 func TestMemoryIsGivenBack(t *testing.T) {
-	const flood = 100_000
+	const flood = 30_000
 	before, now := heap(), time.Now()
 	w := NewWindow(Options{})
 	for n := range flood {

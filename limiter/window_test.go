@@ -192,7 +192,7 @@ func (s schedule) step() time.Duration {
 }
 
 func TestAllow_AgreesWithItsTwin(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		s := newSchedule(seed)
 		w := NewWindow(s.opts)
 		dumb := &twin{opts: s.opts, passed: map[Key][]time.Time{}}
@@ -213,7 +213,7 @@ func TestAllow_AgreesWithItsTwin(t *testing.T) {
 // TestAllow_IsExactForLateCallers passes times out of order, as racing callers do: by the
 // times passed, no span may hold more than Max, even if the key has left in between.
 func TestAllow_IsExactForLateCallers(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		s := newSchedule(seed)
 		s.opts.MaxKeys = s.keys // enough for all: the forgotten may pass again
 		w, passed := NewWindow(s.opts), map[Key][]time.Time{}
