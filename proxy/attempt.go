@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -20,11 +21,10 @@ func (q *request) ask() bool {
 		q.answer(telemetry.NoBackend)
 		return false
 	}
-	out := q.outgoing()
-	defer out.release()
+	q.out = q.outgoing()
 	next := step{backend: first.Backend}
 	for tried := make([]*lb.Backend, 0, 4); ; {
-		failure := q.attempt(next, out)
+		failure := q.attempt(next)
 		if failure == nil {
 			return true
 		}
@@ -49,11 +49,12 @@ type failure struct {
 }
 
 // attempt makes one attempt; the answer's header is in q.resp if it returns nil.
-func (q *request) attempt(s step, out *outgoing) *failure {
+func (q *request) attempt(s step) *failure {
 	b := q.h.backends[s.backend]
 	a := q.rec.BeginAttempt(s.backend.Addr, s.backend.Host(), s.backend.Port())
+	out := q.out
 	out.render(a)
-	out.NewConnection = s.fresh
+	out.NewConnection, out.Host = s.fresh, cmp.Or(q.r.Host, s.backend.Addr)
 	err := b.conns.Do(q.ctx, &out.Request, &q.resp)
 	q.rec.Enter(telemetry.Own)
 	if err == nil {

@@ -21,6 +21,7 @@ type requestBody struct {
 	limit   int64 // 0: none
 	timeout time.Duration
 	n       atomic.Int64
+	stopped atomic.Bool
 	fault   atomic.Uint32 // a telemetry.Outcome, the first one
 }
 
@@ -68,8 +69,22 @@ func (b *requestBody) verdict() telemetry.Outcome {
 	return telemetry.ClientGone
 }
 
-// stop ends a Read in progress.
-func (b *requestBody) stop() { b.conn.SetReadDeadline(time.Unix(1, 0)) }
+// stop ends a Read in progress: the answer is over, and the rest of the body of no use.
+func (b *requestBody) stop() {
+	b.stopped.Store(true)
+	b.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// hand lets net/http read on after a stop: it looks at a bounded rest of the body before it gives
+// the connection up, so that the client gets to read the answer instead of a reset.
+func (b *requestBody) hand() {
+	if b.stopped.Load() {
+		b.conn.SetReadDeadline(time.Now().Add(lingering))
+	}
+}
+
+// lingering is how long a client may take to notice that its body is of no use any more.
+const lingering = 5 * time.Second
 
 // readFault tells a client that stalls from one that left and one that breaks the rules of chunked coding.
 func readFault(err error) telemetry.Outcome {

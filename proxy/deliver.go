@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 
@@ -98,7 +99,7 @@ func (q *request) stream() bool {
 			return true
 		}
 		if err != nil {
-			q.breakOff(q.truncated())
+			q.breakOff(q.cutShort(err))
 			return false
 		}
 	}
@@ -113,9 +114,16 @@ func (q *request) flush() bool {
 	return true
 }
 
-// truncated names whose doing a body cut short is. When the client leaves, its request's context
-// ends first, and only that makes the read from the backend fail.
-func (q *request) truncated() telemetry.Outcome {
+// cutShort names whose doing it is that a body came to no end. When the client leaves, its
+// request's context ends first, and only that makes the read from the backend fail.
+func (q *request) cutShort(err error) telemetry.Outcome {
+	e, _ := errors.AsType[*exchange.Error](err)
+	if e != nil && e.Kind == exchange.RequestBody && q.ctx.Err() == nil {
+		if o := q.body.verdict(); o != telemetry.ClientGone {
+			return o
+		}
+		return telemetry.ClientAborted
+	}
 	if q.ctx.Err() != nil {
 		return telemetry.ClientAborted
 	}

@@ -32,6 +32,7 @@ type request struct {
 	ctx  context.Context
 	rec  *telemetry.Record
 	body *requestBody // nil: none
+	out  *outgoing    // nil: no backend was asked
 	resp exchange.Response
 
 	backend  *backend // that answered
@@ -111,7 +112,11 @@ func (q *request) end() {
 		q.failed(p)
 	}
 	q.resp.Close()
+	if q.out != nil {
+		q.out.release()
+	}
 	if q.body != nil {
+		q.body.hand()
 		q.rec.BytesIn = q.body.read()
 	}
 	broken := q.broken

@@ -22,13 +22,14 @@ type outgoing struct {
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
-// outgoing prepares the request for its attempts. The caller releases it.
+// outgoing prepares the request for its attempts. A body may be sent beside the answer: it is
+// released when the answer is closed.
 func (q *request) outgoing() *outgoing {
 	o := outgoings.Get().(*outgoing)
 	o.q, o.lines = q, o.lines[:0]
 	r := q.r
 	o.Request = exchange.Request{
-		Method: r.Method, Target: target(r), Host: r.Host,
+		Method: r.Method, Target: target(r),
 		Upgrade:    upgradeOf(r),
 		TrailersOK: namedIn(r.Header["Te"], "trailers"),
 		On1xx:      q.interim,

@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pace/lb"
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// proxied is a pace in this process before the given backends, with the lines it logged.
+type proxied struct {
+	URL    string
+	Addr   string
+	server *Server
+	log    string // file of JSON lines
+}
+
+// start serves until the test ends. change may be nil.
+func start(t *testing.T, change func(*Options), backends ...string) *proxied {
+	t.Helper()
+	p := &proxied{log: t.TempDir() + "/log"}
+	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: p.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel, err := telemetry.New(t.Context(), telemetry.Options{Log: log, SampleRatio: 1, Upstream: "default", Route: Route})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		Telemetry: tel, Log: log.Logger, Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
+		Exchange:  exchange.Options{ResponseTimeout: 10 * time.Second},
+		ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
+	}
+	if change != nil {
+		change(&o)
+	}
+	p.server = NewServer(ServerOptions{Handler: NewHandler(o), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16})
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Addr = l.Addr().String()
+	p.URL = "http://" + p.Addr
+	served := make(chan error, 1)
+	go func() { served <- p.server.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		p.server.Drain(ctx)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		log.Close()
+	})
+	return p
+}
+
+// origin starts a backend with this handler and returns its address.
+func origin(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// rawOrigin answers each connection with f, and returns its address.
+func rawOrigin(t *testing.T, f func(net.Conn, *bufio.Reader)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	t.Cleanup(func() { l.Close(); running.Wait() })
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+				f(c, bufio.NewReader(c))
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, string(b)
+}
+
+func TestEarlyAnswerReachesAClientThatStillSends(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err != nil {
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
+		io.Copy(io.Discard, io.LimitReader(r, 1<<16))
+	})
+	p := start(t, nil, backend)
+	for _, length := range []int64{64 << 20, -1} {
+		body := io.LimitReader(zeros{}, 64<<20)
+		req, _ := http.NewRequest("POST", p.URL, io.NopCloser(body))
+		req.ContentLength = length
+		r, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatalf("length %d: %v", length, err)
+		}
+		b, err := io.ReadAll(r.Body)
+		if r.StatusCode != 413 || string(b) != "big" || err != nil {
+			t.Errorf("length %d: got %d %q, %v", length, r.StatusCode, b, err)
+		}
+		r.Body.Close()
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestBothDirectionsStreamAtOnce(t *testing.T) {
+	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		rc.EnableFullDuplex()
+		rc.Flush()
+		lines := bufio.NewScanner(r.Body)
+		for lines.Scan() {
+			fmt.Fprintf(w, "echo %s\n", lines.Text())
+			rc.Flush()
+		}
+	})
+	p := start(t, nil, backend)
+	pr, pw := io.Pipe()
+	req, _ := http.NewRequest("POST", p.URL, pr)
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(r.Body)
+	for i := range 3 {
+		fmt.Fprintf(pw, "line %d\n", i)
+		got, err := answers.ReadString('\n')
+		if want := fmt.Sprintf("echo line %d\n", i); got != want || err != nil {
+			t.Fatalf("got %q, %v; want %q", got, err, want)
+		}
+	}
+	pw.Close()
+	if rest, err := io.ReadAll(answers); len(rest) > 0 || err != nil {
+		t.Errorf("after the end: got %q, %v", rest, err)
+	}
+}
+
+func TestTrailersPassBothWays(t *testing.T) {
+	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Trailer", "X-Sum")
+		fmt.Fprintf(w, "sent %s", r.Trailer.Get("X-Up"))
+		w.Header().Set("X-Sum", "42")
+		w.Header().Set(http.TrailerPrefix+"X-Late", "yes")
+	})
+	p := start(t, nil, backend)
+	req, _ := http.NewRequest("POST", p.URL, strings.NewReader("abc"))
+	req.ContentLength = -1
+	req.Trailer = http.Header{"X-Up": {"hello"}}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, _ := io.ReadAll(r.Body)
+	if string(b) != "sent hello" || r.Trailer.Get("X-Sum") != "42" || r.Trailer.Get("X-Late") != "yes" {
+		t.Errorf("got %q, trailer %v", b, r.Trailer)
+	}
+}
+
+func TestUpgradeJoinsTheConnections(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil || req.Header.Get("Upgrade") != "echo" || req.Header.Get("Connection") != "Upgrade" {
+			t.Errorf("backend got %v, %v", req, err)
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhi")
+		io.Copy(c, r)
+		c.(*net.TCPConn).CloseWrite()
+	})
+	p := start(t, nil, backend)
+	c, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	io.WriteString(c, " there")
+	c.(*net.TCPConn).CloseWrite() // half a close: the rest still comes back
+	if got, err := io.ReadAll(r); string(got) != "hi there" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestHopByHopFieldsStayBehind(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		var seen bytes.Buffer
+		req.Header.Write(&seen)
+		fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"+
+			"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: %d\r\n\r\n%s", seen.Len(), seen.String())
+	})
+	p := start(t, nil, backend)
+	c, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close, X-Secret, X-Forwarded-For\r\nX-Secret: 1\r\nProxy-Authorization: x\r\n"+
+		"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Proxy: forged\r\nX-Request-Id: forged\r\nTraceparent: rubbish\r\n\r\n")
+	all, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"X-Hop", "Keep-Alive: timeout", "X-Secret", "Proxy-Authorization", "6.6.6.6", "forged", "rubbish"} {
+		if bytes.Contains(all, []byte(word)) {
+			t.Errorf("%s came through: %s", word, all)
+		}
+	}
+	for _, word := range []string{"103 Early Hints\r\nLink: </a>\r\n\r\n", "X-Forwarded-For: 127.0.0.1\r\n", "X-Proxy: pace\r\n"} {
+		if !bytes.Contains(all, []byte(word)) {
+			t.Errorf("%q did not come through: %s", word, all)
+		}
+	}
+}
