@@ -28,30 +28,30 @@ type Instrument struct {
 // The instruments of requests and attempts; those of state stand in [stateInstruments].
 var (
 	requestsDuration = Instrument{
-		Name: "http_requests_duration_seconds", otel: "http.requests.duration", Type: "histogram", Unit: "s",
+		Name: MetricOlderDuration, otel: "http.requests.duration", Type: "histogram", Unit: "s",
 		Labels: []string{"method", "status"}, Doc: "Duration of requests (the older proxy's name).",
 		Bounds: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5},
 	}
 	serverDuration = Instrument{
-		Name: "http_server_request_duration_seconds", otel: "http.server.request.duration", Type: "histogram", Unit: "s",
+		Name: MetricServerDuration, otel: "http.server.request.duration", Type: "histogram", Unit: "s",
 		Labels: serverLabels(), Doc: "Duration of requests, from their header to their end.", Bounds: semconvBounds,
 	}
 	clientDuration = Instrument{
-		Name: "http_client_request_duration_seconds", otel: "http.client.request.duration", Type: "histogram", Unit: "s",
-		Labels: []string{"http_request_method", "server_address", "server_port", "http_response_status_code", "error_type", "pace_upstream"},
+		Name: MetricClientDuration, otel: "http.client.request.duration", Type: "histogram", Unit: "s",
+		Labels: []string{LabelMethod, LabelServerAddress, LabelServerPort, LabelStatus, LabelErrorType, LabelUpstream},
 		Doc:    "Duration of attempts at a backend, from their pick to their end.", Bounds: semconvBounds,
 	}
 	failovers = Instrument{
-		Name: "pace_failovers_total", otel: "pace.failovers", Type: "counter", Unit: "{failover}",
-		Labels: []string{"pace_upstream", "reason"}, Doc: "Attempts that failed and were followed by one at another backend.",
+		Name: MetricFailovers, otel: "pace.failovers", Type: "counter", Unit: "{failover}",
+		Labels: []string{LabelUpstream, LabelReason}, Doc: "Attempts that failed and were followed by one at another backend.",
 	}
 	retries = Instrument{
-		Name: "pace_retries_total", otel: "pace.retries", Type: "counter", Unit: "{retry}",
-		Labels: []string{"pace_upstream", "reason"}, Doc: "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
+		Name: MetricRetries, otel: "pace.retries", Type: "counter", Unit: "{retry}",
+		Labels: []string{LabelUpstream, LabelReason}, Doc: "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
 	}
 	rejections = Instrument{
-		Name: "pace_rejections_total", otel: "pace.rejections", Type: "counter", Unit: "{request}",
-		Labels: []string{"reason", "http_route"}, Doc: "Requests that pace turned away on purpose, by outcome.",
+		Name: MetricRejections, otel: "pace.rejections", Type: "counter", Unit: "{request}",
+		Labels: []string{LabelReason, LabelRoute}, Doc: "Requests that pace turned away on purpose, by outcome.",
 	}
 )
 

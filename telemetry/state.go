@@ -18,46 +18,46 @@ type stateInstrument struct {
 
 // stateInstruments are the metrics of state, and the counters of what belongs to no request's record.
 var stateInstruments = []stateInstrument{
-	{Instrument{Name: "http_server_active_requests", otel: "http.server.active_requests", Type: "gauge", Unit: "{request}",
-		Labels: []string{"http_request_method", "url_scheme"}, Doc: "Requests in progress."},
+	{Instrument{Name: MetricActiveRequests, otel: "http.server.active_requests", Type: "gauge", Unit: "{request}",
+		Labels: []string{LabelMethod, LabelScheme}, Doc: "Requests in progress."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) { t.active.read(observe) }},
-	{Instrument{Name: "pace_refused_total", otel: "pace.refused", Type: "counter", Unit: "{request}",
-		Labels: []string{"reason"}, Doc: "Requests and connections refused before the handler; they are in no other metric."},
+	{Instrument{Name: MetricRefused, otel: "pace.refused", Type: "counter", Unit: "{request}",
+		Labels: []string{LabelReason}, Doc: "Requests and connections refused before the handler; they are in no other metric."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			for i, word := range refusals {
 				observe(t.refused[i].Load(), attribute.String("reason", word))
 			}
 		}},
-	{Instrument{Name: "pace_connections", otel: "pace.connections", Type: "gauge", Unit: "{connection}",
-		Labels: []string{"state"}, Doc: "Client connections."},
+	{Instrument{Name: MetricConnections, otel: "pace.connections", Type: "gauge", Unit: "{connection}",
+		Labels: []string{LabelState}, Doc: "Client connections."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			active, idle := t.probes.connections()
 			observe(int64(active), attribute.String("state", "active"))
 			observe(int64(idle), attribute.String("state", "idle"))
 		}},
-	{Instrument{Name: "pace_limiter_keys", otel: "pace.limiter.keys", Type: "gauge", Unit: "{key}",
-		Labels: []string{"policy"}, Doc: "Keys that a limiter holds."},
+	{Instrument{Name: MetricLimiterKeys, otel: "pace.limiter.keys", Type: "gauge", Unit: "{key}",
+		Labels: []string{LabelPolicy}, Doc: "Keys that a limiter holds."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			for policy, n := range t.probes.limiterKeys() {
 				observe(int64(n), attribute.String("policy", policy))
 			}
 		}},
-	{Instrument{Name: "pace_spans_dropped_total", otel: "pace.spans.dropped", Type: "counter", Unit: "{span}",
-		Labels: []string{"reason"}, Doc: "Spans that were lost."},
+	{Instrument{Name: MetricSpansDropped, otel: "pace.spans.dropped", Type: "counter", Unit: "{span}",
+		Labels: []string{LabelReason}, Doc: "Spans that were lost."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			if t.queue != nil {
 				observeReasons(t.queue.dropped, observe)
 			}
 		}},
-	{Instrument{Name: "pace_log_dropped_total", otel: "pace.log.dropped", Type: "counter", Unit: "{line}",
-		Labels: []string{"reason"}, Doc: "Log lines that were lost."},
+	{Instrument{Name: MetricLogDropped, otel: "pace.log.dropped", Type: "counter", Unit: "{line}",
+		Labels: []string{LabelReason}, Doc: "Log lines that were lost."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			if t.sink != nil {
 				observeReasons(t.sink.dropped, observe)
 			}
 		}},
-	{Instrument{Name: "pace_build_info", otel: "pace.build.info", Type: "gauge",
-		Labels: []string{"version", "goversion"}, Doc: "Always 1; says what is running."},
+	{Instrument{Name: MetricBuildInfo, otel: "pace.build.info", Type: "gauge",
+		Labels: []string{LabelVersion, LabelGoVersion}, Doc: "Always 1; says what is running."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
 			observe(1, attribute.String("version", t.version), attribute.String("goversion", runtime.Version()))
 		}},

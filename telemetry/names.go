@@ -1,0 +1,61 @@
+package telemetry
+
+//go:generate go test -run=TestSignals -update .
+
+// The metrics' Prometheus names. Whoever writes an expression takes them from here.
+const (
+	MetricOlderDuration  = "http_requests_duration_seconds"
+	MetricServerDuration = "http_server_request_duration_seconds"
+	MetricClientDuration = "http_client_request_duration_seconds"
+	MetricActiveRequests = "http_server_active_requests"
+	MetricFailovers      = "pace_failovers_total"
+	MetricRetries        = "pace_retries_total"
+	MetricRejections     = "pace_rejections_total"
+	MetricRefused        = "pace_refused_total"
+	MetricConnections    = "pace_connections"
+	MetricLimiterKeys    = "pace_limiter_keys"
+	MetricSpansDropped   = "pace_spans_dropped_total"
+	MetricLogDropped     = "pace_log_dropped_total"
+	MetricBuildInfo      = "pace_build_info"
+)
+
+// The metrics' labels, as Prometheus spells them.
+const (
+	LabelMethod        = "http_request_method"
+	LabelScheme        = "url_scheme"
+	LabelStatus        = "http_response_status_code"
+	LabelRoute         = "http_route"
+	LabelOutcome       = "pace_outcome"
+	LabelErrorType     = "error_type"
+	LabelServerAddress = "server_address"
+	LabelServerPort    = "server_port"
+	LabelUpstream      = "pace_upstream"
+	LabelReason        = "reason"
+	LabelState         = "state"
+	LabelPolicy        = "policy"
+	LabelVersion       = "version"
+	LabelGoVersion     = "goversion"
+)
+
+// FailoverReasons returns how an attempt fails without an answer: the outcomes that are reasons of
+// a failover and error types of an attempt.
+func FailoverReasons() []OutcomeInfo { return rows(failoverReasons) }
+
+// Rejections returns the outcomes that are reasons of a rejection.
+func Rejections() []OutcomeInfo {
+	var list []Outcome
+	for o := range outcomeCount {
+		if (&Record{Outcome: o}).rejected() {
+			list = append(list, o)
+		}
+	}
+	return rows(list)
+}
+
+func rows(list []Outcome) []OutcomeInfo {
+	infos := make([]OutcomeInfo, len(list))
+	for i, o := range list {
+		infos[i] = *o.Info()
+	}
+	return infos
+}
