@@ -123,7 +123,7 @@ func (c *contender) proven(got sample, dials float64, log string) error {
 		return fmt.Errorf("%.0f connections to the backend for %.0f requests: it keeps none", dials, got.requests)
 	}
 	if c.ratio > 0 && got.spans == 0 {
-		return errors.New("no span reached the sink")
+		return errors.New("no span reached /v1/traces of the sink")
 	}
 	if c.binary != "pace" || c.ratio == 0 {
 		return nil
