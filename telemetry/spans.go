@@ -3,7 +3,6 @@ package telemetry
 import (
 	"cmp"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -125,30 +124,17 @@ func appendAttribute(list []attribute.KeyValue, name string, v slog.Value) []att
 // events to log-based events (OTEP 4430) changes this function.
 func (r *Record) events() []sdktrace.Event {
 	var list []sdktrace.Event
-	for _, l := range r.Limited {
-		list = append(list, sdktrace.Event{Name: "pace.rate_limited", Time: l.At, Attributes: []attribute.KeyValue{
-			attribute.String("pace.limit.policy", l.Policy),
-			attribute.String("pace.limit.key_kind", l.KeyKind),
-			attribute.Int("pace.limit.limit", l.Limit),
-			attribute.Float64("pace.limit.window_seconds", l.Window.Seconds()),
-			attribute.Float64("pace.limit.retry_after_seconds", l.RetryAfter.Seconds()),
-		}})
+	for i := range r.Limited {
+		l := &r.Limited[i]
+		list = append(list, sdktrace.Event{Name: eventLimited, Time: l.At, Attributes: attributesOf(limitedDetails, l)})
 	}
-	for _, f := range r.Failovers {
-		list = append(list, sdktrace.Event{Name: "pace.failover", Time: f.At, Attributes: []attribute.KeyValue{
-			attribute.String("pace.failover.from", f.From),
-			attribute.String("pace.failover.to", f.To),
-			attribute.String("pace.failover.reason", f.Reason.String()),
-			attribute.Int("pace.failover.attempt", f.Attempt),
-			attribute.Int64("pace.failover.bytes_sent", f.BytesSent),
-		}})
+	for i := range r.Failovers {
+		f := &r.Failovers[i]
+		list = append(list, sdktrace.Event{Name: eventFailover, Time: f.At, Attributes: attributesOf(failoverDetails, f)})
 	}
-	for _, y := range r.Retries {
-		list = append(list, sdktrace.Event{Name: "pace.retry", Time: y.At, Attributes: []attribute.KeyValue{
-			attribute.String("pace.retry.backend", y.Backend),
-			attribute.String("pace.retry.reason", staleConnection),
-			attribute.Int("pace.retry.attempt", y.Attempt),
-		}})
+	for i := range r.Retries {
+		y := &r.Retries[i]
+		list = append(list, sdktrace.Event{Name: eventRetry, Time: y.At, Attributes: attributesOf(retryDetails, y)})
 	}
 	slices.SortStableFunc(list, func(a, b sdktrace.Event) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
 	return list
@@ -156,31 +142,15 @@ func (r *Record) events() []sdktrace.Event {
 
 func (r *Record) clientSpan(i int) *span {
 	a := &r.Attempts[i]
-	m := knownMethod(r.Method)
 	s := &span{
-		name: m, kind: trace.SpanKindClient,
+		name: knownMethod(r.Method), kind: trace.SpanKindClient,
 		context: r.identity.context.WithSpanID(a.span), parent: r.identity.context,
 		start: a.Start, end: a.End,
 		resource: r.t.resource, scope: r.t.scope,
-		attributes: append(make([]attribute.KeyValue, 0, 12),
-			attribute.String("http.request.method", m),
-			attribute.String("server.address", a.Host),
-			attribute.Int("server.port", a.Port),
-			attribute.Bool("pace.connection.reused", a.Reused),
-		),
+		attributes: attributesOf(attemptDetails, &attemptOf{r, a, i}),
 	}
-	if m == other {
+	if s.name == other {
 		s.name = "HTTP"
-	}
-	s.attributes = appendAttribute(s.attributes, "url.full", text(r.fullURL(a)))
-	s.attributes = appendAttribute(s.attributes, "http.response.status_code", number(a.Status))
-	s.attributes = appendAttribute(s.attributes, "error.type", text(a.errorType()))
-	s.attributes = appendAttribute(s.attributes, "http.request.resend_count", number(i))
-	if a.Remote != (netip.AddrPort{}) {
-		s.attributes = append(s.attributes,
-			attribute.String("network.peer.address", a.Remote.Addr().Unmap().WithZone("").String()),
-			attribute.Int("network.peer.port", int(a.Remote.Port())),
-			attribute.String("network.protocol.version", "1.1"))
 	}
 	if a.failed() {
 		s.status.Code = codes.Error
