@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,9 @@ type requestBody struct {
 	limit   int64 // 0: none
 	timeout time.Duration
 	n       atomic.Int64
-	stopped atomic.Bool
+	mu      sync.Mutex // orders the deadlines of await and stop
+	stopped bool
+	ended   atomic.Bool   // read to its end
 	fault   atomic.Uint32 // a telemetry.Outcome, the first one
 }
 
@@ -38,13 +41,14 @@ var errTooLarge = errors.New("body over the limit")
 
 // Read implements io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.timeout > 0 {
-		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
-	}
+	b.await()
 	n, err := b.src.Read(p)
 	total := b.n.Add(int64(n))
-	if err == io.EOF && b.timeout > 0 {
-		b.conn.SetReadDeadline(time.Time{}) // or net/http would take the client for gone
+	if err == io.EOF {
+		b.ended.Store(true)
+		if b.timeout > 0 {
+			b.conn.SetReadDeadline(time.Time{}) // or net/http would take the client for gone
+		}
 	}
 	if b.limit > 0 && total > b.limit {
 		b.blame(telemetry.TooLarge)
@@ -69,16 +73,31 @@ func (b *requestBody) verdict() telemetry.Outcome {
 	return telemetry.ClientGone
 }
 
-// stop ends a Read in progress: the answer is over, and the rest of the body of no use.
+// await sets the deadline of the next Read.
+func (b *requestBody) await() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timeout > 0 && !b.stopped {
+		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
+	}
+}
+
+// stop ends a Read in progress: the answer is over, and the rest of the body of no use. A client
+// that is sending gets the moment in which its next bytes arrive, since a chunked body whose Read
+// failed cannot be read on, and its connection would be reset before the answer is read.
 func (b *requestBody) stop() {
-	b.stopped.Store(true)
-	b.conn.SetReadDeadline(time.Unix(1, 0))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+	b.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 }
 
 // hand lets net/http read on after a stop: it looks at a bounded rest of the body before it gives
 // the connection up, so that the client gets to read the answer instead of a reset.
 func (b *requestBody) hand() {
-	if b.stopped.Load() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
 		b.conn.SetReadDeadline(time.Now().Add(lingering))
 	}
 }

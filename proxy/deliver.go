@@ -21,6 +21,9 @@ func (q *request) deliver() {
 	q.answered = true
 	q.w.WriteHeader(q.resp.Status)
 	if q.stream() {
+		if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
+			return
+		}
 		q.copyTrailer(h)
 		q.rec.Outcome = delivered(q.resp.Status)
 	}

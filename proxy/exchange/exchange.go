@@ -32,9 +32,8 @@ type exchange struct {
 	interims int
 	headSize int // bytes of all headers of this exchange so far
 
-	running   sync.WaitGroup // sender, its timer, the watcher of ctx
-	stopWatch func() bool    // nil: ctx is not watched
-	onCancel  func()         // made once, kept
+	running sync.WaitGroup // sender, its timer, the end of ctx
+	watched watched
 
 	mu       sync.Mutex // guards what follows
 	c        *conn
@@ -49,7 +48,7 @@ type exchange struct {
 
 // Do sends req and reads the response up to the end of its header; the body is then read through
 // resp. The error is always an *[Error], and resp then needs no Close. ctx is watched until
-// Close. One Do puts at most one request on the wire: a pooled connection is replaced by another
+// Close; that it ended is noticed at once, but not in an exchange's first 10 ms. One Do puts at most one request on the wire: a pooled connection is replaced by another
 // only while not a byte was written.
 func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
 	x := &resp.x
@@ -70,6 +69,10 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 	x.filled, x.unclear, x.interims, x.headSize = false, false, 0, 0
 	x.c, x.answered, x.reused, x.phase, x.final, x.until, x.cause, x.sent = nil, false, false, 0, false, time.Time{}, nil, 0
 	x.out.begin(req)
+	if x.watched.onEnd == nil {
+		x.watched.onEnd = x.end
+	}
+	p.watcher.add(x)
 }
 
 // run is the story of an exchange up to the final header.
@@ -77,7 +80,6 @@ func (x *exchange) run() error {
 	if !x.req.fit() {
 		return x.fail(RequestBody, errUnfit)
 	}
-	x.watch()
 	if err := x.connect(); err != nil {
 		return err
 	}
@@ -94,28 +96,6 @@ var (
 	errUnfit  = errors.New("request line or field with a byte that would break the header")
 	errClosed = errors.New("response closed before the request was sent")
 )
-
-// watch makes the end of ctx end the exchange.
-func (x *exchange) watch() {
-	if x.ctx.Done() == nil {
-		return
-	}
-	if x.onCancel == nil {
-		x.onCancel = func() {
-			defer x.running.Done()
-			x.fail(Canceled, context.Cause(x.ctx))
-		}
-	}
-	x.running.Add(1)
-	x.stopWatch = context.AfterFunc(x.ctx, x.onCancel)
-}
-
-func (x *exchange) unwatch() {
-	if x.stopWatch != nil && x.stopWatch() {
-		x.running.Done()
-	}
-	x.stopWatch = nil
-}
 
 // fail ends the exchange for this reason, unless it has ended already; it returns the reason that
 // came first. Whoever is blocked on the connection wakes.

@@ -246,4 +246,3 @@ func wantKind(t *testing.T, err error, k Kind) *Error {
 	}
 	return e
 }
-

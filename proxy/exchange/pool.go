@@ -43,6 +43,8 @@ type Pool struct {
 	addr string
 	o    Options
 
+	watcher watcher
+
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // a stack: the last one used is used next, so the rest can age
 	closed bool

@@ -119,7 +119,7 @@ func (r *Response) Spliced(n int64, err error) {
 func (r *Response) Hijack() (net.Conn, []byte) {
 	x := &r.x
 	rest := slices.Clone(x.in.buf[x.in.pos:x.in.end])
-	x.unwatch()
+	x.pool.watcher.remove(x)
 	x.running.Wait()
 	x.mu.Lock()
 	c := x.c
@@ -138,7 +138,7 @@ func (r *Response) Close() {
 	if x.pool == nil {
 		return
 	}
-	x.unwatch()
+	x.pool.watcher.remove(x)
 	x.stopSending()
 	x.running.Wait()
 	r.BytesSent = x.sent
