@@ -3,7 +3,6 @@ package exchange
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -79,6 +78,9 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 func (x *exchange) run() error {
 	if !x.req.fit() {
 		return x.fail(RequestBody, errUnfit)
+	}
+	if x.ctx.Err() != nil { // the watcher would be late
+		return x.fail(Canceled, context.Cause(x.ctx))
 	}
 	if err := x.connect(); err != nil {
 		return err
@@ -305,8 +307,8 @@ func (x *exchange) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if err == nil {
-			err = io.ErrNoProgress
+		if err == nil { // allowed, and means nothing
+			continue
 		}
 		if x.out.attempted(); x.conn() != c {
 			continue // the first write found c dead, and replaced it

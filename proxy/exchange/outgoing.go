@@ -323,7 +323,8 @@ func (x *exchange) untouched() bool {
 	return x.reused && x.sent == 0 && x.cause == nil
 }
 
-// write writes all of b. It gives up after a response's time without any progress.
+// write writes all of b. It gives up after a response's time without progress; after up to two, if
+// there was some: a write tells how far it came, not when.
 func (x *exchange) write(b []byte) (written int, err error) {
 	x.enter(Send)
 	x.out.begun.Store(true)
