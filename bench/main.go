@@ -73,17 +73,17 @@ func main() {
 
 // serveRole is what the bench does when it has started itself.
 func serveRole(role string, args []string) error {
-	switch {
-	case role == "backend":
+	switch args = append(args, "", "", ""); role {
+	case "backend":
 		return serveBackend(args[0])
-	case role == "reverseproxy" && len(args) == 2:
+	case "reverseproxy":
 		return serveReverseProxy(args[0], args[1])
-	case role == "otel" && len(args) == 4:
+	case "otel":
 		return serveOTel(args[0], args[1], args[2], args[3])
-	case role == "fasthttp" && len(args) == 2:
+	case "fasthttp":
 		return serveFasthttp(args[0], args[1])
 	}
-	return fmt.Errorf("no role %s with %d arguments", role, len(args))
+	return errors.New("no such role: " + role)
 }
 
 func run(ctx context.Context, o options) error {

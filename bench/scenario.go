@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -107,8 +106,7 @@ func (b *bench) download(addr string, proc *process) (sample, error) {
 
 const idleConns = 10_000
 
-// idle opens connections, gets one answer on each, and reads the proxy's memory when it no longer
-// changes.
+// idle opens connections, gets one answer on each, and reads the proxy's memory 3 s later.
 func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	conns := make([]net.Conn, idleConns)
 	defer func() {
@@ -135,27 +133,13 @@ func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	if err := errors.Join(faults[:]...); err != nil {
 		return s, err
 	}
-	u, err := settled(b.ctx, proc)
-	return sample{cost: float64(u.rss) / mib, rss: u.rss, peak: u.peak}, err
-}
-
-// settled waits until memory has stayed within 1 % for a second, 10 s at most: Go gives freed
-// pages back slowly, and what is asked here is what idle connections hold.
-func settled(ctx context.Context, proc *process) (usage, error) {
-	last, err := proc.usage()
-	for still, looks := 0, 0; err == nil && still < 4 && looks < 40; looks++ {
-		select {
-		case <-ctx.Done():
-			return last, ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-		var u usage
-		u, err = proc.usage()
-		if still++; u.rss*100 < last.rss*99 || u.rss*99 > last.rss*100 {
-			still, last = 0, u
-		}
+	select { // Go gives freed pages back slowly; what connections hold is asked, not what opening them took
+	case <-b.ctx.Done():
+		return s, b.ctx.Err()
+	case <-time.After(3 * time.Second):
 	}
-	return last, err
+	u, err := proc.usage()
+	return sample{cost: float64(u.rss) / mib, rss: u.rss, peak: u.peak}, err
 }
 
 // window runs do and tells what the processes used meanwhile; cost is CPU seconds of proc, which
