@@ -49,7 +49,7 @@ func TestDo_GivesUpInTime(t *testing.T) {
 	noReader := func(c net.Conn, r *bufio.Reader) { time.Sleep(time.Hour) }
 	slowReader := func(c net.Conn, r *bufio.Reader) {
 		for range 9 {
-			time.Sleep(20 * time.Second)
+			time.Sleep(19 * time.Second)
 			c.Read(make([]byte, 1))
 		}
 		time.Sleep(time.Hour)
@@ -70,7 +70,7 @@ func TestDo_GivesUpInTime(t *testing.T) {
 		"no response header after a body":           {hang, body(), ResponseTimeout, Wait, 30 * time.Second},
 		"the request's header is not taken":         {noReader, get("/"), ResponseTimeout, Send, 30 * time.Second},
 		"header and body are not taken":             {noReader, body(), ResponseTimeout, Send, 30 * time.Second},
-		"the request is taken slowly, but it moves": {slowReader, get("/"), ResponseTimeout, Send, 240 * time.Second},
+		"the request is taken slowly, but it moves": {slowReader, get("/"), ResponseTimeout, Send, 210 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -244,7 +244,15 @@ func TestDo_HeadGoesWithABodyAtHand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				p := pipes(Options{}, answer(okHello))
+				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) {
+					req, err := http.ReadRequest(r)
+					if err != nil {
+						return
+					}
+					io.Copy(io.Discard, req.Body)
+					time.Sleep(time.Second) // or the answer may be there before the sender says Wait
+					io.WriteString(c, okHello)
+				})
 				dial, seen := p.o.Dial, &writes{}
 				p.o.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {
 					seen.Conn, _ = dial(ctx, n, a)
