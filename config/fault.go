@@ -27,7 +27,7 @@ func (f *Fault) Error() string {
 	}
 	b.WriteString(": ")
 	if f.Key != "" {
-		b.WriteString(f.Key + ": ")
+		b.WriteString(clipped(f.Key) + ": ")
 	}
 	b.WriteString(f.What + "; " + f.Mend)
 	return b.String()

@@ -28,7 +28,11 @@ type index struct {
 	table      string         // path and depth of the last header
 	tableDepth int
 	open       string // what the statement still lacks where its line or the file ends
+	resumed    int    // statements that ran to the end of the file, and were cut short; <= maxResumed
 }
+
+// maxResumed keeps a file of many open brackets from being read to its end for each of them.
+const maxResumed = 8
 
 // statement is a header or a key with its value: all of its lines, to the end of the last.
 type statement struct {
@@ -66,7 +70,8 @@ func (x *index) statement() {
 		x.pair(&st)
 	}
 	st.open = x.open
-	if x.pos == len(x.text) && x.open != "" {
+	if x.pos == len(x.text) && x.open != "" && x.resumed < maxResumed {
+		x.resumed++
 		x.pos = start + nextStatement(x.text[start:])
 		x.line, x.counted = st.line, start
 	} else {

@@ -20,6 +20,9 @@ func (r *reader) pieces(x *index) map[string]any {
 	tree := map[string]any{}
 	table := tree
 	for _, st := range x.statements {
+		if r.full() {
+			break
+		}
 		var doc map[string]any
 		_, err := toml.Decode(st.text+"\n", &doc) // "\r" is allowed only in front of it
 		switch {
@@ -132,10 +135,6 @@ func diagnose(st statement, message string) (what, mend string) {
 		return shown + " is not " + k.wanted, k.remedy()
 	}
 	return "no quotes around " + shown, "write " + quote(strings.Trim(value, `"'`))
-}
-
-func (r *reader) at(line int, key, what, mend string) {
-	r.faults = append(r.faults, &Fault{r.file.name, line, key, what, mend})
 }
 
 // anyTOML is the remedy where we know nothing better than what the TOML library says.

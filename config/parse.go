@@ -15,6 +15,9 @@ import (
 func Parse(name string, data []byte) (*File, error) {
 	r := &reader{file: &File{name: name}}
 	r.parse(data)
+	if r.full() {
+		r.faults = append(r.faults, &Fault{name, 0, "", fmt.Sprintf("more than %d faults, and these are only the first found", maxFaults-1), "mend them and check again"})
+	}
 	if len(r.faults) > 0 {
 		return nil, join(r.faults)
 	}
@@ -26,8 +29,8 @@ func (r *reader) parse(data []byte) {
 		r.at(0, "", fmt.Sprintf("the file has more than %d bytes", maxBytes), "name a configuration of pace")
 		return
 	}
-	if nul := bytes.IndexByte(data, 0); nul >= 0 {
-		r.at(1+bytes.Count(data[:nul], []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
+	if before, _, found := bytes.Cut(data, []byte{0}); found {
+		r.at(1+bytes.Count(before, []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
 		return
 	}
 	r.unreadable(data)

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -186,4 +187,52 @@ func FuzzParse(f *testing.F) {
 			last = f.place()
 		}
 	})
+}
+
+// A file that was made to cost much time or stack must be refused like any other.
+func TestParse_EndsSoonOnHostileFiles(t *testing.T) {
+	const size = 1 << 17
+	lines := func(form string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, form+"\n", i)
+		}
+		return b.String()
+	}
+	for name, doc := range map[string]string{
+		"nested lists":         "a = " + strings.Repeat("[", maxBytes-10),
+		"nested inline tables": strings.Repeat("a = {", maxBytes/6),
+		"one long dotted key":  strings.Repeat("a.", size/2) + "a = 1",
+		"one long key":         strings.Repeat("a", maxBytes-10) + " = 1",
+		"unknown keys":         lines("a%d = 1"),
+		"unknown tables":       lines("[upstream.a%d]"),
+		"the same table":       strings.Repeat("[a]\n", size/4),
+		"array of tables":      strings.Repeat("[[route]]\n", size/10),
+		"no statements":        strings.Repeat("x\n", size/2),
+		"unclosed lists":       strings.Repeat("a = [\n", size/6),
+		"unclosed strings":     strings.Repeat("a = \"\"\"\n", size/8),
+		"not UTF-8":            strings.Repeat("\xff\n", size/2),
+		"the same backend":     "[upstreams]\nbackends = [" + strings.Repeat(`"http://a",`, size/11) + "]",
+		"network by network":   "[upstreams]\nbackends = [\n" + lines(`"http://a%d",`) + "]\n[metrics]\nallow = [\n" + lines(`"10.0.0.0/%d",`) + "]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			if _, err := Parse("x.toml", []byte(doc)); err == nil {
+				t.Error("accepted")
+			}
+			// Linear work takes some 0.2 s, quadratic work minutes.
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestParse_StopsAtAThousandFaults(t *testing.T) {
+	_, err := Parse("x.toml", []byte("[server]\n"+strings.Repeat("[server]\n", 5000)))
+	faults := err.(interface{ Unwrap() []error }).Unwrap()
+	last := faults[len(faults)-1].Error()
+	if len(faults) != maxFaults+1 || !strings.HasPrefix(last, "x.toml: more than 999 faults") {
+		t.Errorf("%d faults, the last %s", len(faults), last)
+	}
 }

@@ -17,8 +17,18 @@ type reader struct {
 	faults []*Fault
 }
 
-func (r *reader) fault(key, what, mend string) {
-	r.faults = append(r.faults, r.file.Fault(key, what, mend))
+// maxFaults bounds the work on a file that is no config at all; nobody reads that many.
+const maxFaults = 1000
+
+func (r *reader) full() bool { return len(r.faults) >= maxFaults }
+
+// fault notes a fault at a key, at one where the line is known otherwise.
+func (r *reader) fault(key, what, mend string) { r.at(r.file.lines[key], key, what, mend) }
+
+func (r *reader) at(line int, key, what, mend string) {
+	if !r.full() {
+		r.faults = append(r.faults, &Fault{r.file.name, line, key, what, mend})
+	}
 }
 
 // document reads all tables; a table or key that is not in doc gets its defaults.
@@ -63,6 +73,9 @@ func (r *reader) table(t table, raw any, to reflect.Value) {
 // strays reports what stands in a table, or with no table at the top, and is not known there.
 func (r *reader) strays(table string, written map[string]any, known func(string) bool) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
+		if r.full() {
+			return
+		}
 		if !known(name) {
 			r.stray(join2(table, bareOrQuoted(name)), written[name])
 		}
@@ -182,6 +195,7 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 	if len(elements) == 0 && k.fallback == nil {
 		r.fault(k.Name, "an empty list", "name one at least, such as "+k.example)
 	}
+	seen := make(map[T]bool, len(elements))
 	for i, e := range elements {
 		name := element(k.Name, i)
 		s, ok := e.(string)
@@ -194,13 +208,14 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 			continue
 		}
 		v, bad := one(s)
-		if bad == nil && slices.Contains(got, v) {
+		if bad == nil && seen[v] {
 			bad = &refusal{quote(s) + " stands in the list twice", "remove one of the two"}
 		}
 		if bad != nil {
 			r.fault(name, bad.what, bad.mend)
 			continue
 		}
+		seen[v] = true
 		got = append(got, v)
 	}
 	return got
@@ -253,9 +268,13 @@ func isNumber(s string) bool {
 
 // quote shows a value in one line of bounded length.
 func quote(s string) string {
-	const most = 80
+	return strconv.Quote(clipped(s))
+}
+
+func clipped(s string) string {
+	const most = 100 // bytes
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strconv.Quote(s)
+	return s
 }

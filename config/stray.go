@@ -20,6 +20,9 @@ func (r *reader) stray(name string, raw any) {
 		}
 	case (name == "upstream" || name == "limit") && len(table) > 0:
 		for _, child := range slices.Sorted(maps.Keys(table)) {
+			if r.full() {
+				return
+			}
 			path := join2(name, bareOrQuoted(child))
 			if _, ok := table[child].(map[string]any); ok {
 				r.notYet(path)
@@ -65,6 +68,9 @@ func known(name string) string {
 // nearest is the known key or table that name was likely meant to be; "" if none is close.
 // In another table, unless that one's name is close as well, only the very same key counts.
 func nearest(name, noun string) string {
+	if len(name) > 100 { // the distance takes time in proportion to its length
+		return ""
+	}
 	best, least := "", 1<<30
 	consider := func(known string, cost int) {
 		if cost < least {
