@@ -35,12 +35,14 @@ type body struct {
 	left     int64
 	slack    int64
 	scanned  int // bytes of buf[pos:end] known to hold no end of the trailer
+	most     int // bytes that the trailer may have
 	trailer  head
 }
 
-// start sets the framing that h asks for in the answer to a request with this method.
-func (b *body) start(h *head, method string) {
-	b.left, b.slack, b.scanned = 0, 0, 0
+// start sets the framing that h asks for in the answer to a request with this method, with a
+// trailer of most bytes.
+func (b *body) start(h *head, method string, most int) {
+	b.left, b.slack, b.most = 0, 0, most
 	b.trailer.fields = b.trailer.fields[:0]
 	switch {
 	case method == "HEAD" || h.status < 200 || h.status == 204 || h.status == 304 || h.length == 0:
@@ -187,12 +189,15 @@ func (b *body) readTrailer(p []byte) (int, error) {
 	if p[0] == '\r' && p[1] == '\n' {
 		return 2, nil
 	}
-	n := bytes.Index(p[b.scanned:], []byte("\r\n\r\n"))
-	if n < 0 {
+	found := bytes.Index(p[b.scanned:], []byte("\r\n\r\n"))
+	n := b.scanned + found + 4
+	switch {
+	case found < 0 && len(p) <= b.most:
 		b.scanned = max(0, len(p)-3)
 		return 0, nil
+	case found < 0 || n > b.most:
+		return 0, malformed("trailer is too large")
 	}
-	n += b.scanned + 4
 	if bytes.Count(p[:n], []byte("\n")) != bytes.Count(p[:n], []byte("\r\n")) {
 		return 0, malformed("bare LF in trailer")
 	}

@@ -236,7 +236,7 @@ func (x *exchange) interim() error {
 
 // finish begins the body of the final response.
 func (x *exchange) finish() error {
-	x.in.start(&x.head, x.req.Method)
+	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
 	if x.head.status == 204 && (x.head.chunked || x.head.length > 0) || x.in.step == untilEOF || !x.head.lasts() {
 		x.unclear = true
 	}
@@ -246,7 +246,7 @@ func (x *exchange) finish() error {
 // switched accepts a 101 that was asked for, after the whole request was sent.
 func (x *exchange) switched() error {
 	x.unclear = true
-	x.in.start(&x.head, x.req.Method)
+	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
 	switch {
 	case !x.head.switches || !x.req.accepts(x.head.upgrade):
 		return x.fail(Invalid, malformed("switch to a protocol that was not asked for"))

@@ -44,9 +44,6 @@ func (r *Response) Next() ([]byte, error) {
 		if ready {
 			break
 		}
-		if x.in.step == trailer && x.in.end-x.in.pos > x.pool.o.MaxHeaderBytes {
-			return nil, x.fail(Truncated, malformed("trailer is too large"))
-		}
 		if err := x.fill(); err != nil {
 			if err = x.broken(err); err != nil {
 				return nil, err
