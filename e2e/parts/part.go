@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,8 +27,7 @@ const patience = 30 * time.Second
 // pollEvery is how often a condition is looked at.
 const pollEvery = 25 * time.Millisecond
 
-// Path returns the path of the part's binary, as scripts/parts.sh finds it. A missing part fails
-// the test where CI=true, since a skipped conformance test is a passing lie; elsewhere it skips it.
+// Path returns the path of the part's binary, as scripts/parts.sh finds it.
 func Path(t testing.TB, name string) string {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
@@ -39,12 +39,18 @@ func Path(t testing.TB, name string) string {
 	if err == nil {
 		return strings.TrimSpace(string(path))
 	}
-	reason := strings.TrimSpace(why.String())
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("missing part: %s (%v)", reason, err)
-	}
-	t.Skipf("missing part: %s (%v)", reason, err)
+	Missing(t, fmt.Sprintf("%s (%v)", strings.TrimSpace(why.String()), err))
 	return ""
+}
+
+// Missing ends a test that lacks what it needs. It fails where CI=true, since a skipped conformance
+// test is a passing lie; elsewhere it is skipped.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("missing: %s", reason)
+	}
+	t.Skipf("missing: %s", reason)
 }
 
 // run starts a program that lives as long as the test; what it wrote is shown if the test fails.
@@ -56,6 +62,7 @@ func run(t testing.TB, path string, args ...string) *process {
 	}
 	p := &process{exec.Command(path, args...), output.Name(), make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = output, output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics cleans up nothing
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
