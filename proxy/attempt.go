@@ -21,7 +21,7 @@ func (q *request) ask() bool {
 		q.answer(telemetry.NoBackend)
 		return false
 	}
-	q.out = q.outgoing()
+	q.prepare()
 	next := step{backend: first.Backend}
 	for tried := make([]*lb.Backend, 0, 4); ; {
 		failure := q.attempt(next)
@@ -52,8 +52,8 @@ type failure struct {
 func (q *request) attempt(s step) *failure {
 	b := q.h.backends[s.backend]
 	a := q.rec.BeginAttempt(s.backend.Addr, s.backend.Host(), s.backend.Port())
-	out := q.out
-	out.render(a)
+	out := &q.out
+	out.render(q, a)
 	out.NewConnection, out.Host = s.fresh, cmp.Or(q.r.Host, s.backend.Addr)
 	err := b.conns.Do(q.ctx, &out.Request, &q.resp)
 	q.rec.Enter(telemetry.Own)

@@ -19,6 +19,7 @@ import (
 // handler, whatever is written is such a refusal.
 type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
+	peer         peer
 	refuse       func(telemetry.Refusal, net.Conn)
 	handled      atomic.Bool  // the present request reached the handler
 	timedOut     atomic.Bool  // the last read ran into its deadline
@@ -27,15 +28,12 @@ type clientConn struct {
 
 type connKey struct{}
 
-// connOf returns the connection that a request came on; nil in tests without a listener.
-func connOf(ctx context.Context) *clientConn {
-	c, _ := ctx.Value(connKey{}).(*clientConn)
-	return c
-}
+// connOf returns the connection that a request came on.
+func connOf(ctx context.Context) *clientConn { return ctx.Value(connKey{}).(*clientConn) }
 
 // handling notes that a request reached the handler.
 func (c *clientConn) handling() {
-	if c != nil && !c.handled.Load() {
+	if !c.handled.Load() { // HTTP/2 has many at a time
 		c.handled.Store(true)
 	}
 }
@@ -81,7 +79,7 @@ func refusal(b []byte) (telemetry.Refusal, bool) {
 // listener wraps each connection.
 type listener struct {
 	*net.TCPListener
-	refuse func(telemetry.Refusal, net.Conn)
+	h *Handler
 }
 
 // Accept implements net.Listener.
@@ -90,7 +88,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientConn{TCPConn: c, refuse: l.refuse}, nil
+	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse}, nil
 }
 
 // connCounts counts client connections by what they are busy with.

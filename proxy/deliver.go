@@ -31,25 +31,34 @@ func (q *request) deliver() {
 
 // copyFields copies the end-to-end fields of the answer, and adds pace's.
 func (q *request) copyFields(h http.Header) {
-	connection := connectionFields(q.resp.Fields)
-	trailer := false
-	for _, f := range q.resp.Fields {
-		trailer = trailer || f.Name == "Trailer"
-		if !hopByHop[f.Name] && !(len(connection) > 0 && namedIn(connection, f.Name)) {
-			h[f.Name] = append(h[f.Name], f.Value)
-		}
+	values := make([]string, 0, len(q.resp.Fields)+4) // one array for the values of all names
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	if trailer {
-		q.announceTrailer(h)
+	connection := connectionFields(q.resp.Fields)
+	for _, f := range q.resp.Fields {
+		switch {
+		case f.Name == "Trailer": // hop-by-hop, but net/http makes it anew
+			h[f.Name] = append(h[f.Name], f.Value)
+		case hopByHop[f.Name] || (len(connection) > 0 && namedIn(connection, f.Name)):
+		case len(h[f.Name]) > 0:
+			h[f.Name] = append(h[f.Name], f.Value)
+		default:
+			set(f.Name, f.Value)
+		}
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
-	h["Via"] = []string{via(h["Via"], "1.1")}
+	set("Via", via(h["Via"], "1.1"))
 	if name := q.h.BackendName; name != "" {
-		h[name] = []string{q.backend.label}
+		set(name, q.backend.label)
 	}
-	q.identify(h)
+	set(requestIDField, q.rec.RequestID)
+	if q.h.TraceName != "" {
+		set(q.h.TraceName, q.rec.TraceID())
+	}
 }
 
 func connectionFields(fields []exchange.Field) (list []string) {
@@ -59,15 +68,6 @@ func connectionFields(fields []exchange.Field) (list []string) {
 		}
 	}
 	return list
-}
-
-// announceTrailer hands on the names of trailer fields to come.
-func (q *request) announceTrailer(h http.Header) {
-	for _, f := range q.resp.Fields {
-		if f.Name == "Trailer" {
-			h["Trailer"] = append(h["Trailer"], f.Value)
-		}
-	}
 }
 
 // copyTrailer sends the trailer fields, announced or not.
@@ -110,7 +110,7 @@ func (q *request) stream() bool {
 
 // flush sends what net/http holds back.
 func (q *request) flush() bool {
-	if err := http.NewResponseController(q.w).Flush(); err != nil {
+	if err := q.w.(interface{ FlushError() error }).FlushError(); err != nil {
 		q.breakOff(telemetry.ClientAborted)
 		return false
 	}

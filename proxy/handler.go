@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"pace/limiter"
@@ -24,29 +26,40 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// request is one exchange under way. The handler's goroutine owns it.
+// request is one exchange under way. The handler's goroutine owns it. Requests are pooled.
 type request struct {
-	h    *Handler
-	w    http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
-	r    *http.Request
-	ctx  context.Context
-	rec  *telemetry.Record
-	body *requestBody // nil: none
-	out  *outgoing    // nil: no backend was asked
-	resp exchange.Response
+	h      *Handler
+	w      http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
+	r      *http.Request
+	ctx    context.Context
+	peer   *peer
+	client netip.Addr // who asked
+	rec    *telemetry.Record
+	body   *requestBody // nil: none
+	out    outgoing
+	resp   exchange.Response
 
 	backend  *backend // that answered
 	answered bool     // a final status has been handed to net/http
 	broken   bool     // the client's connection must be broken off: its answer is not whole
 }
 
+var requests = sync.Pool{New: func() any {
+	q := &request{}
+	q.out.Request.OnPhase, q.out.Request.On1xx = q.phase, q.interim
+	return q
+}}
+
 // begin opens the record.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
-	q := &request{h: h, w: w, r: r, ctx: r.Context()}
-	connOf(q.ctx).handling()
+	q := requests.Get().(*request)
+	q.h, q.w, q.r, q.ctx = h, w, r, r.Context()
+	c := connOf(q.ctx)
+	c.handling()
+	q.peer = &c.peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, "http")
 	q.describe()
 	if r.Body != nil && r.Body != http.NoBody {
@@ -62,10 +75,17 @@ func (q *request) describe() {
 	rec.Host, rec.Path, rec.Query = r.Host, r.URL.EscapedPath(), r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = protocolVersion(r)
-	rec.Peer = peerOf(r)
-	trusted := q.h.trust.of(rec.Peer.Addr())
-	rec.Client = q.h.trust.client(r, rec.Peer, trusted)
-	rec.RequestID = requestID(r, trusted)
+	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
+	q.client, rec.Client = q.h.trust.client(r, q.peer)
+	rec.RequestID = requestID(r, q.peer.trusted)
+}
+
+// release gives the request back to the pool, with nothing of this exchange in it.
+func (q *request) release() {
+	q.out.reset()
+	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
+	q.client, q.answered, q.broken = netip.Addr{}, false, false
+	requests.Put(q)
 }
 
 // refused answers what cannot be proxied at all.
@@ -92,7 +112,7 @@ func (q *request) limited() bool {
 	}
 	q.rec.Enter(telemetry.Limit)
 	now := time.Now()
-	d := l.Window.Allow(limiter.ClientIP(q.rec.Client), now)
+	d := l.Window.Allow(limiter.ClientIP(q.client), now)
 	q.rec.Enter(telemetry.Own)
 	if !d.Denied {
 		return false
@@ -112,15 +132,13 @@ func (q *request) end() {
 		q.failed(p)
 	}
 	q.resp.Close()
-	if q.out != nil {
-		q.out.release()
-	}
 	if q.body != nil {
 		q.body.hand()
 		q.rec.BytesIn = q.body.read()
 	}
 	broken := q.broken
 	q.rec.End()
+	q.release()
 	if broken {
 		panic(http.ErrAbortHandler)
 	}

@@ -2,10 +2,8 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	"pace/proxy/exchange"
 	"pace/telemetry"
@@ -15,26 +13,15 @@ import (
 // the lines that name it as the parent of what the backend does.
 type outgoing struct {
 	exchange.Request
-	q      *request
 	lines  []byte
 	common int // bytes of lines that all attempts share
 }
 
-var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
-
-// outgoing prepares the request for its attempts. A body may be sent beside the answer: it is
-// released when the answer is closed.
-func (q *request) outgoing() *outgoing {
-	o := outgoings.Get().(*outgoing)
-	o.q, o.lines = q, o.lines[:0]
-	r := q.r
-	o.Request = exchange.Request{
-		Method: r.Method, Target: target(r),
-		Upgrade:    upgradeOf(r),
-		TrailersOK: namedIn(r.Header["Te"], "trailers"),
-		On1xx:      q.interim,
-		OnPhase:    q.phase,
-	}
+// prepare makes the request ready for its attempts.
+func (q *request) prepare() {
+	o, r := &q.out, q.r
+	o.Method, o.Target = r.Method, target(r)
+	o.Upgrade, o.TrailersOK = upgradeOf(r), namedIn(r.Header["Te"], "trailers")
 	if q.body != nil {
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
 		o.Expect = namedIn(r.Header["Expect"], "100-continue")
@@ -42,71 +29,86 @@ func (q *request) outgoing() *outgoing {
 		o.Trailer = func() http.Header { return r.Trailer }
 		o.Upgrade = "" // a switch of protocols in mid-body has no meaning
 	}
-	o.appendEndToEnd()
-	o.appendForwarding()
-	o.appendLine("Via", via(r.Header["Via"], protocolVersion(r)))
-	o.appendLine(requestIDField, q.rec.RequestID)
+	o.lines = o.lines[:0]
+	q.appendEndToEnd()
+	q.appendForwarding()
+	o.line("Via", via(r.Header["Via"], protocolVersion(r)))
+	o.line(requestIDField, q.rec.RequestID)
 	o.lines = append(o.lines, q.h.proxyLine...)
 	o.common = len(o.lines)
-	return o
 }
 
-func (o *outgoing) release() {
-	*o = outgoing{lines: o.lines[:0]}
-	outgoings.Put(o)
+// mostKept is the largest buffer of field lines that is kept for another request.
+const mostKept = 16 << 10
+
+// reset forgets the request, but for its buffer and its callbacks.
+func (o *outgoing) reset() {
+	if cap(o.lines) > mostKept {
+		o.lines = nil
+	}
+	o.Request = exchange.Request{OnPhase: o.OnPhase, On1xx: o.On1xx}
 }
 
 // render completes the fields for the attempt.
-func (o *outgoing) render(a *telemetry.Attempt) {
-	o.lines = o.q.rec.AppendPropagation(o.q.ctx, o.lines[:o.common], a)
+func (o *outgoing) render(q *request, a *telemetry.Attempt) {
+	o.lines = q.rec.AppendPropagation(q.ctx, o.lines[:o.common], a)
 	o.Fields = o.lines
 }
 
-func (o *outgoing) appendLine(name, value string) {
-	o.lines = append(append(append(append(o.lines, name...), ": "...), value...), "\r\n"...)
+func (o *outgoing) add(words ...string) {
+	for _, w := range words {
+		o.lines = append(o.lines, w...)
+	}
 }
 
+func (o *outgoing) line(name, value string) { o.add(name, ": ", value, "\r\n") }
+
 // appendEndToEnd appends the client's fields that go on as they are.
-func (o *outgoing) appendEndToEnd() {
-	header, connection := o.q.r.Header, o.q.r.Header["Connection"]
-	for name, values := range header {
-		if hopByHop[name] || o.q.h.strip[name] || name == "Expect" || name == "Via" || name == "Content-Length" ||
-			slices.Contains(forwarding, name) || (len(connection) > 0 && namedIn(connection, name)) {
+func (q *request) appendEndToEnd() {
+	connection := q.r.Header["Connection"]
+	for name, values := range q.r.Header {
+		if hopByHop[name] || q.h.strip[name] || (len(connection) > 0 && namedIn(connection, name)) {
 			continue
 		}
 		for _, v := range values {
-			o.appendLine(name, v)
+			q.out.line(name, v)
 		}
 	}
 }
 
 // appendForwarding appends what pace saw. What a trusted proxy saw is continued, what anyone else
 // claims is replaced.
-func (o *outgoing) appendForwarding() {
-	q, h := o.q, o.q.r.Header
-	peer := q.rec.Peer.Addr().WithZone("").String()
-	element := "for=" + forwardedNode(q.rec.Peer.Addr()) + ";host=" + quoted(q.r.Host) + ";proto=" + q.rec.Scheme
-	seen, host, proto := peer, q.r.Host, q.rec.Scheme
-	if q.h.trust.of(q.rec.Peer.Addr()) {
-		seen = continued(h["X-Forwarded-For"], peer)
-		element = continued(h["Forwarded"], element)
-		host = firstOr(h["X-Forwarded-Host"], host)
-		proto = firstOr(h["X-Forwarded-Proto"], proto)
+func (q *request) appendForwarding() {
+	h, host, proto := q.r.Header, q.r.Host, q.rec.Scheme
+	o := &q.out
+	o.add("X-Forwarded-For: ")
+	if q.peer.trusted {
+		o.continued(h["X-Forwarded-For"])
+		host, proto = firstOr(h["X-Forwarded-Host"], host), firstOr(h["X-Forwarded-Proto"], proto)
+	}
+	o.add(q.peer.text, "\r\nX-Forwarded-Host: ", host, "\r\nX-Forwarded-Proto: ", proto, "\r\nForwarded: ")
+	if q.peer.trusted {
+		o.continued(h["Forwarded"])
+	}
+	if q.peer.addr.Is6() {
+		o.add(`for="[`, q.peer.text, `]";host=`)
+	} else {
+		o.add("for=", q.peer.text, ";host=")
+	}
+	o.lines = appendQuoted(o.lines, q.r.Host)
+	o.add(";proto=", q.rec.Scheme, "\r\n")
+	if q.peer.trusted {
 		for _, v := range h["X-Real-Ip"] {
-			o.appendLine("X-Real-Ip", v)
+			o.line("X-Real-Ip", v)
 		}
 	}
-	o.appendLine("X-Forwarded-For", seen)
-	o.appendLine("X-Forwarded-Host", host)
-	o.appendLine("X-Forwarded-Proto", proto)
-	o.appendLine("Forwarded", element)
 }
 
-func continued(list []string, last string) string {
-	if len(list) == 0 {
-		return last
+// continued appends a list that another element follows.
+func (o *outgoing) continued(list []string) {
+	for _, v := range list {
+		o.add(v, ", ")
 	}
-	return strings.Join(list, ", ") + ", " + last
 }
 
 func firstOr(list []string, otherwise string) string {
@@ -116,27 +118,27 @@ func firstOr(list []string, otherwise string) string {
 	return list[0]
 }
 
-// forwardedNode renders an address as RFC 7239 §6 wants it.
-func forwardedNode(a netip.Addr) string {
-	if a = a.WithZone(""); a.Is6() {
-		return `"[` + a.String() + `]"`
+// appendQuoted appends s as a quoted-string (RFC 9110 §5.6.4), which a host with a port needs.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
 	}
-	return a.String()
-}
-
-// quoted renders s as a quoted-string, or as it is if it is a token (RFC 9110 §5.6).
-func quoted(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
-	}) {
-		return s
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return append(b, '"')
 }
 
 // via appends pace to a list of intermediaries; version is of the message as pace received it (RFC 9110 §7.6.3).
 func via(list []string, version string) string {
-	return continued(list, version+" pace")
+	if len(list) > 0 {
+		return strings.Join(list, ", ") + ", " + version + " pace"
+	}
+	if version == "1.1" {
+		return "1.1 pace"
+	}
+	return version + " pace"
 }
 
 func protocolVersion(r *http.Request) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,7 @@ type Handler struct {
 	Options
 	backends  map[*lb.Backend]*backend
 	trust     *trust
-	strip     map[string]bool // request fields that never pass as the client sent them
+	strip     map[string]bool // request fields that pace or the exchange writes itself
 	proxyLine []byte          // rendered ProxyName and ProxyValue
 	draining  atomic.Bool
 	streams   streams
@@ -87,7 +88,8 @@ func NewHandler(o Options) *Handler {
 			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
 		}
 	}
-	for _, name := range append(o.Telemetry.PropagationFields(), o.ProxyName, requestIDField) {
+	own := slices.Concat(forwarding, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via", "Expect", "Content-Length"})
+	for _, name := range own {
 		h.strip[http.CanonicalHeaderKey(name)] = true
 	}
 	return h

@@ -87,7 +87,7 @@ func Listen(address string) (net.Listener, error) {
 
 // Serve answers on l, which must be from [Listen], until Drain. It returns nil after a Drain.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(listener{l.(*net.TCPListener), s.handler.refuse})
+	err := s.http.Serve(listener{l.(*net.TCPListener), s.handler})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -160,7 +160,7 @@ func (s *Scrape) before(next http.Handler) http.Handler {
 // allowed says whether the peer may see the metrics. A forwarding field on a request from loopback
 // shows that a proxy stands in front, and who asked came from elsewhere.
 func (s *Scrape) allowed(r *http.Request) bool {
-	peer := peerOf(r).Addr()
+	peer := connOf(r.Context()).peer.addr
 	if contains(s.Allow, peer) {
 		return true
 	}

@@ -1,14 +1,14 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
-
-	"math/rand/v2"
 
 	"github.com/realclientip/realclientip-go"
 )
@@ -38,18 +38,27 @@ func newTrust(prefixes []netip.Prefix) *trust {
 	}
 }
 
-// of says whether the peer is a trusted proxy.
-func (t *trust) of(peer netip.Addr) bool { return contains(t.prefixes, peer) }
+// peer is who is connected, in the forms that each request on the connection needs.
+type peer struct {
+	addr    netip.Addr // IPv4 as such, without zone
+	text    string
+	port    int
+	trusted bool // a proxy whose forwarding fields are believed
+}
+
+func (t *trust) peer(a netip.AddrPort) peer {
+	addr := a.Addr().Unmap().WithZone("")
+	return peer{addr: addr, text: addr.String(), port: int(a.Port()), trusted: contains(t.prefixes, addr)}
+}
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// client returns who asked: the peer, or whom a trusted peer says it asked for.
-func (t *trust) client(r *http.Request, peer netip.AddrPort, trusted bool) netip.Addr {
-	if !trusted {
-		return peer.Addr()
+// client returns who asked, as address and text: the peer, or whom a trusted one says it asked for.
+func (t *trust) client(r *http.Request, p *peer) (netip.Addr, string) {
+	if !p.trusted {
+		return p.addr, p.text
 	}
 	s := t.legacy
 	if len(r.Header["X-Forwarded-For"]) == 0 {
@@ -57,9 +66,10 @@ func (t *trust) client(r *http.Request, peer netip.AddrPort, trusted bool) netip
 	}
 	a, err := netip.ParseAddr(s.ClientIP(r.Header, r.RemoteAddr))
 	if err != nil {
-		return peer.Addr()
+		return p.addr, p.text
 	}
-	return a
+	a = a.Unmap().WithZone("")
+	return a, a.String()
 }
 
 // Trusts are the words for whose traceparent is continued.
@@ -75,17 +85,11 @@ const (
 func (t *trust) public(word string) func(*http.Request) bool {
 	switch word {
 	case trustTrusted:
-		return func(r *http.Request) bool { return !t.of(peerOf(r).Addr()) }
+		return func(r *http.Request) bool { return !connOf(r.Context()).peer.trusted }
 	case trustNone:
 		return func(*http.Request) bool { return true }
 	}
 	return nil
-}
-
-// peerOf returns who is connected.
-func peerOf(r *http.Request) netip.AddrPort {
-	p, _ := netip.ParseAddrPort(r.RemoteAddr)
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 // requestID returns the id that a trusted proxy gave the request, or a new one.
@@ -94,9 +98,8 @@ func requestID(r *http.Request, trusted bool) string {
 		return id
 	}
 	var id [16]byte
-	for i := range id {
-		id[i] = byte(rand.Uint32())
-	}
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
 	return hex.EncodeToString(id[:])
 }
 

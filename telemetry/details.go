@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"go.opentelemetry.io/otel/attribute"
 )
@@ -99,4 +100,11 @@ func attributesOf[T any](details []detail[T], of *T) []attribute.KeyValue {
 		list = appendAttribute(list, details[i].name, details[i].value(of))
 	}
 	return list
+}
+
+func address(a netip.Addr) slog.Value {
+	if !a.IsValid() {
+		return slog.Value{}
+	}
+	return slog.StringValue(a.Unmap().WithZone("").String())
 }

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -40,11 +39,11 @@ var facts = []Fact{
 	{"", "bytes_out", false, "Bytes of the response's body.",
 		func(r *Record) slog.Value { return slog.Int64Value(r.BytesOut) }},
 	{"client.address", "client", false, "Address of the client, seen through server.trusted_proxies.",
-		func(r *Record) slog.Value { return address(r.Client) }},
+		func(r *Record) slog.Value { return text(r.Client) }},
 	{"network.peer.address", "", false, "Address of who is connected to pace.",
-		func(r *Record) slog.Value { return address(r.Peer.Addr()) }},
+		func(r *Record) slog.Value { return text(r.Peer) }},
 	{"network.peer.port", "", false, "Port of who is connected to pace.",
-		func(r *Record) slog.Value { return number(int(r.Peer.Port())) }},
+		func(r *Record) slog.Value { return number(r.PeerPort) }},
 	{"network.protocol.version", "", false, "HTTP version the client spoke: 1.0, 1.1 or 2.",
 		func(r *Record) slog.Value { return text(r.Protocol) }},
 	{"server.address", "", false, "Host the client asked for.",
@@ -66,7 +65,7 @@ var facts = []Fact{
 	{"error.type", "", true, "The backend's status, such as 500, or pace's outcome; absent if nothing went wrong.",
 		func(r *Record) slog.Value { return text(r.errorType()) }},
 	{"", "trace_id", false, "Trace, 32 hexadecimal digits.",
-		func(r *Record) slog.Value { return slog.StringValue(r.identity.context.TraceID().String()) }},
+		func(r *Record) slog.Value { return slog.StringValue(r.traceID) }},
 	{"", "span_id", false, "SERVER span, 16 hexadecimal digits.",
 		func(r *Record) slog.Value { return slog.StringValue(r.identity.context.SpanID().String()) }},
 	{"", "trace_sampled", false, "Whether the trace was sampled.",
@@ -112,13 +111,6 @@ func number(n int) slog.Value {
 		return slog.Value{}
 	}
 	return slog.IntValue(n)
-}
-
-func address(a netip.Addr) slog.Value {
-	if !a.IsValid() {
-		return slog.Value{}
-	}
-	return slog.StringValue(a.Unmap().WithZone("").String())
 }
 
 // hostPort splits what the client asked for; without a port the scheme's is meant.

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -24,6 +23,7 @@ type LogOptions struct {
 type Log struct {
 	*slog.Logger
 	sink *sink
+	json bool // access lines are JSON, which we render ourselves
 }
 
 // OpenLog opens the log.
@@ -33,7 +33,8 @@ func OpenLog(o LogOptions) (*Log, error) {
 		return nil, err
 	}
 	terminal := o.File == "" && isTerminal(os.Stderr)
-	return &Log{slog.New(newLogHandler(s, o, terminal)), s}, nil
+	json := o.Format == "json" || (o.Format != "text" && !terminal)
+	return &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json}, nil
 }
 
 // Reopen makes the next line go to a new file, after a rotation.
@@ -42,36 +43,15 @@ func (l *Log) Reopen() { l.sink.Reopen() }
 // Close writes what waits; later lines are dropped and counted.
 func (l *Log) Close() { l.sink.Close() }
 
-func newLogHandler(w io.Writer, o LogOptions, terminal bool) slog.Handler {
-	if o.Format == "json" || (o.Format != "text" && !terminal) {
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level})
+func newLogHandler(w io.Writer, level slog.Level, json, terminal bool) slog.Handler {
+	if json {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	}
-	return tint.NewHandler(w, &tint.Options{Level: o.Level, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""})
+	return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""})
 }
 
 // isTerminal says whether f is a character device; /dev/null is one that nobody reads.
 func isTerminal(f *os.File) bool {
 	i, err := f.Stat()
 	return err == nil && i.Mode()&os.ModeCharDevice != 0
-}
-
-// logAccess writes the access line of the record.
-func (t *Telemetry) logAccess(r *Record) {
-	level := outcomes[r.Outcome].Level
-	if !t.log.Enabled(context.Background(), level) {
-		return
-	}
-	var attrs [24]slog.Attr
-	n := 0
-	for i := range facts {
-		f := &facts[i]
-		if f.Field == "" {
-			continue
-		}
-		if v := f.value(r); !v.Equal(slog.Value{}) {
-			attrs[n] = slog.Attr{Key: f.Field, Value: v}
-			n++
-		}
-	}
-	t.log.LogAttrs(context.Background(), level, "request", attrs[:n]...)
 }

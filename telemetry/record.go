@@ -25,8 +25,9 @@ type Record struct {
 	Protocol  string // "1.0", "1.1", "2"
 	UserAgent string
 	RequestID string
-	Peer      netip.AddrPort // who is connected
-	Client    netip.Addr     // who asked, according to the proxies we trust
+	Peer      string // address of who is connected, and
+	PeerPort  int    // its port
+	Client    string // address of who asked, according to the proxies we trust
 
 	// What became of it.
 	Route     string // bounded by the config
@@ -45,6 +46,7 @@ type Record struct {
 	stream   bool // the request's metrics are written, the connection lives on
 	clock    clock
 	identity identity
+	traceID  string // identity's, in text
 	t        *Telemetry
 }
 
@@ -103,6 +105,7 @@ func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 	r.Start = time.Now()
 	r.clock.start(r.Start)
 	r.identity = identityFrom(ctx)
+	r.traceID = r.identity.context.TraceID().String()
 	t.active.add(r, 1)
 	return r
 }
@@ -111,7 +114,7 @@ func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 func (r *Record) Enter(p Phase) { r.clock.enter(p) }
 
 // TraceID returns the trace's id as 32 hexadecimal digits.
-func (r *Record) TraceID() string { return r.identity.context.TraceID().String() }
+func (r *Record) TraceID() string { return r.traceID }
 
 // BeginAttempt opens an attempt at the backend host:port and returns it; it is valid until the next one.
 func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
@@ -120,11 +123,6 @@ func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
 		Start: r.clock.enter(Own), span: newSpanID(),
 	})
 	return &r.Attempts[len(r.Attempts)-1]
-}
-
-// AttemptContext returns the context whose span is the attempt's, for the propagation to the backend.
-func (r *Record) AttemptContext(a *Attempt) trace.SpanContext {
-	return r.identity.context.WithSpanID(a.span)
 }
 
 // EndAttempt closes the attempt begun last.

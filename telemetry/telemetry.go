@@ -7,6 +7,7 @@ package telemetry
 import (
 	"context"
 	"net/http"
+	"os"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +46,7 @@ type Telemetry struct {
 	resource   *resource.Resource
 	scope      instrumentation.Scope
 	propagator propagation.TextMapPropagator
+	w3c        bool // propagator is the default one: trace context and baggage
 	sampler    sdktrace.Sampler
 	queryAllow map[string]bool
 
@@ -63,6 +65,7 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 		version: o.Version, log: o.Log, sink: o.Log.sink,
 		scope:      instrumentation.Scope{Name: "pace", Version: o.Version},
 		propagator: autoprop.NewTextMapPropagator(),
+		w3c:        os.Getenv("OTEL_PROPAGATORS") == "",
 		queryAllow: map[string]bool{},
 	}
 	for _, name := range o.QueryAllow {

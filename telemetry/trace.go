@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -117,13 +119,34 @@ func (f *fieldLines) Set(name, value string) {
 // AppendPropagation appends the header lines that make the attempt's span the parent of what the
 // backend does. The client's own lines named by [Telemetry.PropagationFields] must not be sent beside them.
 func (r *Record) AppendPropagation(ctx context.Context, b []byte, a *Attempt) []byte {
+	if r.t.w3c {
+		return appendTraceContext(b, r.identity.context.WithSpanID(a.span))
+	}
 	f := fieldLines(b)
 	r.t.propagator.Inject(trace.ContextWithSpanContext(ctx, r.identity.context.WithSpanID(a.span)), &f)
 	return f
 }
 
+// appendTraceContext renders what propagation.TraceContext would set, without its allocations.
+func appendTraceContext(b []byte, c trace.SpanContext) []byte {
+	id, span := c.TraceID(), c.SpanID()
+	b = hex.AppendEncode(append(b, "traceparent: 00-"...), id[:])
+	b = hex.AppendEncode(append(b, '-'), span[:])
+	b = hex.AppendEncode(append(b, '-'), []byte{byte(c.TraceFlags())})
+	b = append(b, "\r\n"...)
+	if state := c.TraceState(); state.Len() > 0 {
+		b = append(append(append(b, "tracestate: "...), state.String()...), "\r\n"...)
+	}
+	return b
+}
+
 // PropagationFields names the header fields that [Record.AppendPropagation] writes.
-func (t *Telemetry) PropagationFields() []string { return t.propagator.Fields() }
+func (t *Telemetry) PropagationFields() []string {
+	if t.w3c {
+		return propagation.TraceContext{}.Fields() // baggage goes on as the client sent it
+	}
+	return t.propagator.Fields()
+}
 
 // newSampler is the sampler that the environment names, else the head sampling of ratio (0 to 1),
 // which follows a sampled parent.
