@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +41,10 @@ func (b *bench) markdown(began time.Time, loadBefore string) string {
 		machine(), began.UTC().Format(time.DateOnly), time.Since(began).Round(time.Second), loadBefore)
 	for _, s := range scenarios {
 		if len(b.results[s.name]) > 0 {
-			fmt.Fprintf(&text, "## %s\n\n![%s of each peer](%s.svg)\n\n", s.title, s.unit, s.name)
+			fmt.Fprintf(&text, "## %s\n\n", s.title)
+			if b.out != "" {
+				fmt.Fprintf(&text, "![%s of each peer](%s.svg)\n\n", s.unit, s.name)
+			}
 			b.table(&text, s)
 		}
 	}
@@ -148,7 +153,7 @@ func (b *bench) promises(text *strings.Builder) {
 func (b *bench) about(text *strings.Builder) {
 	fmt.Fprint(text, "\n## Peers\n\n| peer | what it is | version |\n|---|---|---|\n")
 	for _, c := range b.contenders {
-		notes := append([]string{cmp.Or(c.release, runtime.Version())}, c.faults...)
+		notes := append([]string{cmp.Or(c.release, "the bench's own")}, c.faults...)
 		if c.skip != "" {
 			notes = []string{"skipped: " + c.skip}
 		}
@@ -156,12 +161,25 @@ func (b *bench) about(text *strings.Builder) {
 	}
 }
 
+// own is what the bench's own peers are built from.
+func own() string {
+	text := runtime.Version()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if name := path.Base(module.Path); name == "otelhttp" || name == "fasthttp" {
+				text += ", " + name + " " + module.Version
+			}
+		}
+	}
+	return text
+}
+
 // machine names what the figures belong to: only ratios travel.
 func machine() string {
 	wrk, _ := exec.Command("wrk", "-v").CombinedOutput() // exits with 1 after saying its version
 	version, _, _ := strings.Cut(string(wrk), " [")
 	return fmt.Sprintf("%s, %d cores; %s, Linux %s; %s; %s.", fileLine("/proc/cpuinfo", "model name"), runtime.NumCPU(),
-		strings.Trim(fileLine("/etc/os-release", "PRETTY_NAME="), `"`), fileLine("/proc/sys/kernel/osrelease", ""), runtime.Version(), version)
+		strings.Trim(fileLine("/etc/os-release", "PRETTY_NAME="), `"`), fileLine("/proc/sys/kernel/osrelease", ""), own(), version)
 }
 
 func loadAverage() string {
