@@ -1,0 +1,100 @@
+package contract
+
+import (
+	"testing"
+	"time"
+
+	"pace/e2e/otlp"
+	"pace/e2e/pacetest"
+)
+
+// TestCollector_ItsFaultsCostNoRequest: with a collector that fails in each known way, 200
+// requests are answered as if it were well, and what it did not take is counted.
+func TestCollector_ItsFaultsCostNoRequest(t *testing.T) {
+	t.Parallel()
+	faults := map[string]otlp.Fault{
+		"hangs": otlp.Hang, "unavailable": otlp.Unavailable, "refuses": otlp.Refuse, "resets": otlp.Reset, "answers garbage": otlp.Garbage,
+	}
+	for name, fault := range faults {
+		for _, protocol := range []string{"grpc", "http/protobuf"} {
+			t.Run(name+" over "+protocol, func(t *testing.T) {
+				t.Parallel()
+				r := otlp.Receiver(t)
+				r.Fail(fault)
+				address := map[string]string{"grpc": r.GRPC, "http/protobuf": r.HTTP}[protocol]
+				unharmed(t, address, protocol)
+			})
+		}
+	}
+	t.Run("is not there", func(t *testing.T) {
+		t.Parallel()
+		unharmed(t, pacetest.NewClosed(t).Address(), "grpc")
+	})
+	t.Run("answers no SYN", func(t *testing.T) {
+		t.Parallel()
+		unharmed(t, pacetest.NewBlackhole(t).Address(), "http/protobuf")
+	})
+}
+
+// unharmed starts a pace whose collector is at address and wants it to serve as ever.
+func unharmed(t *testing.T, address, protocol string) {
+	t.Helper()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	cfg := set(set(upstreams(b), "tracing", "endpoint", "http://"+address), "tracing", "protocol", protocol)
+	p := pacetest.Start(t, cfg, "OTEL_BSP_MAX_QUEUE_SIZE=32", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=16",
+		"OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_EXPORT_TIMEOUT=300", "OTEL_EXPORTER_OTLP_TIMEOUT=200")
+	c := pacetest.H1.Client(t)
+	slowest := time.Duration(0)
+	for range 200 {
+		began := time.Now()
+		wantStatus(t, pacetest.Do(c, p.Request("GET", "/x", "")), 200)
+		slowest = max(slowest, time.Since(began))
+	}
+	// Were one request to wait for the collector, it would take an export's timeout; the
+	// margin is for a machine that runs all of this at once.
+	if slowest > 3*time.Second {
+		t.Errorf("the slowest request took %v", slowest)
+	}
+	if n := len(b.Requests()); n != 200 {
+		t.Errorf("the backend got %d requests", n)
+	}
+	p.WantMetric(200, "http_server_request_duration_seconds_count", "pace_outcome", "ok")
+	pacetest.Eventually(t, func() error {
+		if got := p.Metrics().Sum("pace_spans_dropped_total"); got < 300 || got > 400 {
+			return notYet("pace_spans_dropped_total = %v, want most of the 400", got)
+		}
+		return nil
+	})
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// TestCollector_ComesBack: what is exported after a fault arrives.
+func TestCollector_ComesBack(t *testing.T) {
+	t.Parallel()
+	p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)), "OTEL_BSP_EXPORT_TIMEOUT=300", "OTEL_EXPORTER_OTLP_TIMEOUT=200")
+	spans.Fail(otlp.Refuse)
+	wantStatus(t, p.Get("/lost"), 200)
+	pacetest.Eventually(t, func() error {
+		if p.Metrics().Sum("pace_spans_dropped_total") != 2 {
+			return notYet("pace_spans_dropped_total = %v, want 2", p.Metrics().Sum("pace_spans_dropped_total"))
+		}
+		return nil
+	})
+	spans.Fail(otlp.None)
+	wantStatus(t, p.Get("/kept"), 200)
+	pacetest.WantTrace(spans, 1, pacetest.Path("/kept"))
+}
+
+func TestCollector_IsNotWaitedForAtTheEnd(t *testing.T) {
+	t.Parallel()
+	p, spans := pacetest.StartTraced(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "drain_timeout", "1s"))
+	spans.Fail(otlp.Hang)
+	wantStatus(t, p.Get("/x"), 200)
+	began := time.Now()
+	p.Stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("pace took %v to end with drain_timeout 1s", took)
+	}
+}

@@ -1,0 +1,369 @@
+package contract
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pace/e2e/pacetest"
+)
+
+const older = `[server]
+listen = "0.0.0.0:8080"
+workers = 4
+
+[upstreams]
+backends = ["http://127.0.0.1:8000", "http://127.0.0.1:8001"]
+
+[rate_limit]
+max_requests = 10
+window_seconds = 60
+key_extractor = "client_ip"
+
+[metrics]
+enabled = true
+endpoint = "/metrics"
+`
+
+func TestCheck_OlderProxysFilePasses(t *testing.T) {
+	t.Parallel()
+	got := pacetest.Exec(t, t.TempDir(), nil, "check", write(t, "proxy.toml", older))
+	if got.Code != 0 || got.Stderr != "" {
+		t.Errorf("exit %d, stderr %q; want 0 and nothing", got.Code, got.Stderr)
+	}
+}
+
+func TestCheck_AllFaultsAtOnceInFileOrder(t *testing.T) {
+	t.Parallel()
+	file := write(t, "proxy.toml", "[server]\nlisen = \"x\"\nworkers = -1\n\n[upstreams]\nbackends = [\"https://127.0.0.1:1\"]\n\n[log]\nformat = \"xml\"\n")
+	for _, args := range [][]string{{"check", file}, {"run", "--config", file}} {
+		got := pacetest.Exec(t, t.TempDir(), nil, args...)
+		if got.Code != 2 {
+			t.Errorf("pace %s exits %d, want 2", args[0], got.Code)
+		}
+		lines := strings.Split(strings.TrimSuffix(got.Stderr, "\n"), "\n")
+		want := []string{":2: server.lisen: ", ":3: server.workers: ", ":6: upstreams.backends", ":9: log.format: "}
+		if len(lines) != len(want) {
+			t.Fatalf("pace %s prints %d lines, want %d:\n%s", args[0], len(lines), len(want), got.Stderr)
+		}
+		for i, prefix := range want {
+			if !strings.HasPrefix(lines[i], file+prefix) || !strings.Contains(lines[i], "; ") {
+				t.Errorf("line %d is %q, want %s%sWHAT; REMEDY", i+1, lines[i], file, prefix)
+			}
+		}
+	}
+}
+
+func TestCheck_Refuses(t *testing.T) {
+	t.Parallel()
+	const pool = "[upstreams]\nbackends = [\"http://127.0.0.1:8000\"]\n"
+	backends := func(list string) string { return "[upstreams]\nbackends = [" + list + "]\n" }
+	tests := map[string]struct {
+		toml string
+		line int // 0: none is to blame
+		key  string
+		says string // in the fault's text
+	}{
+		"an unknown key, suggesting the nearest":   {"[server]\nlisen = \":1\"\n" + pool, 2, "server.lisen", "listen"},
+		"an unknown table, suggesting the nearest": {pool + "[servr]\nlisten = \":1\"\n", 3, "servr", "server"},
+		"a wrong type":                {"[server]\nlisten = 8080\n" + pool, 2, "server.listen", ""},
+		"a key twice":                 {"[server]\nworkers = 1\nworkers = 2\n" + pool, 3, "server.workers", ""},
+		"bytes that are not UTF-8":    {"[server]\nlisten = \"\xff:1\"\n" + pool, 2, "", ""},
+		"an address without port":     {"[server]\nlisten = \"127.0.0.1\"\n" + pool, 2, "server.listen", ""},
+		"a port above 65535":          {"[server]\nlisten = \"127.0.0.1:65536\"\n" + pool, 2, "server.listen", ""},
+		"an admin port above 65535":   {"[admin]\nlisten = \"127.0.0.1:99999\"\n" + pool, 2, "admin.listen", ""},
+		"a backend over https":        {backends(`"https://127.0.0.1:1"`), 2, "upstreams.backends", ""},
+		"a backend without scheme":    {backends(`"127.0.0.1:1"`), 2, "upstreams.backends", ""},
+		"a backend with a path":       {backends(`"http://127.0.0.1:1/x"`), 2, "upstreams.backends", ""},
+		"a backend with a query":      {backends(`"http://127.0.0.1:1?x=1"`), 2, "upstreams.backends", ""},
+		"a backend with a fragment":   {backends(`"http://127.0.0.1:1#x"`), 2, "upstreams.backends", ""},
+		"a backend with credentials":  {backends(`"http://a:b@127.0.0.1:1"`), 2, "upstreams.backends", ""},
+		"a backend's port above":      {backends(`"http://127.0.0.1:70000"`), 2, "upstreams.backends", ""},
+		"a backend twice":             {backends(`"http://127.0.0.1:1", "http://127.0.0.1:1"`), 2, "upstreams.backends", ""},
+		"an empty pool":               {backends(""), 2, "upstreams.backends", ""},
+		"no pool":                     {"[server]\nworkers = 1\n", 0, "upstreams.backends", ""},
+		"a negative number":           {"[server]\nworkers = -1\n" + pool, 2, "server.workers", ""},
+		"a negative duration":         {"[server]\nidle_timeout = \"-1s\"\n" + pool, 2, "server.idle_timeout", ""},
+		"a window of zero":            {pool + "[rate_limit]\nwindow_seconds = 0\n", 4, "rate_limit.window_seconds", ""},
+		"a window above a year":       {pool + "[rate_limit]\nwindow_seconds = 31622401\n", 4, "rate_limit.window_seconds", ""},
+		"no time to connect":          {pool + "connect_timeout = \"0s\"\n", 3, "upstreams.connect_timeout", ""},
+		"a duration without unit":     {pool + "connect_timeout = \"5\"\n", 3, "upstreams.connect_timeout", ""},
+		"an unknown log format":       {pool + "[log]\nformat = \"xml\"\n", 4, "log.format", "json"},
+		"an unknown log level":        {pool + "[log]\nlevel = \"loud\"\n", 4, "log.level", "info"},
+		"an unknown trust":            {pool + "[tracing]\ntrust = \"some\"\n", 4, "tracing.trust", "trusted"},
+		"an unknown protocol":         {pool + "[tracing]\nprotocol = \"udp\"\n", 4, "tracing.protocol", "grpc"},
+		"an unknown key extractor":    {pool + "[rate_limit]\nkey_extractor = \"cookie\"\n", 4, "rate_limit.key_extractor", "client_ip"},
+		"a ratio above one":           {pool + "[tracing]\nsample_ratio = 1.5\n", 4, "tracing.sample_ratio", ""},
+		"a proxy that is no CIDR":     {"[server]\ntrusted_proxies = [\"nonsense\"]\n" + pool, 2, "server.trusted_proxies", ""},
+		"a limiter of absurd memory":  {pool + "[rate_limit]\nmax_requests = 1000000000\nmax_keys = 1000000000\n", -1, "rate_limit.max_", ""},
+		"a header name with a space":  {pool + "[headers]\nproxy_name = \"X Proxy\"\n", 4, "headers.proxy_name", ""},
+		"a header value with newline": {pool + "[headers]\nproxy_value = \"a\\r\\nb\"\n", 4, "headers.proxy_value", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := write(t, "proxy.toml", tt.toml)
+			got := pacetest.Exec(t, t.TempDir(), nil, "check", file)
+			at := regexp.QuoteMeta(file) + fmt.Sprintf(":%d: ", tt.line)
+			if tt.line < 0 { // one of two lines may be blamed
+				at = regexp.QuoteMeta(file) + `:\d+: `
+			} else if tt.line == 0 {
+				at = regexp.QuoteMeta(file) + `:(\d+:)? `
+			}
+			fault := regexp.MustCompile(`\A` + at + regexp.QuoteMeta(tt.key) + `.*: .*` + regexp.QuoteMeta(tt.says) + `.*\n\z`)
+			if tt.key == "" {
+				fault = regexp.MustCompile(`\A` + at + `.+\n\z`)
+			}
+			if got.Code != 2 || !fault.MatchString(got.Stderr) || !strings.Contains(got.Stderr, "; ") {
+				t.Errorf("exit %d, stderr %q; want 2 and one fault like %s; REMEDY", got.Code, got.Stderr, fault)
+			}
+		})
+	}
+}
+
+// TestCheck_DefaultsAreAFileThatPasses reads interface.md's table of keys.
+func TestCheck_DefaultsAreAFileThatPasses(t *testing.T) {
+	t.Parallel()
+	got := pacetest.Exec(t, t.TempDir(), nil, "check", "--defaults")
+	if got.Code != 0 || got.Stderr != "" {
+		t.Fatalf("exit %d, stderr %q", got.Code, got.Stderr)
+	}
+	if again := pacetest.Exec(t, t.TempDir(), nil, "check", write(t, "defaults.toml", got.Stdout)); again.Code != 0 {
+		t.Errorf("the printed file does not pass: %s", again.Stderr)
+	}
+	for table, keys := range defaults {
+		section := tomlSection(got.Stdout, table)
+		for key, value := range keys {
+			line := regexp.MustCompile(`(?m)^(#\s*)?` + key + ` *= *` + regexp.QuoteMeta(value) + `( *#.*)?$`)
+			at := line.FindStringIndex(section)
+			if at == nil {
+				t.Errorf("[%s] does not print %s = %s", table, key, value)
+				continue
+			}
+			before := strings.TrimSuffix(section[:at[0]], "\n")
+			before = before[strings.LastIndexByte(before, '\n')+1:]
+			if !strings.HasPrefix(before, "#") && !strings.Contains(strings.TrimPrefix(section[at[0]:at[1]], "#"), "#") {
+				t.Errorf("[%s] prints no meaning of %s", table, key)
+			}
+		}
+	}
+}
+
+var defaults = map[string]map[string]string{
+	"server": {
+		"listen": `"0.0.0.0:8080"`, "workers": "0", "drain_timeout": `"30s"`, "trusted_proxies": "[]", "read_header_timeout": `"10s"`,
+		"idle_timeout": `"75s"`, "max_header_bytes": "65536", "max_body_bytes": "0",
+	},
+	"admin": {"listen": `"127.0.0.1:9464"`, "pprof": "false"},
+	"upstreams": {
+		"max_retries": "1", "connect_timeout": `"1s"`, "response_timeout": `"30s"`, "max_idle_per_backend": "512", "idle_timeout": `"60s"`,
+	},
+	"rate_limit": {"enabled": "true", "max_requests": "10", "window_seconds": "60", "key_extractor": `"client_ip"`, "max_keys": "1000000"},
+	"metrics":    {"enabled": "true", "endpoint": `"/metrics"`, "allow": "[]"},
+	"tracing": {
+		"sample_ratio": "1.0", "endpoint": `""`, "protocol": `"grpc"`, "trust": `"all"`, "response_header": `"X-Trace-Id"`, "query_allow": "[]",
+	},
+	"log":     {"format": `"auto"`, "level": `"info"`, "file": `""`},
+	"headers": {"proxy_name": `"X-Proxy"`, "proxy_value": `"pace"`, "backend_name": `"X-Backend"`},
+}
+
+// tomlSection returns the lines of a table, also if it is commented out.
+func tomlSection(text, table string) string {
+	heads := regexp.MustCompile(`(?m)^(# *)?\[([a-z_]+)\]`).FindAllStringSubmatchIndex(text, -1)
+	for i, head := range heads {
+		if text[head[4]:head[5]] != table {
+			continue
+		}
+		if i+1 < len(heads) {
+			return text[head[1]:heads[i+1][0]]
+		}
+		return text[head[1]:]
+	}
+	return ""
+}
+
+func TestRun_FindsItsConfigByFlagThenEnvironmentThenDefault(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "config"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"flag.toml", "env.toml", "config/proxy.toml"} { // each names itself by its fault
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("nonsense = 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := []string{"PACE_CONFIG=env.toml"}
+	for name, tt := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"flag over environment":    {env, []string{"run", "--config", "flag.toml"}, "flag.toml:1: "},
+		"environment over default": {env, []string{"run"}, "env.toml:1: "},
+		"default":                  {nil, []string{"run"}, "config/proxy.toml:1: "},
+	} {
+		got := pacetest.Exec(t, dir, tt.env, tt.args...)
+		if got.Code != 2 || !strings.HasPrefix(got.Stderr, tt.want) {
+			t.Errorf("%s: exit %d, stderr %q; want 2 and %s…", name, got.Code, got.Stderr, tt.want)
+		}
+	}
+}
+
+func TestRun_MissingFileIsBadConfiguration(t *testing.T) {
+	t.Parallel()
+	got := pacetest.Exec(t, t.TempDir(), nil, "run", "--config", "nowhere.toml")
+	if got.Code != 2 || !strings.Contains(got.Stderr, "nowhere.toml") {
+		t.Errorf("exit %d, stderr %q; want 2 and the file's name", got.Code, got.Stderr)
+	}
+}
+
+func TestUsage_BadIsExit2(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"rnu"}, {"run", "--confg", "x"}, {"check"}, {"run", "surplus"}, {"check", "a", "b"}} {
+		if got := pacetest.Exec(t, t.TempDir(), nil, args...); got.Code != 2 || got.Stderr == "" {
+			t.Errorf("pace %q: exit %d, stderr %q; want 2 and a reason", args, got.Code, got.Stderr)
+		}
+	}
+}
+
+func TestVersionHelpCompletion(t *testing.T) {
+	t.Parallel()
+	if got := pacetest.Exec(t, t.TempDir(), nil, "version"); got.Code != 0 || strings.TrimSpace(got.Stdout) == "" {
+		t.Errorf("version: exit %d, stdout %q", got.Code, got.Stdout)
+	}
+	help := pacetest.Exec(t, t.TempDir(), nil, "help")
+	for _, command := range []string{"run", "check", "demo", "version", "completion"} {
+		if help.Code != 0 || !strings.Contains(help.Stdout, command) {
+			t.Errorf("help: exit %d, without %s:\n%s", help.Code, command, help.Stdout)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		got := pacetest.Exec(t, t.TempDir(), nil, "completion", shell)
+		if got.Code != 0 || !strings.Contains(got.Stdout, "pace") {
+			t.Errorf("completion %s: exit %d, %d bytes", shell, got.Code, len(got.Stdout))
+		}
+		if shell != "bash" {
+			continue
+		}
+		if out, err := exec.Command("bash", "-n", write(t, "pace.bash", got.Stdout)).CombinedOutput(); err != nil {
+			t.Errorf("bash does not read its completion: %v %s", err, out)
+		}
+	}
+}
+
+func TestRun_TakenAddressIsNamedWithARemedy(t *testing.T) {
+	t.Parallel()
+	taken := pacetest.NewBackend(t, pacetest.Fine)
+	for _, table := range []string{"server", "admin"} {
+		cfg := upstreams(taken)
+		cfg["server"] = pacetest.Table{"listen": "127.0.0.1:0"}
+		cfg["admin"] = pacetest.Table{"listen": "127.0.0.1:0"}
+		cfg[table] = pacetest.Table{"listen": taken.Address()}
+		got := pacetest.Exec(t, t.TempDir(), nil, "run", "--config", write(t, "proxy.toml", cfg.TOML()))
+		if got.Code != 1 || !strings.Contains(got.Stderr, taken.Address()) || !strings.Contains(got.Stderr, "; ") {
+			t.Errorf("%s: exit %d, stderr %q; want 1, the address and a remedy", table, got.Code, got.Stderr)
+		}
+	}
+}
+
+func TestDemo_ServesItsSamples(t *testing.T) {
+	t.Parallel()
+	p := startDemo(t, freePort(t), "--no-limit")
+	for range 15 {
+		wantStatus(t, p.Get("/test"), 200)
+	}
+	for _, method := range []string{"GET", "POST"} {
+		got := p.Send(method, "/test", "")
+		for _, field := range []string{`"backend"`, `"method"`, `"path"`, `"port"`, method, "/test", "X-Proxy"} {
+			if !strings.Contains(strings.ToLower(got.Body), strings.ToLower(field)) {
+				t.Errorf("%s /test: %s is not in %s", method, field, got.Body)
+			}
+		}
+		if !strings.HasPrefix(got.Header.Get("X-Backend"), "backend_") {
+			t.Errorf("%s /test: X-Backend is %q", method, got.Header.Get("X-Backend"))
+		}
+	}
+	wantStatus(t, p.Get("/slow?ms=5"), 200)
+	wantStatus(t, p.Get("/status/404"), 404)
+	wantStatus(t, p.Get("/status/503"), 503)
+	if got := p.Get("/die"); got.Err == nil {
+		t.Errorf("/die ended as if whole: status %d, %d bytes", got.Status, len(got.Body))
+	}
+}
+
+func TestDemo_EleventhRequestIsRejected(t *testing.T) {
+	t.Parallel()
+	p := startDemo(t, freePort(t))
+	wantStatus(t, p.Get("/metrics"), 200)
+	rejected := 0
+	for range 15 {
+		if p.Get("/test").Status == 429 {
+			rejected++
+		}
+	}
+	// startDemo's own look at whether it serves may have taken a place.
+	if rejected < 5 || rejected > 6 {
+		t.Errorf("%d of 15 requests got 429, want 5, or 6 if the start-up check took a place", rejected)
+	}
+}
+
+func TestDemo_TakenPortMovesToTheNextFree(t *testing.T) {
+	t.Parallel()
+	taken := pacetest.NewBackend(t, pacetest.Fine)
+	p := startDemo(t, taken.Port(), "--no-limit")
+	if p.Proxy == taken.Address() {
+		t.Errorf("demo claims to serve on the taken %s", p.Proxy)
+	}
+	wantStatus(t, p.Get("/test"), 200)
+	if out := p.Output(); !strings.Contains(out, strconv.Itoa(taken.Port())) {
+		t.Errorf("demo does not say that port %d is taken:\n%s", taken.Port(), out)
+	}
+	if got := taken.Got("/test"); len(got) > 0 {
+		t.Errorf("the taken port's owner got %d requests", len(got))
+	}
+}
+
+// startDemo runs pace demo with the proxy on port or the next free one, and waits until one
+// of them answers with X-Backend.
+func startDemo(t *testing.T, port int, args ...string) *pacetest.Pace {
+	t.Helper()
+	args = append([]string{"demo", "--listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, args...)
+	p := pacetest.Launch(t, nil, args...)
+	pacetest.Eventually(t, func() error {
+		for next := port; next < port+20; next++ {
+			p.Proxy = net.JoinHostPort("127.0.0.1", strconv.Itoa(next))
+			if got := p.Get("/"); got.Header.Get("X-Backend") != "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("no demo from port %d on:\n%s", port, p.Output())
+	})
+	return p
+}
+
+// freePort returns a port that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(pacetest.NewClosed(t).Address())
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

@@ -1,0 +1,256 @@
+package contract
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pace/e2e/pacetest"
+)
+
+// The keys of [rate_limit], [tracing], [metrics], [admin], [log] and [headers] are held to
+// their effects beside what they are about; here stand those of [server] and [upstreams].
+
+func TestServer_Listen(t *testing.T) {
+	t.Parallel()
+	address := pacetest.NewClosed(t).Address()
+	p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "listen", address))
+	if p.Proxy != address {
+		t.Errorf("listens on %s, want %s", p.Proxy, address)
+	}
+	wantStatus(t, p.Get("/x"), 200)
+}
+
+func TestServer_WorkersCapGOMAXPROCS(t *testing.T) {
+	t.Parallel()
+	p := pacetest.Start(t, set(upstreams(pacetest.NewClosed(t)), "server", "workers", 1))
+	p.WantMetric(1, "go_sched_gomaxprocs_threads")
+}
+
+func TestServer_ReadHeaderTimeout(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "server", "read_header_timeout", "300ms"))
+	began := time.Now()
+	w := p.Wire()
+	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n")
+	w.Rest() // until pace closes
+	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
+		t.Errorf("closed after %v", took)
+	}
+	if len(b.Requests()) != 0 {
+		t.Error("half a header was forwarded")
+	}
+}
+
+func TestServer_ReadHeaderTimeoutSparesTheBody(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "server", "read_header_timeout", "200ms"))
+	w := p.Wire()
+	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nslow")
+	time.AfterFunc(600*time.Millisecond, func() { w.Write([]byte("body")) })
+	wantStatus(t, w.Response("POST"), 200)
+	if got := b.WantGot(1, "/x")[0]; string(got.Body) != "slowbody" {
+		t.Errorf("the backend got %q", got.Body)
+	}
+}
+
+func TestServer_IdleTimeout(t *testing.T) {
+	t.Parallel()
+	p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "idle_timeout", "300ms"))
+	w := p.Wire()
+	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+	wantStatus(t, w.Response("GET"), 200)
+	began := time.Now()
+	if rest, err := w.Rest(); rest != "" || err != nil {
+		t.Errorf("the idle connection got %q, %v", rest, err)
+	}
+	if took := time.Since(began); took < 200*time.Millisecond || took > 10*time.Second {
+		t.Errorf("closed after %v of idleness", took)
+	}
+}
+
+func TestServer_MaxHeaderBytes(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", 10_000))
+	wantStatus(t, p.Get("/x", "X-Long", strings.Repeat("x", 8_000)), 200)
+	w := p.Wire()
+	go w.Write([]byte("GET /long HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 20_000) + "\r\n\r\n"))
+	if got := w.Head("GET"); got.StatusCode != 431 {
+		t.Errorf("status %d, want 431", got.StatusCode)
+	}
+	if len(b.Got("/long")) != 0 {
+		t.Error("the long header was forwarded")
+	}
+}
+
+func TestUpstreams_ResponseTimeoutIsToTheHeader(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		x.ReadBody()
+		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nslow")
+		time.Sleep(700 * time.Millisecond)
+		x.Write("body")
+	})
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "300ms"))
+	got := p.Get("/x")
+	wantStatus(t, got, 200)
+	if got.Body != "slowbody" {
+		t.Errorf("body %q", got.Body)
+	}
+}
+
+// TestUpstreams_ResponseTimeoutSparesTheUpload: the clock for the answer starts when the
+// request is out, not while a slow client still sends it.
+func TestUpstreams_ResponseTimeoutSparesTheUpload(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "300ms"))
+	w := p.Wire()
+	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nslow")
+	time.AfterFunc(900*time.Millisecond, func() { w.Write([]byte("body")) })
+	wantStatus(t, w.Response("POST"), 200)
+}
+
+func TestUpstreams_ConnectTimeout(t *testing.T) {
+	t.Parallel()
+	p := pacetest.Start(t, set(upstreams(pacetest.NewBlackhole(t)), "upstreams", "connect_timeout", "300ms"))
+	began := time.Now()
+	wantStatus(t, p.Get("/x"), 504)
+	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
+		t.Errorf("gave up connecting after %v", took)
+	}
+}
+
+func TestUpstreams_MaxIdlePerBackend(t *testing.T) {
+	t.Parallel()
+	b, open := warmBackend(t)
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "max_idle_per_backend", 2))
+	var clients sync.WaitGroup
+	for range 6 {
+		clients.Go(func() { p.Get("/warm-up") })
+	}
+	b.WantGot(6, "/warm-up")
+	close(open)
+	clients.Wait()
+	pacetest.Eventually(t, func() error {
+		if n := b.Open(); n > 2 {
+			return notYet("%d idle connections, want 2", n)
+		}
+		return nil
+	})
+	wantStatus(t, p.Get("/x"), 200)
+	if b.Accepted() != 6 {
+		t.Errorf("%d connections were made, want 6: the seventh request had an idle one", b.Accepted())
+	}
+}
+
+func TestUpstreams_IdleTimeout(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "idle_timeout", "300ms"))
+	wantStatus(t, p.Get("/x"), 200)
+	if b.Open() != 1 {
+		t.Errorf("%d connections are kept, want 1", b.Open())
+	}
+	wantLetGo(t, b)
+}
+
+func TestUpstreams_ConnectionsAreReused(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+		"/chunked": chunkedWith("fine", 3, ""), "/trailers": chunkedWith("fine", 1, "X-Late: 1\r\n"), "/204": pacetest.Status(204, ""), "/": pacetest.Fine,
+	}))
+	p := pacetest.Start(t, upstreams(b))
+	for range 5 {
+		for _, path := range words("/fine /chunked /trailers /204") {
+			if got := p.Send("POST", path, "data"); got.Err != nil || got.Status >= 300 {
+				t.Errorf("%s: status %d, %v", path, got.Status, got.Err)
+			}
+		}
+	}
+	if b.Accepted() != 1 {
+		t.Errorf("%d connections for 20 requests in a row, want 1", b.Accepted())
+	}
+}
+
+// TestClient_BreaksOffInItsBody: half a body is never passed on as a whole one, and the side
+// that left is the client.
+func TestClient_BreaksOffInItsBody(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	w := p.Wire()
+	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+	b.WantGot(1, "/x")
+	w.Leave()
+	line := p.WantAccess("/x")
+	if line.Text("outcome") != "client_gone" || line.Int("status") != 499 {
+		t.Errorf("log says %s, %s; want client_gone, 499", line.Text("outcome"), line.Text("status"))
+	}
+	wantLetGo(t, b)
+	if got := b.WantGot(1, "/x")[0]; got.BodyErr == nil {
+		t.Error("half a body ended as if whole for the backend")
+	}
+}
+
+func TestClient_SendsAMalformedBody(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	w := p.Wire()
+	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+	got := w.Response("POST")
+	if got.Status != 400 {
+		t.Errorf("status %d, want 400", got.Status)
+	}
+	if line := p.WantAccess("/x"); line.Text("outcome") != "bad_request" || line.Int("status") != 400 || !strings.EqualFold(line.Text("level"), "warn") {
+		t.Errorf("log says %s, %s, %s; want bad_request, 400, warn", line.Text("outcome"), line.Text("status"), line.Text("level"))
+	}
+	for _, r := range b.Got("/x") {
+		if r.BodyErr == nil {
+			t.Error("the malformed body ended as if whole for the backend")
+		}
+	}
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "bad_request", "http_response_status_code", "400")
+}
+
+// TestClient_CancelsOverH2 is client_gone and client_aborted for streams.
+func TestClient_CancelsOverH2(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/wait": pacetest.Hang, "/": pacetest.Endless}))
+	p := pacetest.Start(t, upstreams(b))
+	c := pacetest.H2C.Client(t)
+
+	waiting := pacetest.NewCancelled(p.Request("GET", "/wait", ""))
+	ended := make(chan error, 1)
+	go func() { ended <- pacetest.Do(c, waiting.Request).Err }()
+	b.WantGot(1, "/wait")
+	waiting.Cancel()
+	if err := <-ended; err == nil {
+		t.Error("the cancelled request got an answer")
+	}
+	if line := p.WantAccess("/wait"); line.Text("outcome") != "client_gone" || line.Int("status") != 499 {
+		t.Errorf("log says %s, %s; want client_gone, 499", line.Text("outcome"), line.Text("status"))
+	}
+
+	inBody := pacetest.NewCancelled(p.Request("GET", "/endless", ""))
+	resp, err := c.Do(inBody.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.CopyN(io.Discard, resp.Body, 100_000)
+	inBody.Cancel()
+	if line := p.WantAccess("/endless"); line.Text("outcome") != "client_aborted" || line.Int("status") != 200 {
+		t.Errorf("log says %s, %s; want client_aborted, 200", line.Text("outcome"), line.Text("status"))
+	}
+	wantLetGo(t, b)
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_gone", "http_response_status_code", strconv.Itoa(499))
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_aborted", "http_response_status_code", strconv.Itoa(http.StatusOK))
+}

@@ -1,0 +1,60 @@
+// Package contract holds the built pace to every row of interface.md, by the account of
+// clients and backends. A test's file is named for the section it reads from.
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pace/e2e/pacetest"
+)
+
+// errRejected keeps a poll going while a limiter says no.
+var errRejected = errors.New("still rejected")
+
+func TestMain(m *testing.M) { pacetest.Main(m) }
+
+// upstreams is a configuration whose pool is backends.
+func upstreams(backends ...interface{ Address() string }) pacetest.Config {
+	return pacetest.Config{"upstreams": pacetest.Upstreams(backends...)}
+}
+
+// set returns cfg with one more key.
+func set(cfg pacetest.Config, table, key string, value any) pacetest.Config {
+	if cfg[table] == nil {
+		cfg[table] = pacetest.Table{}
+	}
+	cfg[table] = cfg[table].With(key, value)
+	return cfg
+}
+
+// wantStatus fails t unless the answer came whole and with this status.
+func wantStatus(t *testing.T, got pacetest.Response, status int) {
+	t.Helper()
+	if got.Err != nil || got.Status != status {
+		t.Fatalf("the client got status %d, body %q, error %v; want %d", got.Status, got.Body, got.Err, status)
+	}
+}
+
+// wantAttr fails t unless an attribute is want; ints compare as int64.
+func wantAttr(t *testing.T, attrs map[string]any, key string, want any) {
+	t.Helper()
+	if n, ok := want.(int); ok {
+		want = int64(n)
+	}
+	if got, ok := attrs[key]; !ok || got != want {
+		t.Errorf("attribute %s = %v (present: %t), want %v", key, got, ok, want)
+	}
+}
+
+// lacksAttr fails t if an attribute is there.
+func lacksAttr(t *testing.T, attrs map[string]any, key string) {
+	t.Helper()
+	if got, ok := attrs[key]; ok {
+		t.Errorf("attribute %s = %v, want none", key, got)
+	}
+}
+
+// notYet says what a poll still waits for.
+func notYet(format string, args ...any) error { return fmt.Errorf(format, args...) }

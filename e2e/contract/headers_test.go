@@ -1,0 +1,229 @@
+package contract
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"pace/e2e/otlp"
+	"pace/e2e/pacetest"
+)
+
+var (
+	hex32       = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	traceparent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$`)
+)
+
+func TestHeaders_ToTheBackend(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p, spans := pacetest.StartTraced(t, upstreams(b))
+		answer := pacetest.Do(mode.Client(t), p.Request("GET", "/x", "", "Host", "shop.example"))
+		wantStatus(t, answer, 200)
+		got := b.WantGot(1, "/x")[0]
+		via := map[pacetest.Mode]string{pacetest.H1: "1.1 pace", pacetest.H2C: "2.0 pace"}[mode]
+		if v := got.Header.Get("Via"); v != "1.1 pace" && v != via && v != strings.Replace(via, ".0", "", 1) {
+			t.Errorf("Via = %q, want 1.1 pace", v)
+		}
+		for name, want := range map[string]string{
+			"X-Proxy": "pace", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "shop.example",
+			"X-Forwarded-Proto": "http", "X-Request-Id": answer.Header.Get("X-Request-Id"),
+		} {
+			if v := got.Header.Values(name); len(v) != 1 || v[0] != want || want == "" {
+				t.Errorf("%s = %q, want %q", name, v, want)
+			}
+		}
+		if v := strings.ToLower(got.Header.Get("Forwarded")); !strings.Contains(v, "for=127.0.0.1") || !strings.Contains(v, "proto=http") ||
+			!strings.Contains(v, "host=shop.example") && !strings.Contains(v, `host="shop.example"`) {
+			t.Errorf("Forwarded = %q, want for, host and proto", v)
+		}
+		parent := traceparent.FindStringSubmatch(got.Header.Get("Traceparent"))
+		if parent == nil || parent[1] != answer.Header.Get("X-Trace-Id") {
+			t.Fatalf("traceparent = %q, want the trace %s", got.Header.Get("Traceparent"), answer.Header.Get("X-Trace-Id"))
+		}
+		if trace := pacetest.WantTrace(spans, 1, pacetest.ID(parent[1])); trace.Clients[0].SpanID != parent[2] {
+			t.Errorf("traceparent names %s, want the attempt's span %s", parent[2], trace.Clients[0].SpanID)
+		}
+	})
+}
+
+func TestHeaders_ToTheClient(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, pacetest.With(200, "X-Own: kept\r\n", "fine"))
+		dead := pacetest.NewClosed(t)
+		answer := pacetest.Do(mode.Client(t), pacetest.Start(t, upstreams(b)).Request("GET", "/x", ""))
+		wantStatus(t, answer, 200)
+		for name, want := range map[string]string{"X-Backend": b.Name(), "Via": "1.1 pace", "X-Own": "kept", "Proxy-Status": ""} {
+			if v := answer.Header.Get(name); v != want {
+				t.Errorf("%s = %q, want %q", name, v, want)
+			}
+		}
+		own := pacetest.Do(mode.Client(t), pacetest.Start(t, upstreams(dead)).Request("GET", "/x", ""))
+		wantStatus(t, own, 502)
+		if v := own.Header.Get("X-Backend"); v != "" {
+			t.Errorf("pace's own answer has X-Backend %q", v)
+		}
+		for _, h := range []pacetest.Response{answer, own} {
+			if !hex32.MatchString(h.Header.Get("X-Trace-Id")) || h.Header.Get("X-Request-Id") == "" {
+				t.Errorf("status %d: X-Trace-Id %q, X-Request-Id %q", h.Status, h.Header.Get("X-Trace-Id"), h.Header.Get("X-Request-Id"))
+			}
+		}
+		if v := own.Header.Get("Proxy-Status"); v != "pace; error=connection_refused" {
+			t.Errorf("Proxy-Status = %q", v)
+		}
+	})
+}
+
+func TestHeaders_UntrustedPeersForwardingIsReplaced(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	wantStatus(t, p.Get("/x", "X-Forwarded-For", "1.2.3.4", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https",
+		"Forwarded", "for=1.2.3.4;host=evil.example;proto=https", "X-Real-IP", "1.2.3.4", "X-Proxy", "evil"), 200)
+	got := b.WantGot(1, "/x")[0]
+	for _, secret := range []string{"1.2.3.4", "evil", "https"} {
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Proxy"} {
+			if v := strings.Join(got.Header.Values(name), "|"); strings.Contains(v, secret) {
+				t.Errorf("%s = %q still has what the client sent", name, v)
+			}
+		}
+	}
+	if line := p.WantAccess("/x"); line.Text("client") != "127.0.0.1" {
+		t.Errorf("client = %q, want the peer's address", line.Text("client"))
+	}
+}
+
+func TestHeaders_TrustedProxysForwardingIsContinued(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p, spans := pacetest.StartTraced(t, set(upstreams(b), "server", "trusted_proxies", []string{"127.0.0.0/8", "10.0.0.0/8"}))
+	wantStatus(t, p.Get("/x", "X-Forwarded-For", "6.6.6.6, 203.0.113.7, 10.0.0.2", "X-Forwarded-Host", "shop.example",
+		"X-Forwarded-Proto", "https", "Forwarded", `for=203.0.113.7;proto=https;host=shop.example`), 200)
+	got := b.WantGot(1, "/x")[0]
+	for name, want := range map[string]string{
+		"X-Forwarded-For": "6.6.6.6, 203.0.113.7, 10.0.0.2, 127.0.0.1", "X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https",
+	} {
+		if v := strings.Join(got.Header.Values(name), ", "); v != want {
+			t.Errorf("%s = %q, want %q", name, v, want)
+		}
+	}
+	forwarded := strings.ToLower(strings.Join(got.Header.Values("Forwarded"), ", "))
+	if !strings.HasPrefix(forwarded, "for=203.0.113.7;proto=https;host=shop.example,") || !strings.Contains(forwarded[40:], "for=127.0.0.1") {
+		t.Errorf("Forwarded = %q, want the proxy's element and then one of pace's", forwarded)
+	}
+	// The nearest address that is no trusted proxy; what stands left of it anyone may have written.
+	if line := p.WantAccess("/x"); line.Text("client") != "203.0.113.7" {
+		t.Errorf("client = %q, want 203.0.113.7", line.Text("client"))
+	}
+	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+	wantAttr(t, server.Attrs, "client.address", "203.0.113.7")
+	wantAttr(t, server.Attrs, "network.peer.address", "127.0.0.1")
+}
+
+func TestHeaders_NamesAreSettings(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	cfg := upstreams(b)
+	cfg["headers"] = pacetest.Table{"proxy_name": "X-Edge", "proxy_value": "north", "backend_name": "X-Served-By"}
+	cfg["tracing"] = pacetest.Table{"response_header": "X-Trace"}
+	answer := pacetest.Start(t, cfg).Get("/x")
+	got := b.WantGot(1, "/x")[0]
+	if got.Header.Get("X-Edge") != "north" || got.Header.Get("X-Proxy") != "" {
+		t.Errorf("X-Edge = %q, X-Proxy = %q", got.Header.Get("X-Edge"), got.Header.Get("X-Proxy"))
+	}
+	if answer.Header.Get("X-Served-By") != b.Name() || answer.Header.Get("X-Backend") != "" {
+		t.Errorf("X-Served-By = %q, X-Backend = %q", answer.Header.Get("X-Served-By"), answer.Header.Get("X-Backend"))
+	}
+	if !hex32.MatchString(answer.Header.Get("X-Trace")) || answer.Header.Get("X-Trace-Id") != "" {
+		t.Errorf("X-Trace = %q, X-Trace-Id = %q", answer.Header.Get("X-Trace"), answer.Header.Get("X-Trace-Id"))
+	}
+}
+
+func TestHeaders_OffByEmptyName(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	cfg := set(set(upstreams(b), "headers", "backend_name", ""), "tracing", "response_header", "")
+	answer := pacetest.Start(t, cfg).Get("/x")
+	wantStatus(t, answer, 200)
+	for name, values := range answer.Header {
+		if strings.Contains(strings.Join(values, ""), "backend_") || hex32.MatchString(values[0]) && name != "X-Request-Id" {
+			t.Errorf("%s: %q is still there", name, values)
+		}
+	}
+}
+
+func TestHeaders_BackendsOwnAreNotDoubled(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.With(200, "X-Backend: forged\r\nX-Trace-Id: forged\r\nX-Request-Id: forged\r\nVia: 1.0 inner\r\n", "fine"))
+	answer := pacetest.Start(t, upstreams(b)).Get("/x")
+	if v := answer.Header.Values("X-Backend"); len(v) != 1 || v[0] != b.Name() {
+		t.Errorf("X-Backend = %q", v)
+	}
+	if v := answer.Header.Values("X-Trace-Id"); len(v) != 1 || !hex32.MatchString(v[0]) {
+		t.Errorf("X-Trace-Id = %q", v)
+	}
+	if v := answer.Header.Values("X-Request-Id"); len(v) != 1 || v[0] != b.WantGot(1, "/x")[0].Header.Get("X-Request-Id") {
+		t.Errorf("X-Request-Id = %q", v)
+	}
+	if v := strings.Join(answer.Header.Values("Via"), ", "); v != "1.0 inner, 1.1 pace" {
+		t.Errorf("Via = %q, want the inner proxy's and pace's", v)
+	}
+}
+
+// TestTrust covers tracing.trust: whose traceparent is continued.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	const (
+		theirTrace = "0af7651916cd43dd8448eb211c80319c"
+		theirSpan  = "b7ad6b7169203331"
+	)
+	tests := map[string]struct {
+		trust   string
+		proxies []string
+		want    bool // continued
+	}{
+		"all":                      {"all", nil, true},
+		"none":                     {"none", nil, false},
+		"none, not even a proxy":   {"none", []string{"127.0.0.0/8"}, false},
+		"trusted, from a proxy":    {"trusted", []string{"127.0.0.0/8"}, true},
+		"trusted, from a stranger": {"trusted", []string{"10.0.0.0/8"}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := pacetest.NewBackend(t, pacetest.Fine)
+			cfg := set(set(upstreams(b), "tracing", "trust", tt.trust), "server", "trusted_proxies", append([]string{}, tt.proxies...))
+			p, spans := pacetest.StartTraced(t, cfg)
+			answer := p.Get("/x", "Traceparent", "00-"+theirTrace+"-"+theirSpan+"-01", "Tracestate", "them=1")
+			wantStatus(t, answer, 200)
+			server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+			sent := b.WantGot(1, "/x")[0].Header
+			if server.TraceID != answer.Header.Get("X-Trace-Id") || !strings.Contains(sent.Get("Traceparent"), server.TraceID) {
+				t.Errorf("span in trace %s, client told %s, backend told %s", server.TraceID, answer.Header.Get("X-Trace-Id"), sent.Get("Traceparent"))
+			}
+			if tt.want {
+				if server.TraceID != theirTrace || server.ParentID != theirSpan || sent.Get("Tracestate") != "them=1" {
+					t.Errorf("trace %s, parent %s, tracestate %q: not continued", server.TraceID, server.ParentID, sent.Get("Tracestate"))
+				}
+				return
+			}
+			if server.TraceID == theirTrace || server.ParentID != "" || sent.Get("Tracestate") != "" {
+				t.Errorf("trace %s, parent %q, tracestate %q: continued", server.TraceID, server.ParentID, sent.Get("Tracestate"))
+			}
+			if !hasLink(server, theirTrace, theirSpan) {
+				t.Errorf("links %+v, want one to the client's span", server.Links)
+			}
+		})
+	}
+}
+
+func hasLink(s otlp.Span, traceID, spanID string) bool {
+	for _, l := range s.Links {
+		if l.TraceID == traceID && l.SpanID == spanID {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,433 @@
+package contract
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pace/e2e/otlp"
+	"pace/e2e/pacetest"
+)
+
+// provoked is one outcome: how a client and a backend bring it about, and what pace must
+// then say of it. No outcome that needs a fault of pace's own (internal_error), or a state
+// that this configuration cannot reach (no_backend), is here.
+type provoked struct {
+	answer pacetest.Answer             // of the backend; nil: at stands for it
+	at     func(t *testing.T) address  // where pace sends it, if not to a Backend
+	cfg    map[string]pacetest.Table   // beside the pool
+	act    func(t *testing.T, s scene) // what the client does; it checks what the client gets
+
+	outcome     string
+	status      int    // in telemetry
+	proxyStatus string // error=…; "" : the answer is not pace's own
+	level       string
+	spanError   string // error.type; "" : the span's status stays unset
+	attempts    int
+	answered    bool // a backend's answer reached pace
+}
+
+type address interface{ Address() string }
+
+// scene is where an outcome is provoked.
+type scene struct {
+	p    *pacetest.Pace
+	b    *pacetest.Backend // nil if the address is no backend
+	path string
+	want provoked
+}
+
+var once = map[string]pacetest.Table{"upstreams": {"max_retries": 0}}
+
+var outcomes = map[string]provoked{
+	"ok": {
+		answer: pacetest.Fine, act: gets(200), outcome: "ok", status: 200, level: "INFO", attempts: 1, answered: true,
+	},
+	"ok: a redirect": {
+		answer: pacetest.With(302, "Location: /there\r\n", ""), act: gets(302), outcome: "ok", status: 302, level: "INFO", attempts: 1, answered: true,
+	},
+	"ok: not modified": {
+		answer: pacetest.Status(304, ""), act: gets(304), outcome: "ok", status: 304, level: "INFO", attempts: 1, answered: true,
+	},
+	"client_error": {
+		answer: pacetest.Status(404, "no"), act: gets(404), outcome: "client_error", status: 404, level: "INFO", attempts: 1, answered: true,
+	},
+	"client_error: the backend's own 429": {
+		answer: pacetest.Status(429, "no"), act: gets(429), outcome: "client_error", status: 429, level: "INFO", attempts: 1, answered: true,
+	},
+	"upstream_error": {
+		answer: pacetest.Status(500, "no"), act: gets(500), outcome: "upstream_error", status: 500, level: "ERROR", spanError: "500", attempts: 1, answered: true,
+	},
+	"upstream_error: the backend's own 503": {
+		answer: pacetest.Status(503, "no"), act: gets(503), outcome: "upstream_error", status: 503, level: "ERROR", spanError: "503", attempts: 1, answered: true,
+	},
+	"rate_limited": {
+		answer: pacetest.Fine, cfg: map[string]pacetest.Table{"rate_limit": {"max_requests": 1}},
+		act: func(t *testing.T, s scene) {
+			wantStatus(t, s.p.Get("/warm-up"), 200)
+			gets(429)(t, s)
+		},
+		outcome: "rate_limited", status: 429, proxyStatus: "http_request_denied", level: "WARN",
+	},
+	"connect_failed": {
+		at: func(t *testing.T) address { return pacetest.NewClosed(t) }, act: gets(502),
+		outcome: "connect_failed", status: 502, proxyStatus: "connection_refused", level: "ERROR", spanError: "connect_failed", attempts: 1,
+	},
+	"connect_timeout": {
+		at: func(t *testing.T) address { return pacetest.NewBlackhole(t) }, act: gets(504),
+		cfg:     map[string]pacetest.Table{"upstreams": {"connect_timeout": "200ms"}},
+		outcome: "connect_timeout", status: 504, proxyStatus: "connection_timeout", level: "ERROR", spanError: "connect_timeout", attempts: 1,
+	},
+	"upstream_timeout": {
+		answer: pacetest.Hang, act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
+		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1,
+	},
+	"upstream_timeout: half a header": {
+		answer: func(x *pacetest.Exchange) {
+			x.Write("HTTP/1.1 200 OK\r\nContent-Le")
+			x.AwaitClose()
+		},
+		act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
+		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1,
+	},
+	"upstream_reset: RST": {
+		answer: pacetest.ResetBefore, act: gets(502), cfg: once,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+	},
+	"upstream_reset: FIN": {
+		answer: pacetest.CloseBefore, act: gets(502), cfg: once,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+	},
+	"upstream_reset: in the header": {
+		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Ha"), act: gets(502), cfg: once,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+	},
+	"upstream_invalid": {
+		answer: pacetest.Garbage, act: gets(502), cfg: once,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+	},
+	"upstream_invalid: two lengths": {
+		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine"), act: gets(502), cfg: once,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+	},
+	"upstream_invalid: a status that is no number": {
+		answer: pacetest.Raw("HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"), act: gets(502), cfg: once,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+	},
+	"upstream_truncated: with length": {
+		answer: pacetest.CutLength, act: getsCut(400), outcome: "upstream_truncated", status: 200, level: "ERROR",
+		spanError: "upstream_truncated", attempts: 1, answered: true,
+	},
+	"upstream_truncated: chunked": {
+		answer: pacetest.CutChunked, act: getsCut(600), outcome: "upstream_truncated", status: 200, level: "ERROR",
+		spanError: "upstream_truncated", attempts: 1, answered: true,
+	},
+	"upstream_truncated: a chunk's size is garbage": {
+		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnonsense\r\n"), act: getsCut(4),
+		outcome: "upstream_truncated", status: 200, level: "ERROR", spanError: "upstream_truncated", attempts: 1, answered: true,
+	},
+	"client_gone: RST": {
+		answer: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1,
+	},
+	"client_gone: FIN": {
+		answer: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1,
+	},
+	"client_aborted: RST": {
+		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true,
+	},
+	"client_aborted: FIN": {
+		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true,
+	},
+	"too_large: by its length": {
+		answer: pacetest.Fine, act: posts(413, strings.Repeat("x", 101)), cfg: map[string]pacetest.Table{"server": {"max_body_bytes": 100}},
+		outcome: "too_large", status: 413, proxyStatus: "http_request_error", level: "WARN",
+	},
+	"upgraded": {
+		answer: pacetest.UpgradeEcho, act: upgrades, outcome: "upgraded", status: 101, level: "INFO", attempts: 1, answered: true,
+	},
+}
+
+// TestOutcomes holds each outcome to the table of interface.md in every signal.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := scene{path: "/x", want: tt}
+			target := address(nil)
+			if tt.answer != nil {
+				s.b = pacetest.NewBackend(t, tt.answer)
+				target = s.b
+			} else {
+				target = tt.at(t)
+			}
+			cfg := upstreams(target)
+			for table, keys := range tt.cfg {
+				for key, value := range keys {
+					set(cfg, table, key, value)
+				}
+			}
+			var spans *otlp.Recv
+			s.p, spans = pacetest.StartTraced(t, cfg)
+			tt.act(t, s)
+			tt.wantLog(t, s)
+			tt.wantMetrics(t, s)
+			tt.wantSpans(t, spans, s)
+		})
+	}
+}
+
+func (tt provoked) wantLog(t *testing.T, s scene) {
+	t.Helper()
+	line := s.p.WantAccess(s.path)
+	if line.Text("outcome") != tt.outcome || line.Int("status") != tt.status || !strings.EqualFold(line.Text("level"), tt.level) {
+		t.Errorf("log says outcome %s, status %s, level %s; want %s, %d, %s",
+			line.Text("outcome"), line.Text("status"), line.Text("level"), tt.outcome, tt.status, tt.level)
+	}
+	if line.Int("attempts") != tt.attempts {
+		t.Errorf("log says %s attempts, want %d", line.Text("attempts"), tt.attempts)
+	}
+	backend := ""
+	if tt.answered {
+		backend = s.b.Address()
+	}
+	if got := line.Text("backend"); got != backend {
+		t.Errorf("log says backend %q, want %q", got, backend)
+	}
+}
+
+func (tt provoked) wantMetrics(t *testing.T, s scene) {
+	t.Helper()
+	status := strconv.Itoa(tt.status)
+	s.p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", tt.outcome, "http_response_status_code", status,
+		"error_type", tt.errorType(s.p.Metrics()), "http_route", "/", "url_scheme", "http")
+	m := s.p.Metrics()
+	if got := m.Sum("http_requests_duration_seconds_count", "status", status); got != 1 {
+		t.Errorf("http_requests_duration_seconds has %v with status %s, want 1", got, status)
+	}
+	for _, name := range []string{"http_requests_duration_seconds_count", "http_server_request_duration_seconds_count"} {
+		if got := m.Sum(name) - warmUps(s); got != 1 {
+			t.Errorf("%s has %v requests, want 1", name, got)
+		}
+	}
+	if got := m.Sum("http_client_request_duration_seconds_count") - warmUps(s); got != float64(tt.attempts) {
+		t.Errorf("http_client_request_duration_seconds has %v attempts, want %d", got, tt.attempts)
+	}
+	s.p.WantMetric(0, "http_server_active_requests")
+}
+
+// errorType is the label the row must have: the span's error.type where its status is
+// Error, none where the exchange was fine, and for the 4xx and clients that left whatever
+// the running pace has, since interface.md leaves that open ("on errors").
+func (tt provoked) errorType(m pacetest.Metrics) string {
+	if tt.spanError != "" || tt.outcome == "ok" || tt.outcome == "upgraded" {
+		return tt.spanError
+	}
+	for _, series := range m["http_server_request_duration_seconds"].GetMetric() {
+		if pacetest.Label(series, "pace_outcome") == tt.outcome {
+			return pacetest.Label(series, "error_type")
+		}
+	}
+	return ""
+}
+
+// warmUps is how many requests the client sent before the one that counts.
+func warmUps(s scene) float64 {
+	if s.b == nil {
+		return 0
+	}
+	return float64(len(s.b.Got("/warm-up")))
+}
+
+func (tt provoked) wantSpans(t *testing.T, spans *otlp.Recv, s scene) {
+	t.Helper()
+	trace := pacetest.WantTrace(spans, tt.attempts, pacetest.Path(s.path))
+	wantAttr(t, trace.Server.Attrs, "pace.outcome", tt.outcome)
+	wantAttr(t, trace.Server.Attrs, "http.response.status_code", tt.status)
+	wantAttr(t, trace.Server.Attrs, "pace.attempts", tt.attempts)
+	if len(trace.Clients) != tt.attempts {
+		t.Errorf("%d CLIENT spans, want %d", len(trace.Clients), tt.attempts)
+	}
+	if tt.spanError != "" {
+		wantAttr(t, trace.Server.Attrs, "error.type", tt.spanError)
+	}
+	want := map[bool]int{true: otlp.Error, false: otlp.Unset}[tt.spanError != ""]
+	if trace.Server.StatusCode != want {
+		t.Errorf("the span's status is %d, want %d", trace.Server.StatusCode, want)
+	}
+	limited := s.p.Metrics().Sum("pace_rejections_total", "reason", "rate_limited")
+	if n := len(trace.Server.Named("pace.rate_limited")); n != int(limited) || (n == 1) != (tt.outcome == "rate_limited") {
+		t.Errorf("%d events pace.rate_limited, counter %v", n, limited)
+	}
+}
+
+// gets sends a GET and wants status, and of pace's own answers the outcome's Proxy-Status.
+func gets(status int) func(*testing.T, scene) {
+	return func(t *testing.T, s scene) {
+		t.Helper()
+		got := s.p.Get(s.path)
+		wantStatus(t, got, status)
+		wantProxyStatus(t, got, s.want.proxyStatus)
+	}
+}
+
+// posts sends a POST with body.
+func posts(status int, body string) func(*testing.T, scene) {
+	return func(t *testing.T, s scene) {
+		t.Helper()
+		got := s.p.Send("POST", s.path, body)
+		wantStatus(t, got, status)
+		wantProxyStatus(t, got, s.want.proxyStatus)
+	}
+}
+
+func wantProxyStatus(t *testing.T, got pacetest.Response, word string) {
+	t.Helper()
+	want := ""
+	if word != "" {
+		want = "pace; error=" + word
+	}
+	if v := got.Header.Get("Proxy-Status"); v != want {
+		t.Errorf("Proxy-Status = %q, want %q", v, want)
+	}
+}
+
+// getsCut wants a 200 whose body breaks off after at most n bytes.
+func getsCut(n int) func(*testing.T, scene) {
+	return func(t *testing.T, s scene) {
+		t.Helper()
+		got := s.p.Get(s.path)
+		if got.Status != 200 && got.Status != 0 || got.Err == nil || len(got.Body) > n {
+			t.Errorf("status %d, %d bytes, error %v; want a body of at most %d bytes that breaks off", got.Status, len(got.Body), got.Err, n)
+		}
+	}
+}
+
+func leavesWaiting(leave func(*pacetest.Wire)) func(*testing.T, scene) {
+	return func(t *testing.T, s scene) {
+		w := s.p.Wire()
+		w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		s.b.WantGot(1, s.path)
+		leave(w)
+		wantLetGo(t, s.b)
+	}
+}
+
+func leavesInBody(leave func(*pacetest.Wire)) func(*testing.T, scene) {
+	return func(t *testing.T, s scene) {
+		w := s.p.Wire()
+		w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp := w.Head("GET")
+		if _, err := io.CopyN(io.Discard, resp.Body, 100_000); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("status %d, error %v in the first bytes", resp.StatusCode, err)
+		}
+		leave(w)
+		wantLetGo(t, s.b)
+	}
+}
+
+// wantLetGo waits until pace has let go of the backend: a client that left keeps nobody busy.
+func wantLetGo(t *testing.T, b *pacetest.Backend) {
+	t.Helper()
+	pacetest.Eventually(t, func() error {
+		if n := b.Open(); n > 0 {
+			return fmt.Errorf("pace keeps %d connections to the backend", n)
+		}
+		return nil
+	})
+}
+
+func upgrades(t *testing.T, s scene) {
+	t.Helper()
+	w := s.p.Wire()
+	w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	if resp := w.Head("GET"); resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" {
+		t.Fatalf("status %d, Upgrade %q", resp.StatusCode, resp.Header.Get("Upgrade"))
+	}
+	w.Send("hello")
+	echo := make([]byte, 5)
+	if _, err := io.ReadFull(w.R, echo); err != nil || string(echo) != "hello" {
+		t.Fatalf("echo %q, error %v", echo, err)
+	}
+	w.Close()
+}
+
+func TestOutcome_TooLargeChunked(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p := pacetest.Start(t, set(upstreams(b), "server", "max_body_bytes", 100))
+		req := p.Request("POST", "/x", "")
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", 101))), -1
+		got := pacetest.Do(mode.Client(t), req)
+		wantStatus(t, got, 413)
+		if v := got.Header.Get("Proxy-Status"); v != "pace; error=http_request_error" {
+			t.Errorf("Proxy-Status = %q", v)
+		}
+		if line := p.WantAccess("/x"); line.Text("outcome") != "too_large" || line.Int("status") != 413 {
+			t.Errorf("log says %s, %s", line.Text("outcome"), line.Text("status"))
+		}
+		p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "too_large")
+		whole := p.Send("POST", "/whole", strings.Repeat("x", 100))
+		wantStatus(t, whole, 200)
+		for _, r := range b.Got("/x") {
+			if r.BodyErr == nil {
+				t.Error("the backend got a body cut at the limit that ended as if whole")
+			}
+		}
+	})
+}
+
+func TestOutcome_Draining(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/hold": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	p, spans := pacetest.StartTraced(t, upstreams(b))
+	held := make(chan pacetest.Response, 1)
+	c := pacetest.H1.Client(t)
+	go func() { held <- pacetest.Do(c, p.Request("GET", "/hold", "")) }()
+	b.WantGot(1, "/hold")
+	late := p.Wire()
+	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n") // its header ends while pace is ending
+	wantAccepted(t, p)
+	p.Signal(sigTERM)
+	pacetest.Eventually(t, func() error {
+		if got := p.Ready(); got == 200 {
+			return fmt.Errorf("/readyz answers %d", got)
+		}
+		return nil
+	})
+	late.Send("\r\n")
+	got := late.Response("GET")
+	wantStatus(t, got, 503)
+	if v := got.Header.Get("Proxy-Status"); v != "pace; error=proxy_internal_response" {
+		t.Errorf("Proxy-Status = %q", v)
+	}
+	close(open)
+	wantStatus(t, <-held, 200)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if line := p.WantAccess("/late"); line.Text("outcome") != "draining" || line.Int("status") != 503 || !strings.EqualFold(line.Text("level"), "error") {
+		t.Errorf("log says %v", line)
+	}
+	server := pacetest.WantTrace(spans, 0, pacetest.Path("/late")).Server
+	wantAttr(t, server.Attrs, "pace.outcome", "draining")
+	if n := len(b.Got("/late")); n != 0 {
+		t.Errorf("the backend got the late request %d times", n)
+	}
+}
+
+// wantAccepted waits until pace has taken both connections off its listener: the one of the
+// held request and the one that has sent half a header.
+func wantAccepted(t *testing.T, p *pacetest.Pace) {
+	t.Helper()
+	pacetest.Eventually(t, func() error {
+		if n := p.Metrics().Sum("pace_connections"); n < 2 {
+			return fmt.Errorf("pace_connections = %v, want 2", n)
+		}
+		return nil
+	})
+}

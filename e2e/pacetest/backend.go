@@ -1,0 +1,193 @@
+package pacetest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Backend is a scripted HTTP/1.1 server on a raw listener. It writes down every request and
+// connection it got before it answers, and can misbehave in ways no HTTP library would.
+// All methods are safe for concurrent use.
+type Backend struct {
+	t        testing.TB
+	listener net.Listener
+	answer   Answer
+
+	mu       sync.Mutex
+	requests []*Request                // guarded by mu
+	conns    map[*net.TCPConn]struct{} // open ones; guarded by mu
+	accepted int                       // guarded by mu
+	killed   bool                      // guarded by mu
+}
+
+// Request is what a backend got.
+type Request struct {
+	Conn, Nth int    // number of its connection, and its number on that connection, from 1
+	Head      string // request line and header as they came
+	Method    string
+	Target    string
+	Host      string
+	Header    http.Header
+	Body      []byte      // as far as the answer read it
+	BodyErr   error       // what ended the reading, nil at a whole body's end
+	Trailer   http.Header // after a whole body
+}
+
+// Answer answers one request. What it leaves open is used for the next request.
+type Answer func(x *Exchange)
+
+// NewBackend starts a backend that answers every request with answer, and ends it with t.
+func NewBackend(t testing.TB, answer Answer) *Backend {
+	t.Helper()
+	return NewBackendAt(t, "127.0.0.1:0", answer)
+}
+
+// NewBackendAt starts a backend on addr.
+func NewBackendAt(t testing.TB, addr string, answer Answer) *Backend {
+	t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Backend{t: t, listener: listener, answer: answer, conns: map[*net.TCPConn]struct{}{}}
+	go b.accept()
+	t.Cleanup(b.Kill)
+	return b
+}
+
+// Address returns its host:port.
+func (b *Backend) Address() string { return b.listener.Addr().String() }
+
+// Port returns its port.
+func (b *Backend) Port() int { return b.listener.Addr().(*net.TCPAddr).Port }
+
+// Name is what pace calls it in X-Backend.
+func (b *Backend) Name() string {
+	return "backend_" + strings.Replace(b.Address(), ":", "_", 1)
+}
+
+// Kill stops listening and resets every connection, as the kernel does for a killed process.
+func (b *Backend) Kill() {
+	b.mu.Lock()
+	b.killed = true
+	b.mu.Unlock()
+	b.listener.Close()
+	b.DropConns()
+}
+
+// DropConns resets every open connection; the listener stays.
+func (b *Backend) DropConns() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.conns {
+		c.SetLinger(0)
+		c.Close()
+	}
+}
+
+// Requests returns what came so far, in order of arrival.
+func (b *Backend) Requests() []Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	got := make([]Request, len(b.requests))
+	for i, r := range b.requests {
+		got[i] = *r
+	}
+	return got
+}
+
+// Got returns the requests to target that came so far.
+func (b *Backend) Got(target string) []Request {
+	return slices.DeleteFunc(b.Requests(), func(r Request) bool { return r.Target != target })
+}
+
+// WantGot waits until n requests to target came, and returns them.
+func (b *Backend) WantGot(n int, target string) []Request {
+	b.t.Helper()
+	var got []Request
+	Eventually(b.t, func() error {
+		if got = b.Got(target); len(got) != n {
+			return fmt.Errorf("the backend got %d requests to %s, want %d", len(got), target, n)
+		}
+		return nil
+	})
+	return got
+}
+
+// Accepted counts the connections that were ever made.
+func (b *Backend) Accepted() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accepted
+}
+
+// Open counts the connections that are open now.
+func (b *Backend) Open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns)
+}
+
+func (b *Backend) accept() {
+	for {
+		c, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		if n := b.admit(c.(*net.TCPConn)); n > 0 {
+			go b.serve(c.(*net.TCPConn), n)
+		}
+	}
+}
+
+// admit numbers c, or refuses it with 0 after Kill.
+func (b *Backend) admit(c *net.TCPConn) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.killed {
+		c.SetLinger(0)
+		c.Close()
+		return 0
+	}
+	b.conns[c] = struct{}{}
+	b.accepted++
+	return b.accepted
+}
+
+func (b *Backend) serve(c *net.TCPConn, n int) {
+	defer func() {
+		c.Close()
+		b.mu.Lock()
+		delete(b.conns, c)
+		b.mu.Unlock()
+	}()
+	var wire bytes.Buffer // what was read since the last request's end
+	br := bufio.NewReader(io.TeeReader(c, &wire))
+	for nth := 1; ; nth++ {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		head, _, _ := strings.Cut(wire.String(), "\r\n\r\n")
+		x := &Exchange{conn: c, br: br, backend: b, body: req.Body, Request: &Request{
+			Conn: n, Nth: nth, Head: head, Method: req.Method, Target: req.RequestURI, Host: req.Host, Header: req.Header,
+		}, trailer: func() http.Header { return req.Trailer }}
+		b.mu.Lock()
+		b.requests = append(b.requests, x.Request)
+		b.mu.Unlock()
+		b.answer(x)
+		if x.over {
+			return
+		}
+		x.ReadBody()
+		wire.Reset()
+	}
+}

@@ -1,0 +1,199 @@
+package pacetest
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Exchange is one request and the connection to answer it on.
+type Exchange struct {
+	*Request
+	backend *Backend
+	conn    *net.TCPConn
+	br      *bufio.Reader
+	body    io.Reader
+	trailer func() http.Header
+	over    bool // the connection is closed, or no longer HTTP
+}
+
+// Write writes raw bytes and reports whether the connection still took them.
+func (x *Exchange) Write(format string, args ...any) bool {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	if _, err := io.WriteString(x.conn, format); err != nil {
+		x.over = true
+	}
+	return !x.over
+}
+
+// ReadBody reads what is left of the request's body into the request.
+func (x *Exchange) ReadBody() { x.ReadBodyN(-1) }
+
+// ReadBodyN reads n more bytes of the request's body, all of it if n is negative.
+func (x *Exchange) ReadBodyN(n int64) {
+	body := x.body
+	if n >= 0 {
+		body = io.LimitReader(body, n)
+	}
+	got, err := io.ReadAll(body)
+	x.backend.mu.Lock()
+	defer x.backend.mu.Unlock()
+	x.Body = append(x.Body, got...)
+	x.BodyErr = cmp.Or(x.BodyErr, err) // a broken body stays broken
+	x.Trailer = x.trailer()
+}
+
+// Reset breaks the connection off with RST.
+func (x *Exchange) Reset() {
+	x.conn.SetLinger(0)
+	x.Close()
+}
+
+// Close ends the connection with FIN.
+func (x *Exchange) Close() {
+	x.over = true
+	x.conn.Close()
+}
+
+// AwaitClose blocks until pace closes the connection, whatever else it sends.
+func (x *Exchange) AwaitClose() {
+	io.Copy(io.Discard, x.conn)
+	x.Close()
+}
+
+// Echo sends every byte back, until pace or the client closes.
+func (x *Exchange) Echo() {
+	io.Copy(x.conn, x.br)
+	x.Close()
+}
+
+// ByPath answers with the entry of the first path segment ("/cut/7" with "/cut"), else
+// with that of "/".
+func ByPath(answers map[string]Answer) Answer {
+	return func(x *Exchange) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(x.Target, "/"), "/")
+		first, _, _ = strings.Cut(first, "?")
+		if answer, ok := answers["/"+first]; ok {
+			answer(x)
+			return
+		}
+		answers["/"](x)
+	}
+}
+
+// Fine answers 200 with the body "fine" after reading the whole request.
+func Fine(x *Exchange) { Status(200, "fine")(x) }
+
+// Status answers with status and body after reading the whole request.
+func Status(status int, body string) Answer {
+	return With(status, "Content-Type: text/plain\r\n", body)
+}
+
+// With answers like [Status], with header lines of the test's own (each ends in CRLF).
+func With(status int, header, body string) Answer {
+	return func(x *Exchange) {
+		x.ReadBody()
+		head := fmt.Sprintf("HTTP/1.1 %d %s\r\n%s", status, http.StatusText(status), header)
+		if status != 204 && status != 304 {
+			head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+		}
+		x.Write("%s", head+"\r\n")
+		if x.Method != "HEAD" && status != 204 && status != 304 {
+			x.Write("%s", body)
+		}
+	}
+}
+
+// Raw writes these bytes after reading the whole request, then closes.
+func Raw(bytes string) Answer {
+	return func(x *Exchange) {
+		x.ReadBody()
+		x.Write("%s", bytes)
+		x.Close()
+	}
+}
+
+// Later waits before it reads or answers.
+func Later(d time.Duration, answer Answer) Answer {
+	return func(x *Exchange) {
+		time.Sleep(d)
+		answer(x)
+	}
+}
+
+// Gated reads the request and answers once open is closed.
+func Gated(open <-chan struct{}, answer Answer) Answer {
+	return func(x *Exchange) {
+		x.ReadBody()
+		<-open
+		answer(x)
+	}
+}
+
+// Hang reads the request and never answers; it ends when pace closes the connection.
+func Hang(x *Exchange) {
+	x.ReadBody()
+	x.AwaitClose()
+}
+
+// ResetBefore reads the request and breaks off with RST before a byte of an answer.
+func ResetBefore(x *Exchange) {
+	x.ReadBody()
+	x.Reset()
+}
+
+// CloseBefore reads the request and closes with FIN before a byte of an answer.
+func CloseBefore(x *Exchange) {
+	x.ReadBody()
+	x.Close()
+}
+
+// Garbage answers with bytes that are not HTTP.
+func Garbage(x *Exchange) {
+	Raw("\x16\x03\x01 this is not HTTP\r\n\r\n")(x)
+}
+
+// CutLength announces 1000 bytes, sends 400 and closes.
+func CutLength(x *Exchange) {
+	Raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + strings.Repeat("x", 400))(x)
+}
+
+// CutChunked sends one whole chunk of 400 bytes, half of another, and closes.
+func CutChunked(x *Exchange) {
+	Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n190\r\n" +
+		strings.Repeat("x", 400) + "\r\n190\r\n" + strings.Repeat("x", 200))(x)
+}
+
+// CutReset announces 1000 bytes, sends 400, waits until told, and breaks off with RST.
+func CutReset(cut <-chan struct{}) Answer {
+	return func(x *Exchange) {
+		x.ReadBody()
+		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n%s", strings.Repeat("x", 400))
+		<-cut
+		x.Reset()
+	}
+}
+
+// Endless sends body bytes until pace takes no more.
+func Endless(x *Exchange) {
+	x.ReadBody()
+	block := strings.Repeat("x", 16<<10)
+	for ok := x.Write("HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n"); ok; {
+		ok = x.Write("%s", block)
+	}
+	x.Close()
+}
+
+// UpgradeEcho switches to the protocol "echo" and sends every byte back, until pace or the
+// client closes.
+func UpgradeEcho(x *Exchange) {
+	x.Write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	x.Echo()
+}

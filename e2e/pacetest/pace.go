@@ -1,0 +1,220 @@
+// Package pacetest runs the built pace among backends and clients that write down what
+// happened to them. Their account is the truth that pace's metrics, spans and log are held
+// to; nothing here takes one output of pace as proof of another.
+// It must not know pace's packages: only the binary, its files, ports and streams.
+package pacetest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience is how long a condition may take to come true: far more than it needs, since the
+// machine is shared and the binary runs under the race detector.
+const Patience = 20 * time.Second
+
+// Pace is one running pace.
+type Pace struct {
+	Proxy, Admin string // host:port it listens on; Admin is "" if switched off
+	PID          int
+
+	t       testing.TB
+	cmd     *exec.Cmd
+	log     logTail
+	stdout  logTail
+	logFile string        // log.file, if the config names one
+	exited  chan struct{} // closed once cmd's exit is known
+}
+
+// Start runs pace with cfg over the harness's base and returns when it is ready. env adds to
+// the environment, which holds no OTEL_ or PACE_ variable otherwise. Pace is killed when the
+// test ends, and the test fails if the race detector spoke or the log held a line that is
+// not JSON.
+func Start(t testing.TB, cfg Config, env ...string) *Pace {
+	t.Helper()
+	cfg = cfg.withBase()
+	file := filepath.Join(t.TempDir(), "proxy.toml")
+	if err := os.WriteFile(file, []byte(cfg.TOML()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := Launch(t, env, "run", "--config", file)
+	p.logFile, _ = cfg["log"]["file"].(string)
+	p.awaitListening()
+	p.awaitReady()
+	return p
+}
+
+// Launch starts pace with these arguments and waits for nothing.
+func Launch(t testing.TB, env []string, args ...string) *Pace {
+	t.Helper()
+	p := &Pace{t: t, exited: make(chan struct{})}
+	p.cmd = exec.Command(Binary(t), args...)
+	p.cmd.Env = append(cleanEnv(), env...)
+	p.cmd.Stderr = &p.log
+	p.cmd.Stdout = &p.stdout
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.PID = p.cmd.Process.Pid
+	go func() {
+		p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(p.finish)
+	return p
+}
+
+func cleanEnv() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "OTEL_") && !strings.HasPrefix(kv, "PACE_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// awaitListening learns the addresses from the start line.
+func (p *Pace) awaitListening() {
+	p.t.Helper()
+	Eventually(p.t, func() error {
+		lines := p.Lines("listening")
+		if len(lines) == 0 {
+			if p.Exited() {
+				p.t.Fatalf("pace exited with %d before it listened:\n%s", p.cmd.ProcessState.ExitCode(), p.Stderr())
+			}
+			return errors.New("no line with msg listening")
+		}
+		p.Proxy, p.Admin = lines[0].Text("proxy"), lines[0].Text("admin")
+		return nil
+	})
+}
+
+func (p *Pace) awaitReady() {
+	p.t.Helper()
+	if p.Admin == "" {
+		return
+	}
+	Eventually(p.t, func() error {
+		if status := p.Ready(); status != 200 {
+			return fmt.Errorf("/readyz answers %d", status)
+		}
+		return nil
+	})
+}
+
+// Ready returns the status of /readyz, 0 if nobody answers.
+func (p *Pace) Ready() int {
+	resp, err := adminClient.Get("http://" + p.Admin + "/readyz")
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// adminClient keeps no connection: each look is its own.
+var adminClient = &http.Client{
+	Transport: &http.Transport{DisableKeepAlives: true},
+	Timeout:   Patience,
+}
+
+// Signal sends sig to pace.
+func (p *Pace) Signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Wait returns pace's exit code, -1 if a signal ended it.
+func (p *Pace) Wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(Patience):
+		p.t.Fatalf("pace does not exit; its log ends:\n%s", p.tail())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Stop asks pace to end and returns its exit code.
+func (p *Pace) Stop() int {
+	p.t.Helper()
+	p.Signal(syscall.SIGTERM)
+	return p.Wait()
+}
+
+// Kill ends pace as a crash would.
+func (p *Pace) Kill() {
+	p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// Exited reports whether pace has ended.
+func (p *Pace) Exited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// RSS returns pace's resident memory in bytes.
+func (p *Pace) RSS() int64 {
+	p.t.Helper()
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.PID))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(statm))[1], 10, 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// finish kills what is left of pace and judges what it left on stderr.
+func (p *Pace) finish() {
+	p.Kill()
+	if strings.Contains(p.Stderr(), "WARNING: DATA RACE") {
+		p.t.Errorf("the race detector spoke:\n%s", p.Stderr())
+	} else if p.t.Failed() {
+		p.t.Logf("pace's log ends:\n%s", p.tail())
+	}
+}
+
+// Output returns what pace has written to stdout and stderr.
+func (p *Pace) Output() string { return p.stdout.text() + p.Stderr() }
+
+func (p *Pace) tail() string {
+	lines := strings.Split(p.Stderr(), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// Eventually polls cond until it returns nil, and fails t with its last error after
+// [Patience].
+func Eventually(t testing.TB, cond func() error) {
+	t.Helper()
+	deadline := time.Now().Add(Patience)
+	for {
+		err := cond()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v: %v", Patience, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
