@@ -55,7 +55,7 @@ func command() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(runCommand(), checkCommand(), demoCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), demoCommand(), dashboardsCommand(), versionCommand())
 	return root
 }
 

@@ -1,0 +1,142 @@
+package dashboards
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pace/telemetry"
+)
+
+// The limits beyond which alerts fire. They suit a service that people wait for; whoever needs
+// others changes them in the file.
+const (
+	slow       = 1.0  // seconds, p99
+	stormy     = 0.05 // failovers per attempt
+	unanswered = 0.5  // share of a backend's attempts
+	turnedAway = 0.1  // share of requests, for each reason
+)
+
+// What an alert is worth: a critical one wakes people.
+const (
+	critical = "critical"
+	warning  = "warning"
+)
+
+// alerts returns the alerts. Each says what is wrong, why as a rule, and what to do.
+func alerts() []rule {
+	list := []rule{down()}
+	for _, s := range faults() {
+		if s.Side != telemetry.LimiterSide { // a limiter's no is a rejection, see there
+			list = append(list, spoiled(s))
+		}
+	}
+	return append(list, latency(), storm(), notAnswering(), rejections(),
+		dropped("PaceSpansDropped", telemetry.MetricSpansDropped, "spans are being lost: traces have holes",
+			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
+			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
+		dropped("PaceLogDropped", telemetry.MetricLogDropped, "log lines are being lost",
+			"the disk of log.file is full, or what reads standard error is too slow (reason {{ $labels.reason }})",
+			"free the disk, or mend the reader of the log"),
+	)
+}
+
+// alert makes a rule; its annotations may use {{ $labels.NAME }} and {{ $value }}.
+func alert(name, expr string, holds time.Duration, severity, summary, cause, remedy string) rule {
+	r := rule{
+		Alert: name, Expr: expr, Labels: []pair{{"severity", severity}},
+		Annotations: []pair{{"summary", summary}, {"cause", cause}, {"remedy", remedy}},
+	}
+	if holds > 0 {
+		r.For = fmt.Sprintf("%dm", int(holds.Minutes()))
+	}
+	return r
+}
+
+// down looks at jobs called pace, and at every target that was a pace within a day: one that a
+// job of another name scrapes is found by what it told.
+func down() rule {
+	return alert("PaceDown",
+		fmt.Sprintf(`up{job="pace"} == 0 or (up == 0 and on (%s, %s) last_over_time(%s[1d]))`, job, instance, telemetry.MetricBuildInfo),
+		time.Minute, critical,
+		"{{ $labels.instance }} does not answer Prometheus",
+		"pace is not running, its admin listener is closed to Prometheus, or the machine is gone",
+		"look at its log; ask /livez and /readyz on admin.listen; start it")
+}
+
+// spoiled fires when too many requests are spoiled by a side. It holds for as long as its window,
+// so that a single failure among few requests passes by.
+func spoiled(s side) rule {
+	names := map[telemetry.Side]string{telemetry.BackendSide: "PaceBackendErrors", telemetry.PaceSide: "PaceOwnErrors", telemetry.ClientSide: "PaceClientErrors"}
+	severity := critical
+	if s.Side == telemetry.ClientSide {
+		severity = warning
+	}
+	return alert(names[s.Side],
+		fmt.Sprintf("%s{%s} > %v", recordedShares, is(sideLabel, string(s.Side)), s.limit),
+		5*time.Minute, severity,
+		fmt.Sprintf("{{ $value | humanizePercentage }} of requests to {{ $labels.job }} go wrong on the %s side", s.title),
+		worst(s, func(o telemetry.OutcomeInfo) string { return o.Cause }),
+		worst(s, func(o telemetry.OutcomeInfo) string { return o.Remedy }))
+}
+
+// worst is a text about the side's most frequent outcome at the moment.
+func worst(s side, text func(telemetry.OutcomeInfo) string) string {
+	return fmt.Sprintf("{{ with printf `topk(1, %s{job=%%q,%s})` $labels.job | query }}{{ with . | first | label %q }}{{ . }}: %s{{ end }}{{ end }}",
+		recordedOutcomes, is(sideLabel, string(s.Side)), telemetry.LabelOutcome, about(".", s.outcomes, text))
+}
+
+// about is a text that depends on which outcome's word the expression is.
+func about(expr string, outcomes []telemetry.OutcomeInfo, text func(telemetry.OutcomeInfo) string) string {
+	var b strings.Builder
+	for i, o := range outcomes {
+		fmt.Fprintf(&b, "{{ %s eq %s %q }}%s", [2]string{"if", "else if"}[min(i, 1)], expr, o.Word, text(o))
+	}
+	return b.String() + "{{ end }}"
+}
+
+func latency() rule {
+	return alert("PaceSlow",
+		fmt.Sprintf("%s > %v", recordedP99, slow),
+		10*time.Minute, warning,
+		"1 of 100 requests to {{ $labels.job }} on route {{ $labels.http_route }} takes longer than {{ $value | humanizeDuration }}",
+		"a backend is slow, or the client's side takes its answer slowly",
+		"compare p99 by backend in the dashboard; follow a dot of the duration graph to its trace, and see which span is long")
+}
+
+func storm() rule {
+	return alert("PaceFailoverStorm",
+		fmt.Sprintf("%s / %s > %v",
+			inRules.rateBy(by(job, telemetry.LabelUpstream), telemetry.MetricFailovers),
+			inRules.rateBy(by(job, telemetry.LabelUpstream), attempts), stormy),
+		5*time.Minute, warning,
+		"{{ $value | humanizePercentage }} of attempts at upstream {{ $labels.pace_upstream }} of {{ $labels.job }} fail and go elsewhere",
+		"a backend of the upstream fails; the others carry its share, and clients wait longer",
+		"see failovers by reason and the table of backends in the dashboard; mend that backend, or take it out of the configuration")
+}
+
+func notAnswering() rule {
+	return alert("PaceBackendNotAnswering",
+		fmt.Sprintf("%s > %v", recordedUnanswered, unanswered),
+		2*time.Minute, critical,
+		"backend {{ $labels.server_address }}:{{ $labels.server_port }} of {{ $labels.job }} leaves {{ $value | humanizePercentage }} of attempts without an answer",
+		"it is down, unreachable, overloaded, or not a server of HTTP",
+		"see its attempts by error in the dashboard; start it, or take it out of the configuration")
+}
+
+func rejections() rule {
+	return alert("PaceRejections",
+		fmt.Sprintf("%s / on (%s) group_left () %s > %v",
+			inRules.rateBy(by(job, telemetry.LabelReason), telemetry.MetricRejections), job, recordedRequests, turnedAway),
+		10*time.Minute, warning,
+		"{{ $value | humanizePercentage }} of requests to {{ $labels.job }} are turned away: {{ $labels.reason }}",
+		about("$labels."+telemetry.LabelReason, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Cause }),
+		about("$labels."+telemetry.LabelReason, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
+}
+
+// dropped fires at the first loss and ends 10 minutes after the last.
+func dropped(name, metric, summary, cause, remedy string) rule {
+	return alert(name,
+		fmt.Sprintf("%s > 0", sumBy(by(job, instance, telemetry.LabelReason), fmt.Sprintf("increase(%s[10m])", metric))),
+		0, warning, "{{ $labels.instance }}: "+summary, cause, remedy)
+}

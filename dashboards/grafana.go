@@ -1,0 +1,196 @@
+package dashboards
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	tables "github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+
+	"pace/telemetry"
+)
+
+// The dashboard's variables: whose data it shows.
+const (
+	prometheusVar = "prometheus"
+	jaegerVar     = "jaeger"
+	serviceVar    = "service"
+	traceVar      = "trace_id"
+)
+
+var (
+	prometheusRef = common.DataSourceRef{Type: new("prometheus"), Uid: new("${" + prometheusVar + "}")}
+	jaegerRef     = common.DataSourceRef{Type: new("jaeger"), Uid: new("${" + jaegerVar + "}")}
+)
+
+// overviewJSON is the dashboard as Grafana imports it.
+func overviewJSON() ([]byte, error) {
+	b := dashboard.NewDashboardBuilder("pace overview").
+		Uid("pace-overview").
+		Description("How pace fares, and whose fault it is if it does not. Made by: pace dashboards").
+		Tags([]string{"pace"}).
+		Time("now-1h", "now").
+		Refresh("30s").
+		Timezone(common.TimeZoneBrowser).
+		Tooltip(dashboard.DashboardCursorSyncCrosshair)
+	variables(b)
+	restarts(b)
+	for _, r := range overview() {
+		b.WithRow(dashboard.NewRowBuilder(r.title))
+		for _, p := range r.panels {
+			if p.width == 0 {
+				p.width = max(8, 24/uint32(len(r.panels)))
+			}
+			b.WithPanel(p)
+		}
+	}
+	traces(b)
+	d, err := b.Build()
+	if err != nil {
+		return nil, err
+	}
+	number(d.Panels)
+	raw, err := json.MarshalIndent(d, "", "  ")
+	return append(raw, '\n'), err
+}
+
+// number gives panels the ids by which links and alerts refer to them.
+func number(panels []dashboard.PanelOrRowPanel) {
+	for i := range panels {
+		if p := panels[i].Panel; p != nil {
+			p.Id = new(uint32(i + 1))
+		} else {
+			panels[i].RowPanel.Id = uint32(i + 1)
+		}
+	}
+}
+
+func variables(b *dashboard.DashboardBuilder) {
+	b.WithVariable(dashboard.NewDatasourceVariableBuilder(prometheusVar).Type("prometheus").Label("Prometheus"))
+	b.WithVariable(dashboard.NewDatasourceVariableBuilder(jaegerVar).Type("jaeger").Label("Jaeger"))
+	b.WithVariable(valuesOf(job, telemetry.MetricBuildInfo))
+	b.WithVariable(valuesOf(instance, telemetry.MetricBuildInfo+`{`+job+`=~"$job"}`))
+	b.WithVariable(dashboard.NewTextBoxVariableBuilder(serviceVar).Label("Service in Jaeger").DefaultValue(dashboard.StringOrMap{String: new("pace")}))
+	b.WithVariable(dashboard.NewTextBoxVariableBuilder(traceVar).Label("Trace").DefaultValue(dashboard.StringOrMap{String: new("")}))
+}
+
+// valuesOf lets one choose among the values of a label; at first all are shown.
+func valuesOf(label, series string) *dashboard.QueryVariableBuilder {
+	all := dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}
+	return dashboard.NewQueryVariableBuilder(label).
+		Datasource(prometheusRef).
+		Query(dashboard.StringOrMap{String: new(fmt.Sprintf("label_values(%s, %s)", series, label))}).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+		Sort(dashboard.VariableSortAlphabeticalAsc).
+		Multi(true).IncludeAll(true).AllValue(".*").
+		Current(dashboard.VariableOption{Selected: new(true), Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: all})
+}
+
+// restarts marks the moments in which an instance started anew.
+func restarts(b *dashboard.DashboardBuilder) {
+	b.Annotation(dashboard.NewAnnotationQueryBuilder().
+		Name("Starts").Datasource(prometheusRef).Enable(true).IconColor("blue").
+		Expr(restartExpr).TitleFormat("pace started").TextFormat(perLabel(instance)).Step("60s"))
+}
+
+// restartExpr has a sample at each step in which an instance's start time changed.
+var restartExpr = fmt.Sprintf("changes(%s[2m]) > 0", onScreen.series(startTime))
+
+// Build makes the panel that Grafana knows.
+func (p panel) Build() (dashboard.Panel, error) {
+	build := map[kind]func() (dashboard.Panel, error){graph: p.graph, figure: p.figure, table: p.table}
+	made, err := build[p.kind]()
+	if err != nil {
+		return made, err
+	}
+	made.Title, made.Datasource = new(p.title), &prometheusRef
+	if p.doc != "" {
+		made.Description = new(p.doc)
+	}
+	if made.GridPos == nil {
+		made.GridPos = dashboard.NewGridPos()
+	}
+	made.GridPos.W = p.width
+	made.FieldConfig.Defaults.Unit = new(p.unit)
+	for i, q := range p.queries {
+		target, err := p.target(q, i).Build()
+		if err != nil {
+			return made, err
+		}
+		made.Targets = append(made.Targets, target)
+	}
+	return made, nil
+}
+
+// refID names the i-th query of a panel: A, B, …
+func refID(i int) string { return string(rune('A' + i)) }
+
+func (p panel) target(q query, i int) *prometheus.DataqueryBuilder {
+	b := prometheus.NewDataqueryBuilder().Datasource(prometheusRef).RefId(refID(i)).
+		Expr(q.expr).LegendFormat(q.legend).EditorMode(prometheus.QueryEditorModeCode).Exemplar(p.exemplars)
+	switch p.kind {
+	case graph:
+		return b.Range()
+	case figure:
+		return b.Instant()
+	default:
+		return b.Instant().Format(prometheus.PromQueryFormatTable)
+	}
+}
+
+func (p panel) graph() (dashboard.Panel, error) {
+	b := timeseries.NewPanelBuilder().Height(8).Min(0).
+		ShowPoints(common.VisibilityModeNever).
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
+	if p.stacked {
+		b.FillOpacity(40).Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
+	}
+	for _, q := range p.queries {
+		if color := p.colors[q.legend]; color != "" {
+			b.OverrideByName(q.legend, fixed(color))
+		}
+	}
+	return b.Build()
+}
+
+func fixed(color string) []dashboard.DynamicConfigValue {
+	return []dashboard.DynamicConfigValue{{Id: "color", Value: map[string]string{"mode": "fixed", "fixedColor": color}}}
+}
+
+func (p panel) figure() (dashboard.Panel, error) {
+	steps := []dashboard.Threshold{{Color: "green"}}
+	if p.limit > 0 {
+		steps = append(steps, dashboard.Threshold{Color: "red", Value: new(p.limit)})
+	}
+	return stat.NewPanelBuilder().Height(5).
+		GraphMode(common.BigValueGraphModeNone).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
+		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps)).
+		Build()
+}
+
+// table shows each query as a column named by its legend.
+func (p panel) table() (dashboard.Panel, error) {
+	names, hidden := map[string]string{}, map[string]bool{"Time": true}
+	for i, q := range p.queries {
+		names["Value #"+refID(i)] = q.legend
+	}
+	names["Value"] = p.queries[0].legend // so it is called where there is but one query
+	b := tables.NewPanelBuilder().Height(8).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": names, "excludeByName": hidden}}).
+		SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(p.worst).Desc(true)})
+	for _, q := range p.queries {
+		if unit := p.units[q.legend]; unit != "" {
+			b.OverrideByName(q.legend, []dashboard.DynamicConfigValue{{Id: "unit", Value: unit}})
+		}
+	}
+	return b.Build()
+}

@@ -1,0 +1,80 @@
+package dashboards
+
+import (
+	"fmt"
+	"strings"
+
+	"pace/telemetry"
+)
+
+// Labels that Prometheus itself gives to what it scrapes or makes of a histogram.
+const (
+	job      = "job"
+	instance = "instance"
+	le       = "le"
+)
+
+// view is from where expressions look: at which series, and how far back.
+type view struct{ matchers, window string }
+
+var (
+	onScreen = view{matchers: job + `=~"$job",` + instance + `=~"$instance"`, window: "$__rate_interval"}
+	recent   = view{matchers: onScreen.matchers, window: "5m"} // for one figure that says how it is now
+	inRules  = view{window: "5m"}
+)
+
+// series selects a metric's series that match.
+func (v view) series(metric string, matchers ...string) string {
+	if v.matchers != "" {
+		matchers = append([]string{v.matchers}, matchers...)
+	}
+	if len(matchers) == 0 {
+		return metric
+	}
+	return metric + "{" + strings.Join(matchers, ",") + "}"
+}
+
+// rate is the increase a second of a metric's series that match.
+func (v view) rate(metric string, matchers ...string) string {
+	return fmt.Sprintf("rate(%s[%s])", v.series(metric, matchers...), v.window)
+}
+
+// rateBy adds up the rates of the series that agree in the labels, those of all without labels.
+func (v view) rateBy(labels []string, metric string, matchers ...string) string {
+	return sumBy(labels, v.rate(metric, matchers...))
+}
+
+// quantileBy is a quantile of a histogram, for each set of the labels.
+func (v view) quantileBy(q float64, labels []string, histogram string, matchers ...string) string {
+	return fmt.Sprintf("histogram_quantile(%v, %s)", q, v.rateBy(append(labels, le), histogram+"_bucket", matchers...))
+}
+
+func sumBy(labels []string, expr string) string { return aggregate("sum", labels, expr) }
+
+func aggregate(operator string, labels []string, expr string) string {
+	if len(labels) == 0 {
+		return fmt.Sprintf("%s(%s)", operator, expr)
+	}
+	return fmt.Sprintf("%s by (%s) (%s)", operator, strings.Join(labels, ", "), expr)
+}
+
+// by is a list of labels.
+func by(labels ...string) []string { return labels }
+
+// count is the series that counts a histogram's observations.
+func count(histogram string) string { return histogram + "_count" }
+
+// oneOf matches a label that has the word of one of the outcomes.
+func oneOf(label string, outcomes []telemetry.OutcomeInfo) string {
+	words := make([]string, len(outcomes))
+	for i, o := range outcomes {
+		words[i] = o.Word
+	}
+	return fmt.Sprintf("%s=~%q", label, strings.Join(words, "|"))
+}
+
+// is matches a label that has the value.
+func is(label, value string) string { return fmt.Sprintf("%s=%q", label, value) }
+
+// perLabel is a legend that names the labels' values.
+func perLabel(labels ...string) string { return "{{" + strings.Join(labels, "}} {{") + "}}" }

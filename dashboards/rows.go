@@ -1,0 +1,319 @@
+package dashboards
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/units"
+
+	"pace/telemetry"
+)
+
+// row is a strip of panels under a title.
+type row struct {
+	title  string
+	panels []panel
+}
+
+// panel is one picture and the question that it answers.
+type panel struct {
+	title   string
+	doc     string // shown behind the i: what to look for
+	kind    kind
+	unit    string
+	width   uint32 // of 24
+	queries []query
+
+	stacked   bool
+	exemplars bool
+	colors    map[string]string // of a legend
+	limit     float64           // from which a figure is red; 0: never
+	worst     string            // column by which a table is sorted, descending
+	units     map[string]string // of a table's columns, where they are not the panel's
+}
+
+// kind is how a panel shows its queries.
+type kind uint8
+
+const (
+	graph  kind = iota // over time
+	figure             // as they are now
+	table              // as they are now, side by side, a line for each set of labels
+)
+
+// query is an expression and the legend of its series; in a table, the title of its column.
+type query struct{ expr, legend string }
+
+// Names of Go's and the process' collectors, which are no instruments of pace.
+const (
+	goroutines   = "go_goroutines"
+	heapInUse    = "go_memstats_heap_inuse_bytes"
+	gcPause      = "go_gc_duration_seconds" // a summary: quantile 1 is the longest of late
+	cpuSeconds   = "process_cpu_seconds_total"
+	residentSize = "process_resident_memory_bytes"
+	openFiles    = "process_open_fds"
+	maxFiles     = "process_max_fds"
+	startTime    = "process_start_time_seconds"
+)
+
+var (
+	requests = count(telemetry.MetricServerDuration)
+	attempts = count(telemetry.MetricClientDuration)
+	backend  = by(telemetry.LabelServerAddress, telemetry.LabelServerPort)
+	at       = perLabel(telemetry.LabelServerAddress, telemetry.LabelServerPort)
+)
+
+// overview is the dashboard "pace overview", in the order in which one looks at three in the morning.
+func overview() []row {
+	return []row{
+		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
+		{"Rate", []panel{
+			perSecond("Requests by route", requests, telemetry.LabelRoute),
+			perSecond("Requests by status", requests, telemetry.LabelStatus),
+		}},
+		{"Errors, by whose fault", []panel{errorRates(), errorShares()}},
+		{"Duration", []panel{quantiles(), byRoute()}},
+		{"Outcomes", []panel{byOutcome(), totals()}},
+		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
+		{"Failovers and retries", []panel{
+			perSecond("Failovers by reason", telemetry.MetricFailovers, telemetry.LabelReason),
+			perSecond("Retries by reason", telemetry.MetricRetries, telemetry.LabelReason),
+		}},
+		{"Turned away", []panel{
+			perSecond("Rejections by reason", telemetry.MetricRejections, telemetry.LabelReason),
+			perSecond("Refused before the handler", telemetry.MetricRefused, telemetry.LabelReason),
+			gauge("Limiter keys", units.Short, telemetry.MetricLimiterKeys, telemetry.LabelPolicy),
+		}},
+		{"Connections", []panel{
+			gauge("Client connections", units.Short, telemetry.MetricConnections, telemetry.LabelState),
+			gauge("Active requests", units.Short, telemetry.MetricActiveRequests, telemetry.LabelMethod),
+		}},
+		{"Telemetry's own loss", []panel{
+			perSecond("Spans dropped", telemetry.MetricSpansDropped, telemetry.LabelReason),
+			perSecond("Log lines dropped", telemetry.MetricLogDropped, telemetry.LabelReason),
+		}},
+		{"Go runtime", []panel{
+			gauge("Goroutines", units.Short, goroutines, instance),
+			gauge("Heap in use", units.BytesIEC, heapInUse, instance),
+			gauge("Resident memory", units.BytesIEC, residentSize, instance),
+			longestPause(), cpu(), descriptors(),
+		}},
+	}
+}
+
+// perSecond graphs the rate of a counter for each value of a label. The doc is the instrument's.
+func perSecond(title, metric, label string) panel {
+	return panel{
+		title: title, doc: docOf(metric), unit: units.CountsPerSecond, stacked: true,
+		queries: []query{{onScreen.rateBy(by(label), metric), perLabel(label)}},
+	}
+}
+
+// gauge graphs a gauge for each value of a label.
+func gauge(title, unit, metric, label string) panel {
+	return panel{
+		title: title, doc: docOf(metric), unit: unit,
+		queries: []query{{sumBy(by(label), onScreen.series(metric)), perLabel(label)}},
+	}
+}
+
+// docOf is what telemetry says of a metric, "" of one that is not pace's own.
+func docOf(metric string) string {
+	for _, i := range telemetry.Instruments() {
+		if i.Name == metric || count(i.Name) == metric {
+			return i.Doc
+		}
+	}
+	return ""
+}
+
+func running() panel {
+	return panel{
+		title: "Running", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
+		queries: []query{{aggregate("count", by(telemetry.LabelVersion), onScreen.series(telemetry.MetricBuildInfo)), perLabel(telemetry.LabelVersion)}},
+	}
+}
+
+func load() panel {
+	return panel{
+		title: "Requests", doc: "Requests a second in the last 5 minutes, and an hour before.", kind: figure, unit: units.RequestsPerSecond, width: 3,
+		queries: []query{
+			{recent.rateBy(nil, requests), "now"},
+			{sumBy(nil, recent.rate(requests)+" offset 1h"), "1 h ago"},
+		},
+	}
+}
+
+// shares say whose fault it is: the share of requests that each side spoiled, now and before.
+func shares() (list []panel) {
+	for _, s := range faults() {
+		list = append(list, panel{
+			title: "Fault: " + s.title, doc: explain(s.outcomes), kind: figure, unit: units.PercentUnit, width: 3, limit: s.limit,
+			queries: []query{
+				{share(recent.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), recent.rateBy(nil, requests)), "now"},
+				{share(
+					sumBy(nil, recent.rate(requests, oneOf(telemetry.LabelOutcome, s.outcomes))+" offset 1h"),
+					sumBy(nil, recent.rate(requests)+" offset 1h")), "1 h ago"},
+			},
+		})
+	}
+	return list
+}
+
+// share is part of whole, where no series of part means none of it.
+func share(part, whole string) string { return fmt.Sprintf("(%s or vector(0)) / %s", part, whole) }
+
+func slowest() panel {
+	return panel{
+		title: "p99", doc: "Of 100 requests, 99 took no longer: in the last 5 minutes.", kind: figure, unit: units.Seconds, width: 3, limit: slow,
+		queries: []query{{recent.quantileBy(0.99, nil, telemetry.MetricServerDuration), "p99"}},
+	}
+}
+
+func firing() panel {
+	return panel{
+		title: "Alerts", doc: "Alerts of pace-rules.yml that fire.", kind: figure, unit: units.Short, width: 3, limit: 1,
+		queries: []query{{`count(ALERTS{alertname=~"Pace.*",alertstate="firing",` + job + `=~"$job"}) or vector(0)`, "firing"}},
+	}
+}
+
+func errorRates() panel {
+	p := panel{
+		title: "Requests that went wrong, by side", unit: units.CountsPerSecond, stacked: true, colors: map[string]string{},
+		doc: "Each outcome is the doing of one side. client: asked for what is not there, or left. limiter: used up its places. pace: its own trouble. backend: failed, or could not be reached.",
+	}
+	for _, s := range faults() {
+		p.colors[s.title] = s.color
+		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), s.title})
+	}
+	return p
+}
+
+func errorShares() panel {
+	p := errorRates()
+	p.title, p.unit, p.stacked = "Share of requests that went wrong, by side", units.PercentUnit, false
+	for i, q := range p.queries {
+		p.queries[i].expr = q.expr + " / " + onScreen.rateBy(nil, requests)
+	}
+	return p
+}
+
+func quantiles() panel {
+	p := panel{
+		title: "Duration of requests", unit: units.Seconds, exemplars: true,
+		doc: "Each dot is a request; its trace_id leads to Jaeger once the Prometheus data source has an exemplar link of that label to the Jaeger data source. Or put the trace_id into the field above, and see the last row.",
+	}
+	for _, q := range []float64{0.5, 0.95, 0.99} {
+		p.queries = append(p.queries, query{onScreen.quantileBy(q, nil, telemetry.MetricServerDuration), fmt.Sprintf("p%v", 100*q)})
+	}
+	return p
+}
+
+func byRoute() panel {
+	return panel{
+		title: "p99 by route", unit: units.Seconds, exemplars: true,
+		doc:     "The slowest one of 100, for each route.",
+		queries: []query{{onScreen.quantileBy(0.99, by(telemetry.LabelRoute), telemetry.MetricServerDuration), perLabel(telemetry.LabelRoute)}},
+	}
+}
+
+func byOutcome() panel {
+	p := perSecond("Requests by outcome", requests, telemetry.LabelOutcome)
+	p.doc = explain(telemetry.Outcomes())
+	return p
+}
+
+func totals() panel {
+	o := telemetry.LabelOutcome
+	return panel{
+		title: "Outcomes in the time shown", kind: table, unit: units.Short, worst: "requests",
+		doc: "Requests by outcome, counted over the whole time shown.",
+		queries: []query{{
+			sumBy(by(o), fmt.Sprintf("increase(%s[$__range])", onScreen.series(requests))), "requests",
+		}},
+	}
+}
+
+// explain lists outcomes with cause and remedy, in Markdown.
+func explain(outcomes []telemetry.OutcomeInfo) string {
+	var b strings.Builder
+	for _, o := range outcomes {
+		fmt.Fprintf(&b, "- **%s**: %s. *%s.*\n", o.Word, o.Cause, o.Remedy)
+	}
+	return b.String()
+}
+
+func backendTable() panel {
+	return panel{
+		title: "Backends now", kind: table, unit: units.Short, width: 24, worst: "failed",
+		doc:   "The last 5 minutes, worst first.",
+		units: map[string]string{"failed": units.PercentUnit, "p50": units.Seconds, "p99": units.Seconds},
+		queries: []query{
+			{recent.rateBy(backend, attempts), "attempts/s"},
+			{failed(recent) + " / " + recent.rateBy(backend, attempts), "failed"},
+			{recent.quantileBy(0.5, backend, telemetry.MetricClientDuration), "p50"},
+			{recent.quantileBy(0.99, backend, telemetry.MetricClientDuration), "p99"},
+		},
+	}
+}
+
+// failed is the rate of attempts that came to nothing, or to a 5xx, by backend; 0 where none did.
+func failed(v view) string {
+	all := v.rateBy(backend, attempts)
+	return fmt.Sprintf("(%s or %s * 0)", v.rateBy(backend, attempts, failing()), all)
+}
+
+// failing matches attempts that failed: no answer, or one of 5xx.
+func failing() string {
+	words := make([]string, 0, 8)
+	for _, o := range outcomesOf(telemetry.BackendSide) {
+		words = append(words, o.Word)
+	}
+	return fmt.Sprintf("%s=~%q", telemetry.LabelErrorType, strings.Join(append(words, "5.."), "|"))
+}
+
+func backendRate() panel {
+	return panel{
+		title: "Attempts by backend", unit: units.CountsPerSecond, width: 8, doc: docOf(attempts),
+		queries: []query{{onScreen.rateBy(backend, attempts), at}},
+	}
+}
+
+func backendErrors() panel {
+	e := telemetry.LabelErrorType
+	return panel{
+		title: "Attempts that failed, by backend and error", unit: units.CountsPerSecond, width: 8, stacked: true,
+		doc:     "No answer, or one of 5xx.",
+		queries: []query{{onScreen.rateBy(append(backend, e), attempts, failing()), at + " " + perLabel(e)}},
+	}
+}
+
+func backendDuration() panel {
+	return panel{
+		title: "p99 by backend", unit: units.Seconds, width: 8, exemplars: true, doc: docOf(attempts),
+		queries: []query{{onScreen.quantileBy(0.99, backend, telemetry.MetricClientDuration), at}},
+	}
+}
+
+func longestPause() panel {
+	return panel{
+		title: "Longest GC pause", unit: units.Seconds, doc: "Of the collections since start that Go remembers.",
+		queries: []query{{aggregate("max", by(instance), onScreen.series(gcPause, `quantile="1"`)), perLabel(instance)}},
+	}
+}
+
+func cpu() panel {
+	return panel{
+		title: "CPU", unit: units.Short, doc: "Cores in use.",
+		queries: []query{{onScreen.rateBy(by(instance), cpuSeconds), perLabel(instance)}},
+	}
+}
+
+func descriptors() panel {
+	return panel{
+		title: "File descriptors", unit: units.PercentUnit, doc: "Share of the limit that is open; at 100 % nobody can connect.",
+		queries: []query{{
+			sumBy(by(instance), onScreen.series(openFiles)) + " / " + sumBy(by(instance), onScreen.series(maxFiles)), perLabel(instance),
+		}},
+	}
+}
