@@ -18,6 +18,8 @@ type File struct {
 }
 
 // Load reads and validates a file. The error joins all its faults, in file order, each a *Fault.
+// A file with faults is returned as well if it could be read at all, so that parts can add
+// theirs and users see all at once; it must not be acted on otherwise.
 func Load(file string) (*File, error) {
 	data, err := read(file)
 	if err != nil {

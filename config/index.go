@@ -376,7 +376,7 @@ func isBare(c byte) bool {
 
 func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// join2 is the path of a name in a table; bareOrQuoted must have been at the name.
+// join2 is the path of a name, as bareOrQuoted spells it, in a table ("" at the top).
 func join2(table, name string) string {
 	if table == "" {
 		return name

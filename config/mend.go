@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -40,8 +41,8 @@ func (r *reader) pieces(x *index) map[string]any {
 	return tree
 }
 
-// enter finds or makes the table of a header. Where something else stands in its way, which
-// is reported as written twice, the keys go into a table that nobody reads.
+// enter finds or makes the table of a header. Where a value stands in its way, the keys go
+// into a table that nobody reads.
 func enter(table map[string]any, names []string, array bool) map[string]any {
 	last := len(names) - 1
 	for i, name := range names {
@@ -73,6 +74,9 @@ func merge(table, from map[string]any) {
 	for name, v := range from {
 		old, exists := table[name]
 		oldTable, isTable := old.(map[string]any)
+		if array, ok := old.([]map[string]any); ok { // the library lets a dotted key into its last one
+			oldTable, isTable = array[len(array)-1], true
+		}
 		newTable, both := v.(map[string]any)
 		switch {
 		case !exists:
@@ -108,20 +112,20 @@ func diagnose(st statement, message string) (what, mend string) {
 	if st.header == nil && value != "" && !strings.ContainsAny(value[:1], `"'[{`) {
 		value = strings.TrimSpace(value + st.rest) // a bare word was cut off at a comma or bracket
 	}
-	shown := strings.Trim(quote(value), `"`)
+	shown := strings.Trim(redacted(value), `"`)
 	switch {
 	case st.open == "=":
-		return "no KEY = VALUE in " + quote(firstLine(st.text)), "write it so, a comment behind #"
+		return "no KEY = VALUE in " + redacted(firstLine(st.text)), "write it so, a comment behind #"
 	case st.open == "name":
 		return "no table's name in " + quote(firstLine(st.text)), "write [NAME], or [[NAME]] for one of several"
 	case st.open != "":
 		return "no closing " + st.open, "write " + st.open + " where it ends"
 	case st.header != nil:
-		return quote(st.rest) + " behind the header", "write it into the next line"
+		return redacted(st.rest) + " behind the header", "write it into the next line"
 	case value == "":
 		return "no value", "write one, or remove the key for its default"
 	case strings.ContainsAny(value[:1], `"'[{`) && st.rest != "":
-		return quote(st.rest) + " behind the value", "remove it, or write # in front of it"
+		return redacted(st.rest) + " behind the value", "remove it, or write # in front of it"
 	case value[0] == '"' && strings.Contains(value, `\`):
 		return message, `write \\ for a backslash, or put the text into single quotes`
 	case strings.ContainsAny(value[:1], `"'[{`):
@@ -134,7 +138,7 @@ func diagnose(st statement, message string) (what, mend string) {
 	if k := keyNamed(st.path); k != nil && (k.wanted == "true or false" || strings.HasSuffix(k.wanted, "number")) {
 		return shown + " is not " + k.wanted, k.remedy()
 	}
-	return "no quotes around " + shown, "write " + quote(strings.Trim(value, `"'`))
+	return "no quotes around " + shown, "write " + redacted(strings.Trim(value, `"'`))
 }
 
 // anyTOML is the remedy where we know nothing better than what the TOML library says.
@@ -142,11 +146,21 @@ const anyTOML = "write KEY = VALUE, with text in double quotes and lists in [ ],
 
 // sentence puts a message of the TOML library into our form.
 func sentence(s string) string {
-	s = strings.TrimRight(strings.Join(strings.Fields(s), " "), ".")
+	s = strings.TrimRight(strings.Join(strings.Fields(printable(s)), " "), ".")
 	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
 		s = strings.ToLower(s[:1]) + s[1:]
 	}
 	return s
+}
+
+// printable keeps the file's control characters out of terminals.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func firstLine(s string) string {

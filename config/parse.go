@@ -14,24 +14,25 @@ import (
 // Parse is Load for a file's bytes; name is what the faults call it.
 func Parse(name string, data []byte) (*File, error) {
 	r := &reader{file: &File{name: name}}
-	r.parse(data)
+	readable := r.parse(data)
 	if r.full() {
 		r.faults = append(r.faults, &Fault{name, 0, "", fmt.Sprintf("more than %d faults, and these are only the first found", maxFaults-1), "mend them and check again"})
 	}
-	if len(r.faults) > 0 {
+	if !readable {
 		return nil, join(r.faults)
 	}
-	return r.file, nil
+	return r.file, join(r.faults)
 }
 
-func (r *reader) parse(data []byte) {
+// parse reports whether there is a document to speak of; what is wrong with it is in r.faults.
+func (r *reader) parse(data []byte) (readable bool) {
 	if len(data) > maxBytes {
 		r.at(0, "", fmt.Sprintf("the file has more than %d bytes", maxBytes), "name a configuration of pace")
-		return
+		return false
 	}
 	if before, _, found := bytes.Cut(data, []byte{0}); found {
 		r.at(1+bytes.Count(before, []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
-		return
+		return false
 	}
 	r.unreadable(data)
 	odd := len(r.faults)
@@ -39,7 +40,7 @@ func (r *reader) parse(data []byte) {
 	r.file.lines = x.lines
 	if x.deep > 0 {
 		r.at(x.deep, "", fmt.Sprintf("more than %d names, lists and tables inside one another", maxDepth), "write each table under its own [header]")
-		return
+		return false
 	}
 	r.document(r.decode(x))
 	r.together()
@@ -48,6 +49,7 @@ func (r *reader) parse(data []byte) {
 		return slices.ContainsFunc(r.faults[:odd], func(o *Fault) bool { return o.Line == f.Line })
 	})
 	r.faults = r.faults[:odd+len(rest)]
+	return true
 }
 
 // unreadable reports the first byte of each line that TOML does not allow there.
@@ -85,9 +87,9 @@ func (r *reader) decode(x *index) map[string]any {
 	if len(r.faults) == before {
 		line, key, message := 0, "", err.Error()
 		if e, ok := errors.AsType[toml.ParseError](err); ok {
-			line, key, message = e.Position.Line, e.LastKey, e.Message
+			line, key, message = max(e.Position.Line, 1), printable(e.LastKey), e.Message
 		}
-		r.at(line, key, sentence(message), anyTOML)
+		r.at(line, key, sentence(message), "write each table once, and a name either as a value or as a table")
 	}
 	return doc
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+
+	"github.com/BurntSushi/toml"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
@@ -137,6 +140,20 @@ func TestLoad_ReportsAFileThatIsNotThere(t *testing.T) {
 	}
 }
 
+// A part that knows the words of a key reports its fault beside ours.
+func TestParse_ReturnsAFaultyFileForMoreFaults(t *testing.T) {
+	f, err := Parse("x.toml", []byte("[log]\nformat = 5\nfile = info\nlevel = \"loud\"\n[server]\nlisten = \"here\""))
+	if err == nil || f == nil {
+		t.Fatalf("got %v, %v", f, err)
+	}
+	if want := (Log{Format: "auto", Level: "loud"}); f.Log != want {
+		t.Errorf("got %+v, want %+v", f.Log, want)
+	}
+	if got := f.Fault("log.level", "W", "M").Error(); got != "x.toml:4: log.level: W; M" {
+		t.Error(got)
+	}
+}
+
 func TestFileFault(t *testing.T) {
 	f, err := Parse("x.toml", []byte("log.level = \"loud\"\n[upstreams]\nbackends = [\n\"http://a\",\n\"http://b\"]"))
 	if err != nil {
@@ -167,26 +184,28 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := Parse("x.toml", data)
-		if err == nil {
-			if len(file.Upstreams.Backends) == 0 {
-				t.Errorf("no backends: %q", data)
-			}
-			return
+	f.Fuzz(checkParse)
+}
+
+func checkParse(t *testing.T, data []byte) {
+	file, err := Parse("x.toml", data)
+	if err == nil {
+		if len(file.Upstreams.Backends) == 0 {
+			t.Errorf("no backends: %q", data)
 		}
-		last := 0
-		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-			f, ok := e.(*Fault)
-			if !ok || f.What == "" || f.Mend == "" || f.place() < last {
-				t.Fatalf("got %#v after line %d: %q", e, last, data)
-			}
-			if strings.ContainsFunc(f.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
-				t.Fatalf("a control character in %q: %q", f.Error(), data)
-			}
-			last = f.place()
+		return
+	}
+	last := 0
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		f, ok := e.(*Fault)
+		if !ok || f.What == "" || f.Mend == "" || f.place() < last {
+			t.Fatalf("got %#v after line %d: %q", e, last, data)
 		}
-	})
+		if strings.ContainsFunc(f.Error(), unicode.IsControl) {
+			t.Fatalf("a control character in %q: %q", f.Error(), data)
+		}
+		last = f.place()
+	}
 }
 
 // A file that was made to cost much time or stack must be refused like any other.
@@ -234,5 +253,45 @@ func TestParse_StopsAtAThousandFaults(t *testing.T) {
 	last := faults[len(faults)-1].Error()
 	if len(faults) != maxFaults+1 || !strings.HasPrefix(last, "x.toml: more than 999 faults") {
 		t.Errorf("%d faults, the last %s", len(faults), last)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for name, want := range map[string]string{
+		"server.lsiten":              "server.listen", // two letters swapped
+		"server.Listen":              "server.listen",
+		"server.connect_timeout":     "upstreams.connect_timeout",
+		"upstream.max_retrys":        "upstreams.max_retries",
+		"ratelimit.max_requests":     "rate_limit.max_requests",
+		"workers":                    "server.workers",
+		"worker":                     "server.workers",
+		"server.certificate":         "",
+		"admin.port":                 "",
+		strings.Repeat("listen", 99): "",
+	} {
+		if got := nearest(name, "key"); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	data, err := os.ReadFile("testdata/every_key.toml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, parse := range map[string]func(){
+		"pace": func() { Parse("x.toml", data) },
+		"floor": func() { // the library alone, without lines, checks and defaults
+			var doc map[string]any
+			toml.Decode(string(data), &doc)
+		},
+	} {
+		b.Run("impl="+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				parse()
+			}
+		})
 	}
 }

@@ -227,12 +227,14 @@ func (r *reader) wrongType(k *key, raw any) {
 	text, isText := raw.(string)
 	_, whole := raw.(int64)
 	_, fraction := raw.(float64)
+	_, notWhole := strconv.ParseInt(text, 10, 64)
 	switch {
 	case k.wanted == "a duration" && (whole || fraction):
 		mend = "write " + quote(fmt.Sprint(raw)+"s")
 	case k.wanted == "a list of strings" && isText:
 		mend = "write [" + redacted(text) + "]"
-	case k.wanted == "true or false" && (text == "true" || text == "false"), strings.HasSuffix(k.wanted, "number") && isNumber(text):
+	case k.wanted == "true or false" && (text == "true" || text == "false"),
+		k.wanted == "a whole number" && notWhole == nil, k.wanted == "a number" && isNumber(text):
 		mend = "write " + text + ", without quotes"
 	}
 	r.fault(k.Name, kind(raw)+" where "+k.wanted+" is wanted", mend)
