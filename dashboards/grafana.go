@@ -183,7 +183,7 @@ func (p panel) table() (dashboard.Panel, error) {
 		names["Value #"+refID(i)] = q.legend
 	}
 	names["Value"] = p.queries[0].legend // so it is called where there is but one query
-	b := tables.NewPanelBuilder().Height(8).
+	b := newTable().Height(8).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": names, "excludeByName": hidden}}).
 		SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(p.worst).Desc(true)})
@@ -193,4 +193,9 @@ func (p panel) table() (dashboard.Panel, error) {
 		}
 	}
 	return b.Build()
+}
+
+// newTable begins a table without a footer; the library's own has a null that Grafana's model refuses.
+func newTable() *tables.PanelBuilder {
+	return tables.NewPanelBuilder().Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{}))
 }

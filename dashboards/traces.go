@@ -3,13 +3,12 @@ package dashboards
 import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
-	tables "github.com/grafana/grafana-foundation-sdk/go/table"
 )
 
 // traces adds the row whose data is Jaeger's: what failed of late, and one trace as a whole.
 func traces(b *dashboard.DashboardBuilder) {
 	b.WithRow(dashboard.NewRowBuilder("Traces"))
-	b.WithPanel(tables.NewPanelBuilder().
+	b.WithPanel(newTable().
 		Title("Requests that failed").
 		Description("The newest traces with an error. A click on one shows it; its id in the field above shows it here.").
 		Datasource(jaegerRef).Span(9).Height(14).

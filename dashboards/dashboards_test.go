@@ -1,0 +1,91 @@
+package dashboards
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestFiles_AreTheSameAtEachCall(t *testing.T) {
+	once, again := files(t), files(t)
+	for i, f := range once {
+		if !bytes.Equal(f.Text, again[i].Text) {
+			t.Errorf("%s differs from call to call", f.Name)
+		}
+	}
+}
+
+// The rules are kept, so that promtool has them beside its cases and a change can be read.
+func TestFiles_RulesAreGolden(t *testing.T) {
+	const golden = "testdata/pace-rules.yml"
+	got := rulesYAML(rules())
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is stale: run go test ./dashboards -update, and read the difference", golden)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "on", "the", "way")
+	for range 2 { // the second time over the files of the first
+		paths, err := Write(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range files(t) {
+			got, err := os.ReadFile(paths[i])
+			if err != nil || !bytes.Equal(got, f.Text) {
+				t.Errorf("%s is not what Files returns (%v)", paths[i], err)
+			}
+		}
+	}
+}
+
+func TestWrite_SaysWhatToDo(t *testing.T) {
+	tests := map[string]func(t *testing.T, dir string) string{
+		"a file stands where the folder should be": func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "file")
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		},
+		"a folder stands where the file should be": func(t *testing.T, dir string) string {
+			if err := os.Mkdir(filepath.Join(dir, "pace-rules.yml"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		},
+	}
+	for name, obstruct := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := obstruct(t, t.TempDir())
+			_, err := Write(dir)
+			if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "--out") {
+				t.Errorf("Write(%q): got %v, want an error with the path and --out", dir, err)
+			}
+		})
+	}
+}
+
+func files(t *testing.T) []File {
+	t.Helper()
+	list, err := Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
