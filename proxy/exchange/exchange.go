@@ -39,6 +39,7 @@ type exchange struct {
 	answered bool // a byte of a response was read
 	reused   bool
 	phase    Phase
+	closing  bool      // Close waits for the last bytes to be sent
 	final    bool      // the final header was parsed
 	until    time.Time // deadline of the response header; zero: none
 	cause    *Error    // what ended the exchange: the first in time
@@ -66,7 +67,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 	}
 	x.ctx, x.pool, x.req = ctx, p, req
 	x.filled, x.unclear, x.interims, x.headSize = false, false, 0, 0
-	x.c, x.answered, x.reused, x.phase, x.final, x.until, x.cause, x.sent = nil, false, false, 0, false, time.Time{}, nil, 0
+	x.c, x.answered, x.reused, x.phase, x.closing, x.final, x.until, x.cause, x.sent = nil, false, false, 0, false, false, time.Time{}, nil, 0
 	x.out.begin(req)
 	if x.watched.onEnd == nil {
 		x.watched.onEnd = x.end

@@ -227,6 +227,45 @@ func TestDo_SendsAtMostOnce(t *testing.T) {
 	}
 }
 
+func TestDo_DoesNotReplaceAConnectionThatTookSome(t *testing.T) {
+	for name, req := range map[string]*Request{
+		"GET":  get("/"),
+		"POST": {Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dials, now := 0, new(atomic.Bool)
+			s := serve(t, Options{}, echo)
+			p := NewPool(s.addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials++
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return halting{c, now}, err
+			}})
+			fetch(t, p, get("/"))
+			now.Store(true)
+			var resp Response
+			e := wantKind(t, p.Do(t.Context(), req, &resp), Reset)
+			if dials != 1 || !e.Reused || e.BytesSent != 3 {
+				t.Errorf("%+v after %d dials", e, dials)
+			}
+		})
+	}
+}
+
+// halting is a connection that takes three bytes more and breaks, from now on.
+type halting struct {
+	net.Conn
+	now *atomic.Bool
+}
+
+func (h halting) Write(p []byte) (int, error) {
+	if !h.now.Load() {
+		return h.Conn.Write(p)
+	}
+	h.Conn.Write(p[:3])
+	h.Conn.Close()
+	return 3, syscall.EPIPE
+}
+
 func TestNewConnection_LeavesThePoolAlone(t *testing.T) {
 	p := serve(t, Options{}, echo)
 	fetch(t, p, get("/"))

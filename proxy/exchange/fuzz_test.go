@@ -129,21 +129,44 @@ func FuzzResponse(f *testing.F) {
 	for i, s := range seeds {
 		f.Add([]byte(s), i%3 == 1, uint16(i))
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, isHead bool, cut uint16) {
-		req := get("/")
-		if isHead {
-			req.Method = "HEAD"
+	f.Fuzz(exchangeAndCompare)
+}
+
+// fragments are what responses and their faults are made of.
+var fragments = strings.SplitAfter("HTTP/1.1 200 OK\r\n|HTTP/1.0 200 OK\r\n|HTTP/1.1 204 No\r\n|HTTP/1.1 304 Not\r\n|HTTP/1.1 103 Early\r\n|HTTP/1.1 100 Go\r\n|"+
+	"HTTP/1.1 |200|20|101 |OK|\r\n|\r\n\r\n|\n|\r|\x00| |\t|:|;|,|Content-Length|content-length: 5\r\n|Content-Length: 12\r\n|Content-Length: |"+
+	"Transfer-Encoding: chunked\r\n|transfer-encoding: CHUNKED\r\n|Transfer-Encoding: |chunked|identity|Connection: close\r\n|Connection: keep-alive\r\n|Connection: |Trailer: Sum\r\n|Trailer: |"+
+	"Sum: 1\r\n|A: b\r\n|5\r\nhello\r\n|5|hello|c\r\nhello, world\r\n|1;x=y\r\nz\r\n|0\r\n|0\r\n\r\n|00000000|ffffffff|-|+|0x|é", "|")
+
+// FuzzFragments is FuzzResponse with inputs that are put together, a fragment a byte: mutated bytes
+// rarely make a header that is nearly right.
+func FuzzFragments(f *testing.F) {
+	f.Add([]byte{0, 27, 10, 39, 44}, false, uint16(3))
+	f.Add([]byte{4, 10, 0, 22, 22, 10, 41}, false, uint16(100))
+	f.Add([]byte{1, 32, 22, 10, 41, 0}, true, uint16(1))
+	f.Fuzz(func(t *testing.T, choice []byte, isHead bool, cut uint16) {
+		var raw []byte
+		for _, c := range choice {
+			raw = append(raw, strings.TrimSuffix(fragments[int(c)%len(fragments)], "|")...)
 		}
-		p := NewPool("", Options{Dial: func(context.Context, string, string) (net.Conn, error) {
-			return &tape{raw: raw, cut: int(cut)}, nil
-		}})
-		defer p.Close()
-		var resp Response
-		if p.Do(context.Background(), req, &resp) != nil {
-			return
-		}
-		compare(t, p, &resp, raw, req.Method)
+		exchangeAndCompare(t, raw, isHead, cut)
 	})
+}
+
+func exchangeAndCompare(t *testing.T, raw []byte, isHead bool, cut uint16) {
+	req := get("/")
+	if isHead {
+		req.Method = "HEAD"
+	}
+	p := NewPool("", Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return &tape{raw: raw, cut: int(cut)}, nil
+	}})
+	defer p.Close()
+	var resp Response
+	if p.Do(context.Background(), req, &resp) != nil {
+		return
+	}
+	compare(t, p, &resp, raw, req.Method)
 }
 
 func compare(t *testing.T, p *Pool, resp *Response, raw []byte, method string) {

@@ -167,6 +167,7 @@ func TestNext_TruncatedIsNeverTheEnd(t *testing.T) {
 		"a size that is negative as an int64":           {chunked + "fffffffffffffffb\r\nhello\r\n0\r\n\r\n", ""},
 		"no size":                                       {chunked + "\r\nhello\r\n0\r\n\r\n", ""},
 		"a size line that ends in LF":                   {chunked + "5\nhello\r\n0\r\n\r\n", ""},
+		"data that runs on for two bytes":               {chunked + "5\r\nhello??0\r\n\r\n", "hello"},
 		"data that ends in LF":                          {chunked + "5\r\nhello\n0\r\n\r\n", "hello"},
 		"a CR in an extension":                          {chunked + "5;a\rb\r\nhello\r\n0\r\n\r\n", ""},
 		"an extension without end":                      {chunked + "5;" + strings.Repeat("a", 2000), ""},

@@ -376,7 +376,7 @@ func (x *exchange) unsent(moved time.Time, err error) error {
 	switch {
 	case x.cause != nil:
 		return x.cause
-	case !errors.Is(err, os.ErrDeadlineExceeded):
+	case !errors.Is(err, os.ErrDeadlineExceeded), x.closing:
 		return err
 	case time.Since(moved) < x.pool.o.ResponseTimeout:
 		return nil

@@ -162,6 +162,7 @@ func (x *exchange) stopSending() {
 	}
 	x.mu.Lock()
 	if o.last.Load() {
+		x.closing = true
 		x.c.writeUntil = time.Now().Add(lastGrace)
 		x.c.SetWriteDeadline(x.c.writeUntil)
 		x.mu.Unlock()

@@ -421,3 +421,59 @@ func TestPool_CloseReachesConnectionsInUse(t *testing.T) {
 		}
 	})
 }
+
+func TestDo_AnswerBeforeTheRequestIsSomebodyElses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { io.WriteString(c, okHello); hang(c, r) })
+		r, w := io.Pipe()
+		defer w.Close()
+		req := &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 5, StopBody: func() { r.Close() }}
+		var resp Response
+		e := wantKind(t, p.Do(t.Context(), req, &resp), Invalid)
+		if e.BytesSent != 0 || !e.Answered {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+func TestNext_GoesOnThoughTheBackendTakesNoMore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		length int64
+		pause  time.Duration // before the end of the answer
+		closed time.Duration // how long Close takes
+	}{
+		"of a body with more to come":    {1 << 20, time.Minute, 0},
+		"of a body whose end is unknown": {-1, time.Minute, 0},
+		"of the body's last bytes":       {3000, time.Second, lastGrace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) {
+					c.Read(make([]byte, 100)) // and never again
+					io.WriteString(c, okHello[:len(okHello)-1])
+					time.Sleep(tt.pause)
+					io.WriteString(c, okHello[len(okHello)-1:])
+					time.Sleep(time.Hour)
+				})
+				body := io.LimitReader(endless{}, 1<<20)
+				if tt.length > 0 {
+					body = io.LimitReader(endless{}, tt.length)
+				}
+				var resp Response
+				if err := p.Do(t.Context(), &Request{Method: "POST", Target: "/", Host: "h", Body: body, ContentLength: tt.length}, &resp); err != nil {
+					t.Fatal(err)
+				}
+				got, err := readAll(&resp)
+				start := time.Now()
+				resp.Close()
+				if got != "hello" || err != nil || time.Since(start) != tt.closed || p.Idle() != 0 {
+					t.Errorf("%q, %v, closed after %v, %d idle", got, err, time.Since(start), p.Idle())
+				}
+			})
+		})
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
