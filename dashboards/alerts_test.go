@@ -1,0 +1,55 @@
+package dashboards
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pace/telemetry"
+)
+
+func TestAlerts_SaySummaryCauseRemedy(t *testing.T) {
+	for _, r := range alerts() {
+		var names []string
+		for _, a := range r.Annotations {
+			names = append(names, a.Name)
+			if a.Value == "" {
+				t.Errorf("%s: its %s is empty", r.Alert, a.Name)
+			}
+		}
+		if got := strings.Join(names, " "); got != "summary cause remedy" {
+			t.Errorf("%s: got %s, want summary cause remedy", r.Alert, got)
+		}
+	}
+}
+
+// promtool runs the cases in e2e/dashboards; here it is held that none is missing.
+func TestAlerts_HaveCasesOfFiringAndNot(t *testing.T) {
+	silent, fires := regexp.MustCompile(`exp_alerts: \[\]`), regexp.MustCompile(`exp_alerts:\n`)
+	for _, r := range alerts() {
+		cases, err := os.ReadFile("testdata/" + r.Alert + ".test.yml")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !silent.Match(cases) || !fires.Match(cases) || !strings.Contains(string(cases), "alertname: "+r.Alert) {
+			t.Errorf("%s: its cases do not show both firing and not firing", r.Alert)
+		}
+	}
+}
+
+// Every way in which a request can end belongs to one side, or nobody would hear of it.
+func TestRecordings_KnowEveryOutcome(t *testing.T) {
+	var all strings.Builder
+	for _, r := range recordings() {
+		if r.Record == recordedOutcomes {
+			all.WriteString(r.Expr)
+		}
+	}
+	for _, o := range append(telemetry.Outcomes(), *telemetry.Unset.Info()) {
+		if n := len(regexp.MustCompile(`["|]`+o.Word+`["|]`).FindAllString(all.String(), -1)); n != 1 {
+			t.Errorf("%s is in %d sides, want 1", o.Word, n)
+		}
+	}
+}
