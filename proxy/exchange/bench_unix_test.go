@@ -158,3 +158,33 @@ func reportCPU(b *testing.B) func() {
 	start := used()
 	return func() { b.ReportMetric(float64(used()-start)/float64(b.N), "cpu-ns/op") }
 }
+
+// The budget: the header's string; and with a body the sender, its timer and a channel.
+func TestDo_AllocatesLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	for name, tt := range map[string]struct {
+		size   int
+		budget float64
+	}{"GET": {0, 1}, "POST": {1000, 6}} {
+		t.Run(name, func(t *testing.T) {
+			p := script(t, Options{}, parrot(smallAnswer, tt.size))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			req, body := smallGet(), bytes.NewReader(make([]byte, tt.size))
+			if tt.size > 0 {
+				req.Method, req.Body, req.ContentLength = "POST", body, int64(tt.size)
+			}
+			var resp Response
+			if n := testing.AllocsPerRun(1000, func() {
+				body.Seek(0, io.SeekStart)
+				if err := drain(p, ctx, req, &resp); err != nil {
+					t.Fatal(err)
+				}
+			}); n > tt.budget {
+				t.Errorf("%v allocations for a small %s on a warm connection, want %v", n, name, tt.budget)
+			}
+		})
+	}
+}

@@ -17,30 +17,40 @@ const maxInterims = 32
 var longAgo = time.Unix(1, 0)
 
 // exchange is what stands behind a [Response]. Do's goroutine owns it; with a body the sender
-// runs beside it, and shares what mu and out.mu guard.
+// runs beside it, and shares state and what out.mu guards.
 type exchange struct {
 	ctx  context.Context
 	pool *Pool // nil: no exchange
 	req  *Request
 
-	head     head
-	in       body
-	out      outgoing
-	filled   bool // the last read filled the buffer
-	unclear  bool // the connection must not be used again
-	interims int
-	headSize int // bytes of all headers of this exchange so far
+	head head
+	in   body
+	out  outgoing
+	progress
 
 	running sync.WaitGroup // sender, its timer, the end of ctx
 	watched watched
 
-	mu       sync.Mutex // guards what follows
+	mu sync.Mutex // guards state
+	state
+}
+
+// progress is what only Do's goroutine knows.
+type progress struct {
+	filled   bool // the last read filled the buffer
+	unclear  bool // the connection must not be used again
+	interims int
+	headSize int // bytes of all headers so far
+}
+
+// state is what the sender, the watcher and Do's goroutine share.
+type state struct {
 	c        *conn
+	reused   bool // c came from the pool
 	answered bool // a byte of a response was read
-	reused   bool
 	phase    Phase
-	closing  bool      // Close waits for the last bytes to be sent
 	final    bool      // the final header was parsed
+	closing  bool      // Close waits for the last bytes to be sent
 	until    time.Time // deadline of the response header; zero: none
 	cause    *Error    // what ended the exchange: the first in time
 	sent     int64     // bytes the kernel took
@@ -66,8 +76,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 		panic("pace: BUG: exchange.Response used again before Close")
 	}
 	x.ctx, x.pool, x.req = ctx, p, req
-	x.filled, x.unclear, x.interims, x.headSize = false, false, 0, 0
-	x.c, x.answered, x.reused, x.phase, x.closing, x.final, x.until, x.cause, x.sent = nil, false, false, 0, false, false, time.Time{}, nil, 0
+	x.progress, x.state = progress{}, state{}
 	x.out.begin(req)
 	if x.watched.onEnd == nil {
 		x.watched.onEnd = x.end

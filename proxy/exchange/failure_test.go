@@ -494,22 +494,3 @@ func moody(c net.Conn, r *bufio.Reader) {
 		}
 	}
 }
-
-func TestDo_AllocatesOnce(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector makes pools forget")
-	}
-	p := script(t, Options{}, parrot(smallAnswer, 0))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	req := smallGet()
-	var resp Response
-	// The header's string. A run in a hundred may meet the collector or the watcher's timer.
-	if n := testing.AllocsPerRun(1000, func() {
-		if err := drain(p, ctx, req, &resp); err != nil {
-			t.Fatal(err)
-		}
-	}); n > 1 {
-		t.Errorf("%v allocations for a small GET on a warm connection, want 1", n)
-	}
-}
