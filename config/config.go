@@ -29,6 +29,8 @@ type Config struct {
 	Tracing   Tracing    `toml:"tracing" doc:"Which requests are traced and where the traces go."`
 	Log       Log        `toml:"log" doc:"The log: one line a request, and what happens to pace itself."`
 	Headers   Headers    `toml:"headers" doc:"The names of the headers that pace adds."`
+
+	ServerTiming ServerTiming `toml:"server_timing" doc:"Who is told, in the Server-Timing header, where a request's time went."`
 }
 
 // Server is the proxy's own listener.
@@ -72,7 +74,7 @@ type RateLimit struct {
 
 // Metrics is the metrics page on the proxy's own listener.
 type Metrics struct {
-	Enabled  bool           `toml:"enabled" default:"true" doc:"Answer at endpoint on the proxy's own listener."`
+	Enabled  bool           `toml:"enabled" default:"true" doc:"Keep metrics, and show them on the admin listener and at endpoint."`
 	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path" doc:"Path of the page. It answers peers on loopback that send no forwarding header, and those in allow; others get 404."`
 	Allow    []netip.Prefix `toml:"allow" default:"" doc:"Networks that may read the page besides loopback."`
 }
@@ -92,6 +94,8 @@ type Log struct {
 	Format string `toml:"format" default:"auto" doc:"auto (colour on a terminal, else JSON), text or json."`
 	Level  string `toml:"level" default:"info" doc:"Least level that is written: debug, info, warn or error."`
 	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, opened anew on USR1; \"\": standard error."`
+
+	SlowAfter time.Duration `toml:"slow_after" default:"30s" min:"0s" max:"24h" doc:"A request that runs for longer logs a line before it ends; 0s: none does."`
 }
 
 // Headers names the headers that pace adds.
@@ -99,4 +103,9 @@ type Headers struct {
 	ProxyName   string `toml:"proxy_name" default:"X-Proxy" is:"header" doc:"Header added to requests to the backend."`
 	ProxyValue  string `toml:"proxy_value" default:"pace" is:"value" doc:"Its value."`
 	BackendName string `toml:"backend_name" default:"X-Backend" is:"header?" doc:"Response header that names the backend that answered; \"\" switches it off."`
+}
+
+// ServerTiming says who is told of the phases of a request up to its response's header.
+type ServerTiming struct {
+	Allow []netip.Prefix `toml:"allow" default:"" doc:"Networks of the clients that are told; none by default, for times can give secrets away."`
 }

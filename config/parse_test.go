@@ -81,7 +81,7 @@ func TestDefault(t *testing.T) {
 			MaxIdlePerBackend: 512, IdleTimeout: time.Minute},
 		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
 		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id"},
-		Log:     Log{Format: "auto", Level: "info"},
+		Log:     Log{Format: "auto", Level: "info", SlowAfter: 30 * time.Second},
 		Headers: Headers{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend"},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
@@ -108,8 +108,10 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 1_000_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}},
-		Log:       Log{"json", "debug", "/var/log/pace.log"},
+		Log:       Log{"json", "debug", "/var/log/pace.log", 0},
 		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},
+
+		ServerTiming: ServerTiming{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	if !reflect.DeepEqual(f.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", f.Config, want)
@@ -146,7 +148,7 @@ func TestParse_ReturnsAFaultyFileForMoreFaults(t *testing.T) {
 	if err == nil || f == nil {
 		t.Fatalf("got %v, %v", f, err)
 	}
-	if want := (Log{Format: "auto", Level: "loud"}); f.Log != want {
+	if want := (Log{Format: "auto", Level: "loud", SlowAfter: 30 * time.Second}); f.Log != want {
 		t.Errorf("got %+v, want %+v", f.Log, want)
 	}
 	if got := f.Fault("log.level", "W", "M").Error(); got != "x.toml:4: log.level: W; M" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"pace/proxy/exchange"
 	"pace/telemetry"
@@ -20,6 +21,10 @@ func (q *request) deliver() {
 	q.copyFields(h)
 	q.answered = true
 	q.w.WriteHeader(q.resp.Status)
+	if isEventStream(h) {
+		q.deliverEvents()
+		return
+	}
 	if q.stream() {
 		if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
 			return
@@ -27,6 +32,34 @@ func (q *request) deliver() {
 		q.copyTrailer(h)
 		q.rec.Outcome = delivered(q.resp.Status)
 	}
+}
+
+func isEventStream(h http.Header) bool {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
+}
+
+// deliverEvents sends server-sent events. They may go on for hours, so the request is measured by
+// its header; that a client leaves is how most such streams end.
+func (q *request) deliverEvents() {
+	if !q.flush() {
+		return
+	}
+	q.rec.Outcome = delivered(q.resp.Status)
+	header := q.rec.Outcome
+	q.rec.BecomeStream(telemetry.EventStream)
+	if q.stream() {
+		q.rec.Closed = telemetry.ClosedByBackend
+		return
+	}
+	q.rec.Closed = telemetry.LostBackend
+	if q.rec.Outcome == telemetry.ClientAborted {
+		q.rec.Closed = telemetry.ClosedByClient
+	}
+	if q.h.draining.Load() && q.ctx.Err() != nil {
+		q.rec.Closed = telemetry.ClosedByDrain
+	}
+	q.rec.Outcome = header
 }
 
 // copyFields copies the end-to-end fields of the answer, and adds pace's.
@@ -58,6 +91,9 @@ func (q *request) copyFields(h http.Header) {
 	set(requestIDField, q.rec.RequestID)
 	if q.h.TraceName != "" {
 		set(q.h.TraceName, q.rec.TraceID())
+	}
+	if contains(q.h.TimingAllow, q.client) {
+		set("Server-Timing", q.rec.ServerTiming())
 	}
 }
 
@@ -92,6 +128,9 @@ func (q *request) stream() bool {
 		if len(piece) > 0 {
 			n, err := q.w.Write(piece)
 			q.rec.BytesOut += int64(n)
+			if q.rec.Stream != telemetry.NoStream {
+				q.rec.Moved(0, int64(n))
+			}
 			if err != nil {
 				q.breakOff(telemetry.ClientAborted)
 				return false

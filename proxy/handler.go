@@ -78,6 +78,7 @@ func (q *request) describe() {
 	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
 	q.client, rec.Client = q.h.trust.client(r, q.peer)
 	rec.RequestID = requestID(r, q.peer.trusted)
+	rec.TakeOff()
 }
 
 // release gives the request back to the pool, with nothing of this exchange in it.

@@ -34,10 +34,12 @@ type Options struct {
 	MaxBodyBytes int64          // of a request; 0: no limit
 	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
 
-	ProxyName   string // field that tells the backend about pace, and
-	ProxyValue  string // its value
-	BackendName string // field that tells the client which backend answered; "": none
-	TraceName   string // field that tells the client the trace's id; "": none
+	ProxyName   string         // field that tells the backend about pace, and
+	ProxyValue  string         // its value
+	BackendName string         // field that tells the client which backend answered; "": none
+	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
+
+	TraceName string // field that tells the client the trace's id; "": none
 }
 
 // Limit is a limiter with the name that it has in the configuration.

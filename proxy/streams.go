@@ -10,6 +10,7 @@ import (
 type streams struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
+	ended bool // by closeAll
 	done  sync.WaitGroup
 }
 
@@ -30,10 +31,18 @@ func (s *streams) add(c net.Conn) (remove func()) {
 	}
 }
 
+// broken says whether closeAll ended the streams.
+func (s *streams) broken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 // closeAll ends every stream.
 func (s *streams) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
 	for c := range s.conns {
 		c.Close()
 	}

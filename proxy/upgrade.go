@@ -5,12 +5,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"pace/telemetry"
 )
 
-// upgrade answers 101 and joins the two connections until one of them ends. The request's metrics
+// upgrade answers 101 and joins the two connections until both have ended. The request's metrics
 // are written as the stream begins: a connection that lives for hours is not a request of hours.
 func (q *request) upgrade() {
 	server, early := q.resp.Hijack()
@@ -29,9 +30,18 @@ func (q *request) upgrade() {
 		q.rec.Outcome = telemetry.ClientAborted
 		return
 	}
-	q.rec.BecomeStream()
-	q.rec.BytesIn, q.rec.BytesOut = join(client, buffered.Reader, server)
+	q.rec.BecomeStream(streamKind(q.out.Upgrade))
+	q.rec.Moved(0, int64(len(early)))
+	s := &stream{q: q, client: client, server: server}
+	s.join(buffered.Reader)
 	q.rec.BytesOut += int64(len(early))
+}
+
+func streamKind(protocol string) telemetry.StreamKind {
+	if strings.EqualFold(protocol, "websocket") {
+		return telemetry.WebSocket
+	}
+	return telemetry.OtherUpgrade
 }
 
 // writeSwitch writes the 101 and what the backend sent right behind it.
@@ -50,29 +60,4 @@ func (q *request) writeSwitch(client net.Conn, early []byte) error {
 	io.WriteString(w, "\r\n")
 	w.Write(early)
 	return w.Flush()
-}
-
-// join copies both ways until both have ended, and returns the bytes from and to the client. When
-// one side has no more to say, the other is told so, and may finish.
-func join(client net.Conn, read *bufio.Reader, server net.Conn) (in, out int64) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		in = pump(server, read, client)
-	}()
-	out = pump(client, server, server)
-	<-done
-	return in, out
-}
-
-// pump copies src to dst and hands on its end; an error ends both connections.
-func pump(dst net.Conn, src io.Reader, from net.Conn) int64 {
-	n, err := io.Copy(dst, src)
-	if w, ok := dst.(interface{ CloseWrite() error }); err == nil && ok {
-		w.CloseWrite()
-		return n
-	}
-	dst.Close()
-	from.Close()
-	return n
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -62,6 +63,19 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.IntValue(len(r.Attempts)) }},
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
+	{"pace.stream", "stream", false, "What the exchange became: websocket, sse or other; absent for a request like any other.",
+		func(r *Record) slog.Value { return text(r.Stream.String()) }},
+	{"pace.close_reason", "close_reason", false, "How the stream ended.",
+		func(r *Record) slog.Value { return text(r.Closed.String()) }},
+	{"pace.phase.own", "own_ms", false, "Milliseconds in pace itself.", inPhase(Own)},
+	{"pace.phase.read_request", "read_request_ms", false, "Milliseconds waiting for the request's body.", inPhase(ReadRequest)},
+	{"pace.phase.limit", "limit_ms", false, "Milliseconds waiting for a limiter.", inPhase(Limit)},
+	{"pace.phase.pick", "pick_ms", false, "Milliseconds waiting for a backend to be free.", inPhase(Pick)},
+	{"pace.phase.connect", "connect_ms", false, "Milliseconds connecting.", inPhase(Connect)},
+	{"pace.phase.send", "send_ms", false, "Milliseconds writing the request.", inPhase(Send)},
+	{"pace.phase.wait", "wait_ms", false, "Milliseconds waiting for the response's header.", inPhase(Wait)},
+	{"pace.phase.receive", "receive_ms", false, "Milliseconds waiting for the response's body.", inPhase(Receive)},
+	{"pace.phase.deliver", "deliver_ms", false, "Milliseconds writing to the client.", inPhase(Deliver)},
 	{"error.type", "", true, "The backend's status, such as 500, or pace's outcome; absent if nothing went wrong.",
 		func(r *Record) slog.Value { return text(r.errorType()) }},
 	{"", "trace_id", false, "Trace, 32 hexadecimal digits.",
@@ -72,6 +86,16 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.BoolValue(r.identity.context.IsSampled()) }},
 	{"", "request_id", false, "X-Request-Id.",
 		func(r *Record) slog.Value { return text(r.RequestID) }},
+}
+
+// inPhase is the time in a phase; one shorter than a microsecond is absent.
+func inPhase(p Phase) func(*Record) slog.Value {
+	return func(r *Record) slog.Value {
+		if r.clock.spent[p] < time.Microsecond {
+			return slog.Value{}
+		}
+		return slog.Float64Value(milliseconds(r.clock.spent[p]))
+	}
 }
 
 // Facts returns what a request's record publishes, in the order of the access line.

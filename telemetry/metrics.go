@@ -150,6 +150,7 @@ func (t *Telemetry) observe(r *Record) {
 		k := attemptKey{k.method, a.Backend, r.Upstream, a.Status, a.Failure}
 		in.client.Record(ctx, a.End.Sub(a.Start).Seconds(), in.clientSets.get(k, func(attemptKey) attribute.Set { return r.attemptLabels(a) })...)
 	}
+	t.phases.add(&r.clock.spent)
 	in.count(ctx, r)
 }
 
@@ -248,7 +249,7 @@ func (a *activeRequests) add(r *Record, n int64) {
 
 // Instruments returns every metric family of pace's own, in the order of the docs.
 func Instruments() []Instrument {
-	list := []Instrument{requestsDuration, serverDuration, clientDuration, failovers, retries, rejections}
+	list := []Instrument{requestsDuration, serverDuration, clientDuration, phaseDuration, overhead, streamDuration, failovers, retries, rejections}
 	for _, s := range stateInstruments {
 		list = append(list, s.Instrument)
 	}

@@ -16,6 +16,11 @@ const (
 	MetricLimiterKeys    = "pace_limiter_keys"
 	MetricSpansDropped   = "pace_spans_dropped_total"
 	MetricLogDropped     = "pace_log_dropped_total"
+	MetricPhaseDuration  = "pace_phase_duration_seconds"
+	MetricOverhead       = "pace_overhead_seconds"
+	MetricStreams        = "pace_streams"
+	MetricStreamDuration = "pace_stream_duration_seconds"
+	MetricStreamBytes    = "pace_stream_io_bytes_total"
 	MetricBuildInfo      = "pace_build_info"
 )
 
@@ -33,6 +38,10 @@ const (
 	LabelReason        = "reason"
 	LabelState         = "state"
 	LabelPolicy        = "policy"
+	LabelPhase         = "phase"
+	LabelKind          = "kind"
+	LabelCloseReason   = "pace_close_reason"
+	LabelDirection     = "direction"
 	LabelVersion       = "version"
 	LabelGoVersion     = "goversion"
 )

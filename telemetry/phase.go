@@ -28,31 +28,54 @@ var phaseWords = [phaseCount]string{"own", "read_request", "limit", "pick", "con
 func (p Phase) String() string { return phaseWords[p] }
 
 // clock divides an exchange's time among its phases without gap or overlap:
-// sum(spent) == last - start, always.
+// sum(spent) == since - start, always. It also holds what may be asked of a running exchange from
+// beside it.
 type clock struct {
 	mu    sync.Mutex // a request's body is sent beside the wait for its answer
-	now   Phase
-	last  time.Time
 	spent [phaseCount]time.Duration
+	present
+}
+
+type present struct {
+	phase    Phase
+	since    time.Time // of phase
+	backend  string    // host:port of the present attempt
+	attempts int
+	stream   StreamKind
 }
 
 func (c *clock) start(at time.Time) {
-	c.now, c.last, c.spent = Own, at, [phaseCount]time.Duration{}
+	c.spent, c.present = [phaseCount]time.Duration{}, present{since: at}
 }
 
 // enter ends the present phase at this moment and begins p.
 func (c *clock) enter(p Phase) time.Time {
 	at := time.Now()
 	c.mu.Lock()
-	c.spent[c.now] += at.Sub(c.last)
-	c.now, c.last = p, at
+	c.spent[c.phase] += at.Sub(c.since)
+	c.phase, c.since = p, at
 	c.mu.Unlock()
 	return at
 }
 
-// at returns the present phase and how long the exchange has run in it.
-func (c *clock) at(now time.Time) (Phase, time.Duration) {
+// attempt notes that an attempt at backend begins.
+func (c *clock) attempt(backend string) time.Time {
+	c.mu.Lock()
+	c.backend = backend
+	c.attempts++
+	c.mu.Unlock()
+	return c.enter(Own)
+}
+
+// become notes that the exchange is a stream now.
+func (c *clock) become(k StreamKind) {
+	c.mu.Lock()
+	c.stream = k
+	c.mu.Unlock()
+}
+
+func (c *clock) state() present {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.now, now.Sub(c.last)
+	return c.present
 }

@@ -41,13 +41,18 @@ type Record struct {
 	BytesIn   int64 // of the request's body
 	BytesOut  int64 // of the response's body
 	Outcome   Outcome
+	Stream    StreamKind  // set by BecomeStream; the outcome is then that of the header
+	Closed    CloseReason // how a stream ended
 
 	end      time.Time
-	stream   bool // the request's metrics are written, the connection lives on
 	clock    clock
 	identity identity
 	traceID  string // identity's, in text
 	t        *Telemetry
+
+	// These belong to the lock of the record's part of the flight.
+	next, prev   *Record
+	listed, slow bool
 }
 
 // Attempt is one try at one backend, beginning with its pick.
@@ -116,11 +121,28 @@ func (r *Record) Enter(p Phase) { r.clock.enter(p) }
 // TraceID returns the trace's id as 32 hexadecimal digits.
 func (r *Record) TraceID() string { return r.traceID }
 
+// ServerTiming renders the phases so far as the value of a Server-Timing field (W3C), in
+// milliseconds.
+func (r *Record) ServerTiming() string {
+	r.clock.enter(Own)
+	var b []byte
+	for i, d := range r.clock.spent {
+		if d >= time.Microsecond {
+			if len(b) > 0 {
+				b = append(b, ", "...)
+			}
+			b = append(append(b, Phase(i).String()...), ";dur="...)
+			b = strconv.AppendFloat(b, milliseconds(d), 'f', -1, 64)
+		}
+	}
+	return string(b)
+}
+
 // BeginAttempt opens an attempt at the backend host:port and returns it; it is valid until the next one.
 func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
 	r.Attempts = append(r.Attempts, Attempt{
 		Backend: backend, Host: host, Port: port,
-		Start: r.clock.enter(Own), span: newSpanID(),
+		Start: r.clock.attempt(backend), span: newSpanID(),
 	})
 	return &r.Attempts[len(r.Attempts)-1]
 }
@@ -132,23 +154,22 @@ func (r *Record) EndAttempt() {
 	}
 }
 
-// BecomeStream writes the request's metrics now, as its header is answered; the span and the
-// access line follow at the End, when the stream is over.
-func (r *Record) BecomeStream() {
-	r.end = r.clock.enter(Own)
-	r.stream = true
-	r.t.observe(r)
-}
-
 // End closes the record and publishes it. The record may not be touched afterwards.
 func (r *Record) End() {
-	if n := len(r.Attempts); n > 0 {
+	r.land()
+	if r.Stream != NoStream {
+		r.Attempts[len(r.Attempts)-1].End = time.Time{} // its span ends with the stream, too
+	}
+	if len(r.Attempts) > 0 {
 		r.EndAttempt()
 	}
+	header := r.end
 	r.end = r.clock.enter(Own)
 	r.t.active.add(r, -1)
-	if !r.stream {
+	if r.Stream == NoStream {
 		r.t.observe(r)
+	} else {
+		r.t.streams.end(r, r.end.Sub(header))
 	}
 	r.t.logAccess(r)
 	if !r.t.export(r) {

@@ -56,6 +56,20 @@ var stateInstruments = []stateInstrument{
 				observeReasons(t.sink.dropped, observe)
 			}
 		}},
+	{Instrument{Name: MetricStreams, otel: "pace.streams", Type: "gauge", Unit: "{stream}",
+		Labels: []string{LabelKind}, Doc: "Streams that are open."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			for kind := NoStream + 1; kind < streamKinds; kind++ {
+				observe(t.streams.open[kind].Load(), attribute.String(LabelKind, kind.String()))
+			}
+		}},
+	{streamBytes, func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+		for kind := NoStream + 1; kind < streamKinds; kind++ {
+			for i, direction := range directions {
+				observe(t.streams.bytes[kind][i].Load(), attribute.String(LabelKind, kind.String()), attribute.String(LabelDirection, direction))
+			}
+		}
+	}},
 	{Instrument{Name: MetricBuildInfo, otel: "pace.build.info", Type: "gauge",
 		Labels: []string{LabelVersion, LabelGoVersion}, Doc: "Always 1; says what is running."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {

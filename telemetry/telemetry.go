@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,13 +30,14 @@ import (
 type Options struct {
 	Version     string
 	Log         *Log
-	NoMetrics   bool     // keep no metrics
-	SampleRatio float64  // of traces begun here, 0 to 1; OTEL_TRACES_SAMPLER goes before it
-	Endpoint    string   // OTLP collector as URL or host:port, "": none, unless the environment names one
-	Protocol    string   // one of Protocols
-	QueryAllow  []string // parameters whose values are published
-	Upstream    string   // the pool and
-	Route       string   // the route whose counters exist from the start
+	NoMetrics   bool          // keep no metrics
+	SampleRatio float64       // of traces begun here, 0 to 1; OTEL_TRACES_SAMPLER goes before it
+	Endpoint    string        // OTLP collector as URL or host:port, "": none, unless the environment names one
+	Protocol    string        // one of Protocols
+	QueryAllow  []string      // parameters whose values are published
+	SlowAfter   time.Duration // a request that runs for longer logs a line before it ends; 0: none does
+	Upstream    string        // the pool and
+	Route       string        // the route whose counters exist from the start
 }
 
 // Telemetry is all that pace tells about its requests and itself. Safe for concurrent use.
@@ -55,6 +57,10 @@ type Telemetry struct {
 	metrics     http.Handler // nil: no metrics
 	provider    *metric.MeterProvider
 	active      activeRequests
+	phases      phaseTallies
+	streams     streams
+	flight      flight
+	endWatch    context.CancelFunc // nil: nobody watches for slow requests
 	refused     [refusalCount]atomic.Int64
 	probes      probes
 }
@@ -91,6 +97,11 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 		}
 		t.instruments.announce(o.Upstream, o.Route)
 	}
+	if o.SlowAfter > 0 {
+		watch, end := context.WithCancel(context.WithoutCancel(ctx))
+		t.endWatch = end
+		go t.watchSlow(watch, o.SlowAfter)
+	}
 	return t, nil
 }
 
@@ -105,11 +116,13 @@ func newResource(ctx context.Context, version string) (*resource.Resource, error
 
 // startMetrics bridges a MeterProvider to a Prometheus registry.
 func (t *Telemetry) startMetrics() error {
+	t.phases.start = time.Now()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader, err := otelprometheus.New(
 		otelprometheus.WithRegisterer(registry),
 		otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithProducer(&t.phases),
 		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
 	)
 	if err != nil {
@@ -125,6 +138,9 @@ func (t *Telemetry) startMetrics() error {
 		return err
 	}
 	t.instruments.exemplars = t.queue != nil
+	if t.streams.duration, err = histogram(m, streamDuration); err != nil {
+		return err
+	}
 	t.metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	return t.observeState(m)
 }
@@ -142,6 +158,9 @@ func (t *Telemetry) export(r *Record) bool {
 
 // Shutdown exports what waits, as far as ctx allows. The log stays open.
 func (t *Telemetry) Shutdown(ctx context.Context) {
+	if t.endWatch != nil {
+		t.endWatch()
+	}
 	if t.queue != nil {
 		t.queue.shutdown(ctx)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"net/http/pprof"
 	"sync/atomic"
 	"time"
+
+	"pace/telemetry"
 )
 
 // admin is the listener for operators.
@@ -16,10 +19,16 @@ type admin struct {
 	ready atomic.Bool // requests are welcome
 }
 
-func newAdmin(metrics http.Handler, profiles bool) *admin {
+func newAdmin(t *telemetry.Telemetry, profiles bool) *admin {
 	a := &admin{}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
+	if m := t.Metrics(); m != nil {
+		mux.Handle("GET /metrics", m)
+	}
+	mux.HandleFunc("GET /api/v1/inflight", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]any{"inflight": t.InFlight()})
+	})
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	if profiles {

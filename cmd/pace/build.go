@@ -38,6 +38,8 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 		Version: version, Log: log,
 		SampleRatio: f.Tracing.SampleRatio, Endpoint: f.Tracing.Endpoint, Protocol: f.Tracing.Protocol,
 		QueryAllow: f.Tracing.QueryAllow,
+		NoMetrics:  !f.Metrics.Enabled,
+		SlowAfter:  f.Log.SlowAfter,
 		Upstream:   poolName, Route: proxy.Route,
 	})
 	if err != nil {
@@ -68,6 +70,7 @@ func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 		ProxyValue:   f.Headers.ProxyValue,
 		BackendName:  f.Headers.BackendName,
 		TraceName:    f.Tracing.ResponseHeader,
+		TimingAllow:  f.ServerTiming.Allow,
 	}
 	return proxy.NewHandler(o)
 }

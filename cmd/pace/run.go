@@ -23,6 +23,7 @@ func run(f *config.File) error {
 	if f.Server.Workers > 0 {
 		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.NumCPU()))
 	}
+	limitMemory()
 	p, err := build(context.Background(), f)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
 	defer done()
 	defer p.onSignals()()
 
-	admin := newAdmin(p.telemetry.Metrics(), pprof)
+	admin := newAdmin(p.telemetry, pprof)
 	failed := make(chan error, 2)
 	if l.admin != nil {
 		go func() { failed <- admin.serve(l.admin) }()
