@@ -23,6 +23,13 @@ type Fact struct {
 var facts = []Fact{
 	{"http.request.method", "method", true, "Method; an unknown one is _OTHER in labels and span.",
 		func(r *Record) slog.Value { return text(r.Method) }},
+	{"http.request.method_original", "", false, "Method as the client wrote it, if it is unknown.",
+		func(r *Record) slog.Value {
+			if _, ok := methods[r.Method]; ok {
+				return slog.Value{}
+			}
+			return text(r.Method)
+		}},
 	{"url.scheme", "", true, "Scheme the client used: http or https.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Scheme) }},
 	{"url.path", "path", false, "Path, percent-encoded.",

@@ -66,8 +66,8 @@ func TestInterface_IsRead(t *testing.T) {
 	for _, s := range contract(t) {
 		count[s.kind]++
 	}
-	for kind, least := range map[string]int{"metric": 13, "outcome": 22, "attribute of SERVER": 18, "attribute of CLIENT": 11,
-		"event": 3, "attribute of pace.failover": 5, "field": 19, "reason of pace_refused_total": 6} {
+	for kind, least := range map[string]int{"metric": 18, "outcome": 22, "attribute of SERVER": 28, "attribute of CLIENT": 11,
+		"event": 3, "attribute of pace.failover": 5, "field": 30, "word of pace_refused_total reason": 6} {
 		if count[kind] < least {
 			t.Errorf("%d of kind %s are read from interface.md, want at least %d: %v", count[kind], kind, least, count)
 		}
@@ -81,8 +81,10 @@ type signal struct{ kind, name, detail string }
 func published() (all []signal) {
 	for _, i := range Instruments() {
 		all = append(all, signal{"metric", i.Name, i.Type + " " + sorted(i.Labels)})
-		for _, value := range labelValues()[i.Name] {
-			all = append(all, signal{"reason of " + i.Name, value, ""})
+		for _, label := range i.Labels {
+			for _, word := range words(i.Name, label) {
+				all = append(all, signal{"word of " + i.Name + " " + label, word, ""})
+			}
 		}
 	}
 	for _, o := range Outcomes() {
@@ -135,23 +137,42 @@ func detailRows[T any](details []detail[T]) (rows [][]string) {
 	return rows
 }
 
-// labelValues are the words that a metric's label can have, where the list is closed.
-func labelValues() map[string][]string {
-	words := func(list []OutcomeInfo) (all []string) {
-		for _, o := range list {
-			all = append(all, o.Word)
-		}
-		return all
+// words are those that a metric's label can have, if the list is closed.
+func words(metric, label string) []string {
+	switch metric + " " + label {
+	case MetricFailovers + " " + LabelReason:
+		return wordsOf(FailoverReasons())
+	case MetricRetries + " " + LabelReason:
+		return []string{staleConnection}
+	case MetricRejections + " " + LabelReason:
+		return wordsOf(Rejections())
+	case MetricRefused + " " + LabelReason:
+		return refusals[:]
+	case MetricConnections + " " + LabelState:
+		return []string{"active", "idle"}
+	case MetricSpansDropped + " " + LabelReason:
+		return []string{queueFull, exportFailed, shutDown}
+	case MetricLogDropped + " " + LabelReason:
+		return []string{bufferFull, writeFailed}
+	case MetricPhaseDuration + " " + LabelPhase:
+		return phaseWords[ReadRequest:]
+	case MetricStreams + " " + LabelKind, MetricStreamDuration + " " + LabelKind, MetricStreamBytes + " " + LabelKind:
+		return streamWords[WebSocket:]
+	case MetricStreamDuration + " " + LabelCloseReason:
+		return closeWords[ClosedByClient:]
+	case MetricStreamBytes + " " + LabelDirection:
+		return directions[:]
+	case MetricServerDuration + " " + LabelOutcome:
+		return wordsOf(Outcomes())
 	}
-	return map[string][]string{
-		MetricFailovers:    words(FailoverReasons()),
-		MetricRetries:      {staleConnection},
-		MetricRejections:   words(Rejections()),
-		MetricRefused:      refusals[:],
-		MetricConnections:  {"active", "idle"},
-		MetricSpansDropped: {queueFull, exportFailed, shutDown},
-		MetricLogDropped:   {bufferFull, writeFailed},
+	return nil
+}
+
+func wordsOf(list []OutcomeInfo) (all []string) {
+	for _, o := range list {
+		all = append(all, o.Word)
 	}
+	return all
 }
 
 // contract returns what interface.md promises.
@@ -194,8 +215,8 @@ func promisedMetrics(cells []string) (all []signal) {
 			continue
 		}
 		all = append(all, signal{"metric", name, kind + " " + sorted(labels)})
-		for _, value := range regexp.MustCompile("`([a-z_0-9]+)`").FindAllStringSubmatch(before(cells[2], "known or"), -1) {
-			all = append(all, signal{"reason of " + name, value[1], ""})
+		for _, closed := range regexp.MustCompile("([a-z_]+) \\((`[a-z_0-9]+`(?:, `[a-z_0-9]+`)*)\\)").FindAllStringSubmatch(cells[2], -1) {
+			all = append(all, names("word of "+name+" "+closed[1], closed[2])...)
 		}
 	}
 	return all
@@ -208,11 +229,17 @@ func promisedOutcome(cells []string) signal {
 	return signal{"outcome", strings.Trim(cells[0], "`"), fmt.Sprintf("%d %q later=%v", status, strings.Trim(cells[2], "`()"), later)}
 }
 
-// names reads a list of names, each perhaps with a remark in parentheses.
+// names reads a list of names, each perhaps with a remark in parentheses or before a colon; one with
+// PHASE stands for as many as there are phases.
 func names(kind, list string) (all []signal) {
-	list = regexp.MustCompile(`\([^()]*\)`).ReplaceAllString(list, "")
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.Trim(name, " `\n."); name != "" {
+	list = regexp.MustCompile(`\([^()]*\)|[\w ]+: `).ReplaceAllString(list, "")
+	for name := range strings.SplitSeq(strings.ReplaceAll(list, ";", ","), ",") {
+		name = strings.Trim(name, " `\n.")
+		if strings.Contains(name, "PHASE") {
+			for _, phase := range phaseWords {
+				all = append(all, signal{kind, strings.Replace(name, "PHASE", phase, 1), ""})
+			}
+		} else if name != "" {
 			all = append(all, signal{kind, name, ""})
 		}
 	}
@@ -260,10 +287,11 @@ func signals(t *testing.T) string {
 	p.text("# Signals\n\nWhat pace tells, and under which name. Made from telemetry's tables by `go generate ./telemetry`; do not edit.\n" +
 		"[interface.md](interface.md) says what of it is promised to stay.\n")
 	p.text("## Metrics\n\nIn Prometheus' names; in OpenTelemetry's, dots stand for underscores and the unit is no part of the name.\n" +
-		"Besides them `go_*` and `process_*` of the Go runtime and the process, and `target_info` with the resource.\n")
+		"Besides them `go_*` and `process_*` of the Go runtime and the process, and `target_info` with the resource: `service.name`\n" +
+		"(`pace`, or `OTEL_SERVICE_NAME`), `service.version`, `host.name`, `telemetry.sdk.*`, and what `OTEL_RESOURCE_ATTRIBUTES` says.\n")
 	p.table("name|type|unit|labels|meaning", metricRows())
 	p.text("Words of labels whose list is closed:\n")
-	p.table("metric|words", wordRows())
+	p.table("metric|label|words", wordRows())
 	p.text("## Span of a request (SERVER)\n\nAttributes; those with a mark are labels of " + code(MetricServerDuration) + ", too.\n")
 	p.table("attribute|label|meaning", serverRows())
 	p.text("## Span of an attempt (CLIENT)\n\nOne for each attempt, child of the request's.\n")
@@ -280,7 +308,7 @@ func signals(t *testing.T) string {
 	p.table("word|status|Proxy-Status error|side|level|when|cause|remedy", outcomeRows())
 	p.text("## Beyond interface.md\n\nPublished, and not (yet) promised:\n")
 	for _, s := range beyond(t) {
-		p.text("- " + s.kind + " " + code(s.name))
+		p.text("- " + s.kind + ": " + code(s.name))
 	}
 	return string(p)
 }
@@ -289,6 +317,9 @@ func signals(t *testing.T) string {
 func beyond(t *testing.T) []signal {
 	promised := contract(t)
 	return slices.DeleteFunc(published(), func(s signal) bool {
+		if strings.HasPrefix(s.kind, "word of ") && slices.Contains(wordsOf(Outcomes()), s.name) {
+			return true // promised as an outcome
+		}
 		return slices.ContainsFunc(promised, func(p signal) bool { return p.kind == s.kind && p.name == s.name })
 	})
 }
@@ -306,8 +337,10 @@ func metricRows() (rows [][]string) {
 
 func wordRows() (rows [][]string) {
 	for _, i := range Instruments() {
-		if words := labelValues()[i.Name]; words != nil {
-			rows = append(rows, []string{code(i.Name), strings.Join(words, ", ")})
+		for _, label := range i.Labels {
+			if list := words(i.Name, label); list != nil {
+				rows = append(rows, []string{code(i.Name), label, strings.Join(list, ", ")})
+			}
 		}
 	}
 	return rows

@@ -98,10 +98,7 @@ func (r *Record) attributes() []attribute.KeyValue {
 			list = appendAttribute(list, f.Attribute, f.value(r))
 		}
 	}
-	if m := knownMethod(r.Method); m == other {
-		list[0] = attribute.String(facts[0].Attribute, m)
-		list = appendAttribute(list, "http.request.method_original", text(r.Method))
-	}
+	list[0] = attribute.String(facts[0].Attribute, knownMethod(r.Method))
 	return list
 }
 
