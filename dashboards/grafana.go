@@ -44,7 +44,7 @@ func overviewJSON() ([]byte, error) {
 		b.WithRow(dashboard.NewRowBuilder(r.title))
 		for _, p := range r.panels {
 			if p.width == 0 {
-				p.width = max(8, 24/uint32(len(r.panels)))
+				p.width = width(len(r.panels))
 			}
 			b.WithPanel(p)
 		}
@@ -57,6 +57,14 @@ func overviewJSON() ([]byte, error) {
 	number(d.Panels)
 	raw, err := json.MarshalIndent(d, "", "  ")
 	return append(raw, '\n'), err
+}
+
+// width is that of n panels of a row, so that each line of the grid is full.
+func width(n int) uint32 {
+	if n%3 == 0 {
+		return 8
+	}
+	return 12
 }
 
 // number gives panels the ids by which links and alerts refer to them.

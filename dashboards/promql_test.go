@@ -41,6 +41,16 @@ func TestExpressions_ThatAskForOthersAreFound(t *testing.T) {
 	}
 }
 
+// What nobody can see is published in vain. The older proxy's histogram is there for its users' own dashboards.
+func TestExpressions_ShowEveryInstrument(t *testing.T) {
+	all := strings.Join(expressions(t), "\n")
+	for _, i := range telemetry.Instruments() {
+		if i.Name != telemetry.MetricOlderDuration && !regexp.MustCompile(`\b`+i.Name).MatchString(all) {
+			t.Errorf("no panel and no rule asks for %s", i.Name)
+		}
+	}
+}
+
 // Each legend and each annotation names labels that its expression's series have.
 func TestLegends_NameLabelsOfTheirSeries(t *testing.T) {
 	published := published(t)

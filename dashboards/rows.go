@@ -72,7 +72,7 @@ func overview() []row {
 			perSecond("Requests by status", requests, telemetry.LabelStatus),
 		}},
 		{"Errors, by whose fault", []panel{errorRates(), errorShares()}},
-		{"Duration", []panel{quantiles(), byRoute()}},
+		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
 		{"Outcomes", []panel{byOutcome(), totals()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
 		{"Failovers and retries", []panel{
@@ -87,6 +87,11 @@ func overview() []row {
 		{"Connections", []panel{
 			gauge("Client connections", units.Short, telemetry.MetricConnections, telemetry.LabelState),
 			gauge("Active requests", units.Short, telemetry.MetricActiveRequests, telemetry.LabelMethod),
+		}},
+		{"Streams", []panel{
+			gauge("Open streams", units.Short, telemetry.MetricStreams, telemetry.LabelKind),
+			perSecond("Streams that ended, by reason", count(telemetry.MetricStreamDuration), telemetry.LabelCloseReason),
+			streamBytes(),
 		}},
 		{"Telemetry's own loss", []panel{
 			perSecond("Spans dropped", telemetry.MetricSpansDropped, telemetry.LabelReason),
@@ -215,6 +220,34 @@ func byRoute() panel {
 		doc:     "The slowest one of 100, for each route.",
 		queries: []query{{onScreen.quantileBy(0.99, by(telemetry.LabelRoute), telemetry.MetricServerDuration), perLabel(telemetry.LabelRoute)}},
 	}
+}
+
+// phases divide a request's time; what is missing to the whole is pace's own, in the graph beside.
+func phases() panel {
+	return panel{
+		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. wait: the backend thinks. receive: its answer comes. deliver: the client takes it.",
+		queries: []query{{
+			fmt.Sprintf("%s / on () group_left () %s",
+				onScreen.rateBy(by(telemetry.LabelPhase), telemetry.MetricPhaseDuration+"_sum"), onScreen.rateBy(nil, requests)),
+			perLabel(telemetry.LabelPhase),
+		}},
+	}
+}
+
+func overhead() panel {
+	return panel{
+		title: "Time in pace itself", unit: units.Seconds, doc: docOf(telemetry.MetricOverhead),
+		queries: []query{
+			{onScreen.quantileBy(0.5, nil, telemetry.MetricOverhead), "p50"},
+			{onScreen.quantileBy(0.99, nil, telemetry.MetricOverhead), "p99"},
+		},
+	}
+}
+
+func streamBytes() panel {
+	p := perSecond("Bytes of streams", telemetry.MetricStreamBytes, telemetry.LabelDirection)
+	p.unit, p.stacked = units.BytesPerSecondIEC, false
+	return p
 }
 
 func byOutcome() panel {
