@@ -57,9 +57,10 @@ type state struct {
 }
 
 // Do sends req and reads the response up to the end of its header; the body is then read through
-// resp. The error is always an *[Error], and resp then needs no Close. ctx is watched until
-// Close; that it ended is noticed at once, but not in an exchange's first 10 ms. One Do puts at most one request on the wire: a pooled connection is replaced by another
-// only while not a byte was written.
+// resp. The error is always an *[Error], and resp then needs no Close. ctx is watched until Close;
+// that it ended is noticed at once, but not in an exchange's first 10 ms. One Do puts at most one
+// request on the wire: a pooled connection is replaced by another only while not a byte was
+// written.
 func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
 	x := &resp.x
 	x.begin(ctx, p, req)

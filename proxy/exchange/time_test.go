@@ -400,6 +400,7 @@ func TestPool_IdleConnectionsEnd(t *testing.T) {
 // bubbleStart is what every bubble's clock begins with.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// A pool that a reload has replaced leaks nothing (traefik 13760).
 func TestPool_CloseReachesConnectionsInUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
