@@ -264,14 +264,24 @@ func TestRetry_NotOnAConnectionThatWasNew(t *testing.T) {
 	}
 }
 
-// TestDeadPooledConnection_IsReplacedInsideTheAttempt drops every idle connection before
-// the next request, a POST, which must not notice.
+// TestDeadPooledConnection_IsReplacedInsideTheAttempt ends every idle connection before the
+// next request, a POST, which must not notice.
 func TestDeadPooledConnection_IsReplacedInsideTheAttempt(t *testing.T) {
 	t.Parallel()
+	for name, end := range map[string]func(*pacetest.Backend){"FIN": (*pacetest.Backend).CloseConns, "RST": (*pacetest.Backend).DropConns} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			deadPooled(t, end)
+		})
+	}
+}
+
+func deadPooled(t *testing.T, end func(*pacetest.Backend)) {
+	t.Helper()
 	b, open := warmBackend(t)
 	p, spans := pacetest.StartTraced(t, upstreams(b))
 	warm(t, p, b, open, 5)
-	b.DropConns()
+	end(b)
 	wantStatus(t, p.Send("POST", "/x", "data"), 200)
 	b.WantGot(1, "/x")
 	trace := pacetest.WantTrace(spans, 1, pacetest.Path("/x"))

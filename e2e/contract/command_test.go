@@ -258,6 +258,22 @@ func TestVersionHelpCompletion(t *testing.T) {
 	}
 }
 
+func TestDashboards_AreWritten(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "out")
+	if got := pacetest.Exec(t, t.TempDir(), nil, "dashboards", "--out", dir); got.Code != 0 {
+		t.Fatalf("exit %d, stderr %q", got.Code, got.Stderr)
+	}
+	for _, pattern := range []string{"*.json", "*.yml"} {
+		if files, err := filepath.Glob(filepath.Join(dir, pattern)); err != nil || len(files) == 0 {
+			t.Errorf("no %s is written (%v)", pattern, err)
+		}
+	}
+	if got := pacetest.Exec(t, t.TempDir(), nil, "dashboards"); got.Code != 2 {
+		t.Errorf("without --out: exit %d, want 2", got.Code)
+	}
+}
+
 func TestRun_TakenAddressIsNamedWithARemedy(t *testing.T) {
 	t.Parallel()
 	taken := pacetest.NewBackend(t, pacetest.Fine)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 )
 
@@ -195,8 +196,60 @@ func TestClient_BreaksOffInItsBody(t *testing.T) {
 		t.Errorf("log says %s, %s; want client_gone, 499", line.Text("outcome"), line.Text("status"))
 	}
 	wantLetGo(t, b)
-	if got := b.WantGot(1, "/x")[0]; got.BodyErr == nil {
-		t.Error("half a body ended as if whole for the backend")
+	pacetest.Eventually(t, func() error { return broken(b) })
+}
+
+// TestClient_StallsInItsBody: server.body_timeout bounds the wait for the next byte.
+func TestClient_StallsInItsBody(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p, spans := pacetest.StartTraced(t, set(upstreams(b), "server", "body_timeout", "300ms"))
+		in, out := io.Pipe()
+		defer out.Close()
+		req := p.Request("POST", "/x", "")
+		req.Body, req.ContentLength = in, -1
+		go io.WriteString(out, "half") // and no more
+		got := pacetest.Do(mode.Client(t), req)
+		wantStatus(t, got, 408)
+		wantProxyStatus(t, got, "http_request_error")
+		line := p.WantAccess("/x")
+		if line.Text("outcome") != "request_timeout" || line.Int("status") != 408 || !strings.EqualFold(line.Text("level"), "warn") {
+			t.Errorf("log says %s, %s, %s; want request_timeout, 408, warn", line.Text("outcome"), line.Text("status"), line.Text("level"))
+		}
+		server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+		wantAttr(t, server.Attrs, "pace.outcome", "request_timeout")
+		if server.StatusCode != otlp.Unset {
+			t.Errorf("the span's status is %d, want unset", server.StatusCode)
+		}
+		p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "request_timeout", "http_response_status_code", "408")
+		if len(b.Got("/x")) > 0 { // pace may have begun to send it on, or not
+			pacetest.Eventually(t, func() error { return broken(b) })
+		}
+	})
+}
+
+// broken returns nil once the backend knows that the one body it got is not whole.
+func broken(b *pacetest.Backend) error {
+	if got := b.Requests(); len(got) != 1 || got[0].BodyErr == nil {
+		return notYet("half a body has not ended as broken for the backend: %+v", got)
+	}
+	return nil
+}
+
+func TestClient_AsksForATunnel(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	w := p.Wire()
+	w.Send("CONNECT " + b.Address() + " HTTP/1.1\r\nHost: " + b.Address() + "\r\n\r\n")
+	got := w.Response("GET")
+	wantStatus(t, got, 400)
+	wantProxyStatus(t, got, "http_request_error")
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "bad_request", "http_request_method", "CONNECT")
+	p.WantMetric(1, "http_requests_duration_seconds_count", "method", "CONNECT", "status", "400")
+	if n := len(b.Requests()); n != 0 {
+		t.Errorf("the backend got %d requests", n)
 	}
 }
 

@@ -122,6 +122,34 @@ func TestHeaders_TrustedProxysForwardingIsContinued(t *testing.T) {
 	wantAttr(t, server.Attrs, "network.peer.address", "127.0.0.1")
 }
 
+func TestHeaders_RequestID(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		proxies   []string
+		sent      string
+		continued bool
+	}{
+		"from a trusted proxy":                {[]string{"127.0.0.0/8"}, "from-the-edge-7", true},
+		"from a stranger":                     {[]string{}, "from-the-edge-7", false},
+		"absurd, though from a trusted proxy": {[]string{"127.0.0.0/8"}, strings.Repeat("y", 5000), false},
+	} {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p := pacetest.Start(t, set(upstreams(b), "server", "trusted_proxies", tt.proxies))
+		answer := p.Get("/x", "X-Request-Id", tt.sent)
+		wantStatus(t, answer, 200)
+		id := answer.Header.Get("X-Request-Id")
+		if id == "" || (id == tt.sent) != tt.continued {
+			t.Errorf("%s: X-Request-Id = %.80q, want continued: %t", name, id, tt.continued)
+		}
+		if sent := b.WantGot(1, "/x")[0].Header.Get("X-Request-Id"); sent != id {
+			t.Errorf("%s: the backend was told %.80q, the client %.80q", name, sent, id)
+		}
+		if logged := p.WantAccess("/x").Text("request_id"); logged != id {
+			t.Errorf("%s: log says %.80q, the client was told %.80q", name, logged, id)
+		}
+	}
+}
+
 func TestHeaders_NamesAreSettings(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

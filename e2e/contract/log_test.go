@@ -185,6 +185,40 @@ func awaitServing(t *testing.T, p *pacetest.Pace) {
 	pacetest.Eventually(t, func() error { return p.Get("/awaited").Err })
 }
 
+// TestLog_OnATerminal: auto is coloured text there, and no escape of a client's reaches it.
+func TestLog_OnATerminal(t *testing.T) {
+	t.Parallel()
+	cfg := upstreams(pacetest.NewBackend(t, pacetest.Fine))
+	cfg["server"] = pacetest.Table{"listen": "127.0.0.1:" + strconv.Itoa(freePort(t))}
+	cfg["admin"] = pacetest.Table{"listen": ""}
+	p := pacetest.LaunchOnTerminal(t, []string{"TERM=xterm", "NO_COLOR="}, "run", "--config", write(t, "proxy.toml", cfg.TOML()))
+	p.Proxy = cfg["server"]["listen"].(string)
+	awaitServing(t, p)
+	for _, raw := range hostile {
+		w := p.Wire()
+		w.Send(raw + "Connection: close\r\n\r\n")
+		w.Response("GET")
+	}
+	wantStatus(t, p.Get("/last"), 200)
+	pacetest.Eventually(t, func() error { return has(p.Stderr(), "/last") })
+	if !strings.Contains(p.Stderr(), "\x1b[") || strings.HasPrefix(p.Stderr(), "{") {
+		t.Errorf("no colour on a terminal: %q", p.Stderr())
+	}
+	colour := regexp.MustCompile(`\x1b\[[0-9;]*m`)
+	plain := strings.ReplaceAll(colour.ReplaceAllString(p.Stderr(), ""), "\r\n", "\n")
+	if at := control.FindStringIndex(plain); at != nil {
+		t.Errorf("a client's control character is on the terminal: %q", plain[max(0, at[0]-60):min(len(plain), at[1]+60)])
+	}
+	if strings.Contains(p.Stderr(), "\x1b[31mred") {
+		t.Errorf("a client chose a colour: %q", p.Stderr())
+	}
+	for line := range strings.Lines(plain) {
+		if !regexp.MustCompile(`^\S+ (INF|WRN|ERR) `).MatchString(line) {
+			t.Errorf("a line that pace did not begin: %q", line)
+		}
+	}
+}
+
 // TestLog_FullDiskCostsNoRequest logs into the device that is always full.
 func TestLog_FullDiskCostsNoRequest(t *testing.T) {
 	t.Parallel()

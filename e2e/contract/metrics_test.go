@@ -251,6 +251,9 @@ func TestMetrics_CountBeforeTheClientKnows(t *testing.T) {
 	}
 }
 
+// h2Preface is what an HTTP/2 client begins with, and an empty SETTINGS frame (RFC 9113 §3.4).
+const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
 func TestMetrics_RefusedBeforeTheHandler(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -262,6 +265,7 @@ func TestMetrics_RefusedBeforeTheHandler(t *testing.T) {
 		"two Hosts":                 {"bad_request", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", false},
 		"a header too large":        {"header_too_large", "GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 200_000) + "\r\n\r\n", false},
 		"a header too slow":         {"header_timeout", "GET / HTTP/1.1\r\nHost: x\r\n", true},
+		"HTTP/2 data on no stream":  {"h2_error", h2Preface + "\x00\x00\x00\x00\x00\x00\x00\x00\x00", false},
 		"HTTP/3.0 on a TCP stream":  {"unsupported", "GET / HTTP/3.0\r\nHost: x\r\n\r\n", false},
 	}
 	for name, tt := range tests {

@@ -84,6 +84,18 @@ func wantRedacted(t *testing.T, text string, names ...string) {
 	}
 }
 
+func TestSpans_PeerIsTheConnections(t *testing.T) {
+	t.Parallel()
+	p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
+	w := p.Wire()
+	w.Send("GET /x HTTP/1.1\r\nHost: shop.example:8443\r\n\r\n")
+	wantStatus(t, w.Response("GET"), 200)
+	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+	wantAttr(t, server.Attrs, "network.peer.port", w.LocalAddr().(*net.TCPAddr).Port)
+	wantAttr(t, server.Attrs, "server.address", "shop.example")
+	wantAttr(t, server.Attrs, "server.port", 8443)
+}
+
 func TestSpans_QueryAllow(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

@@ -93,6 +93,15 @@ func (b *Backend) DropConns() {
 	}
 }
 
+// CloseConns ends every open connection with FIN; the listener stays.
+func (b *Backend) CloseConns() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.conns {
+		c.Close()
+	}
+}
+
 // Requests returns what came so far, in order of arrival.
 func (b *Backend) Requests() []Request {
 	b.mu.Lock()

@@ -56,21 +56,32 @@ func Start(t testing.TB, cfg Config, env ...string) *Pace {
 // Launch starts pace with these arguments and waits for nothing.
 func Launch(t testing.TB, env []string, args ...string) *Pace {
 	t.Helper()
+	p := prepare(t, env, args...)
+	p.cmd.Stderr = &p.log
+	p.launch()
+	return p
+}
+
+func prepare(t testing.TB, env []string, args ...string) *Pace {
+	t.Helper()
 	p := &Pace{t: t, exited: make(chan struct{})}
 	p.cmd = exec.Command(Binary(t), args...)
 	p.cmd.Env = append(cleanEnv(), env...)
-	p.cmd.Stderr = &p.log
 	p.cmd.Stdout = &p.stdout
+	return p
+}
+
+func (p *Pace) launch() {
+	p.t.Helper()
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	p.PID = p.cmd.Process.Pid
 	go func() {
 		p.cmd.Wait()
 		close(p.exited)
 	}()
-	t.Cleanup(p.finish)
-	return p
+	p.t.Cleanup(p.finish)
 }
 
 func cleanEnv() []string {
