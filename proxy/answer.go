@@ -40,6 +40,7 @@ func (q *request) respond(o telemetry.Outcome, plain string) {
 	if info.ProxyStatus != "" {
 		h["Proxy-Status"] = []string{"pace; error=" + info.ProxyStatus}
 	}
+	h["Via"] = []string{"1.1 pace"}
 	q.identify(h)
 	q.answered = true
 	q.w.WriteHeader(info.Status)

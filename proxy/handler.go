@@ -62,7 +62,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	q.peer = &c.peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, "http")
 	q.describe()
-	if r.Body != nil && r.Body != http.NoBody {
+	if r.ContentLength != 0 { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(w, r, h.MaxBodyBytes, h.BodyTimeout)
 	}
 	return q

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,7 +40,9 @@ type Scrape struct {
 type Server struct {
 	handler *Handler
 	http    *http.Server
-	conns   connCounts
+
+	open  atomic.Pointer[listener] // what Serve answers on
+	conns connCounts
 }
 
 // NewServer returns a Server for HTTP/1.1 and for HTTP/2 in clear text.
@@ -85,20 +88,31 @@ func Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l, which must be from [Listen], until Drain. It returns nil after a Drain.
+// Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(listener{l.(*net.TCPListener), s.handler})
-	if errors.Is(err, http.ErrServerClosed) {
+	open := &listener{l.(*net.TCPListener), s.handler}
+	s.open.Store(open)
+	err := s.http.Serve(open)
+	if errors.Is(err, http.ErrServerClosed) || s.handler.draining.Load() {
 		return nil
 	}
 	return err
 }
 
 // Drain takes no more connections and waits until the requests in flight, streams included, are
-// finished or ctx ends; then it breaks off what is left and returns ctx's error.
+// finished or ctx ends; then it breaks off what is left and returns ctx's error. A request that
+// still comes on an open connection is answered, with the outcome draining: net/http's Shutdown,
+// which would drop it without a word, comes last.
 func (s *Server) Drain(ctx context.Context) error {
 	s.handler.draining.Store(true)
-	err := s.http.Shutdown(ctx)
+	if l := s.open.Load(); l != nil {
+		l.Close()
+	}
+	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
+	err := s.quiet(ctx)
+	if err == nil {
+		err = s.http.Shutdown(ctx)
+	}
 	if err == nil {
 		err = s.handler.streams.wait(ctx)
 	}
@@ -109,6 +123,20 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 	s.handler.Close()
 	return err
+}
+
+// quiet returns when no connection has a request in progress, or ctx's error.
+func (s *Server) quiet(ctx context.Context) error {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for s.conns.active.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
+	}
+	return nil
 }
 
 // connState follows each connection through its life, and finds what was refused on it.
