@@ -23,7 +23,8 @@ func load(file string) (*config.File, error) {
 	}
 	faults := faultsIn(err)
 	for _, w := range words(f) {
-		if !slices.Contains(w.known, w.got) {
+		known := func(f *config.Fault) bool { return f.Key == w.key }
+		if !slices.Contains(w.known, w.got) && !slices.ContainsFunc(faults, known) {
 			faults = append(faults, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write one of "+strings.Join(w.known, ", ")))
 		}
 	}
