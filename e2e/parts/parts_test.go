@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,11 @@ import (
 
 func TestPrometheus(t *testing.T) {
 	began := time.Now()
-	target := httptest.NewServer(http.HandlerFunc(exposition))
+	var hits atomic.Int64
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits.Add(1)
+		exposition(w, r)
+	}))
 	defer target.Close()
 	p := Prometheus(t, strings.TrimPrefix(target.URL, "http://"))
 	p.Scraped()
@@ -50,6 +55,14 @@ func TestPrometheus(t *testing.T) {
 	}
 	if d := exemplars[0].Time.Sub(began); d < -time.Second || d > patience {
 		t.Errorf("the exemplar's time is %v from the start", d)
+	}
+
+	for n := range 3 { // each one must be a scrape that began after the call
+		before := hits.Load()
+		p.Scraped()
+		if hits.Load() == before {
+			t.Errorf("Scraped returned for the %d. time without a scrape", n+1)
+		}
 	}
 
 	rules := filepath.Join(t.TempDir(), "rules.yml")

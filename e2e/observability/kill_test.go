@@ -1,0 +1,149 @@
+package observability
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pace/e2e/otlp"
+	"pace/e2e/pacetest"
+	"pace/e2e/parts"
+)
+
+// TestKilledBackend_FailoversAreCountedAlike kills one of two backends three times under a load of
+// GETs. No client may notice, and the wire, Prometheus and Jaeger must agree on the failovers.
+func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
+	jaeger, w := parts.Jaeger(t), tap(t)
+	mortal, other := pacetest.StartProcess(t), pacetest.StartProcess(t)
+	p := pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(mortal, other)}, exportTo(jaeger, "pace-kill")...)
+	prometheus := parts.Prometheus(t, p.Admin)
+
+	began := time.Now()
+	l := startLoad(t, p)
+	for range 3 {
+		l.await(300)
+		mortal.Kill()
+		l.await(300)
+		mortal.Restart()
+	}
+	l.await(300)
+	answered := l.stop()
+
+	truth, lost := failoversOnTheWire(w, mortal.Address(), answered)
+	if more, _ := failoversOnTheWire(w, other.Address(), answered); len(more) > 0 {
+		t.Errorf("requests failed at the backend that lived: %v", more)
+	}
+	if truth["connect_failed"] == 0 {
+		t.Error("nothing failed over: the test proves nothing")
+	}
+	t.Logf("%d requests, failovers %v", len(answered), truth)
+
+	ours := fmt.Sprintf("{instance=%q}", p.Admin)
+	prometheus.Wait("sum(http_server_request_duration_seconds_count"+ours+")", func(s []parts.Sample) bool {
+		return len(s) == 1 && s[0].Value >= float64(len(answered))
+	})
+	prometheus.Scraped()
+	compare(t, "pace_failovers_total", prometheus.By("pace_failovers_total"+ours, "reason"), truth)
+	compare(t, "pace_retries_total", prometheus.By("pace_retries_total"+ours, "reason"), table{})
+	attempts := len(answered) + int(truth["connect_failed"]+truth["upstream_reset"])
+	compare(t, "attempts", table{"": prometheus.Sum("http_client_request_duration_seconds_count" + ours)}, table{"": float64(attempts)})
+
+	spans := jaeger.Wait("pace-kill", began.Add(-time.Minute), time.Now().Add(time.Minute), func(s []otlp.Span) bool {
+		return len(s) >= len(answered)+attempts
+	})
+	events := table{}
+	for _, s := range spans {
+		for _, e := range s.Named("pace.failover") {
+			events[key(e.Attrs["pace.failover.reason"])]++
+			wantAttributes(t, s, e.Attrs, map[string]any{
+				"pace.failover.from": mortal.Address(), "pace.failover.to": other.Address(), "pace.failover.attempt": int64(1), "pace.failover.bytes_sent": anything,
+			})
+			if e.Attrs["pace.failover.reason"] == "upstream_reset" && !lost[s.TraceID] {
+				t.Errorf("trace %s says that its request was lost at the backend, the wire does not", s.TraceID)
+			}
+		}
+	}
+	compare(t, "pace.failover events", events, truth)
+}
+
+// failoversOnTheWire says by reason how many attempts at a backend came to nothing: connections that
+// were refused, and requests that were written to it (lost, by trace) but answered by another.
+// answered tells by trace which backend's answer the client got.
+func failoversOnTheWire(w *wire, address string, answered map[string]string) (reasons table, lost map[string]bool) {
+	seen := w.at(address)
+	reasons, lost = table{}, map[string]bool{}
+	if seen.refused > 0 {
+		reasons["connect_failed"] = float64(seen.refused)
+	}
+	for trace, n := range seen.heads {
+		if answered[trace] == address {
+			n--
+		}
+		if n > 0 {
+			reasons["upstream_reset"] += float64(n)
+			lost[trace] = true
+		}
+	}
+	return reasons, lost
+}
+
+// load is clients who send GETs until told to stop.
+type load struct {
+	t        testing.TB
+	clients  sync.WaitGroup
+	done     chan struct{}
+	n        atomic.Int64
+	mu       sync.Mutex
+	answered map[string]string // backend that answered, by trace; guarded by mu
+}
+
+func startLoad(t testing.TB, p *pacetest.Pace) *load {
+	l := &load{t: t, done: make(chan struct{}), answered: map[string]string{}}
+	for client := range 8 {
+		l.clients.Go(func() { l.send(p, pacetest.H1.Client(t), client) })
+	}
+	return l
+}
+
+func (l *load) send(p *pacetest.Pace, c *http.Client, client int) {
+	for i := 0; ; i++ {
+		select {
+		case <-l.done:
+			return
+		default:
+		}
+		got := pacetest.Do(c, p.Request("GET", fmt.Sprintf("/%d/%d", client, i), ""))
+		if got.Status != 200 || got.Err != nil {
+			l.t.Errorf("client %d, request %d: status %d, %v", client, i, got.Status, got.Err)
+		}
+		backend := strings.Replace(strings.TrimPrefix(got.Header.Get("X-Backend"), "backend_"), "_", ":", 1)
+		l.mu.Lock()
+		l.answered[got.Header.Get("X-Trace-Id")] = backend
+		l.mu.Unlock()
+		l.n.Add(1)
+	}
+}
+
+// await waits until n more requests are answered.
+func (l *load) await(n int64) {
+	l.t.Helper()
+	until := l.n.Load() + n
+	pacetest.Eventually(l.t, func() error {
+		if now := l.n.Load(); now < until {
+			return fmt.Errorf("%d requests, want %d", now, until)
+		}
+		return nil
+	})
+}
+
+// stop ends the load and returns which backend answered, by trace.
+func (l *load) stop() map[string]string {
+	close(l.done)
+	l.clients.Wait()
+	return maps.Clone(l.answered)
+}

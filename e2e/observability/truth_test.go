@@ -1,0 +1,197 @@
+package observability
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/parts"
+)
+
+// truth is what clients, backends and the wire know of one house's part of the mix.
+type truth struct {
+	*house
+	exchanges []*exchange
+	attempts  map[*exchange][]attempt // those that reached a backend, in order
+	missed    map[string]int          // the others, by address
+
+	requests   table // by method, status, outcome, error.type
+	tries      table // attempts, by port, status, error.type
+	failovers  table // by reason
+	retries    table // by reason
+	rejections table // by outcome
+}
+
+// table counts things by what they have in common.
+type table map[string]float64
+
+func key(words ...any) string {
+	text := make([]string, len(words))
+	for i, w := range words {
+		if text[i] = fmt.Sprint(w); text[i] == "0" {
+			text[i] = "" // a status that nobody sent is a label that is not there
+		}
+	}
+	return strings.Join(text, " ")
+}
+
+func (v *village) truth(h *house, all []*exchange) *truth {
+	tr := &truth{
+		house: h, attempts: map[*exchange][]attempt{}, missed: h.missed(v.wire),
+		requests: table{}, tries: table{}, failovers: table{}, retries: table{}, rejections: table{},
+	}
+	for _, x := range all {
+		if x.house == h {
+			tr.exchanges = append(tr.exchanges, x)
+			tr.attempts[x] = v.ledger.attempts(x.target)
+			tr.count(x)
+		}
+	}
+	for address, n := range tr.missed {
+		end := h.closed[address]
+		tr.tries[key(port(address), end.status, end.failure)] += float64(n)
+		// Each was followed by a failover, but for the last one of an exchange that ended so.
+		tr.failovers[end.failure] += float64(n)
+	}
+	for _, x := range tr.exchanges {
+		if len(tr.attempts[x]) == 0 && len(h.closed) > 0 {
+			tr.failovers[x.outcome]--
+		}
+	}
+	return tr
+}
+
+// count adds what the exchange's client and backends say.
+func (tr *truth) count(x *exchange) {
+	tr.requests[key(x.knownMethod(), x.status, x.outcome, x.errorType())]++
+	if slices.Contains([]string{"rate_limited", "bad_request", "too_large"}, x.outcome) {
+		tr.rejections[x.outcome]++
+	}
+	attempts := tr.attempts[x]
+	for i, a := range attempts {
+		tr.tries[key(port(a.backend), a.status, a.failure)]++
+		switch {
+		case i+1 == len(attempts):
+		case attempts[i+1].backend != a.backend:
+			tr.failovers[a.failure]++
+		default:
+			tr.retries["stale_connection"]++
+		}
+	}
+}
+
+// knownMethod is the method as labels and attributes have it.
+func (x *exchange) knownMethod() string {
+	if x.method == "BREW" {
+		return "_OTHER"
+	}
+	return x.method
+}
+
+// errorType is the request's error.type.
+func (x *exchange) errorType() string {
+	switch x.outcome {
+	case "ok", "client_error", "upgraded":
+		return ""
+	case "upstream_error":
+		return strconv.Itoa(x.status)
+	}
+	return x.outcome
+}
+
+func port(address string) int {
+	_, digits, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(digits)
+	return n
+}
+
+func (tr *truth) total(t table) (sum float64) {
+	for _, n := range t {
+		sum += n
+	}
+	return sum
+}
+
+func (tr *truth) String() string {
+	return fmt.Sprintf("%d exchanges, %v attempts, failovers %v, retries %v, rejections %v",
+		len(tr.exchanges), tr.total(tr.tries), tr.failovers, tr.retries, tr.rejections)
+}
+
+// compare reports each count in which two tables differ; one that is absent is 0.
+func compare(t *testing.T, what string, got map[string]float64, want table) {
+	t.Helper()
+	keys := maps.Clone(map[string]float64(want))
+	maps.Copy(keys, got)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if got[k] != want[k] {
+			t.Errorf("%s %q: got %v, want %v", what, k, got[k], want[k])
+		}
+	}
+}
+
+// fold adds up a table by the first words of its keys.
+func (t table) fold(words int) table {
+	folded := table{}
+	for k, n := range t {
+		folded[strings.Join(strings.Split(k, " ")[:words], " ")] += n
+	}
+	return folded
+}
+
+// againstLog holds the access lines to the truth: one an exchange, with its outcome.
+func (tr *truth) againstLog(t *testing.T) {
+	t.Helper()
+	var lines []pacetest.Line
+	pacetest.Eventually(t, func() error {
+		if lines = tr.Lines("request"); len(lines) < len(tr.exchanges) {
+			return fmt.Errorf("%d access lines, want %d", len(lines), len(tr.exchanges))
+		}
+		return nil
+	})
+	byOutcome, byTrace := table{}, map[string]pacetest.Line{}
+	for _, line := range lines {
+		byOutcome[key(line.Text("status"), line.Text("outcome"))]++
+		byTrace[line.Text("trace_id")] = line
+	}
+	want := table{}
+	for _, x := range tr.exchanges {
+		want[key(x.status, x.outcome)]++
+		if line := byTrace[x.trace]; line.Text("path") != x.target && x.method != "CONNECT" || line.Text("client") != x.source {
+			t.Errorf("the access line of trace %s is %v, want path %s and client %s", x.trace, line, x.target, x.source)
+		}
+	}
+	compare(t, "access lines", byOutcome, want)
+}
+
+// againstPrometheus holds each metric of requests and attempts to the truth.
+func (tr *truth) againstPrometheus(t *testing.T, p *parts.Prom) {
+	t.Helper()
+	ours := fmt.Sprintf("{instance=%q}", tr.Admin)
+	p.Wait("sum(http_server_request_duration_seconds_count"+ours+")", func(s []parts.Sample) bool {
+		return len(s) == 1 && s[0].Value >= float64(len(tr.exchanges))
+	})
+	p.Scraped() // once more, so that what is counted too often shows
+
+	compare(t, "http_server_request_duration_seconds", p.By("http_server_request_duration_seconds_count"+ours,
+		"http_request_method", "http_response_status_code", "pace_outcome", "error_type"), tr.requests)
+	compare(t, "its route and scheme", p.By("http_server_request_duration_seconds_count"+ours, "http_route", "url_scheme"),
+		table{"/ http": float64(len(tr.exchanges))})
+	compare(t, "its last bucket", p.By(fmt.Sprintf(`http_server_request_duration_seconds_bucket{instance=%q,le="+Inf"}`, tr.Admin),
+		"http_request_method", "http_response_status_code"), tr.requests.fold(2))
+	compare(t, "http_requests_duration_seconds", p.By("http_requests_duration_seconds_count"+ours, "method", "status"), tr.requests.fold(2))
+	compare(t, "http_client_request_duration_seconds", p.By("http_client_request_duration_seconds_count"+ours,
+		"server_port", "http_response_status_code", "error_type"), tr.tries)
+	compare(t, "pace_failovers_total", p.By("pace_failovers_total"+ours, "reason"), tr.failovers)
+	compare(t, "pace_retries_total", p.By("pace_retries_total"+ours, "reason"), tr.retries)
+	compare(t, "pace_rejections_total", p.By("pace_rejections_total"+ours, "reason"), tr.rejections)
+	for _, loss := range []string{"pace_spans_dropped_total", "pace_log_dropped_total", "http_server_active_requests"} {
+		if n := p.Sum(loss + ours); n != 0 {
+			t.Errorf("%s is %v, want 0", loss, n)
+		}
+	}
+}
