@@ -1,0 +1,256 @@
+package dashboards
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/parts"
+)
+
+// town is several paces, since some outcomes need settings or backends that would harm all others,
+// and a Prometheus that scrapes them all as one job.
+type town struct {
+	t      *testing.T
+	houses map[string]*pacetest.Pace
+	prom   *parts.Prom
+	held   []*pacetest.Wire // kept open: a request that waits, a stream
+	late   []*pacetest.Wire // to the house that drains: each has sent but half a header
+}
+
+// service is the town's name in Jaeger.
+const service = "pace-town"
+
+// lateComers is how many requests meet a pace that drains.
+const lateComers = 40
+
+// settle starts it all. Spans go to collector, host:port of an OTLP receiver.
+func settle(t *testing.T, collector string) *town {
+	t.Helper()
+	w := &town{t: t, houses: map[string]*pacetest.Pace{}}
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	backend := func() *pacetest.Backend { return pacetest.NewBackend(t, behaviour(hold)) }
+	for name, cfg := range map[string]pacetest.Config{
+		"main": {"upstreams": pacetest.Upstreams(backend(), backend()).With("response_timeout", "1500ms"),
+			"server": {"max_body_bytes": 1000, "body_timeout": "200ms"}},
+		"limited": {"upstreams": pacetest.Upstreams(backend()), "rate_limit": {"max_requests": 2, "window_seconds": 3600}},
+		"lone":    {"upstreams": pacetest.Upstreams(backend())},
+		"half":    {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
+		"dead":    {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t))},
+		"far":     {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
+		"ending":  {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
+	} {
+		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
+	}
+	w.houses["mute"] = startMute(t, freeAddress(t), freeAddress(t), backend())
+	var targets []string
+	for _, h := range w.houses {
+		targets = append(targets, h.Admin)
+	}
+	w.prom = parts.Prometheus(t, targets...)
+	w.occupy()
+	w.drain()
+	return w
+}
+
+// behaviour answers by path; what it holds it holds until hold is closed.
+func behaviour(hold <-chan struct{}) pacetest.Answer {
+	return pacetest.ByPath(map[string]pacetest.Answer{
+		"/":        pacetest.Fine,
+		"/missing": pacetest.Status(404, "no"),
+		"/error":   pacetest.Status(500, "no"),
+		"/slow":    pacetest.Later(1200*time.Millisecond, pacetest.Fine),
+		"/hang":    pacetest.Hang,
+		"/reset":   pacetest.ResetBefore,
+		"/garbage": pacetest.Garbage,
+		"/cut":     pacetest.CutLength,
+		"/endless": pacetest.Endless,
+		"/upgrade": pacetest.UpgradeEcho,
+		"/hold":    pacetest.Gated(hold, pacetest.Fine),
+		"/once": func(x *pacetest.Exchange) { // ends a connection in the moment in which it is used again
+			if x.Nth > 1 {
+				pacetest.CloseBefore(x)
+			} else {
+				pacetest.Fine(x)
+			}
+		},
+	})
+}
+
+// startMute starts a pace that loses all its telemetry: nobody takes its spans, its log is full.
+func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest.Pace {
+	t.Helper()
+	cfg := pacetest.Config{
+		"server": {"listen": proxy}, "admin": {"listen": admin}, "log": {"format": "json", "file": "/dev/full"},
+		"upstreams": pacetest.Upstreams(b),
+	}
+	file := filepath.Join(t.TempDir(), "proxy.toml")
+	if err := os.WriteFile(file, []byte(cfg.TOML()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nobody := pacetest.NewClosed(t).Address()
+	// Its log says no address, so it gets them.
+	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_BSP_SCHEDULE_DELAY=50"}, "run", "--config", file)
+	p.Proxy, p.Admin = proxy, admin
+	pacetest.Eventually(t, func() error {
+		if got := p.Ready(); got != 200 {
+			return fmt.Errorf("/readyz of the mute pace answers %d", got)
+		}
+		return nil
+	})
+	return p
+}
+
+// restartMute ends the mute pace as a crash would, and starts it anew at its addresses.
+func (w *town) restartMute() {
+	p := w.houses["mute"]
+	p.Kill()
+	w.houses["mute"] = startMute(w.t, p.Proxy, p.Admin, pacetest.NewBackend(w.t, pacetest.Fine))
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// occupy leaves a request waiting and a stream open, for the gauges.
+func (w *town) occupy() {
+	main := w.houses["main"]
+	w.hold(main)
+	w.held = append(w.held, upgrade(w.t, main))
+}
+
+// hold sends a request that is not answered.
+func (w *town) hold(p *pacetest.Pace) {
+	c := p.Wire()
+	c.Send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+	w.held = append(w.held, c)
+}
+
+// upgrade switches protocols and has one message echoed; the stream stays open.
+func upgrade(t *testing.T, p *pacetest.Pace) *pacetest.Wire {
+	t.Helper()
+	c := p.Wire()
+	c.Send("GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	if resp := c.Head("GET"); resp.StatusCode != 101 {
+		t.Errorf("upgrade: status %d", resp.StatusCode)
+	}
+	c.Send("ping")
+	io.ReadFull(c.R, make([]byte, 4))
+	return c
+}
+
+// drain tells a pace to end that cannot yet, since a request waits.
+func (w *town) drain() {
+	p := w.houses["ending"]
+	w.hold(p)
+	for range lateComers {
+		c := p.Wire()
+		c.SetDeadline(time.Time{}) // it waits for its round
+		c.Send("GET / HTTP/1.1\r\nHost: x\r\n")
+		w.late = append(w.late, c)
+	}
+	pacetest.Eventually(w.t, func() error {
+		if n := p.Metrics().Sum("pace_connections"); n < lateComers+1 {
+			return fmt.Errorf("pace_connections = %v", n)
+		}
+		return nil
+	})
+	p.Signal(syscall.SIGTERM)
+	pacetest.Eventually(w.t, func() error {
+		if got := p.Ready(); got == 200 {
+			return fmt.Errorf("/readyz answers %d", got)
+		}
+		return nil
+	})
+}
+
+// busy drives one round of everything that can happen to a request, side by side.
+func (w *town) busy() {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	for _, act := range []struct {
+		times int
+		do    func()
+	}{
+		{20, w.get("main", "/")},
+		{140, w.get("main", "/missing")},
+		{8, w.get("main", "/error")},
+		{3, w.get("main", "/slow")},
+		{1, w.get("main", "/hang")},
+		{4, w.get("main", "/reset")},
+		{3, w.get("main", "/garbage")},
+		{3, w.get("main", "/cut")},
+		{3, func() { w.houses["main"].Send("POST", "/", strings.Repeat("x", 2000)) }},
+		{2, w.raw("main", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")}, // stalls
+		{2, w.raw("main", "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n")},
+		{2, w.raw("main", "this is not HTTP\r\n\r\n")},
+		{2, w.leave("/slow", 0)},
+		{2, w.leave("/endless", 1<<16)},
+		{2, func() { upgrade(w.t, w.houses["main"]).Leave() }},
+		{40, w.get("limited", "/")},
+		{8, w.get("lone", "/once")},
+		{10, w.get("half", "/")},
+		{8, w.get("dead", "/")},
+		{2, w.get("far", "/")},
+		{8, w.get("mute", "/")},
+		{lateComers / 4, w.comeLate},
+	} {
+		wait.Go(func() {
+			for range act.times {
+				act.do()
+			}
+		})
+	}
+}
+
+func (w *town) get(house, path string) func() {
+	return func() { w.houses[house].Get(path) }
+}
+
+func (w *town) raw(house, bytes string) func() {
+	return func() {
+		c := w.houses[house].Wire()
+		c.Send(bytes)
+		c.R.ReadString('\n') // that it is answered is other tests' matter
+		c.Close()
+	}
+}
+
+// leave breaks off once it has got that many bytes, or once pace counts the request if it is to get none.
+func (w *town) leave(path string, bytes int64) func() {
+	return func() {
+		c := w.houses["main"].Wire()
+		c.Send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		if bytes > 0 {
+			io.CopyN(io.Discard, c.R, bytes)
+		} else {
+			c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // it is slow: a tenth of its time
+			c.Rest()
+		}
+		c.Leave()
+	}
+}
+
+// comeLate ends the header of a request that meets a pace that drains.
+func (w *town) comeLate() {
+	c := w.late[0]
+	w.late = w.late[1:]
+	c.Send("\r\n")
+	c.Response("GET")
+	c.Close()
+}
