@@ -3,6 +3,7 @@ package dashboards
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -20,6 +21,7 @@ const (
 	prometheusVar = "prometheus"
 	jaegerVar     = "jaeger"
 	serviceVar    = "service"
+	outcomeVar    = "outcome"
 	traceVar      = "trace_id"
 )
 
@@ -84,7 +86,25 @@ func variables(b *dashboard.DashboardBuilder) {
 	b.WithVariable(valuesOf(job, telemetry.MetricBuildInfo))
 	b.WithVariable(valuesOf(instance, telemetry.MetricBuildInfo+`{`+job+`=~"$job"}`))
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(serviceVar).Label("Service in Jaeger").DefaultValue(dashboard.StringOrMap{String: new("pace")}))
+	b.WithVariable(badOutcomes())
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(traceVar).Label("Trace").DefaultValue(dashboard.StringOrMap{String: new("")}))
+}
+
+// badOutcomes lets one choose whose traces to look for. Jaeger's own error=true would find none: a
+// status of OpenTelemetry is no attribute to it.
+func badOutcomes() *dashboard.CustomVariableBuilder {
+	var words []string
+	for _, s := range faults() {
+		for _, o := range s.outcomes {
+			if !o.Later {
+				words = append(words, o.Word)
+			}
+		}
+	}
+	first := dashboard.StringOrArrayOfString{String: new(telemetry.UpstreamError.String())}
+	return dashboard.NewCustomVariableBuilder(outcomeVar).Label("Outcome in Jaeger").
+		Values(dashboard.StringOrMap{String: new(strings.Join(words, ","))}).
+		Current(dashboard.VariableOption{Selected: new(true), Text: first, Value: first})
 }
 
 // valuesOf lets one choose among the values of a label; at first all are shown.

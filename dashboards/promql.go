@@ -14,12 +14,13 @@ const (
 	le       = "le"
 )
 
-// view is from where expressions look: at which series, and how far back.
-type view struct{ matchers, window string }
+// view is from where expressions look: at which series, how far back, and from when.
+type view struct{ matchers, window, ago string }
 
 var (
 	onScreen = view{matchers: job + `=~"$job",` + instance + `=~"$instance"`, window: "$__rate_interval"}
 	recent   = view{matchers: onScreen.matchers, window: "5m"} // for one figure that says how it is now
+	before   = view{matchers: onScreen.matchers, window: "5m", ago: " offset 1h"}
 	inRules  = view{window: "5m"}
 )
 
@@ -36,7 +37,7 @@ func (v view) series(metric string, matchers ...string) string {
 
 // rate is the increase a second of a metric's series that match.
 func (v view) rate(metric string, matchers ...string) string {
-	return fmt.Sprintf("rate(%s[%s])", v.series(metric, matchers...), v.window)
+	return fmt.Sprintf("rate(%s[%s]%s)", v.series(metric, matchers...), v.window, v.ago)
 }
 
 // rateBy adds up the rates of the series that agree in the labels, those of all without labels.

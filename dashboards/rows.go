@@ -48,7 +48,7 @@ type query struct{ expr, legend string }
 const (
 	goroutines   = "go_goroutines"
 	heapInUse    = "go_memstats_heap_inuse_bytes"
-	gcPause      = "go_gc_duration_seconds" // a summary: quantile 1 is the longest of late
+	gcPause      = "go_gc_duration_seconds" // a summary; its quantile 1 is 1.0 in OpenMetrics
 	cpuSeconds   = "process_cpu_seconds_total"
 	residentSize = "process_resident_memory_bytes"
 	openFiles    = "process_open_fds"
@@ -144,7 +144,7 @@ func load() panel {
 		title: "Requests", doc: "Requests a second in the last 5 minutes, and an hour before.", kind: figure, unit: units.RequestsPerSecond, width: 3,
 		queries: []query{
 			{recent.rateBy(nil, requests), "now"},
-			{sumBy(nil, recent.rate(requests)+" offset 1h"), "1 h ago"},
+			{before.rateBy(nil, requests), "1 h ago"},
 		},
 	}
 }
@@ -154,19 +154,16 @@ func shares() (list []panel) {
 	for _, s := range faults() {
 		list = append(list, panel{
 			title: "Fault: " + s.title, doc: explain(s.outcomes), kind: figure, unit: units.PercentUnit, width: 3, limit: s.limit,
-			queries: []query{
-				{share(recent.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), recent.rateBy(nil, requests)), "now"},
-				{share(
-					sumBy(nil, recent.rate(requests, oneOf(telemetry.LabelOutcome, s.outcomes))+" offset 1h"),
-					sumBy(nil, recent.rate(requests)+" offset 1h")), "1 h ago"},
-			},
+			queries: []query{{share(recent, s), "now"}, {share(before, s), "1 h ago"}},
 		})
 	}
 	return list
 }
 
-// share is part of whole, where no series of part means none of it.
-func share(part, whole string) string { return fmt.Sprintf("(%s or vector(0)) / %s", part, whole) }
+// share is the part of all requests that a side spoiled; no series means that it spoiled none.
+func share(v view, s side) string {
+	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), v.rateBy(nil, requests))
+}
 
 func slowest() panel {
 	return panel{
@@ -330,8 +327,8 @@ func backendDuration() panel {
 
 func longestPause() panel {
 	return panel{
-		title: "Longest GC pause", unit: units.Seconds, doc: "Of the collections since start that Go remembers.",
-		queries: []query{{aggregate("max", by(instance), onScreen.series(gcPause, `quantile="1"`)), perLabel(instance)}},
+		title: "Longest GC pause", unit: units.Seconds, doc: "The largest quantile, of the collections that Go remembers.",
+		queries: []query{{aggregate("max", by(instance), onScreen.series(gcPause)), perLabel(instance)}},
 	}
 }
 

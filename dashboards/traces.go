@@ -1,23 +1,37 @@
 package dashboards
 
 import (
+	"strings"
+
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"pace/telemetry"
 )
 
 // traces adds the row whose data is Jaeger's: what failed of late, and one trace as a whole.
 func traces(b *dashboard.DashboardBuilder) {
 	b.WithRow(dashboard.NewRowBuilder("Traces"))
 	b.WithPanel(newTable().
-		Title("Requests that failed").
-		Description("The newest traces with an error. A click on one shows it; its id in the field above shows it here.").
+		Title("Requests that ended as $" + outcomeVar).
+		Description("The newest traces of the outcome chosen above. A click on one shows it; its id in the field above shows it here.").
 		Datasource(jaegerRef).Span(9).Height(14).
-		WithTarget(jaegerQuery{"queryType": "search", "service": "$" + serviceVar, "tags": "error=true", "limit": 20}))
+		WithTarget(jaegerQuery{"queryType": "search", "service": "$" + serviceVar, "tags": outcomeAttribute() + "=$" + outcomeVar, "limit": 20}))
 	b.WithPanel(dashboard.NewPanelBuilder().Type("traces").
 		Title("Trace $" + traceVar).
 		Description("Each attempt is a span below the request's; limits, failovers and retries are its events.").
 		Datasource(jaegerRef).Span(15).Height(14).
 		WithTarget(jaegerQuery{"query": "$" + traceVar}))
+}
+
+// outcomeAttribute is the attribute whose label is the outcome's.
+func outcomeAttribute() string {
+	for _, f := range telemetry.Facts() {
+		if strings.ReplaceAll(f.Attribute, ".", "_") == telemetry.LabelOutcome {
+			return f.Attribute
+		}
+	}
+	panic("pace: BUG: no fact is labelled " + telemetry.LabelOutcome)
 }
 
 // jaegerQuery is a query of Grafana's Jaeger data source, for which its library has no model.
