@@ -119,32 +119,39 @@ func (q *request) copyTrailer(h http.Header) {
 // whenever the next piece is not at hand yet. It returns false if the answer is not whole.
 func (q *request) stream() bool {
 	for {
-		if !q.resp.Buffered() && !q.flush() {
-			return false
-		}
-		q.rec.Enter(telemetry.Receive)
-		piece, err := q.resp.Next()
-		q.rec.Enter(telemetry.Deliver)
-		if len(piece) > 0 {
-			n, err := q.w.Write(piece)
-			q.rec.BytesOut += int64(n)
-			if q.rec.Stream != telemetry.NoStream {
-				q.rec.Moved(0, int64(n))
-			}
-			if err != nil {
-				q.breakOff(telemetry.ClientAborted)
+		if !q.resp.Buffered() {
+			if !q.flush() {
 				return false
 			}
+			q.rec.Enter(telemetry.Receive)
 		}
+		piece, err := q.resp.Next()
 		if err == io.EOF {
 			q.rec.Enter(telemetry.Own)
 			return true
 		}
+		q.rec.Enter(telemetry.Deliver)
 		if err != nil {
 			q.breakOff(q.cutShort(err))
 			return false
 		}
+		if !q.write(piece) {
+			return false
+		}
 	}
+}
+
+func (q *request) write(piece []byte) bool {
+	n, err := q.w.Write(piece)
+	q.rec.BytesOut += int64(n)
+	if q.rec.Stream != telemetry.NoStream {
+		q.rec.Moved(0, int64(n))
+	}
+	if err != nil {
+		q.breakOff(telemetry.ClientAborted)
+		return false
+	}
+	return true
 }
 
 // flush sends what net/http holds back.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"pace/limiter"
 	"pace/proxy/exchange"
@@ -111,13 +110,12 @@ func (q *request) limited() bool {
 	if l == nil {
 		return false
 	}
-	q.rec.Enter(telemetry.Limit)
-	now := time.Now()
+	now := q.rec.Enter(telemetry.Limit)
 	d := l.Window.Allow(limiter.ClientIP(q.client), now)
-	q.rec.Enter(telemetry.Own)
 	if !d.Denied {
 		return false
 	}
+	q.rec.Enter(telemetry.Own)
 	wait := wholeSeconds(d.Reset)
 	q.rec.Limited = append(q.rec.Limited, telemetry.Limited{
 		At: now, Policy: l.Policy, KeyKind: clientIP,

@@ -115,8 +115,8 @@ func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 	return r
 }
 
-// Enter ends the present phase and begins p. Safe for concurrent use.
-func (r *Record) Enter(p Phase) { r.clock.enter(p) }
+// Enter ends the present phase and begins p, and returns when. Safe for concurrent use.
+func (r *Record) Enter(p Phase) time.Time { return r.clock.enter(p) }
 
 // TraceID returns the trace's id as 32 hexadecimal digits.
 func (r *Record) TraceID() string { return r.traceID }
@@ -157,14 +157,11 @@ func (r *Record) EndAttempt() {
 // End closes the record and publishes it. The record may not be touched afterwards.
 func (r *Record) End() {
 	r.land()
-	if r.Stream != NoStream {
-		r.Attempts[len(r.Attempts)-1].End = time.Time{} // its span ends with the stream, too
-	}
-	if len(r.Attempts) > 0 {
-		r.EndAttempt()
-	}
 	header := r.end
 	r.end = r.clock.enter(Own)
+	if n := len(r.Attempts); n > 0 && (r.Attempts[n-1].End.IsZero() || r.Stream != NoStream) {
+		r.Attempts[n-1].End = r.end // of a stream, too, the span ends only now
+	}
 	r.t.active.add(r, -1)
 	if r.Stream == NoStream {
 		r.t.observe(r)

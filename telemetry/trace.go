@@ -24,7 +24,7 @@ import (
 // measure and record it is not asked for: the record does both, and truthfully (docs/decisions/0001).
 func (t *Telemetry) Wrap(h http.Handler, public func(*http.Request) bool) http.Handler {
 	o := []otelhttp.Option{
-		otelhttp.WithTracerProvider(identifiers{identifier: identifier{sampler: t.sampler}}),
+		otelhttp.WithTracerProvider(identifiers{identifier: identifier{sampler: t.sampler, mayBeRoot: public != nil}}),
 		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider()),
 		otelhttp.WithPropagators(t.propagator),
 	}
@@ -58,7 +58,8 @@ func identityFrom(ctx context.Context) identity {
 // word, and records nothing.
 type identifier struct {
 	noop.Tracer
-	sampler sdktrace.Sampler
+	sampler   sdktrace.Sampler
+	mayBeRoot bool // otelhttp may ask for a new root and links
 }
 
 // identifiers provides otelhttp with its identifier.
@@ -72,10 +73,13 @@ func (p identifiers) Tracer(string, ...trace.TracerOption) trace.Tracer { return
 
 // Start implements trace.Tracer.
 func (d identifier) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	c := trace.NewSpanStartConfig(opts...)
-	i := &identity{Span: noop.Span{}, links: c.Links()}
-	if c.NewRoot() {
-		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+	i := &identity{Span: noop.Span{}}
+	if d.mayBeRoot { // to look at the options copies the attributes among them
+		c := trace.NewSpanStartConfig(opts...)
+		i.links = c.Links()
+		if c.NewRoot() {
+			ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+		}
 	}
 	i.parent = trace.SpanContextFromContext(ctx)
 	id, flags := i.parent.TraceID(), i.parent.TraceFlags()&trace.FlagsRandom
@@ -83,7 +87,7 @@ func (d identifier) Start(ctx context.Context, name string, opts ...trace.SpanSt
 		id, flags = newTraceID(), trace.FlagsRandom
 	}
 	verdict := d.sampler.ShouldSample(sdktrace.SamplingParameters{
-		ParentContext: ctx, TraceID: id, Name: name, Kind: c.SpanKind(),
+		ParentContext: ctx, TraceID: id, Name: name, Kind: trace.SpanKindServer,
 	})
 	i.context = trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: id, SpanID: newSpanID(), TraceState: verdict.Tracestate,
