@@ -1,6 +1,7 @@
 package dashboards
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
@@ -40,8 +41,6 @@ type jaegerQuery map[string]any
 // Build completes the query with what every one has.
 func (q jaegerQuery) Build() (variants.Dataquery, error) {
 	query := variants.UnknownDataquery{"refId": refID(0), "datasource": jaegerRef}
-	for key, value := range q {
-		query[key] = value
-	}
+	maps.Copy(query, q)
 	return query, nil
 }
