@@ -1,5 +1,7 @@
 package dashboards
 
+//lint:file-ignore SA1019 every Grafana in use imports the first model, only the newest the second
+
 import (
 	"encoding/json"
 	"errors"
