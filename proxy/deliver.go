@@ -120,10 +120,14 @@ func (q *request) copyTrailer(h http.Header) {
 func (q *request) stream() bool {
 	for {
 		if !q.resp.Buffered() {
-			if !q.flush() {
+			if done, whole := q.splice(); done && !whole {
 				return false
+			} else if !done {
+				if !q.flush() {
+					return false
+				}
+				q.rec.Enter(telemetry.Receive)
 			}
-			q.rec.Enter(telemetry.Receive)
 		}
 		piece, err := q.resp.Next()
 		if err == io.EOF {
