@@ -8,11 +8,12 @@ import (
 // outcome names how a failed attempt ended. Where the failure happened, there its side was tagged;
 // at one instant the client goes before the backend.
 func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
-	switch e.Kind {
-	case exchange.Canceled:
-		return telemetry.ClientGone
-	case exchange.RequestBody:
+	switch {
+	case e.Kind != exchange.Canceled && e.Kind != exchange.RequestBody:
+	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
 		return q.body.verdict()
+	default:
+		return telemetry.ClientGone
 	}
 	if q.ctx.Err() != nil {
 		return telemetry.ClientGone
