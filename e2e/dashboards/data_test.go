@@ -104,7 +104,6 @@ func wantData(t *testing.T, p *parts.Prom, a ask) []parts.Sample {
 		if slices.ContainsFunc(samples, func(s parts.Sample) bool { return s.Value > 0 && !math.IsInf(s.Value, 0) }) {
 			return samples
 		}
-		// What rises only while something happens may have ended: happenings are over by now.
 		if time.Now().After(deadline) {
 			t.Errorf("%s: no sample above zero in %v\nof %s", a.where, samples, a.expr)
 			return samples
