@@ -12,8 +12,10 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 	case e.Kind != exchange.Canceled && e.Kind != exchange.RequestBody:
 	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
 		return q.body.verdict()
-	default:
+	case e.Kind == exchange.Canceled:
 		return telemetry.ClientGone
+	default:
+		return telemetry.BadRequest // the exchange would not write it
 	}
 	if q.ctx.Err() != nil {
 		return telemetry.ClientGone
