@@ -158,7 +158,7 @@ func TestCheck_DefaultsAreAFileThatPasses(t *testing.T) {
 var defaults = map[string]map[string]string{
 	"server": {
 		"listen": `"0.0.0.0:8080"`, "workers": "0", "drain_timeout": `"30s"`, "trusted_proxies": "[]", "read_header_timeout": `"10s"`,
-		"idle_timeout": `"75s"`, "max_header_bytes": "65536", "max_body_bytes": "0",
+		"idle_timeout": `"75s"`, "max_header_bytes": "65536", "max_body_bytes": "0", "body_timeout": `"60s"`,
 	},
 	"admin": {"listen": `"127.0.0.1:9464"`, "pprof": "false"},
 	"upstreams": {
@@ -169,8 +169,9 @@ var defaults = map[string]map[string]string{
 	"tracing": {
 		"sample_ratio": "1.0", "endpoint": `""`, "protocol": `"grpc"`, "trust": `"all"`, "response_header": `"X-Trace-Id"`, "query_allow": "[]",
 	},
-	"log":     {"format": `"auto"`, "level": `"info"`, "file": `""`},
-	"headers": {"proxy_name": `"X-Proxy"`, "proxy_value": `"pace"`, "backend_name": `"X-Backend"`},
+	"log":           {"format": `"auto"`, "level": `"info"`, "file": `""`, "slow_after": `"30s"`},
+	"server_timing": {"allow": "[]"},
+	"headers":       {"proxy_name": `"X-Proxy"`, "proxy_value": `"pace"`, "backend_name": `"X-Backend"`},
 }
 
 // tomlSection returns the lines of a table, also if it is commented out.

@@ -205,7 +205,7 @@ func TestClient_StallsInItsBody(t *testing.T) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, pacetest.Fine)
 		p, spans := pacetest.StartTraced(t, set(upstreams(b), "server", "body_timeout", "300ms"))
-		in, out := io.Pipe()
+		in, out := pacetest.Pipe()
 		defer out.Close()
 		req := p.Request("POST", "/x", "")
 		req.Body, req.ContentLength = in, -1

@@ -40,15 +40,20 @@ var rows = map[string]row{
 		words("http_request_method server_address server_port http_response_status_code error_type pace_upstream"),
 		words("http_request_method server_address server_port pace_upstream"), nil,
 	},
-	"pace_failovers_total":     {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
-	"pace_retries_total":       {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
-	"pace_rejections_total":    {dto.MetricType_COUNTER, words("reason http_route"), words("reason http_route"), nil},
-	"pace_refused_total":       {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
-	"pace_connections":         {dto.MetricType_GAUGE, words("state"), words("state"), nil},
-	"pace_limiter_keys":        {dto.MetricType_GAUGE, words("policy"), words("policy"), nil},
-	"pace_spans_dropped_total": {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
-	"pace_log_dropped_total":   {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
-	"pace_build_info":          {dto.MetricType_GAUGE, words("version goversion"), words("version goversion"), nil},
+	"pace_failovers_total":         {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
+	"pace_retries_total":           {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
+	"pace_rejections_total":        {dto.MetricType_COUNTER, words("reason http_route"), words("reason http_route"), nil},
+	"pace_refused_total":           {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_connections":             {dto.MetricType_GAUGE, words("state"), words("state"), nil},
+	"pace_limiter_keys":            {dto.MetricType_GAUGE, words("policy"), words("policy"), nil},
+	"pace_spans_dropped_total":     {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_log_dropped_total":       {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_phase_duration_seconds":  {dto.MetricType_HISTOGRAM, words("phase"), words("phase"), nil},
+	"pace_overhead_seconds":        {dto.MetricType_HISTOGRAM, nil, nil, nil},
+	"pace_streams":                 {dto.MetricType_GAUGE, words("kind"), words("kind"), nil},
+	"pace_stream_duration_seconds": {dto.MetricType_HISTOGRAM, words("kind pace_close_reason"), words("kind pace_close_reason"), nil},
+	"pace_stream_io_bytes_total":   {dto.MetricType_COUNTER, words("kind direction"), words("kind direction"), nil},
+	"pace_build_info":              {dto.MetricType_GAUGE, words("version goversion"), words("version goversion"), nil},
 }
 
 var words = strings.Fields
@@ -123,7 +128,7 @@ func wantLabels(t *testing.T, name string, series *dto.Metric, want row) {
 func startBusy(t *testing.T) *pacetest.Pace {
 	t.Helper()
 	fine := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
-		"/500": pacetest.Status(500, "no"), "/": pacetest.Fine,
+		"/500": pacetest.Status(500, "no"), "/": pacetest.Fine, "/upgrade": pacetest.UpgradeEcho,
 		"/stale": func(x *pacetest.Exchange) {
 			if x.Nth > 1 {
 				pacetest.CloseBefore(x)
@@ -134,17 +139,20 @@ func startBusy(t *testing.T) *pacetest.Pace {
 	}))
 	cfg := upstreams(fine, pacetest.NewClosed(t))
 	cfg["rate_limit"] = pacetest.Table{"max_requests": 20}
+	set(cfg, "server", "trusted_proxies", []string{"127.0.0.0/8"})
 	p, _ := pacetest.StartTraced(t, set(cfg, "upstreams", "max_retries", 2))
 	for range 10 {
 		wantStatus(t, p.Get("/fine"), 200)
 		wantStatus(t, p.Get("/stale"), 200)
 	}
 	wantStatus(t, p.Get("/rejected"), 429)
+	upgrades(t, scene{p: p, path: "/upgrade", from: "203.0.113.7"})
 	refused := p.Wire()
 	refused.Send("nonsense\r\n\r\n")
 	refused.Rest()
 	p.WantMetric(1, "pace_rejections_total", "reason", "rate_limited", "http_route", "/")
-	p.WantMetric(1, "pace_limiter_keys", "policy", "default")
+	p.WantMetric(2, "pace_limiter_keys", "policy", "default")
+	p.WantMetric(1, "pace_stream_duration_seconds_count")
 	return p
 }
 

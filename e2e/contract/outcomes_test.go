@@ -36,6 +36,7 @@ type scene struct {
 	p    *pacetest.Pace
 	b    *pacetest.Backend // nil if the address is no backend
 	path string
+	from string // an X-Forwarded-For to send; "": none
 	want provoked
 }
 
@@ -342,7 +343,7 @@ func wantLetGo(t *testing.T, b *pacetest.Backend) {
 func upgrades(t *testing.T, s scene) {
 	t.Helper()
 	w := s.p.Wire()
-	w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Forwarded-For: " + s.from + "\r\n\r\n")
 	if resp := w.Head("GET"); resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" {
 		t.Fatalf("status %d, Upgrade %q", resp.StatusCode, resp.Header.Get("Upgrade"))
 	}

@@ -88,7 +88,7 @@ func TestBodies_StreamBothWaysAtOnce(t *testing.T) {
 			x.Write("0\r\n\r\n")
 		})
 		p := pacetest.Start(t, upstreams(b))
-		in, out := io.Pipe()
+		in, out := pacetest.Pipe()
 		req := p.Request("POST", "/x", "")
 		req.Body, req.ContentLength = in, -1
 		go io.WriteString(out, "ping")
@@ -173,7 +173,7 @@ func TestBodies_EarlyAnswerReachesTheClient(t *testing.T) {
 			x.AwaitClose()
 		})
 		p := pacetest.Start(t, upstreams(b))
-		in, out := io.Pipe()
+		in, out := pacetest.Pipe()
 		defer out.Close()
 		req := p.Request("POST", "/x", "")
 		req.Body, req.ContentLength = in, -1

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,12 @@ type Cancelled struct {
 func NewCancelled(req *http.Request) Cancelled {
 	ctx, cancel := context.WithCancel(req.Context())
 	return Cancelled{req.WithContext(ctx), cancel}
+}
+
+// Pipe is a request's body that the test writes as it goes. It breaks after [Patience], since
+// net/http's client waits for its body even when the connection is gone.
+func Pipe() (*io.PipeReader, *io.PipeWriter) {
+	in, out := io.Pipe()
+	time.AfterFunc(Patience, func() { out.CloseWithError(os.ErrDeadlineExceeded) })
+	return in, out
 }

@@ -74,6 +74,9 @@ func (x *Exchange) Echo() {
 	x.Close()
 }
 
+// EchoN sends the next n bytes back.
+func (x *Exchange) EchoN(n int64) { io.CopyN(x.conn, x.br, n) }
+
 // ByPath answers with the entry of the first path segment ("/cut/7" with "/cut"), else
 // with that of "/".
 func ByPath(answers map[string]Answer) Answer {
