@@ -5,4 +5,4 @@ package proxy
 import "net"
 
 // awaitReadable: a silent stream holds its buffer here.
-func awaitReadable(net.Conn) {}
+func awaitReadable(net.Conn) error { return nil }

@@ -3,20 +3,24 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
 
-// awaitReadable waits until c has bytes, its end or an error to give, so that no buffer need be
-// held for a silent connection.
-func awaitReadable(c net.Conn) {
+// awaitReadable waits until c has bytes or its end to give, so that no buffer need be held for a
+// silent connection. It returns the error of a connection that is lost: the kernel tells it once,
+// and a Read after it would see an orderly end.
+func awaitReadable(c net.Conn) error {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return // Read will say it
+		return err
 	}
 	var b [1]byte
-	raw.Read(func(fd uintptr) bool {
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return err != syscall.EAGAIN && err != syscall.EINTR
+	var lost error
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, lost = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return lost != syscall.EAGAIN && lost != syscall.EINTR
 	})
+	return errors.Join(err, lost)
 }

@@ -90,7 +90,9 @@ func (p *pump) run(first *bufio.Reader) (total int64) {
 
 // piece moves what is there, once something is.
 func (p *pump) piece() (int, telemetry.CloseReason) {
-	awaitReadable(p.from)
+	if err := awaitReadable(p.from); err != nil {
+		return 0, p.unreadable
+	}
 	b := pieces.Get().(*[16 << 10]byte)
 	defer pieces.Put(b)
 	n, err := p.from.Read(b[:])

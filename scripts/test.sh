@@ -67,6 +67,7 @@ acceptance() {
 
 parts() {
 	wait_for_builder
+	[[ ! -s $tmp/builder ]] || grep -v '^go: downloading ' "$tmp/builder" || true
 	local part
 	for part in scripts/parts/*/; do
 		bash scripts/parts.sh "$(basename "$part")" || missing "$(basename "$part") cannot be built"
@@ -126,7 +127,7 @@ start_builder() {
 	set -m # a process group of its own, so that finish can end the compilers too
 	(
 		for part in scripts/parts/*/; do
-			nice -n 15 bash scripts/parts.sh "$(basename "$part")"
+			nice -n 15 bash scripts/parts.sh "$(basename "$part")" >/dev/null
 		done
 	) >"$tmp/builder" 2>&1 </dev/null &
 	builder=$!
@@ -136,7 +137,6 @@ start_builder() {
 # wait_for_builder polls, since a stage's subshell cannot wait for its parent's child.
 wait_for_builder() {
 	while [[ -n $builder ]] && kill -0 "$builder" 2>/dev/null; do sleep 0.2; done
-	[[ ! -s $tmp/builder ]] || grep -v '^go: downloading ' "$tmp/builder" || true
 }
 
 # run STAGE runs it and adds its row to the table.

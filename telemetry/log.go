@@ -47,7 +47,7 @@ func newLogHandler(w io.Writer, level slog.Level, json, terminal bool) slog.Hand
 	if json {
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	}
-	return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""})
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""})
 }
 
 // isTerminal says whether f is a character device; /dev/null is one that nobody reads.

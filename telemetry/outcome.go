@@ -116,8 +116,3 @@ func (o Outcome) Info() *OutcomeInfo { return &outcomes[o] }
 
 // Outcomes returns the vocabulary in its order, without Unset.
 func Outcomes() []OutcomeInfo { return outcomes[OK:] }
-
-// delivered says whether o ended with the backend's own answer, whole.
-func (o Outcome) delivered() bool {
-	return o == OK || o == ClientError || o == UpstreamError || o == Upgraded
-}

@@ -37,6 +37,8 @@ var walls = []wall{
 		why: "proxy must not depend on how its settings are written down"},
 	{of: "pace/telemetry", forbid: []string{"pace/proxy", "pace/lb", "pace/limiter", "pace/config"},
 		why: "telemetry knows the record, not who writes it"},
+	{of: "pace/dashboards", forbid: []string{"pace/proxy", "pace/lb", "pace/limiter", "pace/config"},
+		why: "dashboards show what telemetry publishes, however it came about"},
 	{forbid: []string{otel}, direct: true,
 		except: []string{"pace/telemetry"},
 		why:    "only telemetry speaks OpenTelemetry, so that metric, span and log come from one record"},
