@@ -72,21 +72,17 @@ func TestSpliceTellsWhoLeft(t *testing.T) {
 		c.Close()
 	}
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
-		for {
-			req, err := http.ReadRequest(r)
-			if err != nil {
-				return
-			}
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
-			if way := req.URL.Path; way == "/backend-fin" || way == "/backend-rst" {
-				io.CopyN(c, zeros{}, 1<<20)
-				leave(c, way == "/backend-rst")
-				return
-			}
-			io.CopyN(c, zeros{}, 1<<20)
-			io.Copy(io.Discard, r) // until pace, because of the client, ends the connection
+		req, err := http.ReadRequest(r)
+		if err != nil {
 			return
 		}
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+		io.CopyN(c, zeros{}, 1<<20)
+		if way := req.URL.Path; way == "/backend-fin" || way == "/backend-rst" {
+			leave(c, way == "/backend-rst")
+			return
+		}
+		io.Copy(io.Discard, r) // until pace, because of the client, ends the connection
 	})
 	p := start(t, nil, backend)
 	for i := range 4 * rounds {
