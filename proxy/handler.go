@@ -54,6 +54,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
+	h.running.Add(1)
 	q := requests.Get().(*request)
 	q.h, q.w, q.r, q.ctx = h, w, r, r.Context()
 	c := connOf(q.ctx)
@@ -135,9 +136,10 @@ func (q *request) end() {
 		q.body.hand()
 		q.rec.BytesIn = q.body.read()
 	}
-	broken := q.broken
+	broken, h := q.broken, q.h
 	q.rec.End()
 	q.release()
+	h.running.Add(-1)
 	if broken {
 		panic(http.ErrAbortHandler)
 	}

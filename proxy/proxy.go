@@ -65,6 +65,7 @@ type Handler struct {
 	strip     map[string]bool // request fields that pace or the exchange writes itself
 	proxyLine []byte          // rendered ProxyName and ProxyValue
 	draining  atomic.Bool
+	running   atomic.Int64 // requests whose record is open
 	streams   streams
 	refusedAt atomic.Int64 // second of the last logged refusal
 }

@@ -100,36 +100,38 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Drain takes no more connections and waits until the requests in flight, streams included, are
-// finished or ctx ends; then it breaks off what is left and returns ctx's error. A request that
-// still comes on an open connection is answered, with the outcome draining: net/http's Shutdown,
-// which would drop it without a word, comes last.
+// finished or ctx ends; then it breaks off what is left and returns ctx's error. Either way every
+// record is closed when it returns. A request that still comes on an open connection is answered,
+// with the outcome draining: net/http's Shutdown, which would drop it without a word, comes last.
 func (s *Server) Drain(ctx context.Context) error {
 	s.handler.draining.Store(true)
 	if l := s.open.Load(); l != nil {
 		l.Close()
 	}
 	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
-	err := s.quiet(ctx)
+	err := s.handler.quiet(ctx)
 	if err == nil {
 		err = s.http.Shutdown(ctx)
-	}
-	if err == nil {
-		err = s.handler.streams.wait(ctx)
 	}
 	if err != nil {
 		s.http.Close()
 		s.handler.streams.closeAll()
-		s.handler.streams.done.Wait()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), breakOffTimeout)
+		defer cancel()
+		s.handler.quiet(last)
 	}
 	s.handler.Close()
 	return err
 }
 
-// quiet returns when no connection has a request in progress, or ctx's error.
-func (s *Server) quiet(ctx context.Context) error {
+// breakOffTimeout bounds the wait for handlers whose connections are closed already.
+const breakOffTimeout = 5 * time.Second
+
+// quiet returns when no request is in progress, or ctx's error.
+func (h *Handler) quiet(ctx context.Context) error {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for s.conns.active.Load() > 0 {
+	for h.running.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"sync"
 )
@@ -11,7 +10,6 @@ type streams struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	ended bool // by closeAll
-	done  sync.WaitGroup
 }
 
 // add takes c into care; the returned function lets it go.
@@ -22,12 +20,10 @@ func (s *streams) add(c net.Conn) (remove func()) {
 		s.conns = map[net.Conn]struct{}{}
 	}
 	s.conns[c] = struct{}{}
-	s.done.Add(1)
 	return func() {
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
-		s.done.Done()
 	}
 }
 
@@ -45,20 +41,5 @@ func (s *streams) closeAll() {
 	s.ended = true
 	for c := range s.conns {
 		c.Close()
-	}
-}
-
-// wait returns nil when every stream has ended, or ctx's error.
-func (s *streams) wait(ctx context.Context) error {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.done.Wait()
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
