@@ -154,14 +154,17 @@ func grow(x *exchange) pacetest.Response {
 	return pacetest.Do(x.client, x.request(body))
 }
 
+// message is what goes over an upgraded connection, both ways.
+const message = "ping"
+
 // upgrade switches protocols and has one message echoed.
 func upgrade(x *exchange) pacetest.Response {
 	w := pacetest.DialWire(x.t, x.house.Proxy)
 	defer w.Close()
 	w.Send(x.head(x.url(), "Connection: Upgrade\r\nUpgrade: echo\r\n"))
 	resp := w.Head(x.method)
-	w.Send("ping")
-	echo := make([]byte, len("ping"))
+	w.Send(message)
+	echo := make([]byte, len(message))
 	_, err := io.ReadFull(w.R, echo)
 	return pacetest.Response{Status: resp.StatusCode, Header: resp.Header, Body: string(echo), Err: err}
 }

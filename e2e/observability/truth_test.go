@@ -189,9 +189,25 @@ func (tr *truth) againstPrometheus(t *testing.T, p *parts.Prom) {
 	compare(t, "pace_failovers_total", p.By("pace_failovers_total"+ours, "reason"), tr.failovers)
 	compare(t, "pace_retries_total", p.By("pace_retries_total"+ours, "reason"), tr.retries)
 	compare(t, "pace_rejections_total", p.By("pace_rejections_total"+ours, "reason"), tr.rejections)
-	for _, loss := range []string{"pace_spans_dropped_total", "pace_log_dropped_total", "http_server_active_requests"} {
-		if n := p.Sum(loss + ours); n != 0 {
-			t.Errorf("%s is %v, want 0", loss, n)
+	compare(t, "pace_overhead_seconds", table{"": p.Sum("pace_overhead_seconds_count" + ours)}, table{"": float64(len(tr.exchanges))})
+	streams := tr.upgrades()
+	compare(t, "pace_stream_duration_seconds", p.By("pace_stream_duration_seconds_count"+ours, "kind", "pace_close_reason"),
+		table{"other client_closed": streams})
+	compare(t, "pace_stream_io_bytes_total", p.By("pace_stream_io_bytes_total"+ours, "kind", "direction"),
+		table{"other received": streams * float64(len(message)), "other sent": streams * float64(len(message))})
+	for _, none := range []string{"pace_spans_dropped_total", "pace_log_dropped_total", "http_server_active_requests", "pace_streams"} {
+		if n := p.Sum(none + ours); n != 0 {
+			t.Errorf("%s is %v, want 0", none, n)
 		}
 	}
+}
+
+// upgrades counts the exchanges that became streams.
+func (tr *truth) upgrades() (n float64) {
+	for k, count := range tr.requests {
+		if strings.Contains(k, " upgraded ") {
+			n += count
+		}
+	}
+	return n
 }
