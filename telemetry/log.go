@@ -23,7 +23,9 @@ type LogOptions struct {
 type Log struct {
 	*slog.Logger
 	sink *sink
-	json bool // access lines are JSON, which we render ourselves
+
+	json     bool // access lines are JSON, which we render ourselves
+	terminal bool // somebody reads along
 }
 
 // OpenLog opens the log.
@@ -34,7 +36,7 @@ func OpenLog(o LogOptions) (*Log, error) {
 	}
 	terminal := o.File == "" && isTerminal(os.Stderr)
 	json := o.Format == "json" || (o.Format != "text" && !terminal)
-	return &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json}, nil
+	return &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json, terminal}, nil
 }
 
 // Reopen makes the next line go to a new file, after a rotation.
