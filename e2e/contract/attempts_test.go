@@ -297,7 +297,7 @@ func deadPooled(t *testing.T, end func(*pacetest.Backend)) {
 // a warm connection and then dies with all five.
 func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"POST", "PATCH", "GET"} {
+	for method, body := range map[string]string{"POST": "data", "PATCH": "data", "DELETE": "data", "GET": ""} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			open := make(chan struct{})
@@ -312,10 +312,11 @@ func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 			}))
 			p, spans := pacetest.StartTraced(t, upstreams(b))
 			warm(t, p, b, open, 5)
-			got := p.Send(method, "/x", map[string]string{"GET": ""}[method]+strings.Repeat("data", len(method)%3))
+			got := p.Send(method, "/x", body)
 			wantStatus(t, got, 502)
 			n := len(b.Got("/x"))
-			if method != "GET" && n != 1 {
+			most := map[string]int{"GET": 2, "DELETE": 2}[method] // an attempt and a retry
+			if n < 1 || n > max(1, most) {
 				t.Errorf("the backend got the %s %d times", method, n)
 			}
 			trace := pacetest.WantTrace(spans, n, pacetest.Path("/x"))
@@ -323,9 +324,6 @@ func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 			if len(trace.Clients) != n || len(trace.Server.Named("pace.retry")) != n-1 || retries != float64(n-1) {
 				t.Errorf("%d CLIENT spans, %d retry events, counter %v; the backend got it %d times",
 					len(trace.Clients), len(trace.Server.Named("pace.retry")), retries, n)
-			}
-			if method == "GET" && n > 2 {
-				t.Errorf("the backend got the GET %d times: one attempt and one retry are all there may be", n)
 			}
 		})
 	}
