@@ -60,11 +60,11 @@ func withDefault(answers map[string]pacetest.Answer) map[string]pacetest.Answer 
 func chunkedWith(chunk string, n int, trailer string) pacetest.Answer {
 	return func(x *pacetest.Exchange) {
 		x.ReadBody()
-		names := ""
+		var names strings.Builder
 		for line := range strings.Lines(trailer) {
-			names += "Trailer: " + line[:strings.IndexByte(line, ':')] + "\r\n"
+			names.WriteString("Trailer: " + line[:strings.IndexByte(line, ':')] + "\r\n")
 		}
-		x.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + names + "\r\n")
+		x.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + names.String() + "\r\n")
 		for range n {
 			x.Write("%x\r\n%s\r\n", len(chunk), chunk)
 		}
