@@ -28,7 +28,7 @@ type proxied struct {
 }
 
 // start serves until the test ends. change may be nil.
-func start(t *testing.T, change func(*Options), backends ...string) *proxied {
+func start(t testing.TB, change func(*Options), backends ...string) *proxied {
 	t.Helper()
 	p := &proxied{log: t.TempDir() + "/log"}
 	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: p.log})
@@ -69,7 +69,7 @@ func start(t *testing.T, change func(*Options), backends ...string) *proxied {
 }
 
 // origin starts a backend with this handler and returns its address.
-func origin(t *testing.T, h http.HandlerFunc) string {
+func origin(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -77,7 +77,7 @@ func origin(t *testing.T, h http.HandlerFunc) string {
 }
 
 // rawOrigin answers each connection with f, and returns its address.
-func rawOrigin(t *testing.T, f func(net.Conn, *bufio.Reader)) string {
+func rawOrigin(t testing.TB, f func(net.Conn, *bufio.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
