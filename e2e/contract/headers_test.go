@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -120,6 +121,28 @@ func TestHeaders_TrustedProxysForwardingIsContinued(t *testing.T) {
 	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
 	wantAttr(t, server.Attrs, "client.address", "203.0.113.7")
 	wantAttr(t, server.Attrs, "network.peer.address", "127.0.0.1")
+}
+
+func TestHeaders_OfAnIPv6Peer(t *testing.T) {
+	t.Parallel()
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 loopback: %v", err)
+	} else {
+		l.Close()
+	}
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, set(upstreams(b), "server", "listen", "[::1]:0"))
+	wantStatus(t, p.Get("/x"), 200)
+	got := b.WantGot(1, "/x")[0].Header
+	if v := got.Get("X-Forwarded-For"); v != "::1" {
+		t.Errorf("X-Forwarded-For = %q", v)
+	}
+	if v := strings.ToLower(got.Get("Forwarded")); !strings.Contains(v, `for="[::1]"`) { // RFC 7239 §6
+		t.Errorf("Forwarded = %q", v)
+	}
+	if line := p.WantAccess("/x"); line.Text("client") != "::1" {
+		t.Errorf("client = %q", line.Text("client"))
+	}
 }
 
 func TestHeaders_RequestID(t *testing.T) {

@@ -213,6 +213,46 @@ func TestBodies_BrokenOffIsNeverEndedAsWhole(t *testing.T) {
 	}
 }
 
+// TestBodies_BrokenOffOverHTTP10: with no length and no chunks, only a reset can say that
+// the body is not whole; a FIN would be its end.
+func TestBodies_BrokenOffOverHTTP10(t *testing.T) {
+	t.Parallel()
+	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.CutChunked)))
+	w := p.Wire()
+	w.Send("GET /x HTTP/1.0\r\nHost: x\r\n\r\n")
+	if got := w.Response("GET"); got.Err == nil {
+		t.Errorf("the body of %d bytes ended with FIN, as if whole", len(got.Body))
+	}
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "upstream_truncated")
+}
+
+// TestFraming_IsPacesOwn: what a client says in two ways reaches the backend in one.
+func TestFraming_IsPacesOwn(t *testing.T) {
+	t.Parallel()
+	for name, raw := range map[string]string{
+		"length and chunks":     "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n",
+		"the same length twice": "Content-Length: 4\r\nContent-Length: 4\r\n\r\ndata",
+		"two lengths":           "Content-Length: 4\r\nContent-Length: 5\r\n\r\ndata",
+		"an unknown coding":     "Transfer-Encoding: gzip, chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n",
+		"a length with a sign":  "Content-Length: +4\r\n\r\ndata",
+	} {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p := pacetest.Start(t, upstreams(b))
+		w := p.Wire()
+		w.Send("POST /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + raw)
+		status := w.Head("POST").StatusCode
+		if status != 200 && status != 400 && status != 501 {
+			t.Errorf("%s: status %d", name, status)
+		}
+		for _, r := range b.Requests() {
+			head := strings.ToLower(r.Head)
+			if n := strings.Count(head, "\r\ncontent-length:") + strings.Count(head, "\r\ntransfer-encoding:"); n != 1 || string(r.Body) != "data" || status != 200 {
+				t.Errorf("%s: the backend got body %q behind %q", name, r.Body, r.Head)
+			}
+		}
+	}
+}
+
 func TestInterimResponses_Pass(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
