@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"pace/config"
@@ -32,7 +33,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 		Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File,
 	})
 	if err != nil {
-		return nil, runFailure{err}
+		return nil, runFailure{fmt.Errorf("log.file: %w; name a file that pace may write, in a folder that exists", err)}
 	}
 	t, err := telemetry.New(ctx, telemetry.Options{
 		Version: version, Log: log,

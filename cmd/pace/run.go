@@ -21,7 +21,7 @@ const flushTimeout = 5 * time.Second
 // run serves as f says until a signal ends it.
 func run(f *config.File) error {
 	if f.Server.Workers > 0 {
-		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.NumCPU()))
+		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // what the cgroup gives stays the most
 	}
 	limitMemory()
 	p, err := build(context.Background(), f)
