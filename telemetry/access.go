@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -102,12 +101,15 @@ func appendJSON(b []byte, v slog.Value) []byte {
 	panic("pace: BUG: a fact of kind " + v.Kind().String())
 }
 
+// appendJSONString quotes a string that [text] has made, in which nothing else needs an escape.
 func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string never fails
-			return append(b, quoted...)
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(append(b, s[from:i]...), '\\')
+			from = i
 		}
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return append(append(b, s[from:]...), '"')
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -112,7 +113,8 @@ func Facts() []Fact { return facts }
 const longest = 2048
 
 // text is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch for
-// one bad byte), no control characters (a terminal would obey them); absent if empty.
+// one bad byte), and printable (a terminal would obey control characters, a reader would be misled
+// by a line separator or a change of direction); absent if empty.
 func text(s string) slog.Value {
 	if s == "" {
 		return slog.Value{}
@@ -130,7 +132,7 @@ func text(s string) slog.Value {
 
 func clean(s string) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || (c >= 0x7f && c < 0xa0) {
+		if !unicode.IsPrint(c) {
 			return utf8.RuneError
 		}
 		return c

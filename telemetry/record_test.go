@@ -1,0 +1,368 @@
+package telemetry
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// TestEnd_PublishesEachSignalOnce counts what a seeded mix of records wrote, in all four signals.
+func TestEnd_PublishesEachSignalOnce(t *testing.T) {
+	b := newBench(t, nil)
+	random := rand.New(rand.NewPCG(1, 2))
+	const requests = 300
+	want := map[string]int{}
+	for range requests {
+		b.request(nil, func(_ context.Context, r *Record) {
+			happen(r, random)
+			want["attempts"] += len(r.Attempts)
+			want[eventLimited] += len(r.Limited)
+			want[eventFailover] += len(r.Failovers)
+			want[eventRetry] += len(r.Retries)
+			want["outcome "+r.Outcome.String()]++
+			if r.rejected() {
+				want["rejected"]++
+			}
+			r.End()
+		})
+	}
+	metrics := scrape(t, b.Telemetry)
+	b.close()
+	for name, n := range map[string]int{
+		MetricOlderDuration: requests, MetricServerDuration: requests, MetricOverhead: requests,
+		MetricClientDuration: want["attempts"], MetricFailovers: want[eventFailover], MetricRetries: want[eventRetry],
+		MetricRejections: want["rejected"],
+	} {
+		if got := count(metrics[name]); got != float64(n) {
+			t.Errorf("%s: got %v, want %d", name, got, n)
+		}
+	}
+	got := map[string]int{}
+	for _, l := range b.logged(t, "request") {
+		got["outcome "+l["outcome"].(string)]++
+	}
+	for name, n := range want {
+		if strings.HasPrefix(name, "outcome ") {
+			word := strings.TrimPrefix(name, "outcome ")
+			if v := outcomeCountOf(metrics, word); got[name] != n || v != n {
+				t.Errorf("%s: the log has %d, the histogram %d, want %d", word, got[name], v, n)
+			}
+		}
+	}
+	events := map[string]int{}
+	for _, s := range b.exporter.spans {
+		events[s.SpanKind().String()]++
+		for _, e := range s.Events() {
+			events[e.Name]++
+		}
+	}
+	for name, n := range map[string]int{"server": requests, "client": want["attempts"], eventLimited: want[eventLimited],
+		eventFailover: want[eventFailover], eventRetry: want[eventRetry]} {
+		if events[name] != n {
+			t.Errorf("spans and events: got %d of %s, want %d", events[name], name, n)
+		}
+	}
+}
+
+// happen lets something happen to the request: attempts that fail, and one outcome at the end.
+func happen(r *Record, random *rand.Rand) {
+	r.Route = "/"
+	ends := []Outcome{OK, ClientError, UpstreamError, UpstreamTruncated, ClientGone, ClientAborted, NoBackend, BadRequest, TooLarge, Draining}
+	r.Outcome, r.Status = ends[random.IntN(len(ends))], 200
+	if random.IntN(10) == 0 {
+		r.Outcome, r.Status = RateLimited, 429
+		r.Limited = append(r.Limited, Limited{At: time.Now(), Policy: "default"})
+		return
+	}
+	r.Upstream = "default"
+	for i := range random.IntN(4) {
+		a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
+		if i > 0 && random.IntN(3) > 0 {
+			r.Failovers = append(r.Failovers, Failover{At: a.Start, Reason: failoverReasons[random.IntN(len(failoverReasons))], Attempt: i})
+		} else if i > 0 {
+			r.Retries = append(r.Retries, Retry{At: a.Start, Attempt: i})
+		}
+		if random.IntN(2) == 0 {
+			r.EndAttempt()
+		}
+	}
+}
+
+// A span is what the record says, and each attempt's is a child with the id that went upstream.
+func TestEnd_MakesSpansOfOneTrace(t *testing.T) {
+	b := newBench(t, nil)
+	var server trace.SpanContext
+	var lines []byte
+	b.request(nil, func(ctx context.Context, r *Record) {
+		server = r.identity.context
+		fill(r)
+		lines = r.AppendPropagation(ctx, nil, &r.Attempts[1])
+		r.End()
+	})
+	b.close()
+	if len(b.exporter.spans) != 3 {
+		t.Fatalf("got %d spans, want 1 and 2 attempts", len(b.exporter.spans))
+	}
+	of := b.exporter.spans[0]
+	if !of.SpanContext().Equal(server) || of.Parent().IsValid() || of.Name() != "GET /" || of.Status().Code != codes.Error || of.ChildSpanCount() != 2 {
+		t.Errorf("SERVER span: got %v, parent %v, %q, %v, %d children", of.SpanContext(), of.Parent(), of.Name(), of.Status(), of.ChildSpanCount())
+	}
+	for i, s := range b.exporter.spans[1:] {
+		if !s.Parent().Equal(server) || s.SpanKind() != trace.SpanKindClient || s.Name() != "GET" || s.StartTime().Before(of.StartTime()) || s.EndTime().After(of.EndTime()) {
+			t.Errorf("attempt %d: got %v, parent %v, %q, %v to %v", i, s.SpanKind(), s.Parent(), s.Name(), s.StartTime(), s.EndTime())
+		}
+	}
+	if id := b.exporter.spans[2].SpanContext().SpanID().String(); !strings.Contains(string(lines), "-"+id+"-") {
+		t.Errorf("%s went upstream, the attempt's span is %s", lines, id)
+	}
+}
+
+// How a span's status and its error.type follow from what happened.
+func TestSpanStatus(t *testing.T) {
+	for name, tt := range map[string]struct {
+		outcome Outcome
+		status  int
+		kind    string // error.type
+		failed  bool
+	}{
+		"all went well":                      {OK, 200, "", false},
+		"the client erred":                   {ClientError, 404, "", false},
+		"the backend said 503":               {UpstreamError, 503, "503", true},
+		"the body broke off after a 200":     {UpstreamTruncated, 200, "upstream_truncated", true},
+		"the client left before the header":  {ClientGone, 499, "client_gone", false},
+		"the client left in the body":        {ClientAborted, 200, "client_aborted", false},
+		"a limiter said no":                  {RateLimited, 429, "rate_limited", false},
+		"no connection":                      {ConnectFailed, 502, "connect_failed", true},
+		"a stream":                           {Upgraded, 101, "", false},
+		"a panic after the header of a 200":  {InternalError, 200, "internal_error", true},
+		"the request's body stalled":         {RequestTimeout, 408, "request_timeout", false},
+		"draining is the server's own doing": {Draining, 503, "draining", true},
+	} {
+		r := &Record{Outcome: tt.outcome, Status: tt.status}
+		if kind, failed := r.errorType(), r.failed(); kind != tt.kind || failed != tt.failed {
+			t.Errorf("%s: got error.type %q, failed %v; want %q, %v", name, kind, failed, tt.kind, tt.failed)
+		}
+	}
+	for name, tt := range map[string]struct {
+		a      Attempt
+		kind   string
+		failed bool
+	}{
+		"answered 200":                      {Attempt{Status: 200}, "", false},
+		"answered 404, a client's semconv":  {Attempt{Status: 404}, "404", true},
+		"broke off after its 200":           {Attempt{Status: 200, Failure: UpstreamTruncated}, "upstream_truncated", true},
+		"cut short because the client left": {Attempt{Status: 200, Failure: ClientAborted}, "client_aborted", false},
+		"never connected":                   {Attempt{Failure: ConnectTimeout}, "connect_timeout", true},
+	} {
+		if kind, failed := tt.a.errorType(), tt.a.failed(); kind != tt.kind || failed != tt.failed {
+			t.Errorf("attempt that %s: got error.type %q, failed %v; want %q, %v", name, kind, failed, tt.kind, tt.failed)
+		}
+	}
+}
+
+// A request that is not sampled has everything but spans.
+func TestEnd_UnsampledHasNoSpans(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *LogOptions) { o.SampleRatio = 0 })
+	b.request(nil, func(_ context.Context, r *Record) { fill(r); r.End() })
+	metrics := scrape(t, b.Telemetry)
+	b.close()
+	if n, l := count(metrics[MetricServerDuration]), b.logged(t, "request"); n != 1 || len(l) != 1 || l[0]["trace_sampled"] != false || len(b.exporter.spans) != 0 {
+		t.Errorf("got %v in the histogram, lines %v, %d spans; want 1, 1 that says so, 0", n, l, len(b.exporter.spans))
+	}
+}
+
+// Without metrics and below the log's level a request costs its spans alone, and nothing panics.
+func TestEnd_WithoutMetricsAndLog(t *testing.T) {
+	b := newBench(t, func(o *Options, l *LogOptions) { o.NoMetrics, l.Level = true, 12 })
+	b.request(nil, func(_ context.Context, r *Record) { fill(r); r.End() })
+	b.request(nil, func(_ context.Context, r *Record) {
+		r.Outcome = Upgraded
+		r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
+		r.BecomeStream(WebSocket)
+		r.End()
+	})
+	if b.Metrics() != nil {
+		t.Error("there is a handler for metrics that nobody keeps")
+	}
+	b.close()
+	if n, l := len(b.exporter.spans), b.logged(t, "request"); n != 5 || len(l) != 0 {
+		t.Errorf("got %d spans and lines %v, want 5 and none", n, l)
+	}
+}
+
+// A record that comes from the pool has nothing of the request before.
+func TestRecord_IsCleanWhenUsedAgain(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *LogOptions) { o.SampleRatio = 0 }) // recycled at its end
+	for range 50 {
+		b.request(nil, func(_ context.Context, r *Record) {
+			if r.Path != "" || r.Outcome != Unset || len(r.Attempts)+len(r.Limited)+len(r.Failovers)+len(r.Retries) != 0 || r.Stream != NoStream || r.listed || r.slow {
+				t.Fatalf("got %+v", r)
+			}
+			for _, a := range r.Attempts[:cap(r.Attempts)] {
+				if a != (Attempt{}) {
+					t.Fatalf("an attempt is kept: %+v", a)
+				}
+			}
+			fill(r)
+			r.TakeOff()
+			r.Stream, r.slow = WebSocket, true
+			r.BecomeStream(WebSocket)
+			r.End()
+		})
+	}
+}
+
+// A request is active until its End.
+func TestActiveRequests(t *testing.T) {
+	b := newBench(t, nil)
+	b.request(nil, func(_ context.Context, r *Record) {
+		if v, ok := value(scrape(t, b.Telemetry)[MetricActiveRequests], LabelMethod, "GET", LabelScheme, "http"); v != 1 || !ok {
+			t.Errorf("while it runs: got %v, %v", v, ok)
+		}
+		r.End()
+	})
+	if v, ok := value(scrape(t, b.Telemetry)[MetricActiveRequests], LabelMethod, "GET", LabelScheme, "http"); v != 0 || !ok {
+		t.Errorf("after its end: got %v, %v; want a series at 0", v, ok)
+	}
+	if n := len(scrape(t, b.Telemetry)[MetricActiveRequests].GetMetric()); n != 1 {
+		t.Errorf("got %d series, want that of the one method seen", n)
+	}
+}
+
+// An exemplar leads from the histogram to the trace, if it is sampled and somebody has it.
+func TestExemplars(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Options, *LogOptions)
+		want   bool
+	}{
+		"a sampled trace":                  {nil, true},
+		"a trace that is not sampled":      {func(o *Options, _ *LogOptions) { o.SampleRatio = 0 }, false},
+		"a trace that is exported nowhere": {func(o *Options, _ *LogOptions) { o.Endpoint = "" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, tt.change)
+			var id string
+			b.request(nil, func(_ context.Context, r *Record) { id = r.TraceID(); fill(r); r.End() })
+			page := openMetrics(t, b.Telemetry)
+			if got := strings.Contains(page, `trace_id="`+id+`"`); got != tt.want {
+				t.Errorf("exemplar there: %v, want %v in\n%s", got, tt.want, page)
+			}
+		})
+	}
+}
+
+// The record holds the spans' order and numbers: events in time, attempts counted.
+func TestEvents_AreInOrderOfTime(t *testing.T) {
+	at := time.Unix(1000, 0)
+	r := &Record{
+		Limited:   []Limited{{At: at.Add(3)}},
+		Failovers: []Failover{{At: at.Add(2)}, {At: at.Add(4)}},
+		Retries:   []Retry{{At: at.Add(1)}},
+	}
+	var got []string
+	for _, e := range r.events() {
+		got = append(got, e.Name)
+	}
+	if want := []string{eventRetry, eventFailover, eventLimited, eventFailover}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// attributesOfSpan returns the attributes as a map, and fails on a name that stands there twice.
+func attributesOfSpan(t *testing.T, s sdktrace.ReadOnlySpan) map[string]any {
+	t.Helper()
+	all := map[string]any{}
+	for _, a := range s.Attributes() {
+		if _, twice := all[string(a.Key)]; twice {
+			t.Errorf("%s stands there twice", a.Key)
+		}
+		all[string(a.Key)] = a.Value.AsInterface()
+	}
+	return all
+}
+
+func TestSpanAttributes_OfAFailoverToABackendThatFailed(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *LogOptions) { o.QueryAllow = []string{"q"} })
+	b.request(nil, func(_ context.Context, r *Record) {
+		fill(r)
+		r.Method, r.Query, r.Path = "BREW", "q=1&token=secret", "/a%20b"
+		r.End()
+	})
+	b.close()
+	got := attributesOfSpan(t, b.exporter.spans[0])
+	for name, want := range map[string]any{
+		"http.request.method": "_OTHER", "http.request.method_original": "BREW", "url.scheme": "http", "url.path": "/a%20b",
+		"url.query": "q=1&token=REDACTED", "http.response.status_code": int64(500), "server.address": "example.org", "server.port": int64(8080),
+		"client.address": "192.0.2.2", "network.peer.address": "192.0.2.1", "network.peer.port": int64(1234), "error.type": "500",
+		"pace.attempts": int64(2), "pace.outcome": "upstream_error", "pace.upstream": "default", "http.route": "/",
+	} {
+		if got[name] != want {
+			t.Errorf("SERVER %s: got %v, want %v", name, got[name], want)
+		}
+	}
+	first, second := attributesOfSpan(t, b.exporter.spans[1]), attributesOfSpan(t, b.exporter.spans[2])
+	if _, resent := first["http.request.resend_count"]; resent || second["http.request.resend_count"] != int64(1) {
+		t.Errorf("resend counts: got %v and %v", first["http.request.resend_count"], second["http.request.resend_count"])
+	}
+	if first["error.type"] != "connect_failed" || first["network.peer.address"] != nil || first["network.protocol.version"] != nil {
+		t.Errorf("an attempt without a connection: got %v", first)
+	}
+	if second["error.type"] != "500" || second["network.peer.address"] != "10.0.0.2" || second["url.full"] != "http://10.0.0.2:8000/a%20b?q=1&token=REDACTED" {
+		t.Errorf("the second attempt: got %v", second)
+	}
+	if b.exporter.spans[0].Name() != "HTTP /" || b.exporter.spans[1].Name() != "HTTP" {
+		t.Errorf("names: got %q and %q", b.exporter.spans[0].Name(), b.exporter.spans[1].Name())
+	}
+}
+
+// Ending Unset shows as a bug, in every signal.
+func TestEnd_UnsetShows(t *testing.T) {
+	b := newBench(t, nil)
+	b.request(nil, func(_ context.Context, r *Record) { r.End() })
+	metrics := scrape(t, b.Telemetry)
+	b.close()
+	l := b.logged(t, "request")
+	if len(l) != 1 || l[0]["outcome"] != "unset" || l[0]["level"] != "ERROR" || outcomeCountOf(metrics, "unset") != 1 {
+		t.Errorf("got line %v, and in the histogram %d", l, outcomeCountOf(metrics, "unset"))
+	}
+}
+
+// requestAllocations is what an unsampled GET with one attempt allocates from Begin to End, with
+// metrics and a JSON log: the ids of trace and span in text. Measured; whoever needs more says here
+// for what.
+const requestAllocations = 2
+
+func TestEnd_Allocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector sync.Pool forgets on purpose")
+	}
+	b := newBench(t, func(o *Options, _ *LogOptions) { o.SampleRatio = 0 })
+	b.request(nil, func(ctx context.Context, first *Record) {
+		first.End()
+		propagation := make([]byte, 0, 256)
+		n := testing.AllocsPerRun(2000, func() {
+			r := b.Begin(ctx, "GET", "http")
+			r.Host, r.Path, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "1.1", "test", "id"
+			r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
+			r.Route, r.Upstream = "/", "default"
+			r.TakeOff()
+			a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
+			r.AppendPropagation(ctx, propagation, a)
+			r.Enter(Wait)
+			a.Status = 200
+			r.Enter(Deliver)
+			r.Backend, r.Status, r.Outcome = a.Backend, 200, OK
+			r.End()
+		})
+		if n > requestAllocations {
+			t.Errorf("got %v allocations, the budget is %d", n, requestAllocations)
+		}
+	})
+}
