@@ -183,9 +183,13 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 	return telemetry.UpstreamTruncated
 }
 
-// breakOff ends an answer that is not whole; the client must be able to see that.
+// breakOff ends an answer that is not whole; the client must be able to see that. To HTTP/1.0 the
+// end of the connection is the end of the answer, unless it is a reset.
 func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Outcome, q.broken = o, true
+	if q.rec.Protocol == "1.0" {
+		connOf(q.ctx).SetLinger(0)
+	}
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
 }
 
