@@ -39,8 +39,13 @@ func OpenLog(o LogOptions) (*Log, error) {
 	return &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json, terminal}, nil
 }
 
-// Reopen makes the next line go to a new file, after a rotation.
-func (l *Log) Reopen() { l.sink.Reopen() }
+// Reopen makes the next line go to a new file, after a rotation. While there can be none the old
+// one is written on.
+func (l *Log) Reopen() {
+	if err := l.sink.Reopen(); err != nil {
+		l.Error("the log file cannot be opened again; the old one is kept", slog.Any("error", err))
+	}
+}
 
 // Close writes what waits; later lines are dropped and counted.
 func (l *Log) Close() { l.sink.Close() }

@@ -26,7 +26,7 @@ type sink struct {
 	waiting []byte // whole lines
 	lines   int    // in waiting
 	wake    chan struct{}
-	reopen  atomic.Bool
+	next    io.Writer // replaces out; nil: it stays
 	closed  bool
 	done    chan struct{}
 	out     io.Writer // run's own
@@ -34,25 +34,30 @@ type sink struct {
 
 // openSink opens path for appending and starts the writer; "" is standard error.
 func openSink(path string) (*sink, error) {
+	out, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	return newSink(path, out), nil
+}
+
+func newSink(path string, out io.Writer) *sink {
 	s := &sink{
 		path:    path,
 		dropped: map[string]*atomic.Int64{bufferFull: {}, writeFailed: {}},
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
-	}
-	var err error
-	if s.out, err = s.open(); err != nil {
-		return nil, err
+		out:     out,
 	}
 	go s.run()
-	return s, nil
+	return s
 }
 
-func (s *sink) open() (io.Writer, error) {
-	if s.path == "" {
+func open(path string) (io.Writer, error) {
+	if path == "" {
 		return os.Stderr, nil
 	}
-	return os.OpenFile(s.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 }
 
 // Write takes one line. It never fails and never waits for the disk.
@@ -80,10 +85,19 @@ func (s *sink) poke() {
 	}
 }
 
-// Reopen makes the next line go to a new file of the same path, after a rotation.
-func (s *sink) Reopen() {
-	s.reopen.Store(true)
+// Reopen makes the lines that are not written yet go to a new file of the same path, after a
+// rotation. If it fails the old file is kept.
+func (s *sink) Reopen() error {
+	next, err := open(s.path)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	next, s.next = s.next, next
+	s.mu.Unlock()
+	closeFile(next) // of a Reopen that nobody has followed yet
 	s.poke()
+	return nil
 }
 
 // Close writes what waits and ends the writer.
@@ -99,14 +113,15 @@ func (s *sink) run() {
 	defer close(s.done)
 	var batch []byte
 	for range s.wake {
-		if s.reopen.Swap(false) {
-			s.switchFile()
-		}
 		s.mu.Lock()
 		batch, s.waiting = s.waiting, batch[:0]
-		lines, last := s.lines, s.closed
-		s.lines = 0
+		lines, next, last := s.lines, s.next, s.closed
+		s.lines, s.next = 0, nil
 		s.mu.Unlock()
+		if next != nil {
+			closeFile(s.out)
+			s.out = next
+		}
 		s.write(batch, lines)
 		if last {
 			return
@@ -124,15 +139,8 @@ func (s *sink) write(batch []byte, lines int) {
 	}
 }
 
-// switchFile opens the path anew; while that fails the old file is kept.
-func (s *sink) switchFile() {
-	next, err := s.open()
-	if err != nil {
-		s.dropped[writeFailed].Add(1)
-		return
-	}
-	if f, ok := s.out.(*os.File); ok && f != os.Stderr {
+func closeFile(w io.Writer) {
+	if f, ok := w.(*os.File); ok && f != os.Stderr {
 		f.Close()
 	}
-	s.out = next
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -154,4 +155,14 @@ func openMetrics(t *testing.T, tel *Telemetry) string {
 	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
 	tel.Metrics().ServeHTTP(w, r)
 	return w.Body.String()
+}
+
+// waitFor polls until it is so.
+func waitFor(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
