@@ -190,7 +190,7 @@ func redact(query string, allow map[string]bool) string {
 		}
 		name, _, valued := strings.Cut(pair, "=")
 		switch {
-		case allow[name]:
+		case allow[name] && !strings.Contains(pair, ";"): // by which some backends separate, too
 			b.WriteString(pair)
 		case valued:
 			b.WriteString(name)
