@@ -99,11 +99,11 @@ func (j *Jaeg) traces(rest string) ([]otlp.Span, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Jaeger's traces: %w", err)
+		return nil, fmt.Errorf("traces of Jaeger: %w", err)
 	}
 	var answer struct{ Result json.RawMessage }
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("Jaeger's traces: %w", err)
+		return nil, fmt.Errorf("traces of Jaeger: %w", err)
 	}
 	return otlp.ParseJSON(answer.Result)
 }
