@@ -365,15 +365,10 @@ func startDemo(t *testing.T, port int, args ...string) *pacetest.Pace {
 	return p
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that stays free for whoever asks for it by number.
 func freePort(t *testing.T) int {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(pacetest.NewClosed(t).Address())
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return pacetest.NewClosed(t).Port()
 }
 
 func write(t *testing.T, name, text string) string {

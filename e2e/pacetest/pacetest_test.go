@@ -112,6 +112,19 @@ func TestBlackhole_AnswersNoSYN(t *testing.T) {
 	}
 }
 
+func TestClosed_RefusesUntilAskedForByNumber(t *testing.T) {
+	t.Parallel()
+	closed := NewClosed(t)
+	if c, err := net.Dial("tcp", closed.Address()); err == nil {
+		c.Close()
+		t.Error("it takes connections")
+	}
+	b := NewBackendAt(t, closed.Address(), Fine)
+	if body, err := fetch("http://"+b.Address()+"/x", "*/*"); err != nil || body != "fine" || b.Port() != closed.Port() {
+		t.Errorf("a backend there answers %q, %v", body, err)
+	}
+}
+
 func TestMetrics_Sum(t *testing.T) {
 	t.Parallel()
 	m, err := ParseMetrics(`# TYPE a_total counter
