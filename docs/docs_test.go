@@ -209,9 +209,10 @@ func help(t *testing.T, subcommand string) string {
 }
 
 var (
-	inHelp = regexp.MustCompile(`(?m)^  ([a-z]+)  +\S`)
-	flags  = regexp.MustCompile(`--([a-z][a-z-]*)`)
-	call   = regexp.MustCompile(`(?:^|[\s/` + "`" + `(])pace (-?-?[a-z]+)([^\n` + "`" + `#|;&]*)`)
+	inHelp  = regexp.MustCompile(`(?m)^  ([a-z]+)  +\S`)
+	flags   = regexp.MustCompile(`--([a-z][a-z-]*)`)
+	comment = regexp.MustCompile(`(?m)(^|\s)#.*$`)
+	call    = regexp.MustCompile(`(?:^|[\s/` + "`" + `(])pace ([a-z]+)([^\n` + "`" + `#|;&]*)`)
 )
 
 // TestCommands holds each `pace SUBCOMMAND --flag` in code to what the binary knows.
@@ -250,7 +251,7 @@ func (p page) code() string {
 	lines := inlineCode.FindAllString(p.prose, -1)
 	for _, b := range p.blocks {
 		if b.language == "sh" {
-			lines = append(lines, strings.Split(b.text, "\n")...)
+			lines = append(lines, strings.Split(comment.ReplaceAllString(b.text, ""), "\n")...)
 		}
 	}
 	return strings.Join(lines, "\n")

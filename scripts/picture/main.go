@@ -97,7 +97,7 @@ func drawTerminal(pace, dir string) ([]byte, error) {
 	}
 
 	session := &window{title: "pace demo", text: "$ go run ./cmd/pace demo\r\n" + strings.TrimSpace(demo.text())}
-	return draw(asked, session), nil
+	return draw(session, asked), nil
 }
 
 // recording is a run of the demo on a pseudo-terminal.
