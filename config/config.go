@@ -69,7 +69,7 @@ type RateLimit struct {
 	MaxRequests   int    `toml:"max_requests" default:"10" min:"1" max:"1000000000" doc:"Requests a client may send in any span of window_seconds."`
 	WindowSeconds int    `toml:"window_seconds" default:"60" min:"1" max:"31536000" doc:"Length of that span, in seconds; a year at most."`
 	KeyExtractor  string `toml:"key_extractor" default:"client_ip" doc:"What tells clients apart: client_ip is the address (IPv6: its /64)."`
-	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. max_keys times max_requests times 8 bytes is the limiter's largest memory, 64 GiB at most."`
+	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. max_keys times (80 + 10 times max_requests) bytes is the most memory the limiter takes, 64 GiB at most."`
 }
 
 // Metrics is the metrics page on the proxy's own listener.

@@ -105,7 +105,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		Admin: Admin{"", true},
 		Upstreams: Upstreams{[]string{"example.com:80", "[::1]:8000", "[fe80::1%eth0]:80", "10.0.0.1:81", "my_app-1:8000"},
 			0, 1500 * time.Millisecond, 90 * time.Second, 1, time.Hour},
-		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 1_000_000_000},
+		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}},
 		Log:       Log{"json", "debug", "/var/log/pace.log", 0},

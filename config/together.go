@@ -28,19 +28,21 @@ func (r *reader) together() {
 	}
 }
 
+// What the limiter keeps for a client and for each request of it, at most, in bytes;
+// cmd/pace's TestMemoryBound holds this to the limiter's own account.
 const (
-	placeBytes = 8        // what the limiter keeps for one request of one client
-	maxMemory  = 64 << 30 // bytes; above that, the limit is a slip, not a wish
+	keyBytes   = 80
+	placeBytes = 10
+	maxMemory  = 64 << 30 // above that, the limit is a slip, not a wish
 )
 
 // memory refuses a limit that could come to hold an absurd amount of it.
 func (r *reader) memory(l *RateLimit) {
-	// Both factors are at most 1e9, so the product is below 2^63.
-	need := int64(l.MaxKeys) * int64(l.MaxRequests) * placeBytes
-	if need > maxMemory {
+	each := keyBytes + placeBytes*int64(l.MaxRequests)
+	if need := float64(l.MaxKeys) * float64(each); need > maxMemory {
 		r.fault(r.writtenOne("rate_limit.max_keys", "rate_limit.max_requests"),
-			fmt.Sprintf("%d clients with %d requests each need up to %d GiB of memory", l.MaxKeys, l.MaxRequests, need>>30),
-			fmt.Sprintf("write max_keys = %d at most, or fewer max_requests", maxMemory/placeBytes/int64(l.MaxRequests)))
+			fmt.Sprintf("%d clients with %d requests each need up to %.0f GiB of memory", l.MaxKeys, l.MaxRequests, need/(1<<30)),
+			fmt.Sprintf("write max_keys = %d at most, or fewer max_requests", maxMemory/each))
 	}
 }
 

@@ -83,6 +83,7 @@ func overview() []row {
 			perSecond("Rejections by reason", telemetry.MetricRejections, telemetry.LabelReason),
 			perSecond("Refused before the handler", telemetry.MetricRefused, telemetry.LabelReason),
 			gauge("Limiter keys", units.Short, telemetry.MetricLimiterKeys, telemetry.LabelPolicy),
+			perSecond("Limiter keys forgotten too soon", telemetry.MetricLimiterEvicted, telemetry.LabelPolicy),
 		}},
 		{"Connections", []panel{
 			gauge("Client connections", units.Short, telemetry.MetricConnections, telemetry.LabelState),

@@ -14,6 +14,7 @@ const (
 	MetricRefused        = "pace_refused_total"
 	MetricConnections    = "pace_connections"
 	MetricLimiterKeys    = "pace_limiter_keys"
+	MetricLimiterEvicted = "pace_limiter_evicted_total"
 	MetricSpansDropped   = "pace_spans_dropped_total"
 	MetricLogDropped     = "pace_log_dropped_total"
 	MetricPhaseDuration  = "pace_phase_duration_seconds"

@@ -138,7 +138,7 @@ func newTelemetry(t *testing.T) *Telemetry {
 		t.Fatal(err)
 	}
 	tel.WatchConnections(func() (active, idle int) { return 1, 0 })
-	tel.WatchLimiters(map[string]func() int{"default": func() int { return 1 }})
+	tel.WatchLimiters(map[string]LimiterState{"default": {Keys: func() int { return 1 }, Evicted: func() uint64 { return 1 }}})
 	t.Cleanup(func() {
 		tel.Shutdown(context.Background())
 		log.Close()

@@ -38,8 +38,15 @@ var stateInstruments = []stateInstrument{
 	{Instrument{Name: MetricLimiterKeys, otel: "pace.limiter.keys", Type: "gauge", Unit: "{key}",
 		Labels: []string{LabelPolicy}, Doc: "Keys that a limiter holds."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
-			for policy, n := range t.probes.limiterKeys() {
-				observe(int64(n), attribute.String("policy", policy))
+			for policy, l := range t.probes.limiters() {
+				observe(int64(l.Keys()), attribute.String(LabelPolicy, policy))
+			}
+		}},
+	{Instrument{Name: MetricLimiterEvicted, otel: "pace.limiter.evicted", Type: "counter", Unit: "{key}",
+		Labels: []string{LabelPolicy}, Doc: "Keys that a full limiter forgot while they held places; they began anew."},
+		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {
+			for policy, l := range t.probes.limiters() {
+				observe(int64(l.Evicted()), attribute.String(LabelPolicy, policy))
 			}
 		}},
 	{Instrument{Name: MetricSpansDropped, otel: "pace.spans.dropped", Type: "counter", Unit: "{span}",
@@ -140,9 +147,9 @@ func (t *Telemetry) Refused(why Refusal) { t.refused[why].Add(1) }
 
 // probes read state that lives elsewhere and may be replaced on reload.
 type probes struct {
-	mu    sync.Mutex
-	conns func() (active, idle int)
-	keys  map[string]func() int
+	mu     sync.Mutex
+	conns  func() (active, idle int)
+	limits map[string]LimiterState // replaced, never changed
 }
 
 // WatchConnections sets who knows the number of client connections.
@@ -152,11 +159,17 @@ func (t *Telemetry) WatchConnections(read func() (active, idle int)) {
 	t.probes.conns = read
 }
 
-// WatchLimiters sets who knows the number of keys of each policy.
-func (t *Telemetry) WatchLimiters(read map[string]func() int) {
+// LimiterState is what a limiter tells of itself.
+type LimiterState struct {
+	Keys    func() int
+	Evicted func() uint64
+}
+
+// WatchLimiters sets who knows the state of each policy.
+func (t *Telemetry) WatchLimiters(of map[string]LimiterState) {
 	t.probes.mu.Lock()
 	defer t.probes.mu.Unlock()
-	t.probes.keys = read
+	t.probes.limits = of
 }
 
 func (p *probes) connections() (active, idle int) {
@@ -168,12 +181,8 @@ func (p *probes) connections() (active, idle int) {
 	return p.conns()
 }
 
-func (p *probes) limiterKeys() map[string]int {
+func (p *probes) limiters() map[string]LimiterState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := make(map[string]int, len(p.keys))
-	for policy, read := range p.keys {
-		n[policy] = read()
-	}
-	return n
+	return p.limits
 }

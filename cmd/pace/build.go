@@ -82,7 +82,7 @@ func buildLimit(f *config.File, t *telemetry.Telemetry) *proxy.Limit {
 	}
 	per := time.Duration(f.RateLimit.WindowSeconds) * time.Second
 	w := limiter.NewWindow(limiter.Options{Max: f.RateLimit.MaxRequests, Per: per, MaxKeys: f.RateLimit.MaxKeys})
-	t.WatchLimiters(map[string]func() int{limitName: w.Keys})
+	t.WatchLimiters(map[string]telemetry.LimiterState{limitName: {Keys: w.Keys, Evicted: w.Evicted}})
 	return &proxy.Limit{Policy: limitName, Window: w, Per: per}
 }
 
