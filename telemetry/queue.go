@@ -32,6 +32,8 @@ type spanQueue struct {
 	closed   atomic.Bool
 	dropped  map[string]*atomic.Int64 // by reason; the map is never written
 
+	ctx     context.Context // of every export; it ends when shutdown may wait no longer
+	giveUp  context.CancelFunc
 	batch   int           // spans that are exported at once, about
 	delay   time.Duration // longest wait of a record for its batch to fill
 	timeout time.Duration // of one export
@@ -51,6 +53,7 @@ func newSpanQueue(e sdktrace.SpanExporter, log *slog.Logger) *spanQueue {
 		delay:    envMilliseconds("OTEL_BSP_SCHEDULE_DELAY", sdktrace.DefaultScheduleDelay),
 		timeout:  envMilliseconds("OTEL_BSP_EXPORT_TIMEOUT", sdktrace.DefaultExportTimeout),
 	}
+	q.ctx, q.giveUp = context.WithCancel(context.Background())
 	go q.run()
 	return q
 }
@@ -75,6 +78,7 @@ func (q *spanQueue) drop(reason string, spans int) { q.dropped[reason].Add(int64
 // shutdown exports what is queued, as far as ctx allows, and ends the exporter.
 func (q *spanQueue) shutdown(ctx context.Context) {
 	q.closed.Store(true)
+	defer context.AfterFunc(ctx, q.giveUp)() // an export may be hanging
 	q.quit <- ctx
 	<-q.done
 }
@@ -94,7 +98,7 @@ func (q *spanQueue) run() {
 			q.drain(ctx, batch)
 			return
 		}
-		batch = q.export(context.Background(), batch)
+		batch = q.export(batch)
 		full.Reset(q.delay)
 	}
 }
@@ -111,12 +115,12 @@ func (q *spanQueue) drain(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
 		select {
 		case r := <-q.records:
 			if batch = take(batch, r); len(batch) >= q.batch {
-				batch = q.export(ctx, batch)
+				batch = q.export(batch)
 			}
 			continue
 		default:
 		}
-		q.export(ctx, batch)
+		q.export(batch)
 		if err := q.exporter.Shutdown(ctx); err != nil {
 			q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
 		}
@@ -125,11 +129,11 @@ func (q *spanQueue) drain(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
 }
 
 // export sends the batch and returns it empty. A change between failing and not is logged once.
-func (q *spanQueue) export(ctx context.Context, batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
+func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 	if len(batch) == 0 {
 		return batch
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
 	err := q.exporter.ExportSpans(ctx, batch)
 	if err != nil {

@@ -1,0 +1,196 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// collector is an exporter that calls itself.
+type collector func(context.Context, []sdktrace.ReadOnlySpan) error
+
+func (c collector) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	return c(ctx, spans)
+}
+func (c collector) Shutdown(context.Context) error { return nil }
+
+// ended is a record at its end, with this many attempts.
+func ended(attempts int) *Record {
+	r := &Record{t: &Telemetry{}}
+	r.clock.start(time.Now())
+	for range attempts {
+		r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
+		r.EndAttempt()
+	}
+	return r
+}
+
+// wantDropped holds the queue's counters to what was lost.
+func wantDropped(t *testing.T, q *spanQueue, full, failed, late int64) {
+	t.Helper()
+	if a, b, c := q.dropped[queueFull].Load(), q.dropped[exportFailed].Load(), q.dropped[shutDown].Load(); a != full || b != failed || c != late {
+		t.Errorf("dropped %d for a full queue, %d in export, %d at the end; want %d, %d, %d", a, b, c, full, failed, late)
+	}
+}
+
+func TestQueue_ExportsWhatWaitsAfterTheDelay(t *testing.T) {
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "700")
+	synctest.Test(t, func(t *testing.T) {
+		var exported []time.Duration
+		begin := time.Now()
+		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+			exported = append(exported, time.Since(begin))
+			if len(s) != 5 {
+				t.Errorf("got %d spans, want those of two records", len(s))
+			}
+			return nil
+		}), slog.New(slog.DiscardHandler))
+		q.put(ended(1))
+		q.put(ended(2))
+		time.Sleep(5 * time.Second)
+		q.shutdown(t.Context())
+		if len(exported) != 1 || exported[0] != 700*time.Millisecond {
+			t.Errorf("exported at %v, want once, after 700 ms", exported)
+		}
+		wantDropped(t, q, 0, 0, 0)
+	})
+}
+
+func TestQueue_ExportsAFullBatchAtOnce(t *testing.T) {
+	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+			sizes = append(sizes, len(s))
+			return nil
+		}), slog.New(slog.DiscardHandler))
+		for range 11 {
+			q.put(ended(1))
+		}
+		synctest.Wait() // no time passes
+		if len(sizes) != 2 || sizes[0] != 10 || sizes[1] != 10 {
+			t.Errorf("got batches of %v, want two of 10", sizes)
+		}
+		q.shutdown(t.Context())
+		if len(sizes) != 3 || sizes[2] != 2 {
+			t.Errorf("got batches of %v, want the rest at the end", sizes)
+		}
+	})
+}
+
+// A collector that hangs costs spans, counted, and no request ever waits for it.
+func TestQueue_SlowExporterBlocksNobody(t *testing.T) {
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+	t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "20000")
+	synctest.Test(t, func(t *testing.T) {
+		q := newSpanQueue(collector(func(ctx context.Context, s []sdktrace.ReadOnlySpan) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}), slog.New(slog.DiscardHandler))
+		begin := time.Now()
+		q.put(ended(0))
+		synctest.Wait() // the exporter has it, and hangs
+		for i := range 10 {
+			if r := ended(2); q.put(r) != (i < 4) {
+				t.Errorf("record %d: taken over although the queue is full, or the other way round", i)
+			}
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("whoever put records waited %v", d)
+		}
+		wantDropped(t, q, 6*3, 0, 0)
+		time.Sleep(20 * time.Second) // one export has timed out by now
+		synctest.Wait()
+		wantDropped(t, q, 6*3, 1, 0)
+		time.Sleep(4 * 20 * time.Second)
+		synctest.Wait()
+		wantDropped(t, q, 6*3, 1+4*3, 0)
+		q.shutdown(t.Context())
+	})
+}
+
+// That the collector fails is said once, and once that it takes spans again.
+func TestQueue_LogsAChangeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var down atomic.Bool
+		q := newSpanQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error {
+			if down.Load() {
+				return errors.New("connection refused")
+			}
+			return nil
+		}), slog.New(slog.NewTextHandler(&log, nil)))
+		for _, fails := range []bool{false, true, true, true, false, false, true, false} {
+			down.Store(fails)
+			q.put(ended(1))
+			time.Sleep(time.Minute)
+		}
+		q.shutdown(t.Context())
+		if n, m := strings.Count(log.String(), "spans are being lost"), strings.Count(log.String(), "takes spans again"); n != 2 || m != 2 {
+			t.Errorf("said %d times that spans are lost and %d times that not, want 2 and 2:\n%s", n, m, log.String())
+		}
+		wantDropped(t, q, 0, 4*2, 0)
+	})
+}
+
+func TestQueue_ShutdownFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exported := 0
+		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+			exported += len(s)
+			return nil
+		}), slog.New(slog.DiscardHandler))
+		for range 700 { // more than a batch
+			q.put(ended(1))
+		}
+		begin := time.Now()
+		q.shutdown(t.Context())
+		if d := time.Since(begin); exported != 1400 || d != 0 {
+			t.Errorf("%d of 1400 spans were exported within %v", exported, d)
+		}
+		if q.put(ended(1)) {
+			t.Error("a record was taken over after the end")
+		}
+		wantDropped(t, q, 0, 0, 2)
+	})
+}
+
+// Shutdown ends with its context, also if an export that began before hangs; what is lost is counted.
+func TestQueue_ShutdownEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newSpanQueue(collector(func(ctx context.Context, _ []sdktrace.ReadOnlySpan) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}), slog.New(slog.DiscardHandler))
+		q.put(ended(1))
+		time.Sleep(10 * time.Second) // it is being exported
+		q.put(ended(2))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		q.shutdown(ctx)
+		if d := time.Since(begin); d != time.Second {
+			t.Errorf("it took %v, want 1 s", d)
+		}
+		wantDropped(t, q, 0, 2+3, 0)
+	})
+}
+
+// A variable that is no positive number counts as not set.
+func TestQueue_Environment(t *testing.T) {
+	for word, want := range map[string]int{"": 7, "5": 5, "0": 7, "-1": 7, "many": 7} {
+		t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", word)
+		if got := envInt("OTEL_BSP_MAX_QUEUE_SIZE", 7); got != want {
+			t.Errorf("%q: got %d, want %d", word, got, want)
+		}
+	}
+}
