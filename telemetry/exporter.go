@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -58,11 +59,20 @@ func newClient(endpoint, protocol string) (otlptrace.Client, error) {
 	case "http/protobuf":
 		var o []otlptracehttp.Option
 		if endpoint != "" {
-			o = append(o, otlptracehttp.WithEndpointURL(endpoint))
+			o = append(o, otlptracehttp.WithEndpointURL(withPath(endpoint)))
 		}
 		return otlptracehttp.NewClient(o...), nil
 	}
 	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: unknown protocol %q; write %s", protocol, strings.Join(Protocols, " or "))
+}
+
+// withPath completes a collector's address with the path for traces, where the exporter would post to /.
+func withPath(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || strings.Trim(u.Path, "/") != "" {
+		return endpoint
+	}
+	return u.JoinPath("v1/traces").String()
 }
 
 // otlpInEnvironment says whether any OTEL_EXPORTER_OTLP_* variable is set.
