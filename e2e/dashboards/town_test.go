@@ -43,11 +43,13 @@ func settle(t *testing.T, collector string) *town {
 		"main": {"upstreams": pacetest.Upstreams(backend(), backend()).With("response_timeout", "1500ms"),
 			"server": {"max_body_bytes": 1000, "body_timeout": "200ms"}},
 		"limited": {"upstreams": pacetest.Upstreams(backend()), "rate_limit": {"max_requests": 2, "window_seconds": 3600}},
-		"lone":    {"upstreams": pacetest.Upstreams(backend())},
-		"half":    {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
-		"dead":    {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t))},
-		"far":     {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
-		"ending":  {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
+		"crowded": {"upstreams": pacetest.Upstreams(backend()), "server": {"trusted_proxies": []string{"127.0.0.0/8"}},
+			"rate_limit": {"max_requests": 2, "window_seconds": 3600, "max_keys": 1}},
+		"lone":   {"upstreams": pacetest.Upstreams(backend())},
+		"half":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
+		"dead":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t))},
+		"far":    {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
+		"ending": {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
@@ -203,6 +205,8 @@ func (w *town) busy() {
 		{2, w.leave("/endless", 1<<16)},
 		{2, func() { upgrade(w.t, w.houses["main"]).Leave() }},
 		{40, w.get("limited", "/")},
+		{3, w.raw("crowded", "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")},
+		{3, w.raw("crowded", "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.0.0.2\r\n\r\n")},
 		{8, w.get("lone", "/once")},
 		{10, w.get("half", "/")},
 		{8, w.get("dead", "/")},
