@@ -3,6 +3,7 @@ package observability
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net"
 	"regexp"
 	"strconv"
@@ -145,9 +146,7 @@ func (w *wire) at(address string) traffic {
 	defer w.mu.Unlock()
 	seen := *w.port(port)
 	heads := map[string]int{}
-	for trace, n := range seen.heads {
-		heads[trace] = n
-	}
+	maps.Copy(heads, seen.heads)
 	seen.heads = heads
 	return seen
 }
