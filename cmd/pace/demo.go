@@ -102,7 +102,7 @@ func describeDemo(f *config.File, l listeners, noLimit bool) {
   curl -i %s/status/503    a failure, and the headers that explain it
   curl %s/slow?ms=700      a slow answer
   curl %s/die              an answer that breaks off in its body
-  curl http://%s/metrics       what all of them add up to
+  curl http://%s/metrics          what all of them add up to
 `, at, f.Upstreams.Backends[0], f.Upstreams.Backends[1], at, at, at, at, l.admin.Addr())
 	if !noLimit {
 		fmt.Fprintf(os.Stderr, "\nThe 11th request within a minute gets 429 (--no-limit lets it pass).\n")
