@@ -145,8 +145,6 @@ func (w *wire) at(address string) traffic {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	seen := *w.port(port)
-	heads := map[string]int{}
-	maps.Copy(heads, seen.heads)
-	seen.heads = heads
+	seen.heads = maps.Clone(seen.heads)
 	return seen
 }
