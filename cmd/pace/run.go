@@ -72,7 +72,7 @@ func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
 	}
 	done() // from here on a signal has its usual effect
 	admin.ready.Store(false)
-	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining", slog.Any("cause", context.Cause(stop)), slog.Duration("at_most", drain))
+	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining", slog.Any("cause", context.Cause(stop)), slog.String("at_most", drain.String()))
 	p.end(drain)
 	if l.admin != nil {
 		admin.http.Close()
