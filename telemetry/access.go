@@ -101,7 +101,7 @@ func appendJSON(b []byte, v slog.Value) []byte {
 	panic("pace: BUG: a fact of kind " + v.Kind().String())
 }
 
-// appendJSONString quotes a string that [text] has made, in which nothing else needs an escape.
+// appendJSONString quotes a string that [printable] has made, in which nothing else needs an escape.
 func appendJSONString(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0

@@ -112,22 +112,27 @@ func Facts() []Fact { return facts }
 // longest is how many bytes of a string from the wire are published.
 const longest = 2048
 
-// text is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch for
-// one bad byte), and printable (a terminal would obey control characters, a reader would be misled
-// by a line separator or a change of direction); absent if empty.
+// text is what signals show of s; absent if it is empty.
 func text(s string) slog.Value {
 	if s == "" {
 		return slog.Value{}
 	}
+	return slog.StringValue(printable(s))
+}
+
+// printable is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch
+// for one bad byte), and printable (a terminal would obey control characters, a reader would be
+// misled by a line separator or a change of direction).
+func printable(s string) string {
 	if len(s) > longest {
 		s = s[:longest]
 	}
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f {
-			return slog.StringValue(clean(s))
+			return clean(s)
 		}
 	}
-	return slog.StringValue(s)
+	return s
 }
 
 func clean(s string) string {

@@ -87,10 +87,10 @@ func (t *Telemetry) InFlight() []Running {
 func (r *Record) running(now time.Time) Running {
 	s := r.clock.state()
 	return Running{
-		Method: text(r.Method).String(), Path: text(r.Path).String(), Client: r.Client, Route: r.Route,
+		Method: printable(r.Method), Path: printable(r.Path), Client: r.Client, Route: r.Route,
 		Stream: s.stream.String(), Phase: s.phase.String(), PhaseMS: milliseconds(now.Sub(s.since)),
 		AgeMS: milliseconds(now.Sub(r.Start)), Backend: s.backend, Attempts: s.attempts,
-		TraceID: r.traceID, RequestID: text(r.RequestID).String(),
+		TraceID: r.traceID, RequestID: printable(r.RequestID),
 	}
 }
 
