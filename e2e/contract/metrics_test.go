@@ -46,6 +46,7 @@ var rows = map[string]row{
 	"pace_refused_total":           {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_connections":             {dto.MetricType_GAUGE, words("state"), words("state"), nil},
 	"pace_limiter_keys":            {dto.MetricType_GAUGE, words("policy"), words("policy"), nil},
+	"pace_limiter_evicted_total":   {dto.MetricType_COUNTER, words("policy"), words("policy"), nil},
 	"pace_spans_dropped_total":     {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_log_dropped_total":       {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_phase_duration_seconds":  {dto.MetricType_HISTOGRAM, words("phase"), words("phase"), nil},
