@@ -75,7 +75,13 @@ func theirLine(r *Record, level slog.Level) []byte {
 
 // In the text format, too, a request is one line, and no value can pass for another field.
 func TestAccessLine_TextCannotBeForged(t *testing.T) {
+	t.Run("in a file", func(t *testing.T) { wantNoForgery(t, false) })
+	t.Run("on a terminal", func(t *testing.T) { wantNoForgery(t, true) })
+}
+
+func wantNoForgery(t *testing.T, terminal bool) {
 	b := newBench(t, func(_ *Options, l *LogOptions) { l.Format = "text" })
+	b.log.terminal = terminal
 	for _, s := range hostile {
 		b.request(nil, func(_ context.Context, r *Record) {
 			r.Outcome, r.Status = ClientError, 404
