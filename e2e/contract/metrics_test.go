@@ -149,7 +149,7 @@ func startBusy(t *testing.T) *pacetest.Pace {
 	wantStatus(t, p.Get("/rejected"), 429)
 	upgrades(t, scene{p: p, path: "/upgrade", from: "203.0.113.7"})
 	refused := p.Wire()
-	refused.Send("nonsense\r\n\r\n")
+	refused.Send("this is no request\r\n\r\n")
 	refused.Rest()
 	p.WantMetric(1, "pace_rejections_total", "reason", "rate_limited", "http_route", "/")
 	p.WantMetric(2, "pace_limiter_keys", "policy", "default")
@@ -269,7 +269,7 @@ func TestMetrics_RefusedBeforeTheHandler(t *testing.T) {
 		reason, raw string
 		half        bool // the client keeps the connection open, silent
 	}{
-		"a line that is no request": {"bad_request", "nonsense\r\n\r\n", false},
+		"a line that is no request": {"bad_request", "this is no request\r\n\r\n", false},
 		"no Host":                   {"bad_request", "GET / HTTP/1.1\r\n\r\n", false},
 		"two Hosts":                 {"bad_request", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", false},
 		"a header too large":        {"header_too_large", "GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 200_000) + "\r\n\r\n", false},
