@@ -103,10 +103,7 @@ var idempotent = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "Q
 // repeatable says whether the request may be sent once more: none of its body is used up, and
 // either nothing of it was written or its method is idempotent.
 func (q *request) repeatable(f *failure) bool {
-	if q.body != nil && q.body.read() > 0 {
-		return false
-	}
-	return f.BytesSent == 0 || slices.Contains(idempotent, q.r.Method)
+	return (f.BytesSent == 0 || slices.Contains(idempotent, q.r.Method)) && (q.body == nil || q.body.again())
 }
 
 // giveUp answers for a backend that did not, with the last attempt's outcome.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -14,22 +15,26 @@ import (
 )
 
 // requestBody is the body of a request on its way to a backend. It counts, bounds and times what it
-// reads, and knows what the client did wrong. One goroutine reads it; read, verdict and stop may be
-// called beside it.
+// reads, and knows what the client did wrong. One goroutine reads it; read, verdict, gone and stop
+// may be called beside it.
 type requestBody struct {
+	ctx     context.Context // of the request
 	src     io.Reader
 	conn    *http.ResponseController
 	limit   int64 // 0: none
 	timeout time.Duration
 	n       atomic.Int64
-	mu      sync.Mutex // orders the deadlines of await and stop
-	stopped bool
 	ended   atomic.Bool   // read to its end
 	fault   atomic.Uint32 // a telemetry.Outcome, the first one
+
+	mu      sync.Mutex // guards what follows, and orders the deadlines of await and stop
+	stopped bool
+	cut     bool // a Read was stopped: nothing can be read any more
+	left    bool // the client had left before the stop
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) *requestBody {
-	b := &requestBody{src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout}
+	b := &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout}
 	if r.ProtoMajor == 1 {
 		// An answer may begin before the body has come to its end.
 		b.conn.EnableFullDuplex()
@@ -54,10 +59,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		b.blame(telemetry.TooLarge)
 		return 0, errTooLarge
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !b.cutShort() {
 		b.blame(readFault(err))
 	}
 	return n, err
+}
+
+// cutShort notes that a Read has failed, and says whether that is a stop's doing.
+func (b *requestBody) cutShort() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = b.stopped
+	return b.cut
 }
 
 // read returns how many bytes were read so far.
@@ -82,14 +95,40 @@ func (b *requestBody) await() {
 	}
 }
 
-// stop ends a Read in progress: the answer is over, and the rest of the body of no use. A client
-// that is sending gets the moment in which its next bytes arrive, since a chunked body whose Read
-// failed cannot be read on, and its connection would be reset before the answer is read.
+// gone says whether the client has left. A Read that is stopped makes net/http end the request's
+// context as if it had.
+func (b *requestBody) gone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
+		return b.left
+	}
+	return b.ctx.Err() != nil
+}
+
+// stop ends a Read in progress: the attempt is over, and the rest of the body of no use to it. A
+// client that is sending gets the moment in which its next bytes arrive, since a chunked body whose
+// Read failed cannot be read on, and its connection would be reset before the answer is read.
 func (b *requestBody) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stopped = true
+	b.stopped, b.left = true, b.ctx.Err() != nil
 	b.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+}
+
+// again makes the body ready for another attempt. It returns false if there is nothing left to read,
+// or only a part.
+func (b *requestBody) again() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.read() > 0 || b.cut {
+		return false
+	}
+	if b.stopped {
+		b.stopped = false
+		b.conn.SetReadDeadline(time.Time{})
+	}
+	return true
 }
 
 // hand lets net/http read on after a stop: it looks at a bounded rest of the body before it gives

@@ -17,7 +17,7 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 	default:
 		return telemetry.BadRequest // the exchange would not write it
 	}
-	if q.ctx.Err() != nil {
+	if q.gone() {
 		return telemetry.ClientGone
 	}
 	switch e.Kind {
@@ -31,6 +31,14 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 		return telemetry.UpstreamInvalid
 	}
 	return telemetry.UpstreamReset
+}
+
+// gone says whether the client has left.
+func (q *request) gone() bool {
+	if q.body != nil {
+		return q.body.gone()
+	}
+	return q.ctx.Err() != nil
 }
 
 // delivered names the outcome of an answer that reached the client whole.

@@ -30,6 +30,16 @@ type proxied struct {
 // start serves until the test ends. change may be nil.
 func start(t testing.TB, change func(*Options), backends ...string) *proxied {
 	t.Helper()
+	return startServer(t, func(o *Options, _ *ServerOptions) {
+		if change != nil {
+			change(o)
+		}
+	}, backends...)
+}
+
+// startServer is start for who changes the server's options, too.
+func startServer(t testing.TB, change func(*Options, *ServerOptions), backends ...string) *proxied {
+	t.Helper()
 	p := &proxied{log: t.TempDir() + "/log"}
 	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: p.log})
 	if err != nil {
@@ -44,10 +54,10 @@ func start(t testing.TB, change func(*Options), backends ...string) *proxied {
 		Exchange:  exchange.Options{ResponseTimeout: 10 * time.Second},
 		ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
 	}
-	if change != nil {
-		change(&o)
-	}
-	p.server = NewServer(ServerOptions{Handler: NewHandler(o), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16})
+	so := ServerOptions{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}
+	change(&o, &so)
+	so.Handler = NewHandler(o)
+	p.server = NewServer(so)
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
