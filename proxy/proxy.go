@@ -34,7 +34,7 @@ type Options struct {
 	MaxBodyBytes int64          // of a request; 0: no limit
 	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
 
-	ProxyName   string         // field that tells the backend about pace, and
+	ProxyName   string         // field that tells the backend about pace, "": none, and
 	ProxyValue  string         // its value
 	BackendName string         // field that tells the client which backend answered; "": none
 	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
@@ -78,12 +78,15 @@ type backend struct {
 
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
+	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
 	h := &Handler{
-		Options:   o,
-		backends:  map[*lb.Backend]*backend{},
-		trust:     newTrust(o.Trusted),
-		strip:     map[string]bool{},
-		proxyLine: []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n"),
+		Options:  o,
+		backends: map[*lb.Backend]*backend{},
+		trust:    newTrust(o.Trusted),
+		strip:    map[string]bool{},
+	}
+	if o.ProxyName != "" {
+		h.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
 	}
 	for _, b := range o.Pool.Backends() {
 		h.backends[b] = &backend{
