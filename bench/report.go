@@ -163,15 +163,16 @@ func (b *bench) about(text *strings.Builder) {
 
 // own is what the bench's own peers are built from.
 func own() string {
-	text := runtime.Version()
+	var text strings.Builder
+	text.WriteString(runtime.Version())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range info.Deps {
 			if name := path.Base(module.Path); name == "otelhttp" || name == "fasthttp" {
-				text += ", " + name + " " + module.Version
+				text.WriteString(", " + name + " " + module.Version)
 			}
 		}
 	}
-	return text
+	return text.String()
 }
 
 // machine names what the figures belong to: only ratios travel.

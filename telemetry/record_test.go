@@ -49,8 +49,8 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 		got["outcome "+l["outcome"].(string)]++
 	}
 	for name, n := range want {
-		if strings.HasPrefix(name, "outcome ") {
-			word := strings.TrimPrefix(name, "outcome ")
+		if after, ok := strings.CutPrefix(name, "outcome "); ok {
+			word := after
 			if v := outcomeCountOf(metrics, word); got[name] != n || v != n {
 				t.Errorf("%s: the log has %d, the histogram %d, want %d", word, got[name], v, n)
 			}
