@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"pace/limiter"
@@ -72,7 +73,9 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 func (q *request) describe() {
 	rec, r := q.rec, q.r
 	rec.Route = Route
-	rec.Host, rec.Path, rec.Query = r.Host, r.URL.EscapedPath(), r.URL.RawQuery
+	q.out.Target = target(r)
+	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
+	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = protocolVersion(r)
 	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
@@ -95,7 +98,7 @@ func (q *request) refused() bool {
 	case q.h.draining.Load():
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
-	case q.r.Method == http.MethodConnect:
+	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "": // "GET mailto:x": no origin server has such a thing
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ type outgoing struct {
 // prepare makes the request ready for its attempts.
 func (q *request) prepare() {
 	o, r := &q.out, q.r
-	o.Method, o.Target = r.Method, target(r)
+	o.Method = r.Method
 	o.Upgrade, o.TrailersOK = upgradeOf(r), namedIn(r.Header["Te"], "trailers")
 	if q.body != nil {
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
@@ -157,16 +158,35 @@ func target(r *http.Request) string {
 	if raw := r.RequestURI; raw == "*" || (strings.HasPrefix(raw, "/") && plain(raw)) {
 		return raw
 	}
-	return r.URL.RequestURI()
+	return escaped(r.URL.RequestURI())
 }
 
 func plain(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
+		if misleading(s[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// misleading says whether c ends a target early, or is read in more than one way.
+func misleading(c byte) bool { return c <= ' ' || c >= 0x7f || c == '#' }
+
+// escaped percent-encodes what is misleading; in a query that HTTP/2 brought it may be anything.
+func escaped(s string) string {
+	if plain(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if misleading(s[i]) {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		} else {
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
 }
 
 func announced(trailer http.Header) string {

@@ -1,0 +1,279 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pace/lb"
+	"pace/telemetry"
+)
+
+// newHandler returns a Handler that serves nobody, before a backend that nobody asks.
+func newHandler(t testing.TB, change func(*Options)) *Handler {
+	t.Helper()
+	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel, err := telemetry.New(context.Background(), telemetry.Options{Log: log, Upstream: "default", Route: Route})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tel.Shutdown(context.Background()); log.Close() })
+	o := Options{Telemetry: tel, Log: log.Logger, Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}
+	if change != nil {
+		change(&o)
+	}
+	return NewHandler(o)
+}
+
+// outgoing returns the field lines of r, as it came from peer, for its first attempt.
+func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
+	c := &clientConn{peer: h.trust.peer(netip.MustParseAddrPort(peer))}
+	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
+	r.RemoteAddr = peer
+	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := h.begin(w, r)
+		defer q.end()
+		q.prepare()
+		q.out.render(q, q.rec.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80))
+		lines = string(q.out.Fields)
+	}), nil).ServeHTTP(httptest.NewRecorder(), r)
+	return lines
+}
+
+func parsed(t testing.TB, lines string) http.Header {
+	t.Helper()
+	h, err := textproto.NewReader(bufio.NewReader(strings.NewReader(lines + "\r\n"))).ReadMIMEHeader()
+	if err != nil {
+		t.Fatalf("%v in %q", err, lines)
+	}
+	return http.Header(h)
+}
+
+func TestForwarding(t *testing.T) {
+	claims := http.Header{
+		"X-Forwarded-For": {"192.0.2.7", "10.2.2.2"}, "X-Forwarded-Host": {"shop.example"}, "X-Forwarded-Proto": {"https"},
+		"Forwarded": {`for=192.0.2.7;host="shop.example"`}, "X-Real-Ip": {"192.0.2.7"}, "Via": {"1.1 front"},
+	}
+	for name, tt := range map[string]struct {
+		peer string
+		want http.Header
+	}{
+		"what an untrusted peer claims is replaced": {"198.51.100.1:1", http.Header{
+			"X-Forwarded-For": {"198.51.100.1"}, "X-Forwarded-Host": {"here.example:81"}, "X-Forwarded-Proto": {"http"},
+			"Forwarded": {`for=198.51.100.1;host="here.example:81";proto=http`}, "X-Real-Ip": nil, "Via": {"1.1 front, 1.1 pace"}}},
+		"what a trusted proxy saw is continued": {"10.1.1.1:1", http.Header{
+			"X-Forwarded-For": {"192.0.2.7, 10.2.2.2, 10.1.1.1"}, "X-Forwarded-Host": {"shop.example"}, "X-Forwarded-Proto": {"https"},
+			"Forwarded": {`for=192.0.2.7;host="shop.example", for=10.1.1.1;host="here.example:81";proto=http`}, "X-Real-Ip": {"192.0.2.7"}, "Via": {"1.1 front, 1.1 pace"}}},
+		"an IPv6 address is quoted in Forwarded": {"[2001:db8::1]:1", http.Header{
+			"X-Forwarded-For": {"2001:db8::1"}, "Forwarded": {`for="[2001:db8::1]";host="here.example:81";proto=http`}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(t, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Host, r.Header = "here.example:81", claims.Clone()
+			got := parsed(t, h.outgoing(tt.peer, r))
+			for field, want := range tt.want {
+				if !slices.Equal(got[field], want) {
+					t.Errorf("%s: got %q, want %q", field, got[field], want)
+				}
+			}
+		})
+	}
+}
+
+// What the first proxy has to say, a trusted one that says nothing of it gets from us.
+func TestForwarding_OfATrustedProxyThatSaysNothing(t *testing.T) {
+	h := newHandler(t, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+	got := parsed(t, h.outgoing("10.1.1.1:1", httptest.NewRequest("GET", "http://here.example/", nil)))
+	for field, want := range map[string]string{"X-Forwarded-For": "10.1.1.1", "X-Forwarded-Host": "here.example", "X-Forwarded-Proto": "http", "Forwarded": `for=10.1.1.1;host="here.example";proto=http`} {
+		if !slices.Equal(got[field], []string{want}) {
+			t.Errorf("%s: got %q, want %q", field, got[field], want)
+		}
+	}
+}
+
+// FuzzOutgoing holds that no request adds a line, takes one over that is pace's or the exchange's,
+// or forges a forwarding field.
+func FuzzOutgoing(f *testing.F) {
+	f.Add("Connection: X-A, x-forwarded-for\r\nX-A: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-B: b\r\n", `ho"st\`, false)
+	f.Add("Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nTracestate: a=b,c=\x80\r\nX-Request-Id: a b\r\n", "h", true)
+	f.Add("Te: trailers\r\nUpgrade: h2c\r\nX-Proxy: forged\r\nExpect: 100-continue\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n", "[::1]:80", true)
+	f.Add("Forwarded: for=\"\r\nX-Real-Ip: x\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n", "é", true)
+	h := newHandler(f, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+	f.Fuzz(func(t *testing.T, fields, host string, trusted bool) {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n")))
+		if err != nil || strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+			return
+		}
+		for _, values := range r.Header {
+			for _, v := range values { // the server refuses such a request
+				if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+					return
+				}
+			}
+		}
+		r.Host = host
+		peer := map[bool]string{true: "10.1.1.1", false: "192.0.2.1"}[trusted]
+		lines := h.outgoing(peer+":1", r)
+		for line := range strings.SplitSeq(strings.TrimSuffix(lines, "\r\n"), "\r\n") {
+			name, _, ok := strings.Cut(line, ": ")
+			if !ok || strings.ContainsAny(line, "\r\n\x00") || name != http.CanonicalHeaderKey(name) && name != "traceparent" && name != "tracestate" {
+				t.Fatalf("line %q in %q", line, lines)
+			}
+		}
+		got := parsed(t, lines)
+		for _, name := range []string{"Host", "Connection", "Te", "Upgrade", "Expect", "Content-Length", "Transfer-Encoding", "Trailer", "Keep-Alive", "Proxy-Connection"} {
+			if got[name] != nil {
+				t.Fatalf("%s is the exchange's own: %q", name, lines)
+			}
+		}
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Via", "X-Request-Id", "X-Proxy", "Traceparent"} {
+			if len(got[name]) != 1 {
+				t.Fatalf("%s stands there %d times: %q", name, len(got[name]), lines)
+			}
+		}
+		if last := got.Get("X-Forwarded-For"); !strings.HasSuffix(last, peer) || !trusted && last != peer {
+			t.Fatalf("X-Forwarded-For is %q", last)
+		}
+		if got.Get("X-Proxy") != "pace" || !trusted && (got["X-Real-Ip"] != nil || !strings.HasPrefix(got.Get("Forwarded"), "for="+peer+`;host="`)) {
+			t.Fatalf("forged: %q", lines)
+		}
+	})
+}
+
+func TestTarget(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/": "/", "/a?b": "/a?b", "/a%2Fb%41?x=%20": "/a%2Fb%41?x=%20", "//a//b": "//a//b", "/a;b?c;d": "/a;b?c;d", "*": "*",
+		`/a"b`: `/a"b`, "/a/../b/./c": "/a/../b/./c",
+		"http://other.example/a?b": "/a?b", "http://other.example": "/", "http://other.example?q": "/?q",
+		"/é": "/%C3%A9", "/a#b": "/a%23b", "/a?b#c": "/a?b%23c", "/a b": "/a%20b", "/a?b c": "/a?b%20c", "/?é": "/?%C3%A9",
+	} {
+		u, err := url.ParseRequestURI(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := target(&http.Request{RequestURI: raw, URL: u}); got != want {
+			t.Errorf("%s: got %q, want %q", raw, got, want)
+		}
+	}
+}
+
+// FuzzTarget holds that what goes out is one word in origin form, means the same as what came in,
+// and is the same where that cannot be misread.
+func FuzzTarget(f *testing.F) {
+	for _, s := range []string{"/a?b", "//x", "http://h/p", "/é", "/a b?c d", "*", "/%zz", "/a#b", "/\x7f", "http:opaque", "/?a\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := url.ParseRequestURI(raw)
+		if err != nil || u.Opaque != "" {
+			return
+		}
+		got := target(&http.Request{RequestURI: raw, URL: u})
+		if !plain(got) || got != "*" && !strings.HasPrefix(got, "/") {
+			t.Fatalf("%q becomes %q", raw, got)
+		}
+		again, err := url.ParseRequestURI(got)
+		if err != nil || again.Path != u.Path && !(u.Path == "" && again.Path == "/") {
+			t.Fatalf("%q becomes %q, whose path is %v, %v", raw, got, again, err)
+		}
+		if plain(u.RawQuery) && again.RawQuery != u.RawQuery {
+			t.Fatalf("%q becomes %q, another query", raw, got)
+		}
+		if plain(raw) && strings.HasPrefix(raw, "/") && got != raw {
+			t.Fatalf("%q becomes %q for nothing", raw, got)
+		}
+	})
+}
+
+func TestVia(t *testing.T) {
+	for _, tt := range []struct {
+		list          []string
+		version, want string
+	}{
+		{nil, "1.1", "1.1 pace"}, {nil, "1.0", "1.0 pace"}, {nil, "2", "2 pace"},
+		{[]string{"1.1 a"}, "1.1", "1.1 a, 1.1 pace"}, {[]string{"1.0 a", "2 b (x)"}, "2", "1.0 a, 2 b (x), 2 pace"},
+	} {
+		if got := via(tt.list, tt.version); got != tt.want {
+			t.Errorf("%q, %s: got %q, want %q", tt.list, tt.version, got, tt.want)
+		}
+	}
+}
+
+func TestUpgradeOf(t *testing.T) {
+	for name, tt := range map[string]struct {
+		major, minor        int
+		connection, upgrade string
+		want                string
+	}{
+		"a WebSocket":                        {1, 1, "Upgrade", "websocket", "websocket"},
+		"among other words":                  {1, 1, "keep-alive, upgrade", "websocket", "websocket"},
+		"not named in Connection":            {1, 1, "keep-alive", "websocket", ""},
+		"named in Connection, but not there": {1, 1, "upgrade", "", ""},
+		"a switch to HTTP/2":                 {1, 1, "Upgrade, HTTP2-Settings", "h2c", ""},
+		"also among others":                  {1, 1, "Upgrade", "websocket, H2C", ""},
+		"HTTP/1.0 cannot":                    {1, 0, "Upgrade", "websocket", ""},
+		"HTTP/2 has other ways":              {2, 0, "Upgrade", "websocket", ""},
+	} {
+		r := &http.Request{ProtoMajor: tt.major, ProtoMinor: tt.minor, Header: http.Header{"Connection": {tt.connection}}}
+		if tt.upgrade != "" {
+			r.Header.Set("Upgrade", tt.upgrade)
+		}
+		if got := upgradeOf(r); got != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestAnnounced(t *testing.T) {
+	if got := announced(http.Header{"X-B": nil, "X-A": nil}); got != "X-A, X-B" {
+		t.Errorf("got %q", got)
+	}
+	if got := announced(nil); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A large header is no reason to hold its buffer for ever, an ordinary one is no reason to make a new one.
+func TestOutgoing_KeepsItsBuffer(t *testing.T) {
+	for size, kept := range map[int]bool{100: true, mostKept: true, mostKept + 1: false} {
+		o := outgoing{lines: make([]byte, 0, size)}
+		o.reset()
+		if (o.lines != nil) != kept {
+			t.Errorf("%d bytes: kept %v, want %v", size, o.lines != nil, kept)
+		}
+	}
+}
+
+// FuzzAppendQuoted holds that what is quoted comes back (RFC 9110 §5.6.4).
+func FuzzAppendQuoted(f *testing.F) {
+	f.Add(`a"b\c`)
+	f.Fuzz(func(t *testing.T, s string) {
+		got := appendQuoted(nil, s)
+		var back bytes.Buffer
+		for i := 1; i < len(got)-1; i++ {
+			if got[i] == '"' {
+				t.Fatalf("%q ends early: %s", s, got)
+			}
+			if got[i] == '\\' {
+				i++
+			}
+			back.WriteByte(got[i])
+		}
+		if back.String() != s {
+			t.Fatalf("%q came back as %q", s, back.String())
+		}
+	})
+}
