@@ -23,8 +23,8 @@ import (
 )
 
 // maxRatio is what pace with everything on may cost in CPU per small request, against the bare
-// ReverseProxy with nothing: 0.65 with pace's own upstream exchange, 1.6 while it stood on
-// net/http's Transport. This is the line to change.
+// ReverseProxy with nothing: the target with an upstream exchange of its own. (With net/http's
+// Transport the target would be 1.6.) This is the line to change.
 const maxRatio = 0.65
 
 // margin is what a shared, noisy machine is granted beyond maxRatio before the run fails.
