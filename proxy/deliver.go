@@ -93,7 +93,7 @@ func (q *request) copyFields(h http.Header) {
 		set(q.h.TraceName, q.rec.TraceID())
 	}
 	if contains(q.h.TimingAllow, q.client) {
-		set("Server-Timing", q.rec.ServerTiming())
+		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}
 }
 
@@ -193,8 +193,12 @@ func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
 }
 
-// interim hands on a 1xx answer. Its hop-by-hop fields stay behind, as those of the final one.
+// interim hands on a 1xx answer, but not to HTTP/1.0, which does not know it (RFC 9110 §15.2). Its
+// hop-by-hop fields stay behind, as those of the final one.
 func (q *request) interim(status int, fields []exchange.Field) {
+	if !q.r.ProtoAtLeast(1, 1) {
+		return
+	}
 	h := q.w.Header()
 	connection := connectionFields(fields)
 	for _, f := range fields {

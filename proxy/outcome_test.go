@@ -1,0 +1,278 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"pace/proxy/exchange"
+	"pace/telemetry"
+)
+
+// TestOutcome is the table of how a failed attempt is named.
+func TestOutcome(t *testing.T) {
+	live, gone := context.Background(), func() context.Context {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		return ctx
+	}()
+	body := func(ctx context.Context, fault telemetry.Outcome, stopped bool) *requestBody {
+		b := &requestBody{ctx: ctx, stopped: stopped}
+		b.fault.Store(uint32(fault))
+		return b
+	}
+	for name, tt := range map[string]struct {
+		kind exchange.Kind
+		ctx  context.Context
+		body *requestBody
+		want telemetry.Outcome
+	}{
+		"refused":                                      {exchange.ConnectFailed, live, nil, telemetry.ConnectFailed},
+		"no connection in time":                        {exchange.ConnectTimeout, live, nil, telemetry.ConnectTimeout},
+		"no header in time":                            {exchange.ResponseTimeout, live, nil, telemetry.UpstreamTimeout},
+		"lost":                                         {exchange.Reset, live, nil, telemetry.UpstreamReset},
+		"rubbish":                                      {exchange.Invalid, live, nil, telemetry.UpstreamInvalid},
+		"canceled, which only a client does":           {exchange.Canceled, live, nil, telemetry.ClientGone},
+		"at one instant the client goes first":         {exchange.Reset, gone, nil, telemetry.ClientGone},
+		"likewise with a body":                         {exchange.Reset, gone, body(gone, 0, false), telemetry.ClientGone},
+		"but not if we made it look so":                {exchange.Reset, gone, body(gone, 0, true), telemetry.UpstreamReset},
+		"a body over the limit":                        {exchange.RequestBody, live, body(live, telemetry.TooLarge, false), telemetry.TooLarge},
+		"a body that stalls":                           {exchange.RequestBody, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
+		"also if the context's end was seen first":     {exchange.Canceled, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
+		"a body that breaks the rules":                 {exchange.RequestBody, live, body(live, telemetry.BadRequest, false), telemetry.BadRequest},
+		"a body that is shorter than announced":        {exchange.RequestBody, live, body(live, 0, false), telemetry.ClientGone},
+		"a request that cannot be written":             {exchange.RequestBody, live, nil, telemetry.BadRequest},
+		"a client that leaves while we send its body":  {exchange.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
+		"the backend is late, and the client has left": {exchange.ResponseTimeout, gone, nil, telemetry.ClientGone},
+	} {
+		q := &request{ctx: tt.ctx, body: tt.body}
+		if got := q.outcome(&exchange.Error{Kind: tt.kind}); got != tt.want {
+			t.Errorf("%s: got %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestReadFault(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want telemetry.Outcome
+	}{
+		"a deadline":            {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, telemetry.RequestTimeout},
+		"an end in mid-body":    {io.ErrUnexpectedEOF, telemetry.ClientGone},
+		"a reset":               {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, telemetry.ClientGone},
+		"a closed connection":   {net.ErrClosed, telemetry.ClientGone},
+		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), telemetry.BadRequest},
+		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), telemetry.ClientGone},
+	} {
+		if got := readFault(tt.err); got != tt.want {
+			t.Errorf("%s: got %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// TestOutcomes provokes each outcome that one request can have, through sockets, and holds the
+// client's view, the line and the histogram to each other.
+func TestOutcomes(t *testing.T) {
+	answer := func(text string) func(net.Conn, *bufio.Reader) {
+		return func(c net.Conn, r *bufio.Reader) {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, req.Body)
+			io.WriteString(c, text)
+		}
+	}
+	hang := func(c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, tt := range map[string]struct {
+		backend func(net.Conn, *bufio.Reader) // nil: nobody listens
+		change  func(*Options)
+		send    string
+		leave   bool // without waiting for an answer
+		status  int  // that the client sees; 0: none
+		outcome string
+		logged  int // status in telemetry, if it is another one
+	}{
+		"ok":                                 {answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), nil, get, false, 200, "ok", 0},
+		"a redirect is ok":                   {answer("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 302, "ok", 0},
+		"client_error":                       {answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 404, "client_error", 0},
+		"upstream_error":                     {answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
+		"connect_failed":                     {nil, nil, get, false, 502, "connect_failed", 0},
+		"connect_timeout":                    {nil, func(o *Options) { o.Exchange.Dial = never; o.Exchange.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
+		"upstream_timeout":                   {hang, func(o *Options) { o.Exchange.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},
+		"upstream_reset":                     {answer(""), nil, get, false, 502, "upstream_reset", 0},
+		"reset in the header":                {answer("HTTP/1.1 200 OK\r\nConte"), nil, get, false, 502, "upstream_reset", 0},
+		"upstream_invalid":                   {answer("SSH-2.0-OpenSSH\r\n"), nil, get, false, 502, "upstream_invalid", 0},
+		"upstream_truncated":                 {answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), nil, get, false, 200, "upstream_truncated", 0},
+		"truncated chunks":                   {answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"), nil, get, false, 200, "upstream_truncated", 0},
+		"client_gone":                        {hang, nil, get, true, 0, "client_gone", 499},
+		"gone in its own body":               {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", true, 0, "client_gone", 499},
+		"request_timeout":                    {hang, func(o *Options) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 408, "request_timeout", 0},
+		"request_timeout in chunks":          {hang, func(o *Options) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false, 408, "request_timeout", 0},
+		"bad_request: CONNECT":               {hang, nil, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", false, 400, "bad_request", 0},
+		"bad_request: what no server has":    {hang, nil, "GET mailto:x HTTP/1.1\r\nHost: x\r\n\r\n", false, 400, "bad_request", 0},
+		"bad_request: chunks that are none":  {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", false, 400, "bad_request", 0},
+		"too_large":                          {hang, func(o *Options) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nfour", false, 413, "too_large", 0},
+		"too_large in chunks":                {hang, func(o *Options) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 413, "too_large", 0},
+		"just as large as it may be":         {answer("HTTP/1.1 204 No\r\n\r\n"), func(o *Options) { o.MaxBodyBytes = 4 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 204, "ok", 0},
+		"internal_error":                     {nil, func(o *Options) { o.Exchange.Dial = panics }, get, false, 500, "internal_error", 0},
+		"internal_error before any backend":  {nil, func(o *Options) { o.Limit = &Limit{} }, get, false, 500, "internal_error", 0},
+		"an answer that comes before a body": {early, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 403, "client_error", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := unreachable(t)
+			if tt.backend != nil {
+				address = rawOrigin(t, tt.backend)
+			}
+			p := start(t, tt.change, address)
+			c, r := p.dial(t)
+			io.WriteString(c, tt.send)
+			if tt.leave {
+				waitFor(t, "the wait for the backend", func() bool {
+					in := p.server.handler.Telemetry.InFlight()
+					return len(in) == 1 && (in[0].Phase == "wait" || in[0].Phase == "read_request")
+				})
+				c.Close()
+			} else {
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil || resp.StatusCode != tt.status {
+					t.Fatalf("got %v, %v; want %d", resp, err, tt.status)
+				}
+				_, err = io.ReadAll(resp.Body)
+				if whole := !strings.HasPrefix(tt.outcome, "upstream_tr"); (err == nil) != whole {
+					t.Errorf("the body ended with %v, want it to look whole: %v", err, whole)
+				}
+			}
+			l, status := p.line(t), tt.status
+			if tt.logged != 0 {
+				status = tt.logged
+			}
+			if l["outcome"] != tt.outcome || l["status"] != float64(status) {
+				t.Errorf("got line %v, want %s and %d", l, tt.outcome, status)
+			}
+			if n := p.metric(t, telemetry.MetricServerDuration, "pace_outcome", tt.outcome, "http_response_status_code", fmt.Sprint(status)); n != 1 {
+				t.Errorf("%v in the histogram, want 1", n)
+			}
+			if n := p.metric(t, telemetry.MetricActiveRequests); n != 0 {
+				t.Errorf("%v requests are still active", n)
+			}
+		})
+	}
+}
+
+func never(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+
+func panics(context.Context, string, string) (net.Conn, error) { panic("a bug") }
+
+// early answers at once, and then takes what still comes.
+func early(c net.Conn, r *bufio.Reader) {
+	http.ReadRequest(r)
+	io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+	io.Copy(io.Discard, r)
+}
+
+// A client that leaves in the body, whether it resets or closes in good order.
+func TestClientAborted(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+		for {
+			if _, err := io.WriteString(c, "4\r\nmore\r\n"); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond) // a backend at work
+		}
+	})
+	for name, leave := range map[string]func(net.Conn){"by a reset": reset, "in good order": func(c net.Conn) { c.Close() }} {
+		p := start(t, nil, backend)
+		c, r := p.dial(t)
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: got %v, %v", name, resp, err)
+		}
+		leave(c)
+		if l := p.line(t); l["outcome"] != "client_aborted" || l["status"] != 200.0 || l["level"] != "WARN" {
+			t.Errorf("%s: got %v", name, l)
+		}
+	}
+}
+
+// A bug of ours is answered, told with its stack, and harms no other request.
+func TestPanicIsOneRequestsAlone(t *testing.T) {
+	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") })
+	fails := true
+	p := start(t, func(o *Options) {
+		o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if fails {
+				panic("a bug in dialing")
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	}, backend)
+	resp, body := get(t, p.URL)
+	if resp.StatusCode != 500 || !strings.HasPrefix(body, "internal_error ") || resp.Header.Get("Proxy-Status") != "pace; error=proxy_internal_error" {
+		t.Errorf("got %d %q %v", resp.StatusCode, body, resp.Header)
+	}
+	waitFor(t, "the stack in the log", func() bool { return len(p.said(t, "panic in the handler: a bug of pace")) == 1 })
+	l := p.said(t, "panic in the handler: a bug of pace")[0]
+	if l["panic"] != "a bug in dialing" || !strings.Contains(l.text("stack"), "panic") || l["trace_id"] != resp.Header.Get("X-Trace-Id") || l["level"] != "ERROR" {
+		t.Errorf("got %v", l)
+	}
+	fails = false
+	for range 5 {
+		if resp, body := get(t, p.URL); resp.StatusCode != 200 || body != "hi" {
+			t.Errorf("afterwards: got %d %q", resp.StatusCode, body)
+		}
+	}
+	if n := p.metric(t, telemetry.MetricServerDuration); n != 6 {
+		t.Errorf("%v in the histogram, want 6", n)
+	}
+}
+
+// A bug that shows when the answer has begun breaks it off: nobody takes it for whole.
+func TestPanicInTheBodyBreaksOff(t *testing.T) {
+	p := start(t, func(o *Options) {
+		o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return &panicsLate{Conn: c}, err
+		}
+	}, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		io.Copy(io.Discard, r)
+	}))
+	c, r := p.dial(t)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the body looks whole: %q", b)
+	}
+	if l := p.line(t); l["outcome"] != "internal_error" || l["status"] != 200.0 {
+		t.Errorf("got %v", l)
+	}
+}
+
+// panicsLate panics when it is read a second time.
+type panicsLate struct {
+	net.Conn
+	reads int
+}
+
+func (c *panicsLate) Read(b []byte) (int, error) {
+	if c.reads++; c.reads > 1 {
+		panic("a bug in reading")
+	}
+	return c.Conn.Read(b)
+}
