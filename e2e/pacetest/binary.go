@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -25,7 +26,7 @@ func Main(m *testing.M) {
 var buildDir string
 
 // Binary returns the path of the pace under test: $PACE_BINARY, or one built from this
-// checkout with the race detector, once per run.
+// checkout with the race detector, unless the package runs by [MainPlain], once per run.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := binary()
@@ -47,7 +48,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(buildDir, "pace")
-	cmd := exec.Command("go", "build", "-race", "-o", path, "pace/cmd/pace")
+	cmd := exec.Command("go", slices.Concat([]string{"build"}, buildFlags, []string{"-o", path, "pace/cmd/pace"})...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build pace in %s: %w\n%s", root, err, out)

@@ -1,0 +1,213 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"time"
+
+	"pace/e2e/pacetest"
+)
+
+const (
+	userAgent = "audit/1.0"
+	patience  = 60 * time.Second // of a client, far more than any exchange needs
+)
+
+// exchange is one request of the mix: its script, and what those who took part wrote down.
+type exchange struct {
+	*kind
+	house  *house
+	proxy  string // host:port of the proxy under audit
+	mode   pacetest.Mode
+	method string
+	path   string // unique
+	query  string
+	body   string
+	source string // the client's address, as the proxy in front of pace says
+	trace  string // of the traceparent that it sends
+	parent string
+	quiet  bool    // its traceparent says not to sample
+	luck   float64 // from 0 to 1, for what is left to chance
+
+	client *http.Client
+	ctx    context.Context
+	cancel context.CancelFunc
+	got    pacetest.Response // the client's account
+	after  *exchange         // the one before on its connection, if that was kept
+
+	ready func() // once a backend has got as far as the client waits for
+	began <-chan struct{}
+	saw   func() // once the client has got as far as the backend waits for
+	seen  <-chan struct{}
+
+	mu       sync.Mutex
+	attempts []attempt // the backends' account, in order of arrival; guarded by mu
+}
+
+// attempt is one attempt as its backend knows it, or, of those that no backend saw, the wire.
+type attempt struct {
+	backend   string // host:port
+	nth       int    // number of the request on its connection, from 1; 0: unknown
+	trace     string // of the traceparent that came with it
+	span      string
+	flags     string
+	requestID string
+	body      int // bytes of the request's body, if it came whole; -1: it did not, or nobody knows
+	ending
+}
+
+// ending is how an attempt ended by its backend's doing, in the words that metric and span must use.
+type ending struct {
+	status  int    // 0: no header was sent
+	failure string // error.type
+	begun   bool   // some of a header was sent
+}
+
+// flagOf returns a channel and what closes it, once.
+func flagOf() (raise func(), raised <-chan struct{}) {
+	c := make(chan struct{})
+	return sync.OnceFunc(func() { close(c) }), c
+}
+
+// run carries the exchange out, with these clients for what needs no connection of its own.
+func (x *exchange) run(own *ownClients) {
+	x.begin()
+	defer x.cancel()
+	x.client = own.speak[x.mode]
+	x.ctx = httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		x.after = own.follows(c.Conn.LocalAddr(), x)
+	}})
+	drive := x.drive
+	if drive == nil {
+		drive = send
+	}
+	x.got = drive(x)
+}
+
+// begin gives the exchange its time.
+func (x *exchange) begin() {
+	x.ctx, x.cancel = context.WithTimeout(context.Background(), patience)
+}
+
+// await waits until a signal is raised, or the exchange has taken too long.
+func (x *exchange) await(raised <-chan struct{}) {
+	select {
+	case <-raised:
+	case <-x.ctx.Done():
+	}
+}
+
+// target is the path with its query.
+func (x *exchange) target() string {
+	if x.query == "" {
+		return x.path
+	}
+	return x.path + "?" + x.query
+}
+
+func (x *exchange) traceparent() string {
+	if x.quiet {
+		return "00-" + x.trace + "-" + x.parent + "-00"
+	}
+	return "00-" + x.trace + "-" + x.parent + "-01"
+}
+
+// fields are the header fields that say who asks, and in which trace.
+func (x *exchange) fields() map[string]string {
+	return map[string]string{"User-Agent": userAgent, "Traceparent": x.traceparent(), "X-Forwarded-For": x.source}
+}
+
+// request makes the request with this body.
+func (x *exchange) request(body io.Reader) *http.Request {
+	req, err := http.NewRequestWithContext(x.ctx, x.method, "http://"+x.proxy+x.target(), body)
+	if err != nil {
+		panic(err) // the script made it
+	}
+	for name, value := range x.fields() {
+		req.Header.Set(name, value)
+	}
+	// net/http sends a request again, without a word, if its connection broke: but what a client has
+	// sent is the truth here. It does not if it cannot have the body again.
+	req.GetBody = nil
+	if x.body == "" && x.mode == pacetest.H1 {
+		req.Body = io.NopCloser(strings.NewReader(""))
+	}
+	return req
+}
+
+// head is the request's header as raw bytes, with more lines.
+func (x *exchange) head(lines string) string {
+	for name, value := range x.fields() {
+		lines += name + ": " + value + "\r\n"
+	}
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", x.method, x.target(), x.proxy, lines)
+}
+
+// whole says whether the client got all of an answer.
+func (x *exchange) whole() bool { return x.got.Status > 0 && x.got.Err == nil }
+
+// faults says how what the client saw differs from what its kind must see.
+func (x *exchange) faults() (list []string) {
+	outcome, status := x.ends()
+	want := status
+	if x.left || x.refused != "" {
+		want = x.answer
+	}
+	if x.got.Status != want {
+		fault := fmt.Sprintf("the client got status %d (%v), want %d", x.got.Status, x.got.Err, want)
+		if x.after != nil {
+			fault += fmt.Sprintf("; before, %s had got %d (%v) on its connection", x.after.path, x.after.got.Status, x.after.got.Err)
+		}
+		list = append(list, fault)
+	}
+	broken := x.broken || x.left || outcome == "upstream_truncated"
+	if (x.got.Err != nil) != broken {
+		list = append(list, fmt.Sprintf("the client's answer ended with %v", x.got.Err))
+	}
+	if x.got.Status > 0 && x.refused == "" && x.got.Header.Get("X-Trace-Id") != x.trace {
+		list = append(list, fmt.Sprintf("X-Trace-Id is %q, want the trace that was sent, %s", x.got.Header.Get("X-Trace-Id"), x.trace))
+	}
+	return list
+}
+
+// ends is how the exchange ended: its outcome, and its status in telemetry.
+func (x *exchange) ends() (outcome string, status int) {
+	if x.verdict != nil {
+		return x.verdict(x)
+	}
+	return x.outcome, x.status
+}
+
+// backend is who answered, host:port; "" if none did.
+func (x *exchange) backend() string {
+	name, ok := strings.CutPrefix(x.got.Header.Get("X-Backend"), "backend_")
+	if !ok {
+		return ""
+	}
+	return strings.Replace(name, "_", ":", 1)
+}
+
+// knownMethod is the method as labels and attributes have it.
+func (x *exchange) knownMethod() string {
+	if x.method == "BREW" {
+		return "_OTHER"
+	}
+	return x.method
+}
+
+// errorType is the request's error.type.
+func (x *exchange) errorType() string {
+	switch outcome, status := x.ends(); outcome {
+	case "ok", "client_error", "upgraded":
+		return ""
+	case "upstream_error":
+		return fmt.Sprint(status)
+	default:
+		return outcome
+	}
+}

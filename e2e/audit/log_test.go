@@ -1,0 +1,114 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+
+	"pace/e2e/pacetest"
+)
+
+// againstLog holds each access line to the truth: one an exchange, and no other.
+func (b *books) againstLog() {
+	seen := map[*exchange]int{}
+	for _, tr := range b.truths {
+		for _, line := range tr.Lines("request") {
+			x := b.known(line.Text("path"), line.Text("trace_id"))
+			if x == nil || x.house != tr.house || x.refused != "" {
+				b.differs("%s: an access line for nothing that was sent: %v", tr.name, line)
+				continue
+			}
+			if seen[x]++; seen[x] == 1 {
+				b.holdLine(x, line)
+			}
+		}
+	}
+	for _, x := range b.entered() {
+		if seen[x] != 1 {
+			b.differs("%s has %d access lines, want one", x.path, seen[x])
+		}
+	}
+}
+
+// known returns the exchange of that path. CONNECT's has none.
+func (b *books) known(path, trace string) *exchange {
+	if x := b.tw.byPath[path]; x != nil {
+		return x
+	}
+	for _, x := range b.all {
+		if x.name == "connect" && x.trace == trace {
+			return x
+		}
+	}
+	return nil
+}
+
+// entered are the exchanges that entered the handler.
+func (b *books) entered() (list []*exchange) {
+	for _, tr := range b.truths {
+		list = append(append(list, tr.exchanges...), tr.flying...)
+	}
+	return list
+}
+
+// levels are those of outcomes that are not at INFO.
+var levels = map[string]string{
+	"rate_limited": "WARN", "bad_request": "WARN", "too_large": "WARN", "request_timeout": "WARN", "client_gone": "WARN", "client_aborted": "WARN",
+	"upstream_error": "ERROR", "draining": "ERROR", "connect_failed": "ERROR", "connect_timeout": "ERROR", "upstream_timeout": "ERROR",
+	"upstream_reset": "ERROR", "upstream_invalid": "ERROR", "upstream_truncated": "ERROR",
+}
+
+func (b *books) holdLine(x *exchange, line pacetest.Line) {
+	outcome, status := x.ends()
+	if x != b.tw.held {
+		b.row(line.Text("outcome")).log++
+	}
+	level := levels[outcome]
+	if level == "" {
+		level = "INFO"
+	}
+	want := map[string]string{
+		"level": level, "method": x.method, "status": fmt.Sprint(status), "outcome": outcome, "client": x.source, "route": "/",
+		"trace_id": x.trace, "trace_sampled": fmt.Sprint(!x.quiet), "stream": x.stream, "close_reason": x.closed,
+	}
+	if n := len(x.attempts); n > 0 {
+		want["upstream"] = "default"
+		if last := x.attempts[n-1]; last.status > 0 {
+			want["backend"] = last.backend
+		} else {
+			want["backend"] = ""
+		}
+		if len(x.house.unseen) == 0 {
+			want["attempts"] = fmt.Sprint(n)
+		}
+		if id := x.attempts[n-1].requestID; id != "" {
+			want["request_id"] = id
+		}
+		if in := x.attempts[n-1].body; in >= 0 && outcome != "upgraded" {
+			want["bytes_in"] = fmt.Sprint(len(x.body))
+			if in != len(x.body) {
+				b.differs("%s: the backend got %d bytes, the client sent %d", x.path, in, len(x.body))
+			}
+		}
+	} else if len(x.house.unseen) == 0 {
+		want["attempts"] = "0"
+	}
+	if id := x.got.Header.Get("X-Request-Id"); id != "" {
+		want["request_id"] = id
+	}
+	if out := x.handedOn(); out >= 0 {
+		want["bytes_out"] = fmt.Sprint(out)
+	}
+	if outcome == "upgraded" {
+		want["bytes_in"] = fmt.Sprint(len(message))
+	}
+	for field, value := range want {
+		got := line.Text(field)
+		if strings.HasPrefix(field, "bytes") {
+			got = fmt.Sprint(line.Int(field)) // which JSON has as a floating-point number
+		}
+		if got != value {
+			b.differs("%s: the access line has %s %q, want %q", x.path, field, got, value)
+		}
+	}
+	b.lines[x] = line
+}
