@@ -156,21 +156,21 @@ func halfHead(_ *exchange, p *pacetest.Exchange) {
 	p.Close()
 }
 
-func garbage(_ *exchange, p *pacetest.Exchange) { send1(p, "\x16\x03\x01 this is not HTTP\r\n\r\n") }
+func garbage(_ *exchange, p *pacetest.Exchange) {
+	answerRaw(p, "\x16\x03\x01 this is not HTTP\r\n\r\n")
+}
 
 func twoLengths(_ *exchange, p *pacetest.Exchange) {
-	send1(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")
+	answerRaw(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")
 }
 
 func bomb(_ *exchange, p *pacetest.Exchange) {
-	send1(p, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)+"\r\nContent-Length: 0\r\n\r\n")
+	answerRaw(p, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)+"\r\nContent-Length: 0\r\n\r\n")
 }
 
-// send1 sends all there is, and waits for pace to let go: after a close of our own with something
-// unread, a reset would take the place of what was sent.
-func send1(p *pacetest.Exchange, raw string) {
+func answerRaw(p *pacetest.Exchange, raw string) {
 	p.Write("%s", raw)
-	p.AwaitClose()
+	p.Close()
 }
 
 // hang never answers.
@@ -212,7 +212,7 @@ func gated(x *exchange, p *pacetest.Exchange) {
 // switches changes protocols, echoes one message, and ends the stream as its kind says.
 func switches(protocol string) behaviour {
 	return always(ending{status: 101}, func(x *exchange, p *pacetest.Exchange) {
-		p.Write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+		p.Write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", protocol)
 		p.EchoN(int64(len(message)))
 		switch x.closed {
 		case "backend_closed":

@@ -129,7 +129,7 @@ func grow(x *exchange) pacetest.Response {
 		io.WriteString(more, x.body[1000:])
 		more.Close()
 	}()
-	stop := time.AfterFunc(patience, func() { more.CloseWithError(io.ErrClosedPipe) })
+	stop := time.AfterFunc(x.patience, func() { more.CloseWithError(io.ErrClosedPipe) })
 	defer stop.Stop()
 	return pacetest.Do(x.client, x.request(body))
 }
@@ -145,7 +145,7 @@ func upgrade(x *exchange) pacetest.Response {
 	if x.stream == "other" {
 		protocol = "echo"
 	}
-	w.send(x.head("Connection: Upgrade\r\nUpgrade: " + protocol + "\r\n"))
+	w.send(x.head("Connection: Upgrade\r\nUpgrade: " + protocol + "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
 	resp := w.head(x.method)
 	w.send(message)
 	echo := w.read(w.r, len(message))

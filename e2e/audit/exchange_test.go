@@ -13,10 +13,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-const (
-	userAgent = "audit/1.0"
-	patience  = 60 * time.Second // of a client, far more than any exchange needs
-)
+const userAgent = "audit/1.0"
 
 // exchange is one request of the mix: its script, and what those who took part wrote down.
 type exchange struct {
@@ -33,6 +30,8 @@ type exchange struct {
 	parent string
 	quiet  bool    // its traceparent says not to sample
 	luck   float64 // from 0 to 1, for what is left to chance
+
+	patience time.Duration // how long it may take
 
 	client *http.Client
 	ctx    context.Context
@@ -91,7 +90,7 @@ func (x *exchange) run(own *ownClients) {
 
 // begin gives the exchange its time.
 func (x *exchange) begin() {
-	x.ctx, x.cancel = context.WithTimeout(context.Background(), patience)
+	x.ctx, x.cancel = context.WithTimeout(context.Background(), x.patience)
 }
 
 // await waits until a signal is raised, or the exchange has taken too long.

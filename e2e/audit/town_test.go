@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
@@ -101,8 +102,8 @@ func (tw *town) backend() *pacetest.Backend {
 func (tw *town) serve(backend string, p *pacetest.Exchange) {
 	path, _, _ := strings.Cut(p.Target, "?")
 	x := tw.byPath[path]
-	if x == nil {
-		tw.t.Errorf("%s got a request that nobody sent: %s %s", backend, p.Method, p.Target)
+	if x == nil || x.serve == nil {
+		tw.t.Errorf("%s got a request that was not for it: %s %s", backend, p.Method, p.Target)
 		p.Close()
 		return
 	}
@@ -206,16 +207,15 @@ func (tw *town) write(n int) {
 func (tw *town) exchange(k *kind) *exchange {
 	tw.source++
 	x := &exchange{
-		kind: k, house: tw.houses[k.house], mode: pacetest.H1, method: k.method, luck: tw.random.Float64(),
+		kind: k, house: tw.houses[k.house], mode: pacetest.H1, method: k.method, luck: tw.random.Float64(), patience: time.Minute,
 		path:   fmt.Sprintf("/%s/%d-%08x", k.name, tw.source, tw.random.Uint32()),
 		source: fmt.Sprintf("10.%d.%d.%d", byte(tw.source>>16), byte(tw.source>>8), byte(tw.source)),
 		trace:  fmt.Sprintf("%016x%016x", tw.random.Uint64(), tw.random.Uint64()|1),
 		parent: fmt.Sprintf("%016x", tw.random.Uint64()|1),
-		quiet:  tw.random.IntN(20) == 0,
 	}
-	if x.house != nil {
+	if unsampled := tw.random.IntN(20) == 0; x.house != nil {
 		x.proxy = x.house.Proxy
-		x.quiet = x.quiet && len(x.house.unseen) == 0 // each has to speak of what no backend has seen
+		x.quiet = unsampled && len(x.house.unseen) == 0 // each has to speak of what no backend has seen
 	}
 	if x.method == "" {
 		x.method = "GET"
@@ -295,7 +295,9 @@ func (tw *town) play() {
 	tasks := tw.tasks()
 	for i, task := range tasks {
 		if nth := i * massacres / len(tasks); nth > (i-1)*massacres/len(tasks) || i == 0 {
-			deaths <- tw.dying[nth]
+			if tw.dying[nth] != nil {
+				deaths <- tw.dying[nth]
+			}
 		}
 		queue <- task
 	}
@@ -308,7 +310,7 @@ func (tw *town) carryOut(task task, own *ownClients) {
 	var together sync.WaitGroup
 	for _, x := range task.exchanges {
 		one := func() {
-			if x.house.name == "mortal" {
+			if x.kind.house == "mortal" {
 				tw.season.RLock()
 				defer tw.season.RUnlock()
 			}
