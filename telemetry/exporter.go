@@ -42,7 +42,7 @@ func newExporter(endpoint, protocol string) (sdktrace.SpanExporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return otlptrace.New(context.Background(), client) // connects with the first batch
+	return &otlpExporter{client: client}, client.Start(context.Background()) // connects with the first batch
 }
 
 func newClient(endpoint, protocol string) (otlptrace.Client, error) {

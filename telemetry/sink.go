@@ -34,7 +34,7 @@ type sink struct {
 
 // openSink opens path for appending and starts the writer; "" is standard error.
 func openSink(path string) (*sink, error) {
-	out, err := open(path)
+	out, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func newSink(path string, out io.Writer) *sink {
 	return s
 }
 
-func open(path string) (io.Writer, error) {
+func openFile(path string) (io.Writer, error) {
 	if path == "" {
 		return os.Stderr, nil
 	}
@@ -88,7 +88,7 @@ func (s *sink) poke() {
 // Reopen makes the lines that are not written yet go to a new file of the same path, after a
 // rotation. If it fails the old file is kept.
 func (s *sink) Reopen() error {
-	next, err := open(s.path)
+	next, err := openFile(s.path)
 	if err != nil {
 		return err
 	}
