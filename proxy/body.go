@@ -29,8 +29,9 @@ type requestBody struct {
 
 	mu      sync.Mutex // guards what follows, and orders the deadlines of await and stop
 	stopped bool
-	cut     bool // a Read was stopped: nothing can be read any more
-	left    bool // the client had left before the stop
+	cut     bool      // a Read was stopped: nothing can be read any more
+	left    bool      // the client had left before the stop
+	until   time.Time // the stop's deadline
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) *requestBody {
@@ -65,11 +66,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cutShort notes that a Read has failed, and says whether that is a stop's doing.
+// cutShort notes that a Read has failed, and says whether that is a stop's doing: one that failed
+// before the stop's deadline failed by itself, and what it failed of may have been why it was stopped.
 func (b *requestBody) cutShort() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.cut = b.stopped
+	b.cut = b.stopped && !time.Now().Before(b.until)
 	return b.cut
 }
 
@@ -112,8 +114,8 @@ func (b *requestBody) gone() bool {
 func (b *requestBody) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stopped, b.left = true, b.ctx.Err() != nil
-	b.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	b.stopped, b.left, b.until = true, b.ctx.Err() != nil, time.Now().Add(50*time.Millisecond)
+	b.conn.SetReadDeadline(b.until)
 }
 
 // again makes the body ready for another attempt. It returns false if there is nothing left to read,
