@@ -21,6 +21,7 @@ type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
 	peer         peer
 	refuse       func(telemetry.Refusal, net.Conn)
+	begun        atomic.Bool  // a byte has come since the last request, if there was one
 	handled      atomic.Bool  // the present request reached the handler
 	timedOut     atomic.Bool  // the last read ran into its deadline
 	state        atomic.Int32 // an http.ConnState
@@ -38,9 +39,22 @@ func (c *clientConn) handling() {
 	}
 }
 
+// next notes that a request is over. To end its own read, net/http lets it run into a deadline.
+func (c *clientConn) next() {
+	c.begun.Store(false)
+	c.handled.Store(false)
+	c.timedOut.Store(false)
+}
+
+// late says whether a header has begun, and not come to its end in time.
+func (c *clientConn) late() bool { return c.begun.Load() && !c.handled.Load() && c.timedOut.Load() }
+
 // Read implements net.Conn.
 func (c *clientConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
+	if n > 0 && !c.begun.Load() {
+		c.begun.Store(true)
+	}
 	if err != nil {
 		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}

@@ -147,14 +147,12 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
-	before := http.ConnState(c.state.Load())
 	s.conns.move(c, state)
 	switch state {
 	case http.StateIdle:
-		c.handled.Store(false)
+		c.next()
 	case http.StateClosed:
-		// net/http closes without a word when a header does not come to its end in time.
-		if before == http.StateActive && !c.handled.Load() && c.timedOut.Load() {
+		if c.late() { // net/http closes without a word
 			s.handler.refuse(telemetry.RefusedHeaderTimeout, c)
 		}
 	}
