@@ -147,3 +147,13 @@ func unreachable(t testing.TB) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// h2Client returns a client that speaks HTTP/2 in clear text, and nothing else.
+func h2Client(t testing.TB) *http.Client {
+	t.Helper()
+	only := new(http.Protocols)
+	only.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: only}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+}
