@@ -316,7 +316,7 @@ func (b *books) compare(what string, got map[string]float64, want table) {
 	maps.Copy(keys, got)
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		if got[k] != want[k] {
-			b.differs("%s %q: got %v, want %v", what, k, got[k], want[k])
+			b.differs(what+" %q: got %v, want %v", k, got[k], want[k])
 		}
 	}
 }

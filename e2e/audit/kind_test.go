@@ -119,6 +119,7 @@ var kinds = []kind{
 		unread: true, serve: fails("bad_request", takeAll), drive: mangle, h1: true},
 	{name: "connect", house: "main", share: 5, method: "CONNECT", outcome: "bad_request", status: 400, drive: connect, h1: true},
 	{name: "limited", house: "main", share: 40, outcome: "rate_limited", status: 429},
+	{name: "limitedpost", house: "main", share: 10, method: "POST", outcome: "rate_limited", status: 429},
 	{name: "crowd", house: "main", share: 10, verdict: limitedOr, serve: answers(200, "")},
 	{name: "nonsense", house: "main", share: 5, refused: "bad_request", answer: 400, drive: refusedFor("GET %s\r\n\r\n"), h1: true},
 	{name: "future", house: "main", share: 3, refused: "unsupported", answer: 505, drive: refusedFor("GET %s HTTP/3.0\r\nHost: x\r\n\r\n"), h1: true},

@@ -183,9 +183,14 @@ func (tw *town) die(victim *mortal, dying []*exchange, own *ownClients) {
 	victim.kill()
 	group.Wait()
 	victim.restart()
-	// Who was on his way at that moment must be home before the next one dies, or he meets two deaths.
+	tw.awaitTravellers()
+}
+
+// awaitTravellers returns when all are home who were on their way when a backend died: they must not
+// meet a second death.
+func (tw *town) awaitTravellers() {
 	tw.season.Lock()
-	tw.season.Unlock()
+	defer tw.season.Unlock()
 }
 
 // waits says whether the exchange hangs at the victim, with what it is to have of the answer.

@@ -242,7 +242,7 @@ func (tw *town) tasks() (tasks []task) {
 	var limited, crowd, fine []*exchange
 	for _, x := range tw.mix {
 		switch x.name {
-		case "limited":
+		case "limited", "limitedpost":
 			limited = append(limited, x)
 		case "crowd":
 			crowd = append(crowd, x)
@@ -252,6 +252,7 @@ func (tw *town) tasks() (tasks []task) {
 			tasks = append(tasks, task{exchanges: []*exchange{x}})
 		}
 	}
+	tw.random.Shuffle(len(limited), func(i, j int) { limited[i], limited[j] = limited[j], limited[i] })
 	for len(limited) > 0 && len(fine) >= places { // who takes all places, and then asks for more
 		n := min(len(limited), 1+tw.random.IntN(10))
 		var over []*exchange
