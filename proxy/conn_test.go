@@ -43,6 +43,7 @@ func TestRefused(t *testing.T) {
 				continue // HTTP/2 is spoken from the start, or never
 			}
 			t.Run(fmt.Sprintf("%s after %d requests", name, served), func(t *testing.T) {
+				t.Parallel()
 				backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "HTTP/1.1 400 No") })
 				p := startServer(t, func(_ *Options, o *ServerOptions) { o.ReadHeaderTimeout = 100 * time.Millisecond }, backend)
 				c, r := p.dial(t)

@@ -168,10 +168,12 @@ func (q *request) flush() bool {
 }
 
 // cutShort names whose doing it is that a body came to no end. When the client leaves, its
-// request's context ends first, and only that makes the read from the backend fail.
+// request's context ends first, and only that makes the read from the backend fail; net/http ends
+// it, too, when the client is late with its own body.
 func (q *request) cutShort(err error) telemetry.Outcome {
 	e, _ := errors.AsType[*exchange.Error](err)
-	if e != nil && e.Kind == exchange.RequestBody && q.ctx.Err() == nil {
+	if q.body != nil && e != nil && (e.Kind == exchange.RequestBody || e.Kind == exchange.Canceled) {
+		q.resp.Close() // nobody reads the request's body any more: what was wrong with it is known
 		if o := q.body.verdict(); o != telemetry.ClientGone {
 			return o
 		}

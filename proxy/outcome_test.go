@@ -206,6 +206,71 @@ func TestClientAborted(t *testing.T) {
 	}
 }
 
+// What the client does wrong with its body while the answer is under way breaks that off, and is told apart.
+func TestRequestBodyFailsInMidAnswer(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+		io.Copy(io.Discard, r)
+	})
+	for name, tt := range map[string]struct {
+		change  func(*Options)
+		act     func(net.Conn)
+		outcome string
+	}{
+		"it breaks the rules": {nil, func(c net.Conn) { io.WriteString(c, "rubbish\r\n") }, "bad_request"},
+		"it grows too large":  {func(o *Options) { o.MaxBodyBytes = 5 }, func(c net.Conn) { io.WriteString(c, "4\r\nmore\r\n") }, "too_large"},
+		"it stalls":           {func(o *Options) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout"},
+		"its client leaves":   {nil, func(c net.Conn) { c.Close() }, "client_aborted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, tt.change, backend)
+			c, r := p.dial(t)
+			io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			tt.act(c)
+			if b, err := io.ReadAll(resp.Body); err == nil {
+				t.Errorf("the body looks whole: %q", b)
+			}
+			if l := p.line(t); l["outcome"] != tt.outcome || l["status"] != 200.0 {
+				t.Errorf("got %v, want %s", l, tt.outcome)
+			}
+		})
+	}
+}
+
+// To HTTP/1.0 the end of the connection is the end of the body: one that is not whole ends in a reset.
+func TestTruncatedForHTTP10(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+	})
+	p := start(t, nil, backend)
+	c, r := p.dial(t)
+	io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	if b, err := io.ReadAll(r); err == nil {
+		t.Errorf("the body looks whole: %q", b)
+	}
+	if l := p.line(t); l["outcome"] != "upstream_truncated" {
+		t.Errorf("got %v", l)
+	}
+}
+
+// A pool without backends has nobody to ask.
+func TestNoBackend(t *testing.T) {
+	p := start(t, nil)
+	resp, body := get(t, p.URL)
+	if resp.StatusCode != 503 || !strings.HasPrefix(body, "no_backend ") || resp.Header.Get("Proxy-Status") != "pace; error=destination_unavailable" {
+		t.Errorf("got %d %q %v", resp.StatusCode, body, resp.Header)
+	}
+	if l := p.line(t); l["outcome"] != "no_backend" || l["attempts"] != 0.0 || l["upstream"] != "default" {
+		t.Errorf("got %v", l)
+	}
+}
+
 // A bug of ours is answered, told with its stack, and harms no other request.
 func TestPanicIsOneRequestsAlone(t *testing.T) {
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") })

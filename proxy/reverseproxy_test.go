@@ -28,6 +28,7 @@ type behaviour struct {
 func TestAsReverseProxy(t *testing.T) {
 	for name, b := range behaviours {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some wait for what ReverseProxy never does
 			backend := rawOrigin(t, b.backend)
 			target := &url.URL{Scheme: "http", Host: backend}
 			peer := httptest.NewServer(&httputil.ReverseProxy{

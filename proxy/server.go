@@ -143,10 +143,7 @@ func (h *Handler) quiet(ctx context.Context) error {
 
 // connState follows each connection through its life, and finds what was refused on it.
 func (s *Server) connState(nc net.Conn, state http.ConnState) {
-	c, ok := nc.(*clientConn)
-	if !ok {
-		return
-	}
+	c := nc.(*clientConn) // Accept makes no other
 	s.conns.move(c, state)
 	switch state {
 	case http.StateIdle:

@@ -18,8 +18,7 @@ func (q *request) upgrade() {
 	defer server.Close()
 	client, buffered, err := http.NewResponseController(q.w).Hijack()
 	if err != nil {
-		q.answer(telemetry.BadRequest)
-		return
+		panic("pace: BUG: a switch that net/http does not allow: " + err.Error())
 	}
 	q.answered = true
 	defer client.Close()
