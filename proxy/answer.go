@@ -41,6 +41,7 @@ func (q *request) respond(o telemetry.Outcome, plain string) {
 		h["Proxy-Status"] = []string{"pace; error=" + info.ProxyStatus}
 	}
 	h["Via"] = []string{"1.1 pace"}
+	q.closeUnfinished(h)
 	q.identify(h)
 	q.answered = true
 	q.w.WriteHeader(info.Status)
@@ -51,6 +52,14 @@ func (q *request) respond(o telemetry.Outcome, plain string) {
 	n, _ := q.w.Write([]byte(body)) // the outcome stands: the client got this answer or left after it
 	q.rec.BytesOut = int64(n)
 	q.rec.Enter(telemetry.Own)
+}
+
+// closeUnfinished announces that the connection ends with the answer, because of what the client
+// still has to send. Over HTTP/2 it need not end.
+func (q *request) closeUnfinished(h http.Header) {
+	if q.body != nil && q.body.http1 && q.body.unfinished() {
+		h["Connection"] = []string{"close"}
+	}
 }
 
 // identify tells the client by which names its request is known.

@@ -21,6 +21,8 @@ type requestBody struct {
 	ctx     context.Context // of the request
 	src     io.Reader
 	conn    *http.ResponseController
+	length  int64 // -1: unknown
+	http1   bool
 	limit   int64 // 0: none
 	timeout time.Duration
 	n       atomic.Int64
@@ -35,12 +37,7 @@ type requestBody struct {
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) *requestBody {
-	b := &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout}
-	if r.ProtoMajor == 1 {
-		// An answer may begin before the body has come to its end.
-		b.conn.EnableFullDuplex()
-	}
-	return b
+	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1}
 }
 
 var errTooLarge = errors.New("body over the limit")
@@ -73,6 +70,22 @@ func (b *requestBody) cutShort() bool {
 	defer b.mu.Unlock()
 	b.cut = b.stopped && !time.Now().Before(b.until)
 	return b.cut
+}
+
+// goesOut tells net/http that an answer may begin before the body has come to its end.
+func (b *requestBody) goesOut() {
+	if b.http1 {
+		b.conn.EnableFullDuplex()
+	}
+}
+
+// unfinished says whether some of the body has not been read. An answer given now ends the
+// connection, for net/http reads no more than a bounded rest, and must say so.
+func (b *requestBody) unfinished() bool {
+	if b.length >= 0 {
+		return b.read() < b.length
+	}
+	return !b.ended.Load()
 }
 
 // read returns how many bytes were read so far.

@@ -19,6 +19,7 @@ func (q *request) deliver() {
 	}
 	h := q.w.Header()
 	q.copyFields(h)
+	q.closeUnfinished(h)
 	q.answered = true
 	q.w.WriteHeader(q.resp.Status)
 	if isEventStream(h) {
@@ -60,6 +61,7 @@ func (q *request) deliverEvents() {
 		q.rec.Closed = telemetry.ClosedByDrain
 	}
 	q.rec.Outcome = header
+	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = telemetry.Unset
 }
 
 // copyFields copies the end-to-end fields of the answer, and adds pace's.
@@ -137,6 +139,7 @@ func (q *request) stream() bool {
 		q.rec.Enter(telemetry.Deliver)
 		if err != nil {
 			q.breakOff(q.cutShort(err))
+			q.w.(interface{ FlushError() error }).FlushError() // the status that the record tells of
 			return false
 		}
 		if !q.write(piece) {

@@ -24,6 +24,7 @@ func (q *request) prepare() {
 	o.Method = r.Method
 	o.Upgrade, o.TrailersOK = upgradeOf(r), namedIn(r.Header["Te"], "trailers")
 	if q.body != nil {
+		q.body.goesOut()
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
 		o.Expect = namedIn(r.Header["Expect"], "100-continue")
 		o.AnnouncedTrailer = announced(r.Trailer)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Reasons for a dropped log line.
@@ -29,7 +30,8 @@ type sink struct {
 	next    io.Writer // replaces out; nil: it stays
 	closed  bool
 	done    chan struct{}
-	out     io.Writer // run's own
+	out     io.Writer // run's own, as is
+	torn    bool      // a write ended in the middle of a line, which the next one must not go on with
 }
 
 // openSink opens path for appending and starts the writer; "" is standard error.
@@ -106,8 +108,14 @@ func (s *sink) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.poke()
-	<-s.done
+	select {
+	case <-s.done:
+	case <-time.After(closeTimeout): // who should read the lines has stopped
+	}
 }
+
+// closeTimeout bounds what the end of pace waits for its last lines to be taken.
+const closeTimeout = 2 * time.Second
 
 func (s *sink) run() {
 	defer close(s.done)
@@ -133,9 +141,15 @@ func (s *sink) write(batch []byte, lines int) {
 	if len(batch) == 0 {
 		return
 	}
-	if _, err := s.out.Write(batch); err != nil {
+	if s.torn {
+		if _, err := s.out.Write([]byte{'\n'}); err == nil {
+			s.torn = false
+		}
+	}
+	if n, err := s.out.Write(batch); err != nil {
 		// A part of the batch may stand in the file; which lines were whole nobody knows.
 		s.dropped[writeFailed].Add(int64(lines))
+		s.torn = s.torn || n > 0
 	}
 }
 
