@@ -146,14 +146,20 @@ func (b *requestBody) again() bool {
 	return true
 }
 
-// hand lets net/http read on after a stop: it looks at a bounded rest of the body before it gives
-// the connection up, so that the client gets to read the answer instead of a reset.
-func (b *requestBody) hand() {
+// hand leaves the rest of the body to net/http. It reads a bounded part of it before it gives the
+// connection up, so that the client gets to read the answer instead of a reset; but a client that
+// sends nothing must not hold the connection, nor an answer that is broken off.
+func (b *requestBody) hand(broken bool) {
+	if b.ended.Load() {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopped {
-		b.conn.SetReadDeadline(time.Now().Add(lingering))
+	end := time.Now()
+	if !broken {
+		end = end.Add(lingering)
 	}
+	b.conn.SetReadDeadline(end)
 }
 
 // lingering is how long a client may take to notice that its body is of no use any more.

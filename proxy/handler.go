@@ -136,7 +136,7 @@ func (q *request) end() {
 	}
 	q.resp.Close()
 	if q.body != nil {
-		q.body.hand()
+		q.body.hand(q.broken)
 		q.rec.BytesIn = q.body.read()
 	}
 	broken, h := q.broken, q.h
