@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,11 +27,14 @@ const (
 type spanQueue struct {
 	exporter sdktrace.SpanExporter
 	log      *slog.Logger
-	records  chan *Record
-	quit     chan context.Context
-	done     chan struct{}
-	closed   atomic.Bool
+	records  chan *Record             // closed by shutdown
+	done     chan struct{}            // closed once all that was put is dealt with
 	dropped  map[string]*atomic.Int64 // by reason; the map is never written
+
+	// ending is held for reading from the look at closed to the end of a put, which never blocks:
+	// else a record might be put behind the last one that anybody reads, and be lost uncounted.
+	ending sync.RWMutex
+	closed bool // guarded by ending
 
 	ctx     context.Context // of every export; it ends when shutdown may wait no longer
 	giveUp  context.CancelFunc
@@ -46,7 +50,6 @@ func newSpanQueue(e sdktrace.SpanExporter, log *slog.Logger) *spanQueue {
 		exporter: e,
 		log:      log,
 		records:  make(chan *Record, envInt("OTEL_BSP_MAX_QUEUE_SIZE", sdktrace.DefaultMaxQueueSize)),
-		quit:     make(chan context.Context, 1),
 		done:     make(chan struct{}),
 		dropped:  map[string]*atomic.Int64{queueFull: {}, exportFailed: {}, shutDown: {}},
 		batch:    envInt("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", sdktrace.DefaultMaxExportBatchSize),
@@ -58,9 +61,12 @@ func newSpanQueue(e sdktrace.SpanExporter, log *slog.Logger) *spanQueue {
 	return q
 }
 
-// put takes over the record, or counts its spans as dropped and leaves it to the caller.
+// put takes over the record, or counts its spans as dropped and leaves it to the caller. It never
+// blocks, and is safe for concurrent use, also beside shutdown.
 func (q *spanQueue) put(r *Record) bool {
-	if q.closed.Load() {
+	q.ending.RLock()
+	defer q.ending.RUnlock()
+	if q.closed {
 		q.drop(shutDown, r.spanCount())
 		return false
 	}
@@ -75,57 +81,45 @@ func (q *spanQueue) put(r *Record) bool {
 
 func (q *spanQueue) drop(reason string, spans int) { q.dropped[reason].Add(int64(spans)) }
 
-// shutdown exports what is queued, as far as ctx allows, and ends the exporter.
+// shutdown exports what is queued, as far as ctx allows, and ends the exporter. When it returns,
+// each record that was put is exported or counted; so is what is put later. Call it once.
 func (q *spanQueue) shutdown(ctx context.Context) {
-	q.closed.Store(true)
+	q.ending.Lock()
+	q.closed = true
+	close(q.records)
+	q.ending.Unlock()
 	defer context.AfterFunc(ctx, q.giveUp)() // an export may be hanging
-	q.quit <- ctx
 	<-q.done
+	if err := q.exporter.Shutdown(ctx); err != nil {
+		q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
+	}
 }
 
 func (q *spanQueue) run() {
 	defer close(q.done)
 	var batch []sdktrace.ReadOnlySpan
 	full := time.NewTimer(q.delay)
-	for {
-		select {
-		case r := <-q.records:
-			if batch = take(batch, r); len(batch) < q.batch {
-				continue
-			}
-		case <-full.C:
-		case ctx := <-q.quit:
-			q.drain(ctx, batch)
-			return
-		}
+	for open := true; open; full.Reset(q.delay) {
+		batch, open = q.gather(batch, full.C)
 		batch = q.export(batch)
-		full.Reset(q.delay)
 	}
 }
 
-// take makes the record's spans; the record is at its end then.
-func take(batch []sdktrace.ReadOnlySpan, r *Record) []sdktrace.ReadOnlySpan {
-	batch = r.appendSpans(batch)
-	r.recycle()
-	return batch
-}
-
-func (q *spanQueue) drain(ctx context.Context, batch []sdktrace.ReadOnlySpan) {
-	for {
+// gather adds to the batch until it is full or overdue, or the queue is empty and closed.
+func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Time) (_ []sdktrace.ReadOnlySpan, open bool) {
+	for len(batch) < q.batch {
 		select {
-		case r := <-q.records:
-			if batch = take(batch, r); len(batch) >= q.batch {
-				batch = q.export(batch)
+		case r, open := <-q.records:
+			if !open {
+				return batch, false
 			}
-			continue
-		default:
+			batch = r.appendSpans(batch)
+			r.recycle()
+		case <-overdue:
+			return batch, true
 		}
-		q.export(batch)
-		if err := q.exporter.Shutdown(ctx); err != nil {
-			q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
-		}
-		return
 	}
+	return batch, true
 }
 
 // export sends the batch and returns it empty. A change between failing and not is logged once.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -183,6 +185,37 @@ func TestQueue_ShutdownEndsWithItsContext(t *testing.T) {
 		}
 		wantDropped(t, q, 0, 2+3, 0)
 	})
+}
+
+// Records that come in the moment of the end are exported or counted, each of them: none is taken
+// over by a queue that nobody reads any more. The moment is nanoseconds long, so many try at once,
+// on more threads than there are cores, which the kernel stops wherever they are.
+func TestQueue_ShutdownLosesNothing_ConcurrentSafe(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(32))
+	for round := range 1000 {
+		const puts = 64
+		var exported, begun atomic.Int64
+		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+			exported.Add(int64(len(s)))
+			return nil
+		}), slog.New(slog.DiscardHandler))
+		var group sync.WaitGroup
+		for range puts {
+			r := ended(0)
+			group.Go(func() {
+				begun.Add(1)
+				q.put(r)
+			})
+		}
+		for begun.Load() < puts/4 {
+			runtime.Gosched()
+		}
+		q.shutdown(t.Context())
+		group.Wait()
+		if out, late := exported.Load(), q.dropped[shutDown].Load(); out+late != puts {
+			t.Fatalf("round %d: of %d spans, %d were exported and %d are counted as late", round, puts, out, late)
+		}
+	}
 }
 
 // A variable that is no positive number counts as not set.
