@@ -31,6 +31,7 @@ const (
 type body struct {
 	buf      []byte // nil while nothing is read; from the pools
 	pos, end int
+	large    bool // a buffer was filled: the next is a large one
 	step     step
 	left     int64
 	slack    int64

@@ -3,7 +3,7 @@ package exchange
 import "sync"
 
 // Two sizes: most heads and small bodies fit the small one; a body that fills it moves to the
-// large one, so that a thousand waiting exchanges hold 4 MiB and not 32.
+// large one. An exchange that waits for its backend holds neither.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 32 << 10

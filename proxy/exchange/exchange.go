@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -25,6 +24,7 @@ type exchange struct {
 
 	head head
 	in   body
+	got  received
 	out  outgoing
 	progress
 
@@ -37,7 +37,6 @@ type exchange struct {
 
 // progress is what only Do's goroutine knows.
 type progress struct {
-	filled   bool // the last read filled the buffer
 	unclear  bool // the connection must not be used again
 	interims int
 	headSize int // bytes of all headers so far
@@ -79,8 +78,8 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 	x.ctx, x.pool, x.req = ctx, p, req
 	x.progress, x.state = progress{}, state{}
 	x.out.begin(req)
-	if x.watched.onEnd == nil {
-		x.watched.onEnd = x.end
+	if x.watched.onEnd == nil { // once, for a method value is an allocation
+		x.watched.onEnd, x.got.once = x.end, x.readOnce
 	}
 	p.watcher.add(x)
 }
@@ -281,77 +280,6 @@ func (x *exchange) settle() error {
 	x.final, x.phase, x.until = true, Receive, time.Time{}
 	x.out.cancel()
 	return nil
-}
-
-// fill reads more from the connection, making room for it first.
-func (x *exchange) fill() error {
-	in := &x.in
-	switch {
-	case in.buf == nil:
-		in.buf = getSmall()
-	case in.pos == in.end:
-		if x.filled && len(in.buf) == smallBuffer {
-			in.buf = grown(in.buf, nil)
-		}
-		in.pos, in.end = 0, 0
-	case in.end == len(in.buf) && in.pos > 0:
-		in.pos, in.end = 0, copy(in.buf, in.buf[in.pos:in.end])
-	case in.end == len(in.buf):
-		in.buf = grown(in.buf, in.buf)
-	}
-	n, err := x.read(in.buf[in.end:])
-	if n > 0 && !x.answered {
-		x.mu.Lock()
-		x.answered = true // read by nobody else without the lock
-		x.mu.Unlock()
-	}
-	in.end += n
-	x.filled = in.end == len(in.buf)
-	return err
-}
-
-// read reads at least one byte, or fails. A deadline that fires early is moved.
-func (x *exchange) read(p []byte) (int, error) {
-	for {
-		c := x.conn()
-		n, err := c.Read(p)
-		if n > 0 {
-			return n, nil
-		}
-		if err == nil { // allowed, and means nothing
-			continue
-		}
-		if x.out.attempted(); x.conn() != c {
-			continue // the first write found c dead, and replaced it
-		}
-		if err := x.lost(c, err); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// conn returns the connection in use, which the sender may replace.
-func (x *exchange) conn() *conn {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.c
-}
-
-// lost returns why reading c failed, or nil if it was only a deadline left standing from before.
-func (x *exchange) lost(c *conn, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause != nil {
-		return x.cause
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	if !x.until.IsZero() && !time.Now().Before(x.until) {
-		return x.failLocked(ResponseTimeout, err)
-	}
-	c.readUntil = x.until
-	return c.SetReadDeadline(x.until)
 }
 
 func btoi(b bool) int {

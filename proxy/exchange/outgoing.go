@@ -81,6 +81,15 @@ func (o *outgoing) attempted() {
 	}
 }
 
+// drop gives the buffer back, for the answer may be long in coming. A timer that is late finds
+// nothing due.
+func (o *outgoing) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	release(o.buf)
+	o.buf, o.from, o.to = nil, 0, 0
+}
+
 func (o *outgoing) isSent() bool { return o.sent.Load() }
 
 // sendHead sends a request without a body, and starts the clock for the response. That the
@@ -108,6 +117,7 @@ func (x *exchange) startSending() {
 
 func (x *exchange) send() {
 	o := &x.out
+	defer o.drop()
 	var head *time.Timer
 	if o.verdict != nil || len(o.buf)-o.to < leastPiece {
 		if !x.flushed() || !x.held() {

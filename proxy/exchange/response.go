@@ -93,6 +93,7 @@ func (r *Response) Splice() (src *net.TCPConn, n int64) {
 		x.c.readUntil = time.Time{}
 		x.c.SetReadDeadline(time.Time{})
 	}
+	x.in.drop()
 	return x.c.tcp, x.in.length()
 }
 
@@ -149,7 +150,7 @@ func (r *Response) Close() {
 	release(x.in.buf)
 	release(x.out.buf)
 	x.in.buf, x.out.buf = nil, nil
-	x.in.pos, x.in.end, x.in.step = 0, 0, whole
+	x.in.pos, x.in.end, x.in.large, x.in.step = 0, 0, false, whole
 	x.ctx, x.pool, x.req, x.c = nil, nil, nil, nil
 }
 
