@@ -23,7 +23,7 @@ type otlpExporter struct {
 }
 
 // ExportSpans implements sdktrace.SpanExporter; not for concurrent use. All spans are of one
-// resource and scope, as pace's are.
+// resource and scope, as pace's are. The error may be a *partialSuccess.
 func (e *otlpExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	if len(spans) == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (e *otlpExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 	e.buf = appendResourceSpans(e.buf[:0], spans)
 	m := new(tracepb.ResourceSpans)
 	m.ProtoReflect().SetUnknown(e.buf) // fields 1 to 3 already rendered: they are sent as they are
-	return e.client.UploadTraces(ctx, []*tracepb.ResourceSpans{m})
+	return asPartial(e.client.UploadTraces(ctx, []*tracepb.ResourceSpans{m}))
 }
 
 // Shutdown implements sdktrace.SpanExporter.

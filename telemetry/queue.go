@@ -3,6 +3,7 @@ package telemetry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 // Reasons for a dropped span.
 const (
 	queueFull    = "queue_full"    // the exporter is slower than the spans come
-	exportFailed = "export_failed" // the collector did not take a batch
+	exportFailed = "export_failed" // the collector did not take it
 	shutDown     = "shutdown"      // pace was ending
 )
 
@@ -41,7 +42,7 @@ type spanQueue struct {
 	batch   int           // spans that are exported at once, about
 	delay   time.Duration // longest wait of a record for its batch to fill
 	timeout time.Duration // of one export
-	failing bool          // the last export failed; run's own
+	health  health        // of the collector, by the last export; run's own
 }
 
 // newSpanQueue starts a queue with the OTEL_BSP_* variables' bounds.
@@ -122,7 +123,7 @@ func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Ti
 	return batch, true
 }
 
-// export sends the batch and returns it empty. A change between failing and not is logged once.
+// export sends the batch and returns it empty.
 func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 	if len(batch) == 0 {
 		return batch
@@ -130,19 +131,54 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
 	err := q.exporter.ExportSpans(ctx, batch)
-	if err != nil {
-		q.drop(exportFailed, len(batch))
-	}
-	switch failing := err != nil; {
-	case failing && !q.failing:
-		q.log.LogAttrs(ctx, slog.LevelWarn, "spans are being lost: the collector does not take them", slog.Any("error", err))
-		q.failing = true
-	case !failing && q.failing:
-		q.log.LogAttrs(ctx, slog.LevelInfo, "the collector takes spans again")
-		q.failing = false
+	lost := lostOf(len(batch), err)
+	q.drop(exportFailed, lost)
+	switch {
+	case err == nil:
+		q.note(ctx, well, nil)
+	case lost == 0:
+		q.note(ctx, warning, err)
+	default:
+		q.note(ctx, failing, err)
 	}
 	clear(batch)
 	return batch[:0]
+}
+
+// lostOf says how many spans of a batch did not arrive, by the export's error. What a collector that
+// cannot count says it rejected is no more than there was.
+func lostOf(batch int, err error) int {
+	if p, ok := errors.AsType[*partialSuccess](err); ok {
+		return int(min(max(p.rejected, 0), int64(batch)))
+	}
+	if err != nil {
+		return batch
+	}
+	return 0
+}
+
+// health is how the collector took a batch.
+type health uint8
+
+const (
+	well    health = iota
+	warning        // all of it, and it had something to say
+	failing        // not all of it
+)
+
+// note logs a change of the collector's health, once.
+func (q *spanQueue) note(ctx context.Context, now health, err error) {
+	before := q.health
+	q.health = now
+	switch {
+	case now == before:
+	case now == failing:
+		q.log.LogAttrs(ctx, slog.LevelWarn, "spans are being lost: the collector does not take them", slog.Any("error", err))
+	case now == warning:
+		q.log.LogAttrs(ctx, slog.LevelWarn, "the collector takes spans, but warns", slog.Any("error", err))
+	case before == failing:
+		q.log.LogAttrs(ctx, slog.LevelInfo, "the collector takes spans again")
+	}
 }
 
 func envInt(name string, otherwise int) int {

@@ -120,27 +120,30 @@ func TestQueue_SlowExporterBlocksNobody(t *testing.T) {
 	})
 }
 
-// That the collector fails is said once, and once that it takes spans again.
+// That the collector fails or warns is said once, and once that it takes spans again.
 func TestQueue_LogsAChangeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		var down atomic.Bool
-		q := newSpanQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error {
-			if down.Load() {
-				return errors.New("connection refused")
-			}
-			return nil
-		}), slog.New(slog.NewTextHandler(&log, nil)))
-		for _, fails := range []bool{false, true, true, true, false, false, true, false} {
-			down.Store(fails)
+		var answer error
+		q := newSpanQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.NewTextHandler(&log, nil)))
+		down := errors.New("connection refused")
+		warns := &partialSuccess{error: errors.New("mind the size")}
+		for _, answer = range []error{nil, down, down, down, nil, nil, down, nil, warns, warns, nil, warns, down, warns} {
 			q.put(ended(1))
 			time.Sleep(time.Minute)
+			synctest.Wait()
 		}
 		q.shutdown(t.Context())
-		if n, m := strings.Count(log.String(), "spans are being lost"), strings.Count(log.String(), "takes spans again"); n != 2 || m != 2 {
-			t.Errorf("said %d times that spans are lost and %d times that not, want 2 and 2:\n%s", n, m, log.String())
+		for words, want := range map[string]int{
+			`WARN msg="spans are being lost: the collector does not take them" error="connection refused"`: 3,
+			`WARN msg="the collector takes spans, but warns" error="mind the size"`:                        3,
+			`INFO msg="the collector takes spans again"`:                                                   2,
+		} {
+			if n := strings.Count(log.String(), words); n != want {
+				t.Errorf("said %d times, want %d: %s\n%s", n, want, words, log.String())
+			}
 		}
-		wantDropped(t, q, 0, 4*2, 0)
+		wantDropped(t, q, 0, 5*2, 0)
 	})
 }
 
