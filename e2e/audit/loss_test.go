@@ -71,7 +71,9 @@ func TestLoss_OfSpansIsCountedExactly(t *testing.T) {
 			s.act("refuses", func() { r.Fail(otlp.Refuse) }, false)
 			s.act("resets", func() { r.Fail(otlp.Reset) }, false)
 			s.act("garbage", func() { r.Fail(otlp.Garbage) }, false)
-			s.act("down", func() { r.Fail(otlp.None); way.shut() }, false)
+			s.act("rejects", func() { r.Fail(otlp.None); r.Reject(3, "too old") }, true)
+			s.act("warns", func() { r.Reject(0, "soon too old") }, true)
+			s.act("down", func() { r.Reject(0, ""); way.shut() }, false)
 			s.act("slow", func() { way.open(100 * time.Millisecond) }, true)
 			s.act("well-again", func() { way.open(0) }, true)
 			if code := p.Stop(); code != 0 {

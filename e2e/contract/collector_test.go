@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,54 @@ func TestCollector_ComesBack(t *testing.T) {
 	spans.Fail(otlp.None)
 	wantStatus(t, p.Get("/kept"), 200)
 	pacetest.WantTrace(spans, 1, pacetest.Path("/kept"))
+}
+
+// TestCollector_TakesAPart: of a batch that the collector takes in part, only what it rejected is
+// counted, and what it says is logged once, also if it is a mere warning.
+func TestCollector_TakesAPart(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			r := otlp.Receiver(t)
+			address := map[string]string{"grpc": r.GRPC, "http/protobuf": r.HTTP}[protocol]
+			cfg := set(set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "tracing", "endpoint", "http://"+address), "tracing", "protocol", protocol)
+			p := pacetest.Start(t, cfg, "OTEL_BSP_SCHEDULE_DELAY=20")
+			answers := []struct {
+				rejects int
+				why     string
+				dropped float64 // so far
+			}{{0, "soon too old", 0}, {1, "too old", 1}, {1, "too old", 2}, {0, "", 2}}
+			for i, answer := range answers {
+				r.Reject(answer.rejects, answer.why)
+				before := r.Requests()
+				wantStatus(t, p.Get("/x"), 200) // two spans, exported together
+				pacetest.Eventually(t, func() error {
+					dropped := p.Metrics().Sum("pace_spans_dropped_total", "reason", "export_failed")
+					if got := len(r.Spans()) + int(dropped); got != 2*(i+1) || r.Requests() != before+1 {
+						return notYet("%d spans came, %v are counted as dropped, want %d in all", len(r.Spans()), dropped, 2*(i+1))
+					}
+					if dropped != answer.dropped {
+						t.Errorf("%v spans are counted as dropped, want %v", dropped, answer.dropped)
+					}
+					return nil
+				})
+			}
+			for msg, words := range map[string]string{
+				"the collector takes spans, but warns":                   "soon too old",
+				"spans are being lost: the collector does not take them": "too old",
+				"the collector takes spans again":                        "",
+			} {
+				pacetest.Eventually(t, func() error {
+					if lines := p.Lines(msg); len(lines) != 1 || !strings.Contains(lines[0].Text("error"), words) {
+						return notYet("lines %q: %v, want one with %q", msg, lines, words)
+					}
+					return nil
+				})
+			}
+			p.WantMetric(answers[len(answers)-1].dropped, "pace_spans_dropped_total")
+		})
+	}
 }
 
 func TestCollector_IsNotWaitedForAtTheEnd(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"reflect"
 	"testing"
@@ -67,10 +68,10 @@ func TestNamed(t *testing.T) {
 
 func TestReceiver(t *testing.T) {
 	r := Receiver(t)
-	if err := sendGRPC(t, r); err != nil {
+	if _, err := sendGRPC(t, r, 1); err != nil {
 		t.Errorf("over gRPC: %v", err)
 	}
-	if err := sendHTTP(t, r); err != nil {
+	if _, err := sendHTTP(t, r, 1); err != nil {
 		t.Errorf("over HTTP: %v", err)
 	}
 	got := r.Wait(func(s []Span) bool { return len(s) == 2 })
@@ -81,6 +82,34 @@ func TestReceiver(t *testing.T) {
 	}
 	if n := len(r.ByTrace(want.TraceID)); n != 2 || len(r.ByTrace("ff")) != 0 || r.Requests() != 2 {
 		t.Errorf("%d spans by trace in %d requests, want 2 in 2", n, r.Requests())
+	}
+}
+
+func TestReceiver_RejectsAPart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rejects        int
+		why            string
+		kept, rejected int // of 3
+	}{
+		"a part of it":       {2, "too old", 1, 2},
+		"more than there is": {9, "too old", 0, 3},
+		"nothing, but warns": {0, "soon too old", 3, 0},
+		"nothing":            {0, "", 3, 0},
+	} {
+		for protocol, send := range map[string]send{"gRPC": sendGRPC, "HTTP": sendHTTP} {
+			t.Run(name+" over "+protocol, func(t *testing.T) {
+				r := Receiver(t)
+				r.Reject(tt.rejects, tt.why)
+				got, err := send(t, r, 3)
+				p := got.GetPartialSuccess()
+				if err != nil || int(p.GetRejectedSpans()) != tt.rejected || p.GetErrorMessage() != tt.why || (p == nil) != (tt.why == "") {
+					t.Errorf("it said %v (%v), want %d rejected: %q", p, err, tt.rejected, tt.why)
+				}
+				if n := len(r.Spans()); n != tt.kept {
+					t.Errorf("it kept %d of 3 spans, want %d", n, tt.kept)
+				}
+			})
+		}
 	}
 }
 
@@ -100,35 +129,43 @@ func TestReceiverFaults(t *testing.T) {
 			t.Parallel()
 			r := Receiver(t)
 			r.Fail(tt.fault)
-			if err := sendGRPC(t, r); status.Code(err) != tt.code {
+			if _, err := sendGRPC(t, r, 1); status.Code(err) != tt.code {
 				t.Errorf("over gRPC: %v, want code %v", err, tt.code)
 			}
-			if err := sendHTTP(t, r); err == nil {
+			if _, err := sendHTTP(t, r, 1); err == nil {
 				t.Error("over HTTP: no error")
 			}
 			if len(r.Spans()) != 0 || r.Requests() == 0 {
 				t.Errorf("%d spans kept of %d requests, want 0 of some", len(r.Spans()), r.Requests())
 			}
 			r.Fail(None)
-			if err := sendHTTP(t, r); err != nil || len(r.Spans()) != 1 {
+			if _, err := sendHTTP(t, r, 1); err != nil || len(r.Spans()) != 1 {
 				t.Errorf("after recovery: %v, %d spans", err, len(r.Spans()))
 			}
 		})
 	}
 }
 
-func request() *collectorpb.ExportTraceServiceRequest {
+// request has n spans.
+func request(n int) *collectorpb.ExportTraceServiceRequest {
+	spans := make([]*tracepb.Span, n)
+	for i := range spans {
+		spans[i] = &tracepb.Span{
+			TraceId: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, SpanId: []byte{1, 2, 3, 4, 5, 6, 7, byte(i)}, Name: "GET /",
+		}
+	}
 	return &collectorpb.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{
 		Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{{
 			Key: "service.name", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: "pace"}},
 		}}},
-		ScopeSpans: []*tracepb.ScopeSpans{{Spans: []*tracepb.Span{{
-			TraceId: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, SpanId: []byte{1, 2, 3, 4, 5, 6, 7, 8}, Name: "GET /",
-		}}}},
+		ScopeSpans: []*tracepb.ScopeSpans{{Spans: spans}},
 	}}}
 }
 
-func sendGRPC(t *testing.T, r *Recv) error {
+// send sends n spans and returns the answer.
+type send func(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResponse, error)
+
+func sendGRPC(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResponse, error) {
 	t.Helper()
 	c, err := grpc.NewClient(r.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -137,13 +174,12 @@ func sendGRPC(t *testing.T, r *Recv) error {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	_, err = collectorpb.NewTraceServiceClient(c).Export(ctx, request())
-	return err
+	return collectorpb.NewTraceServiceClient(c).Export(ctx, request(n))
 }
 
-func sendHTTP(t *testing.T, r *Recv) error {
+func sendHTTP(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResponse, error) {
 	t.Helper()
-	raw, err := proto.Marshal(request())
+	raw, err := proto.Marshal(request(n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +188,15 @@ func sendHTTP(t *testing.T, r *Recv) error {
 	req, _ := http.NewRequestWithContext(ctx, "POST", "http://"+r.HTTP+"/v1/traces", bytes.NewReader(raw))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != 200 {
-		return errors.New(resp.Status)
+		return nil, errors.New(resp.Status)
 	}
-	return nil
+	if raw, err = io.ReadAll(resp.Body); err != nil {
+		return nil, err
+	}
+	answer := new(collectorpb.ExportTraceServiceResponse)
+	return answer, proto.Unmarshal(raw, answer)
 }

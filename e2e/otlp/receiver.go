@@ -36,7 +36,7 @@ const (
 )
 
 // Recv is an OTLP receiver for traces over gRPC and HTTP/protobuf, on loopback. Under any Fault
-// it keeps nothing. It is safe for concurrent use.
+// it keeps nothing; [Recv.Reject] makes it keep a part. It is safe for concurrent use.
 type Recv struct {
 	GRPC, HTTP string // addresses, host:port; over HTTP the path is /v1/traces
 
@@ -47,6 +47,8 @@ type Recv struct {
 
 	mu      sync.Mutex // guards the following
 	spans   []Span
+	rejects int           // spans of each request that are not kept
+	why     string        // what the exporter is told of that
 	changed chan struct{} // closed and replaced when spans arrive
 }
 
@@ -76,6 +78,14 @@ func Receiver(t testing.TB) *Recv {
 
 // Fail makes the receiver misbehave from now on, on connections that are open as well.
 func (r *Recv) Fail(f Fault) { r.fault.Store(int32(f)) }
+
+// Reject makes the receiver keep all but the first n spans of each request from now on, and say so
+// by a partial success with these words. With words alone it keeps all, and warns.
+func (r *Recv) Reject(n int, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rejects, r.why = n, why
+}
 
 // Requests counts the export requests that came, those under a Fault included; under Reset and
 // Garbage it counts reads, since nobody can tell how many requests they held.
@@ -113,12 +123,21 @@ func (r *Recv) Wait(enough func([]Span) bool) []Span {
 	}
 }
 
-func (r *Recv) keep(req *collectorpb.ExportTraceServiceRequest) {
+// keep keeps what it is to keep of a request, and returns the answer.
+func (r *Recv) keep(req *collectorpb.ExportTraceServiceRequest) *collectorpb.ExportTraceServiceResponse {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spans = append(r.spans, Spans(req.GetResourceSpans())...)
+	spans := Spans(req.GetResourceSpans())
+	rejected := min(r.rejects, len(spans))
+	r.spans = append(r.spans, spans[rejected:]...)
 	close(r.changed)
 	r.changed = make(chan struct{})
+	if rejected == 0 && r.why == "" {
+		return &collectorpb.ExportTraceServiceResponse{}
+	}
+	return &collectorpb.ExportTraceServiceResponse{
+		PartialSuccess: &collectorpb.ExportTracePartialSuccess{RejectedSpans: int64(rejected), ErrorMessage: r.why},
+	}
 }
 
 type traceService struct {
@@ -138,8 +157,7 @@ func (s traceService) Export(ctx context.Context, req *collectorpb.ExportTraceSe
 	case Refuse:
 		return nil, status.Error(codes.InvalidArgument, "never")
 	}
-	s.r.keep(req)
-	return &collectorpb.ExportTraceServiceResponse{}, nil
+	return s.r.keep(req), nil
 }
 
 func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
@@ -160,8 +178,13 @@ func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	r.keep(export)
-	w.Header().Set("Content-Type", "application/x-protobuf") // an empty response message
+	answer, err := proto.Marshal(r.keep(export))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+	w.Write(answer)
 }
 
 func readExport(req *http.Request) (*collectorpb.ExportTraceServiceRequest, error) {
