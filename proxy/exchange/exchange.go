@@ -92,14 +92,19 @@ func (x *exchange) run() error {
 	if x.ctx.Err() != nil { // the watcher would be late
 		return x.fail(Canceled, context.Cause(x.ctx))
 	}
-	if err := x.connect(); err != nil {
+	atOnce := canReadOnce && !x.req.hasBody() // with a look at whether the connection is alive
+	if err := x.connect(atOnce); err != nil {
 		return err
 	}
 	x.out.render(x.req)
-	if x.req.hasBody() {
+	x.out.atOnce = atOnce && x.reused && x.c.tcp != nil
+	switch {
+	case x.req.hasBody():
 		x.startSending()
-	} else if err := x.sendHead(); err != nil {
-		return err
+	case !x.out.atOnce:
+		if err := x.sendHead(); err != nil {
+			return err
+		}
 	}
 	return x.awaitFinal()
 }
@@ -147,10 +152,11 @@ func (x *exchange) enterLocked(p Phase) {
 	}
 }
 
-// connect takes a pooled connection that is alive, or dials. It replaces the one in use.
-func (x *exchange) connect() error {
+// connect takes a pooled connection that is alive, or, of plain TCP, unseen; or dials. It replaces
+// the one in use.
+func (x *exchange) connect(unseen bool) error {
 	if !x.req.NewConnection {
-		if c := x.pool.get(); c != nil {
+		if c := x.pool.get(unseen); c != nil {
 			return x.use(c, true)
 		}
 	}

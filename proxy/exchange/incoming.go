@@ -35,6 +35,12 @@ func (x *exchange) read() (int, error) {
 		if n > 0 {
 			return n, nil
 		}
+		if x.out.atOnce {
+			if err := x.sendAfterAll(c); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		if err == nil { // allowed, and means nothing
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -169,6 +170,119 @@ func TestDo_FailsAsReadDoes(t *testing.T) {
 			})
 			if bare != want {
 				t.Errorf("fails with %q, want %q", bare, want)
+			}
+		})
+	}
+}
+
+// On a pooled connection the first call writes, and the next one has something to read.
+func TestDo_WritesAndThenWaits(t *testing.T) {
+	wrote := make(chan struct{}, 1)
+	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+		for range 2 {
+			<-wrote
+			answer(okHello)(c, r)
+		}
+		r.ReadByte()
+	})
+	wrote <- struct{}{}
+	fetch(t, p, get("/"))
+	for i := range 2 { // at an answer, and at the connection's end
+		var resp Response
+		calls, phase, req := 0, Phase(0), get("/")
+		req.OnPhase = func(p Phase) { phase = p }
+		onPark(&resp, func() {
+			x := &resp.x
+			if phase != Wait || x.sent == 0 || !x.out.begun.Load() || !x.out.isSent() || x.out.buf != nil || x.in.buf != nil {
+				t.Errorf("waits in %v, %d bytes sent, %+v", phase, x.sent, &x.out)
+			}
+			wrote <- struct{}{}
+		})
+		counted := resp.x.got.once
+		resp.x.got.once = func(fd uintptr) bool { calls++; return counted(fd) }
+		err := p.Do(t.Context(), req, &resp)
+		if i == 0 {
+			if body, err := readAll(&resp); err != nil || body != "hello" || !resp.Reused {
+				t.Errorf("%q, %v, reused %v", body, err, resp.Reused)
+			}
+			resp.Close()
+		} else if e := wantKind(t, err, Reset); !e.Reused || e.Answered || e.BytesSent == 0 || e.Phase != Wait || !errors.Is(e, io.EOF) {
+			t.Errorf("%+v", e)
+		}
+		if calls != 2 {
+			t.Errorf("%d calls, want one that writes and one that reads", calls)
+		}
+	}
+}
+
+// What cannot be written at once goes the ordinary way.
+func TestDo_WritesInTheOrdinaryWayOtherwise(t *testing.T) {
+	long := get("/")
+	long.Fields = []byte("A: " + strings.Repeat("x", 8<<20) + "\r\n") // more than all buffers on the way hold
+	for name, tt := range map[string]struct {
+		req    *Request
+		harm   func(c *conn)
+		reused bool
+	}{
+		"a header that does not fit the socket":              {long, func(*conn) {}, true},
+		"a deadline left standing that has passed":           {get("/"), func(c *conn) { c.readUntil = longAgo; c.SetReadDeadline(longAgo) }, true},
+		"a connection on which nothing can be written":       {get("/"), func(c *conn) { c.tcp.CloseWrite() }, false},
+		"a connection that ended after it was last asked":    {get("/"), func(c *conn) { c.tcp.CloseRead() }, false},
+		"a connection that was closed by who knows whom":     {get("/"), func(c *conn) { c.Close() }, false},
+		"a connection whose writes have no time left either": {get("/"), func(c *conn) { c.writeUntil = longAgo; c.SetDeadline(longAgo) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got atomic.Int64
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+				for {
+					req, err := http.ReadRequest(r)
+					if err != nil {
+						io.Copy(io.Discard, r) // stays open
+						return
+					}
+					got.Add(int64(len(req.Header.Get("A"))) + 1)
+					io.WriteString(c, okHello)
+				}
+			})
+			fetch(t, p, get("/"))
+			tt.harm(p.idle[0])
+			got.Store(0)
+			resp, body := fetch(t, p, tt.req)
+			if want := max(1, int64(len(tt.req.Fields))-4); body != "hello" || resp.Reused != tt.reused || got.Load() != want || resp.BytesSent != int64(len(tt.req.appendHead(nil))) {
+				t.Errorf("%q, reused %v, backend read %d bytes of a field, want %d; %d bytes sent", body, resp.Reused, got.Load(), want, resp.BytesSent)
+			}
+			resp, body = fetch(t, p, get("/")) // and nothing of that lasts
+			if body != "hello" || !resp.Reused || p.Idle() != 1 {
+				t.Errorf("%q, reused %v, %d idle", body, resp.Reused, p.Idle())
+			}
+		})
+	}
+}
+
+// A connection that waits for the answer to what it wrote at once gives up, and is given up, in time.
+func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		o      Options
+		leaves bool
+		kind   Kind
+	}{
+		"when the answer's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, ResponseTimeout},
+		"when nobody wants it any more":  {Options{}, true, Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := script(t, tt.o, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+			fetch(t, p, get("/"))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var resp Response
+			onPark(&resp, func() {
+				if tt.leaves {
+					cancel()
+				}
+			})
+			e := wantKind(t, p.Do(ctx, get("/"), &resp), tt.kind)
+			if e.Phase != Wait || !e.Reused || e.BytesSent == 0 || p.Idle() != 0 {
+				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
 		})
 	}

@@ -33,6 +33,10 @@ type outgoing struct {
 	full     bool  // the last piece filled the buffer
 	reading  bool  // Body.Read is in progress
 
+	// The first read is to write the request (writeOnce): there is no body, and the connection is a
+	// pooled one of plain TCP. Only Do's goroutine knows.
+	atOnce bool
+
 	begun   atomic.Bool   // a write was attempted
 	first   chan struct{} // closed when the first write is over; nil without a body
 	verdict chan bool     // whether to send a body held back by Expect; nil without
@@ -44,7 +48,7 @@ type outgoing struct {
 
 func (o *outgoing) begin(req *Request) {
 	o.from, o.to, o.left, o.ended, o.full, o.reading = 0, 0, req.ContentLength, false, false, false
-	o.first, o.verdict = nil, nil
+	o.atOnce, o.first, o.verdict = false, nil, nil
 	o.begun.Store(false)
 	o.last.Store(false)
 	o.sent.Store(false)
@@ -91,6 +95,17 @@ func (o *outgoing) drop() {
 }
 
 func (o *outgoing) isSent() bool { return o.sent.Load() }
+
+// sendAfterAll sends a request that was not written at once, or not wholly, in the ordinary way.
+func (x *exchange) sendAfterAll(c *conn) error {
+	x.out.atOnce = false
+	if c.dead {
+		if err := x.connect(false); err != nil {
+			return err
+		}
+	}
+	return x.sendHead()
+}
 
 // sendHead sends a request without a body, and starts the clock for the response. That the
 // connection breaks is no error yet: a response may have come before.
@@ -319,7 +334,7 @@ func (x *exchange) flush() error {
 		if _, ended := errors.AsType[*Error](err); ended || !x.untouched() {
 			return err
 		}
-		if err := x.connect(); err != nil {
+		if err := x.connect(false); err != nil {
 			return err
 		}
 	}

@@ -74,14 +74,12 @@ func (p *Pool) Close() {
 	closeAll(idle)
 }
 
-// get returns an idle connection that is alive, or nil.
-func (p *Pool) get() *conn {
+// get returns an idle connection that is alive, or nil. Of plain TCP it may be unseen: whether it
+// is alive is then for the caller to find out.
+func (p *Pool) get(unseen bool) *conn {
 	for {
 		c := p.pop()
-		if c == nil {
-			return nil
-		}
-		if c.alive() {
+		if c == nil || unseen && c.tcp != nil || c.alive() {
 			return c
 		}
 		c.Close()
