@@ -202,13 +202,7 @@ func TestFailover_EachBackendOnceThenTheLastOneDecides(t *testing.T) {
 // request arrives on it.
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
-		if x.Nth > 1 {
-			pacetest.CloseBefore(x)
-			return
-		}
-		pacetest.Fine(x)
-	})
+	b := pacetest.NewBackend(t, pacetest.CloseReused)
 	p, spans := pacetest.StartTraced(t, upstreams(b))
 	wantStatus(t, p.Get("/warm-up"), 200)
 	got := p.Get("/x")
@@ -238,13 +232,7 @@ func TestRetry(t *testing.T) {
 
 func TestRetry_NeverAPost(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
-		if x.Nth > 1 {
-			pacetest.CloseBefore(x)
-			return
-		}
-		pacetest.Fine(x)
-	})
+	b := pacetest.NewBackend(t, pacetest.CloseReused)
 	p := pacetest.Start(t, upstreams(b))
 	wantStatus(t, p.Get("/warm-up"), 200)
 	wantStatus(t, p.Send("POST", "/x", "data"), 502)

@@ -130,13 +130,7 @@ func startBusy(t *testing.T) *pacetest.Pace {
 	t.Helper()
 	fine := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
 		"/500": pacetest.Status(500, "no"), "/": pacetest.Fine, "/upgrade": pacetest.UpgradeEcho,
-		"/stale": func(x *pacetest.Exchange) {
-			if x.Nth > 1 {
-				pacetest.CloseBefore(x)
-				return
-			}
-			pacetest.Fine(x)
-		},
+		"/stale": pacetest.CloseReused,
 	}))
 	cfg := upstreams(fine, pacetest.NewClosed(t))
 	cfg["rate_limit"] = pacetest.Table{"max_requests": 20}

@@ -3,7 +3,6 @@ package dashboards
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +52,7 @@ func settle(t *testing.T, collector string) *town {
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
-	w.houses["mute"] = startMute(t, freeAddress(t), freeAddress(t), backend())
+	w.houses["mute"] = startMute(t, pacetest.NewClosed(t).Address(), pacetest.NewClosed(t).Address(), backend())
 	var targets []string
 	for _, h := range w.houses {
 		targets = append(targets, h.Admin)
@@ -78,13 +77,7 @@ func behaviour(hold <-chan struct{}) pacetest.Answer {
 		"/endless": pacetest.Endless,
 		"/upgrade": pacetest.UpgradeEcho,
 		"/hold":    pacetest.Gated(hold, pacetest.Fine),
-		"/once": func(x *pacetest.Exchange) { // ends a connection in the moment in which it is used again
-			if x.Nth > 1 {
-				pacetest.CloseBefore(x)
-			} else {
-				pacetest.Fine(x)
-			}
-		},
+		"/once":    pacetest.CloseReused,
 	})
 }
 
@@ -117,16 +110,6 @@ func (w *town) restartMute() {
 	p := w.houses["mute"]
 	p.Kill()
 	w.houses["mute"] = startMute(w.t, p.Proxy, p.Admin, pacetest.NewBackend(w.t, pacetest.Fine))
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // occupy leaves a request waiting and a stream open, for the gauges.

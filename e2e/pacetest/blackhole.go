@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/e2e/port"
 )
 
 // Blackhole is an address that answers no SYN: a listening socket whose queue is full.
@@ -14,7 +16,7 @@ type Blackhole struct{ addr string }
 // NewBlackhole makes one that lasts as long as t.
 func NewBlackhole(t testing.TB) *Blackhole {
 	t.Helper()
-	fd, addr := bind(t)
+	fd, addr := port.Reserve(t)
 	if err := syscall.Listen(fd, 0); err != nil {
 		t.Fatal(os.NewSyscallError("listen", err))
 	}

@@ -158,6 +158,16 @@ func CloseBefore(x *Exchange) {
 	x.Close()
 }
 
+// CloseReused answers a connection's first request, and closes when the next one comes: the
+// idle-close race, lost each time.
+func CloseReused(x *Exchange) {
+	if x.Nth > 1 {
+		CloseBefore(x)
+		return
+	}
+	Fine(x)
+}
+
 // Garbage answers with bytes that are not HTTP.
 func Garbage(x *Exchange) {
 	Raw("\x16\x03\x01 this is not HTTP\r\n\r\n")(x)

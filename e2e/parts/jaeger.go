@@ -27,8 +27,8 @@ type Jaeg struct {
 func Jaeger(t testing.TB) *Jaeg {
 	t.Helper()
 	path := Path(t, "jaeger")
-	query := freeAddress(t)
-	j := &Jaeg{GRPC: freeAddress(t), HTTP: freeAddress(t), URL: "http://" + query, t: t}
+	query := free(t)
+	j := &Jaeg{GRPC: free(t), HTTP: free(t), URL: "http://" + query, t: t}
 	file := filepath.Join(t.TempDir(), "jaeger.yaml")
 	write(t, file, fmt.Sprintf(`
 service:
@@ -43,7 +43,7 @@ extensions:
     grpc: {endpoint: %s}
 receivers: {otlp: {protocols: {grpc: {endpoint: %s}, http: {endpoint: %s}}}}
 exporters: {jaeger_storage_exporter: {trace_storage: mem}}
-`, maxTraces, query, freeAddress(t), j.GRPC, j.HTTP))
+`, maxTraces, query, free(t), j.GRPC, j.HTTP))
 	run(t, path, "--config", file).ready(t, j.URL+"/api/v3/services")
 	return j
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/e2e/port"
 )
 
 // patience bounds every wait for a part; it is a bound on failures, not a pause.
@@ -160,16 +161,12 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	return body, err
 }
 
-// freeAddress returns a loopback address on which nobody listens at the moment. None of the
-// parts can be given port 0 and say what it became.
-func freeAddress(t testing.TB) string {
+// free returns a loopback address for a part to listen on. None of them can be given port 0 and say
+// what it became.
+func free(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	_, address := port.Reserve(t)
+	return address
 }
 
 func write(t testing.TB, path, text string) {

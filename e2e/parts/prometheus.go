@@ -42,7 +42,7 @@ type Exemplar struct {
 func Prometheus(t testing.TB, targets ...string) *Prom {
 	t.Helper()
 	path := Path(t, "prometheus")
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), free(t)
 	p := &Prom{URL: "http://" + address, t: t, targets: len(targets), rules: filepath.Join(dir, "rules")}
 	if err := os.Mkdir(p.rules, 0o700); err != nil {
 		t.Fatal(err)
