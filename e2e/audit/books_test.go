@@ -11,6 +11,7 @@ import (
 
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
+	"pace/e2e/port"
 )
 
 // books is the truth of one mix, as clients, backends and the wire have written it down, and what was
@@ -194,7 +195,7 @@ func (tr *truth) count(x *exchange) {
 		tr.bytes[key(x.stream, "sent")] += float64(x.handedOn())
 	}
 	for _, a := range x.attempts {
-		tr.tries[key(x.knownMethod(), port(a.backend), a.status, a.failure, "default")]++
+		tr.tries[key(x.knownMethod(), port.Of(a.backend), a.status, a.failure, "default")]++
 	}
 	x.steps(tr.failovers, tr.retries)
 }
@@ -233,20 +234,22 @@ func (b *books) readWire(tr *truth) {
 		x.attempts = nil
 	}
 	for _, m := range b.tw.mortal {
-		if slices.Contains(tr.wired, m.addr) {
+		if slices.Contains(tr.wired, m.Address()) {
 			maps.Copy(received, m.served())
 		}
 	}
 	for _, address := range tr.wired {
-		for _, h := range b.tw.tap.at(address).heads {
-			x, a := byTrace[h.trace], attempt{backend: address, trace: h.trace, span: h.span, flags: h.flags, body: -1}
+		for _, parent := range b.tw.tap.At(address).Traceparents {
+			a := attempt{backend: address, body: -1}
+			a.trace, a.span, a.flags = pacetest.Traceparent(parent)
+			x := byTrace[a.trace]
 			if x == nil {
-				b.differs("the wire saw a request in trace %s at %s, which nobody sent", h.trace, address)
+				b.differs("the wire saw a request of %s at %s, which nobody sent", parent, address)
 				continue
 			}
-			if known, ok := received[h.span]; ok {
+			if known, ok := received[a.span]; ok {
+				delete(received, a.span)
 				a = known
-				delete(received, h.span)
 			}
 			a.ending = ending{failure: "upstream_reset"}
 			x.attempts = append(x.attempts, a)
@@ -283,14 +286,14 @@ func (x *exchange) settle() {
 // countUnseen adds the attempts that failed before a backend could know of them, as the wire saw them.
 func (b *books) countUnseen(tr *truth) {
 	for address, end := range tr.unseen {
-		now, before := b.tw.tap.at(address), tr.before[address]
-		n := now.refused - before.refused
+		wire := b.tw.tap.At(address)
+		n := wire.Refused
 		if end.failure == "connect_timeout" {
-			n = now.syns - before.syns
+			n = wire.SYNs
 		}
 		tr.miss(address, end, n)
 		if slices.Contains(tr.wired, address) { // opened, and gone before a byte was written
-			tr.miss(address, ending{failure: "upstream_reset"}, now.opened-before.opened-(now.used-before.used))
+			tr.miss(address, ending{failure: "upstream_reset"}, wire.Opened-wire.Used)
 		}
 	}
 	// Each was followed by a failover, but for the last one of an exchange that ended so.
@@ -398,7 +401,7 @@ func (b *books) holdTries(got map[string]float64, want table, tr *truth) {
 	unseen := table{}
 	for k, n := range tr.missed {
 		address, failure, _ := strings.Cut(k, " ")
-		unseen[key(port(address), "", failure, "default")] += float64(n)
+		unseen[key(port.Of(address), "", failure, "default")] += float64(n)
 	}
 	if len(unseen) == 0 {
 		b.compare(tr.name+": http_client_request_duration_seconds", got, want)

@@ -88,7 +88,7 @@ func (m *mortal) served() map[string]attempt {
 		if _, err := fmt.Sscan(line, &parent, &a.requestID, &a.body, &a.nth); err != nil {
 			m.t.Errorf("the account of %s reads %q: %v", m.addr, line, err)
 		}
-		a.trace, a.span, a.flags = traceparent(parent)
+		a.trace, a.span, a.flags = pacetest.Traceparent(parent)
 		if _, twice := all[a.span]; twice {
 			m.t.Errorf("%s got the attempt %s twice", m.addr, parent)
 		}

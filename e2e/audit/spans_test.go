@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pace/e2e/otlp"
+	"pace/e2e/port"
 )
 
 // againstSpans holds each span to the truth: a SERVER span an exchange, a CLIENT span an attempt, and
@@ -88,7 +89,7 @@ func (b *books) holdServer(x *exchange, s otlp.Span, tries int) {
 	}
 	want := map[string]any{
 		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.path, "http.route": "/",
-		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port(x.proxy)),
+		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port.Of(x.proxy)),
 		"client.address": x.source, "network.peer.address": "127.0.0.1", "pace.outcome": outcome, "pace.attempts": int64(tries),
 		"error.type": orNil(x.errorType()), "user_agent.original": userAgent, "pace.stream": orNil(x.stream), "pace.close_reason": orNil(x.closed),
 		"url.query": nil, "pace.upstream": nil,
@@ -157,11 +158,11 @@ func (b *books) holdClient(x *exchange, s otlp.Span, nth int, address string, a 
 		full += "?token=REDACTED"
 	}
 	want := map[string]any{
-		"http.request.method": x.knownMethod(), "url.full": full, "server.address": "127.0.0.1", "server.port": int64(port(a.backend)),
+		"http.request.method": x.knownMethod(), "url.full": full, "server.address": "127.0.0.1", "server.port": int64(port.Of(a.backend)),
 		"http.response.status_code": orNil(a.status), "error.type": orNil(a.failure), "http.request.resend_count": orNil(nth),
 	}
 	if a.span != "" {
-		want["network.peer.address"], want["network.peer.port"], want["network.protocol.version"] = "127.0.0.1", int64(port(a.backend)), "1.1"
+		want["network.peer.address"], want["network.peer.port"], want["network.protocol.version"] = "127.0.0.1", int64(port.Of(a.backend)), "1.1"
 	}
 	if a.nth > 0 {
 		want["pace.connection.reused"] = a.nth > 1

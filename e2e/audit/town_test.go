@@ -14,6 +14,7 @@ import (
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
+	"pace/e2e/wiretap"
 )
 
 const (
@@ -27,11 +28,10 @@ const (
 type house struct {
 	*pacetest.Pace
 	name     string
-	unseen   map[string]ending  // addresses where attempts fail before a backend sees them, and how
-	wired    []string           // addresses of which the wire knows of attempts that no backend saw
-	before   map[string]traffic // what the tap saw of unseen before the mix
-	backends int                // how many there are
-	places   int                // rate_limit.max_requests, 0: no limit
+	unseen   map[string]ending // addresses where attempts fail before a backend sees them, and how
+	wired    []string          // addresses of which the wire knows of attempts that no backend saw
+	backends int               // how many there are
+	places   int               // rate_limit.max_requests, 0: no limit
 }
 
 // town is all that takes part in one mix.
@@ -39,7 +39,7 @@ type town struct {
 	t      *testing.T
 	random *rand.Rand
 	spans  *otlp.Recv
-	tap    *tap
+	tap    *wiretap.Tap
 	houses map[string]*house
 	byPath map[string]*exchange // made before the mix begins, and then only read
 	source uint32
@@ -64,7 +64,7 @@ func newTown(t *testing.T, seed uint64) *town {
 	far1, far2, halffar := blackhole(), blackhole(), blackhole()
 	tw.mortal = [2]*mortal{startMortal(t), startMortal(t)}
 	fickle := tw.backend()
-	tw.tap = openTap(t, half, dead1, dead2, far1, far2, halffar, fickle, tw.mortal[0], tw.mortal[1])
+	tw.tap = wiretap.Open(t, half, dead1, dead2, far1, far2, halffar, fickle, tw.mortal[0], tw.mortal[1])
 
 	tw.build("main", pacetest.Config{
 		"server":     {"max_body_bytes": maxBody, "drain_timeout": "2m", "read_header_timeout": "1m"},
@@ -108,7 +108,7 @@ func (tw *town) serve(backend string, p *pacetest.Exchange) {
 		return
 	}
 	a := attempt{backend: backend, nth: p.Nth, requestID: p.Header.Get("X-Request-Id"), body: -1}
-	a.trace, a.span, a.flags = traceparent(p.Header.Get("Traceparent"))
+	a.trace, a.span, a.flags = pacetest.Traceparent(p.Header.Get("Traceparent"))
 	if !x.unread {
 		if p.ReadBody(); p.BodyErr == nil {
 			a.body = len(p.Body)
@@ -126,17 +126,8 @@ func (tw *town) serve(backend string, p *pacetest.Exchange) {
 	act(x, p)
 }
 
-// traceparent takes the ids out of a header in W3C's form.
-func traceparent(header string) (trace, span, flags string) {
-	parts := strings.Split(header, "-")
-	if len(parts) != 4 {
-		return "", "", ""
-	}
-	return parts[1], parts[2], parts[3]
-}
-
 func (tw *town) build(name string, cfg pacetest.Config, backends ...address) *house {
-	h := &house{name: name, unseen: map[string]ending{}, before: map[string]traffic{}, backends: len(backends)}
+	h := &house{name: name, unseen: map[string]ending{}, backends: len(backends)}
 	for _, b := range backends {
 		switch b.(type) {
 		case *pacetest.Closed:
@@ -151,9 +142,6 @@ func (tw *town) build(name string, cfg pacetest.Config, backends ...address) *ho
 				h.wired = append(h.wired, b.Address())
 			}
 		}
-	}
-	for address := range h.unseen {
-		h.before[address] = tw.tap.at(address)
 	}
 	pool := pacetest.Table{}
 	for _, b := range backends {

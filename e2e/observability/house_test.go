@@ -7,6 +7,7 @@ import (
 
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
+	"pace/e2e/wiretap"
 )
 
 // house is one pace and the world around it. A mix needs several, since some outcomes need settings
@@ -14,9 +15,9 @@ import (
 type house struct {
 	*pacetest.Pace
 	name    string
-	service string             // its OTEL_SERVICE_NAME
-	closed  map[string]ending  // addresses of backends that are not there, and how attempts at them end
-	before  map[string]traffic // what the wire saw of closed before the mix
+	service string            // its OTEL_SERVICE_NAME
+	closed  map[string]ending // addresses of backends that are not there, and how attempts at them end
+	tap     *wiretap.Tap      // at all backends
 }
 
 const (
@@ -30,7 +31,6 @@ type village struct {
 	seed   uint64
 	jaeger *parts.Jaeg
 	ledger *ledger
-	wire   *wire
 	houses map[string]*house
 }
 
@@ -54,18 +54,16 @@ func (v *village) backend() *pacetest.Backend { return v.ledger.backend(v.t, beh
 
 func (v *village) build(name string, cfg pacetest.Config, backends ...interface{ Address() string }) {
 	v.t.Helper()
-	h := &house{name: name, service: fmt.Sprintf("pace-%s-%d", name, v.seed), closed: map[string]ending{}, before: map[string]traffic{}}
+	h := &house{name: name, service: fmt.Sprintf("pace-%s-%d", name, v.seed), closed: map[string]ending{}}
 	for _, b := range backends {
 		switch b.(type) {
 		case *pacetest.Closed:
 			h.closed[b.Address()] = ending{0, "connect_failed"}
 		case *pacetest.Blackhole:
 			h.closed[b.Address()] = ending{0, "connect_timeout"}
-		default:
-			continue
 		}
-		h.before[b.Address()] = v.wire.at(b.Address())
 	}
+	h.tap = wiretap.Open(v.t, backends...)
 	pool := pacetest.Upstreams(backends...)
 	maps.Copy(pool, cfg["upstreams"])
 	server := pacetest.Table{"trusted_proxies": []string{"127.0.0.1/32"}} // the clients say by X-Forwarded-For who they are
@@ -85,15 +83,15 @@ func exportTo(jaeger *parts.Jaeg, service string) []string {
 	}
 }
 
-// missed counts the attempts at the house's closed backends since the mix began, as the wire saw them.
-func (h *house) missed(w *wire) map[string]int {
+// missed counts the attempts at the house's closed backends, as the wire saw them.
+func (h *house) missed() map[string]int {
 	counts := map[string]int{}
 	for address, end := range h.closed {
-		now, before := w.at(address), h.before[address]
+		wire := h.tap.At(address)
 		if end.failure == "connect_failed" {
-			counts[address] = now.refused - before.refused
+			counts[address] = wire.Refused
 		} else {
-			counts[address] = now.syns - before.syns
+			counts[address] = wire.SYNs
 		}
 	}
 	return counts

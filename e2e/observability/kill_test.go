@@ -13,13 +13,15 @@ import (
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
+	"pace/e2e/wiretap"
 )
 
 // TestKilledBackend_FailoversAreCountedAlike kills one of two backends three times under a load of
 // GETs. No client may notice, and the wire, Prometheus and Jaeger must agree on the failovers.
 func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
-	jaeger, w := parts.Jaeger(t), tap(t)
+	jaeger := parts.Jaeger(t)
 	mortal, other := pacetest.StartProcess(t), pacetest.StartProcess(t)
+	tap := wiretap.Open(t, mortal, other)
 	p := pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(mortal, other)}, exportTo(jaeger, "pace-kill")...)
 	prometheus := parts.Prometheus(t, p.Admin)
 
@@ -34,8 +36,8 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	l.await(300)
 	answered := l.stop()
 
-	truth, lost := failoversOnTheWire(w, mortal.Address(), answered)
-	if more, _ := failoversOnTheWire(w, other.Address(), answered); len(more) > 0 {
+	truth, lost := failoversOnTheWire(tap.At(mortal.Address()), mortal.Address(), answered)
+	if more, _ := failoversOnTheWire(tap.At(other.Address()), other.Address(), answered); len(more) > 0 {
 		t.Errorf("requests failed at the backend that lived: %v", more)
 	}
 	if truth["connect_failed"] == 0 {
@@ -74,13 +76,17 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 // failoversOnTheWire says by reason how many attempts at a backend came to nothing: connections that
 // were refused, and requests that were written to it (lost, by trace) but answered by another.
 // answered tells by trace which backend's answer the client got.
-func failoversOnTheWire(w *wire, address string, answered map[string]string) (reasons table, lost map[string]bool) {
-	seen := w.at(address)
+func failoversOnTheWire(wire wiretap.Traffic, address string, answered map[string]string) (reasons table, lost map[string]bool) {
 	reasons, lost = table{}, map[string]bool{}
-	if seen.refused > 0 {
-		reasons["connect_failed"] = float64(seen.refused)
+	if wire.Refused > 0 {
+		reasons["connect_failed"] = float64(wire.Refused)
 	}
-	for trace, n := range seen.heads {
+	requests := map[string]int{} // by trace
+	for _, parent := range wire.Traceparents {
+		trace, _, _ := pacetest.Traceparent(parent)
+		requests[trace]++
+	}
+	for trace, n := range requests {
 		if answered[trace] == address {
 			n--
 		}

@@ -55,7 +55,7 @@ func (l *ledger) backend(t testing.TB, behaviours map[string]behaviour) *pacetes
 func (l *ledger) enter(backend string, x *pacetest.Exchange, behaviours map[string]behaviour) pacetest.Answer {
 	target, _, _ := strings.Cut(x.Target, "?")
 	segment, _, _ := strings.Cut(strings.TrimPrefix(target, "/"), "/")
-	trace, parent := traceparent(x.Header.Get("traceparent"))
+	trace, parent, _ := pacetest.Traceparent(x.Header.Get("Traceparent"))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ends, act := behaviours[segment](len(l.entries[target]), x)
@@ -87,13 +87,4 @@ func (l *ledger) await(ctx context.Context, target string) {
 			return
 		}
 	}
-}
-
-// traceparent takes the ids out of a header in W3C's form.
-func traceparent(header string) (trace, span string) {
-	parts := strings.Split(header, "-")
-	if len(parts) != 4 {
-		return "", ""
-	}
-	return parts[1], parts[2]
 }

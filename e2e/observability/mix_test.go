@@ -30,7 +30,7 @@ func TestMix(t *testing.T) {
 }
 
 func mix(t *testing.T, seed uint64) {
-	v := &village{t: t, seed: seed, jaeger: parts.Jaeger(t), ledger: newLedger(), wire: tap(t)}
+	v := &village{t: t, seed: seed, jaeger: parts.Jaeger(t), ledger: newLedger()}
 	v.open()
 	var targets []string
 	for _, h := range v.houses {

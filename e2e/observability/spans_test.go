@@ -11,6 +11,7 @@ import (
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
+	"pace/e2e/port"
 )
 
 // againstJaeger holds each span to the truth: a SERVER span an exchange, a CLIENT span an attempt.
@@ -79,7 +80,7 @@ func (tr *truth) checkServer(t *testing.T, x *exchange, s otlp.Span, attempts in
 	t.Helper()
 	want := map[string]any{
 		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.target, "http.route": "/",
-		"http.response.status_code": int64(x.status), "server.address": "127.0.0.1", "server.port": int64(port(tr.Proxy)),
+		"http.response.status_code": int64(x.status), "server.address": "127.0.0.1", "server.port": int64(port.Of(tr.Proxy)),
 		"client.address": x.source, "network.peer.address": "127.0.0.1", "network.peer.port": anything,
 		"network.protocol.version": map[pacetest.Mode]string{pacetest.H1: "1.1", pacetest.H2C: "2"}[x.mode],
 		"user_agent.original":      userAgent, "pace.outcome": x.outcome, "pace.attempts": int64(attempts),
@@ -145,7 +146,7 @@ func (tr *truth) checkClient(t *testing.T, x *exchange, s otlp.Span, nth int, a 
 		"http.request.resend_count": absentIfZero(nth),
 	}
 	if _, closed := tr.closed[a.backend]; !closed {
-		want["network.peer.address"], want["network.peer.port"] = "127.0.0.1", int64(port(a.backend))
+		want["network.peer.address"], want["network.peer.port"] = "127.0.0.1", int64(port.Of(a.backend))
 		want["network.protocol.version"] = "1.1"
 	}
 	wantAttributes(t, s, s.Attrs, want)

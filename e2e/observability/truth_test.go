@@ -3,7 +3,6 @@ package observability
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
+	"pace/e2e/port"
 )
 
 // truth is what clients, backends and the wire know of one house's part of the mix.
@@ -42,7 +42,7 @@ func key(words ...any) string {
 
 func (v *village) truth(h *house, all []*exchange) *truth {
 	tr := &truth{
-		house: h, attempts: map[*exchange][]attempt{}, missed: h.missed(v.wire),
+		house: h, attempts: map[*exchange][]attempt{}, missed: h.missed(),
 		requests: table{}, tries: table{}, failovers: table{}, retries: table{}, rejections: table{},
 	}
 	for _, x := range all {
@@ -54,7 +54,7 @@ func (v *village) truth(h *house, all []*exchange) *truth {
 	}
 	for address, n := range tr.missed {
 		end := h.closed[address]
-		tr.tries[key(port(address), end.status, end.failure)] += float64(n)
+		tr.tries[key(port.Of(address), end.status, end.failure)] += float64(n)
 		// Each was followed by a failover, but for the last one of an exchange that ended so.
 		tr.failovers[end.failure] += float64(n)
 	}
@@ -74,7 +74,7 @@ func (tr *truth) count(x *exchange) {
 	}
 	attempts := tr.attempts[x]
 	for i, a := range attempts {
-		tr.tries[key(port(a.backend), a.status, a.failure)]++
+		tr.tries[key(port.Of(a.backend), a.status, a.failure)]++
 		switch {
 		case i+1 == len(attempts):
 		case attempts[i+1].backend != a.backend:
@@ -102,12 +102,6 @@ func (x *exchange) errorType() string {
 		return strconv.Itoa(x.status)
 	}
 	return x.outcome
-}
-
-func port(address string) int {
-	_, digits, _ := net.SplitHostPort(address)
-	n, _ := strconv.Atoi(digits)
-	return n
 }
 
 func (tr *truth) total(t table) (sum float64) {

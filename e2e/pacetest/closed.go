@@ -1,8 +1,6 @@
 package pacetest
 
 import (
-	"net"
-	"strconv"
 	"testing"
 
 	"pace/e2e/port"
@@ -23,8 +21,4 @@ func NewClosed(t testing.TB) *Closed {
 func (c *Closed) Address() string { return c.addr }
 
 // Port returns its port.
-func (c *Closed) Port() int {
-	_, port, _ := net.SplitHostPort(c.addr)
-	n, _ := strconv.Atoi(port)
-	return n
-}
+func (c *Closed) Port() int { return port.Of(c.addr) }

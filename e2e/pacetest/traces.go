@@ -77,6 +77,16 @@ func CountEvents(r *otlp.Recv, name string) int {
 	return n
 }
 
+// Traceparent takes the ids and the flags out of a header in W3C's form; all are "" if it has
+// another.
+func Traceparent(header string) (trace, span, flags string) {
+	parts := strings.Split(header, "-")
+	if len(parts) != 4 {
+		return "", "", ""
+	}
+	return parts[1], parts[2], parts[3]
+}
+
 // HasPair reports whether a comma-separated header value lists item.
 func HasPair(value, item string) bool {
 	for part := range strings.SplitSeq(value, ",") {

@@ -32,3 +32,10 @@ func Reserve(t testing.TB) (fd int, address string) {
 	}
 	return fd, net.JoinHostPort("127.0.0.1", strconv.Itoa(at.(*syscall.SockaddrInet4).Port))
 }
+
+// Of returns the port of a host:port, 0 if it has none.
+func Of(address string) int {
+	_, digits, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(digits)
+	return n
+}

@@ -36,3 +36,11 @@ func TestReserve(t *testing.T) {
 		l.Close()
 	}
 }
+
+func TestOf(t *testing.T) {
+	for address, want := range map[string]int{"127.0.0.1:80": 80, "[::1]:65535": 65535, "127.0.0.1": 0, "": 0, "x:http": 0} {
+		if got := Of(address); got != want {
+			t.Errorf("Of(%q) = %d, want %d", address, got, want)
+		}
+	}
+}
