@@ -16,9 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(mortalEnv) != "" {
-		serveMortal()
-	}
+	pacetest.ServeProcess(live)
 	if os.Getenv("PACE_AUDIT_RACE") != "" {
 		pacetest.Main(m)
 	}

@@ -1,74 +1,28 @@
 package audit
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"pace/e2e/pacetest"
 )
 
-// mortalEnv marks a process as a backend; its value is "ADDR FILE".
-const mortalEnv = "PACE_AUDIT_MORTAL"
-
-// mortal is a backend in a process of its own, which dies by SIGKILL and comes back. It writes each
-// request down before it answers, so its account outlives it.
+// mortal is a backend in a process of its own, which dies by SIGKILL and comes back.
 type mortal struct {
-	t    testing.TB
-	addr string
-	file string
-	cmd  *exec.Cmd
+	*pacetest.Process
+	t testing.TB
 }
 
-func startMortal(t testing.TB) *mortal {
-	// A closed address stays taken while its process is dead, too.
-	m := &mortal{t: t, addr: pacetest.NewClosed(t).Address(), file: filepath.Join(t.TempDir(), "served")}
-	m.restart()
-	t.Cleanup(func() { m.kill() })
-	return m
-}
-
-// Address returns its host:port.
-func (m *mortal) Address() string { return m.addr }
-
-func (m *mortal) restart() {
-	m.cmd = exec.Command(os.Args[0])
-	m.cmd.Env = append(os.Environ(), mortalEnv+"="+m.addr+" "+m.file)
-	m.cmd.Stderr = os.Stderr
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := m.cmd.StdoutPipe()
-	if err == nil {
-		err = m.cmd.Start()
-	}
-	if err == nil {
-		_, err = bufio.NewReader(out).ReadString('\n') // it listens
-	}
-	if err != nil {
-		m.t.Errorf("a backend's process does not start: %v", err)
-	}
-}
-
-// kill ends it with SIGKILL.
-func (m *mortal) kill() {
-	m.cmd.Process.Kill()
-	m.cmd.Wait()
-}
+func startMortal(t testing.TB) *mortal { return &mortal{pacetest.StartProcess(t), t} }
 
 // doom makes it leave those hanging that come to die; their death is near.
 func (m *mortal) doom() {
-	resp, err := http.Get("http://" + m.addr + "/doom")
+	resp, err := http.Get("http://" + m.Address() + doom)
 	if err != nil {
 		m.t.Errorf("doom: %v", err)
 		return
@@ -78,64 +32,38 @@ func (m *mortal) doom() {
 
 // served returns the attempts that it got, by span.
 func (m *mortal) served() map[string]attempt {
-	text, err := os.ReadFile(m.file)
-	if err != nil && !os.IsNotExist(err) {
-		m.t.Error(err)
-	}
 	all := map[string]attempt{}
-	for line := range strings.Lines(string(text)) {
-		a, parent := attempt{backend: m.addr}, ""
-		if _, err := fmt.Sscan(line, &parent, &a.requestID, &a.body, &a.nth); err != nil {
-			m.t.Errorf("the account of %s reads %q: %v", m.addr, line, err)
+	for _, s := range m.Served() {
+		if s.Target == doom {
+			continue
 		}
-		a.trace, a.span, a.flags = pacetest.Traceparent(parent)
+		a := attempt{backend: m.Address(), nth: int(s.Nth), requestID: s.RequestID, body: int(s.Body)}
+		a.trace, a.span, a.flags = pacetest.Traceparent(s.Traceparent)
 		if _, twice := all[a.span]; twice {
-			m.t.Errorf("%s got the attempt %s twice", m.addr, parent)
+			m.t.Errorf("%s got the attempt %s twice", m.Address(), s.Traceparent)
 		}
 		all[a.span] = a
 	}
 	return all
 }
 
-// serveMortal is the whole life of a mortal's process.
-func serveMortal() {
-	addr, file, _ := strings.Cut(os.Getenv(mortalEnv), " ")
-	served, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		panic(err)
-	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(listener.Addr())
-	var doomed atomic.Bool
-	server := &http.Server{ConnContext: countRequests, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/doom" {
-			doomed.Store(true)
-			return
-		}
-		n, err := io.Copy(io.Discard, r.Body)
-		if err != nil {
-			n = -1
-		}
-		nth := r.Context().Value(countKey{}).(*atomic.Int64).Add(1)
-		// One write a line: the kernel keeps the lines of concurrent requests apart.
-		fmt.Fprintf(served, "%s %s %d %d\n", r.Header.Get("Traceparent"), r.Header.Get("X-Request-Id"), n, nth)
-		live(w, r, doomed.Load())
-	})}
-	panic(server.Serve(listener))
-}
+// doom is the target of those who tell a mortal that it is doomed.
+const doom = "/doom"
 
-// live answers, unless its time has come.
-func live(w http.ResponseWriter, r *http.Request, doomed bool) {
+// doomed is true in the process of a mortal that is to die.
+var doomed atomic.Bool
+
+// live is what a mortal's process does: it answers, unless its time has come.
+func live(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case strings.HasPrefix(r.URL.Path, "/dying") && doomed:
+	case r.URL.Path == doom:
+		doomed.Store(true)
+	case strings.HasPrefix(r.URL.Path, "/dying") && doomed.Load():
 		select {}
 	case strings.HasPrefix(r.URL.Path, "/flow"):
 		w.Header().Set("Content-Length", "1000")
 		io.WriteString(w, strings.Repeat("x", part))
-		if doomed {
+		if doomed.Load() {
 			http.NewResponseController(w).Flush()
 			select {}
 		}
@@ -180,9 +108,9 @@ func (tw *town) die(victim *mortal, dying []*exchange, own *ownClients) {
 		}
 		return nil
 	})
-	victim.kill()
+	victim.Kill()
 	group.Wait()
-	victim.restart()
+	victim.Restart()
 	tw.awaitTravellers()
 }
 
@@ -210,11 +138,4 @@ func waits(x *exchange, there map[string]attempt) bool {
 		}
 	}
 	return false
-}
-
-type countKey struct{}
-
-// countRequests lets a connection count its requests.
-func countRequests(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, countKey{}, new(atomic.Int64))
 }

@@ -28,8 +28,8 @@ func TestKill9_NoClientSeesIt(t *testing.T) {
 	}
 	sent := load.end()
 	seen := map[string]bool{}
-	for _, target := range append(steady.Served(), mortal.Served()...) {
-		seen[target] = true
+	for _, r := range append(steady.Served(), mortal.Served()...) {
+		seen[r.Target] = true
 	}
 	if len(seen) != sent {
 		t.Errorf("the backends' files name %d of %d requests", len(seen), sent)

@@ -84,8 +84,12 @@ func TestProcess_KeepsItsAccountBeyondItsDeath(t *testing.T) {
 	t.Parallel()
 	p := StartProcess(t)
 	for _, path := range []string{"/1", "/2"} {
-		if body, err := fetch("http://"+p.Address()+path, "*/*"); err != nil || body != "fine" {
-			t.Fatalf("%s: %q, %v", path, body, err)
+		w := DialWire(t, p.Address())
+		w.Send("POST " + path + " HTTP/1.1\r\nHost: x\r\nTraceparent: 00-a-b-01\r\nContent-Length: 3\r\n\r\nabc" + "GET " + path + "/b HTTP/1.1\r\nHost: x\r\n\r\n")
+		for range 2 {
+			if got := w.Response("GET"); got.Status != 200 || got.Body != "fine" {
+				t.Fatalf("%s: %d %q, %v", path, got.Status, got.Body, got.Err)
+			}
 		}
 		address := p.Address()
 		p.Kill()
@@ -98,8 +102,12 @@ func TestProcess_KeepsItsAccountBeyondItsDeath(t *testing.T) {
 			t.Errorf("it came back on %s, was on %s", p.Address(), address)
 		}
 	}
-	if got := p.Served(); !slices.Equal(got, []string{"/1", "/2"}) {
-		t.Errorf("its file names %q", got)
+	want := []Served{
+		{"/1", "00-a-b-01", "", 3, 1}, {"/1/b", "", "", 0, 2},
+		{"/2", "00-a-b-01", "", 3, 1}, {"/2/b", "", "", 0, 2},
+	}
+	if got := p.Served(); !slices.Equal(got, want) {
+		t.Errorf("its account is %+v, want %+v", got, want)
 	}
 }
 

@@ -2,14 +2,17 @@ package pacetest
 
 import (
 	"bufio"
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -17,7 +20,7 @@ import (
 const processEnv = "PACETEST_PROCESS"
 
 // Process is a backend in a process of its own, which can be killed as by the kernel. It
-// writes each request's target to a file before it answers, so its account outlives it.
+// writes each request down before it answers, so its account outlives it.
 type Process struct {
 	t    testing.TB
 	addr string
@@ -25,11 +28,23 @@ type Process struct {
 	cmd  *exec.Cmd
 }
 
+// Served is a request as a [Process] wrote it down.
+type Served struct {
+	Target, Traceparent, RequestID string
+	Body                           int64 // its bytes; -1: it did not come whole
+	Nth                            int64 // its number on its connection, from 1
+}
+
+// served is how a line of the account reads.
+const served = "%q %q %q %d %d\n"
+
 // StartProcess starts one on a port that stays its own while it is dead.
 func StartProcess(t testing.TB) *Process {
 	t.Helper()
 	p := &Process{t: t, addr: NewClosed(t).Address(), file: filepath.Join(t.TempDir(), "served")}
-	p.Restart()
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(p.Kill)
 	return p
 }
@@ -37,19 +52,27 @@ func StartProcess(t testing.TB) *Process {
 // Restart starts it again on the same port, after Kill.
 func (p *Process) Restart() {
 	p.t.Helper()
+	if err := p.start(); err != nil {
+		p.t.Error(err) // and not Fatal: who kills and restarts is often a goroutine beside the test's
+	}
+}
+
+func (p *Process) start() error {
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), processEnv+"="+p.addr+" "+p.file)
 	p.cmd.Stderr = os.Stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics cleans up nothing
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
 		err = p.cmd.Start()
 	}
+	if err == nil {
+		_, err = bufio.NewReader(out).ReadString('\n') // it listens
+	}
 	if err != nil {
-		p.t.Fatal(err)
+		return fmt.Errorf("start the backend's process: %w", err)
 	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		p.t.Fatalf("the backend's process does not listen: %v", err)
-	}
+	return nil
 }
 
 // Address returns its host:port.
@@ -61,20 +84,32 @@ func (p *Process) Kill() {
 	p.cmd.Wait()
 }
 
-// Served returns the targets of the requests it got, in order.
-func (p *Process) Served() []string {
+// Served returns the requests it got, in order.
+func (p *Process) Served() (all []Served) {
 	p.t.Helper()
-	text, err := os.ReadFile(p.file)
+	account, err := os.ReadFile(p.file)
 	if err != nil && !os.IsNotExist(err) {
-		p.t.Fatal(err)
+		p.t.Error(err)
 	}
-	return slices.Collect(strings.FieldsSeq(string(text)))
+	for line := range strings.Lines(string(account)) {
+		var s Served
+		if _, err := fmt.Sscanf(line, served, &s.Target, &s.Traceparent, &s.RequestID, &s.Body, &s.Nth); err != nil {
+			p.t.Errorf("the account of %s reads %q: %v", p.addr, line, err)
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
-// serveProcess is the whole life of a backend's process.
-func serveProcess() {
-	addr, file, _ := strings.Cut(os.Getenv(processEnv), " ")
-	served, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+// ServeProcess is the whole life of a backend in a process that [StartProcess] started; elsewhere
+// it returns at once. [Main] calls it with an answer that is "fine"; a TestMain that wants
+// another calls it first.
+func ServeProcess(answer http.HandlerFunc) {
+	addr, file, is := strings.Cut(os.Getenv(processEnv), " ")
+	if !is {
+		return
+	}
+	account, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		panic(err)
 	}
@@ -83,9 +118,22 @@ func serveProcess() {
 		panic(err)
 	}
 	fmt.Println(listener.Addr())
-	panic(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ConnContext: countRequests, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			n = -1
+		}
+		nth := r.Context().Value(countKey{}).(*atomic.Int64).Add(1)
 		// One write a line: the kernel keeps the lines of concurrent requests apart.
-		fmt.Fprintf(served, "%s\n", r.RequestURI)
-		fmt.Fprintf(w, "fine")
-	})))
+		fmt.Fprintf(account, served, r.RequestURI, r.Header.Get("Traceparent"), r.Header.Get("X-Request-Id"), n, nth)
+		answer(w, r)
+	})}
+	panic(server.Serve(listener))
+}
+
+type countKey struct{}
+
+// countRequests lets a connection count its requests.
+func countRequests(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, countKey{}, new(atomic.Int64))
 }
