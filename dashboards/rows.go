@@ -223,7 +223,7 @@ func byRoute() panel {
 // phases divide a request's time; what is missing to the whole is pace's own, in the graph beside.
 func phases() panel {
 	return panel{
-		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. wait: the backend thinks. receive: its answer comes. deliver: the client takes it.",
+		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. dns and connect: on the way to a backend. wait: the backend thinks. receive: its answer comes. deliver: the client takes it.",
 		queries: []query{{
 			fmt.Sprintf("%s / on () group_left () %s",
 				onScreen.rateBy(by(telemetry.LabelPhase), telemetry.MetricPhaseDuration+"_sum"), onScreen.rateBy(nil, requests)),

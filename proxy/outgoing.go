@@ -203,6 +203,7 @@ func announced(trailer http.Header) string {
 }
 
 var phases = [...]telemetry.Phase{
+	exchange.DNS:         telemetry.DNS,
 	exchange.Connect:     telemetry.Connect,
 	exchange.Send:        telemetry.Send,
 	exchange.ReadRequest: telemetry.ReadRequest,

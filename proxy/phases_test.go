@@ -6,10 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"pace/lb"
 	"pace/telemetry"
 )
 
@@ -33,6 +35,15 @@ func TestPhases_ByInjection(t *testing.T) {
 		change  func(*Options)
 		times   time.Duration // how many delays
 	}{
+		"dns": {
+			client:  func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, get) },
+			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
+			change: func(o *Options) {
+				o.Pool = lb.NewPool([]string{net.JoinHostPort("backend.test", strconv.Itoa(o.Pool.Backends()[0].Port()))})
+				o.Exchange.Dial = slowNames(t, delay).DialContext
+			},
+			times: 1,
+		},
 		"connect": {
 			client:  func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, get) },
 			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
@@ -110,7 +121,7 @@ func TestPhases_ByInjection(t *testing.T) {
 			}
 			l, sum := p.line(t), 0.0
 			least := 0.8 * float64(tt.times*delay/time.Millisecond) // the sleep may begin before pace does
-			for _, word := range []string{"own", "read_request", "limit", "pick", "connect", "send", "wait", "receive", "deliver"} {
+			for _, word := range []string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"} {
 				ms := l.number(word + "_ms")
 				sum += ms
 				if word == phase && ms < least || word != phase && ms > 100 && ms > l.number(phase+"_ms")/2 {

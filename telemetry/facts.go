@@ -79,6 +79,7 @@ var facts = []Fact{
 	{"pace.phase.read_request", "read_request_ms", false, "Milliseconds waiting for the request's body.", inPhase(ReadRequest)},
 	{"pace.phase.limit", "limit_ms", false, "Milliseconds waiting for a limiter.", inPhase(Limit)},
 	{"pace.phase.pick", "pick_ms", false, "Milliseconds waiting for a backend to be free.", inPhase(Pick)},
+	{"pace.phase.dns", "dns_ms", false, "Milliseconds resolving a backend's name; absent for one named by its address.", inPhase(DNS)},
 	{"pace.phase.connect", "connect_ms", false, "Milliseconds connecting.", inPhase(Connect)},
 	{"pace.phase.send", "send_ms", false, "Milliseconds writing the request.", inPhase(Send)},
 	{"pace.phase.wait", "wait_ms", false, "Milliseconds waiting for the response's header.", inPhase(Wait)},

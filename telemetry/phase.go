@@ -14,7 +14,8 @@ const (
 	ReadRequest              // waiting for the next bytes of the request's body
 	Limit                    // waiting for a limiter
 	Pick                     // waiting for a backend to be free
-	Connect                  // resolving and connecting
+	DNS                      // resolving a backend's name
+	Connect                  // connecting to a backend
 	Send                     // writing the request to the backend
 	Wait                     // waiting for the response's header
 	Receive                  // waiting for the next bytes of the response's body
@@ -22,7 +23,7 @@ const (
 	phaseCount
 )
 
-var phaseWords = [phaseCount]string{"own", "read_request", "limit", "pick", "connect", "send", "wait", "receive", "deliver"}
+var phaseWords = [phaseCount]string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"}
 
 // String returns the word of the phase.
 func (p Phase) String() string { return phaseWords[p] }

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 )
 
-var phases = words("read_request limit pick connect send wait receive deliver")
+var phases = words("read_request limit pick dns connect send wait receive deliver")
 
 // TestPhases_ADelayShowsInItsPhaseAndInNoOther injects one delay at a time, outside of pace.
 func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {
@@ -52,30 +53,37 @@ func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {
 			t.Parallel()
 			p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, tt.answer)))
 			tt.act(t, p)
-			server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
-			line := p.WantAccess("/x")
-			p.WantMetric(1, "pace_overhead_seconds_count")
-			m := p.Metrics()
-			sum := number(server.Attrs["pace.phase.own"])
-			for _, other := range phases {
-				span, _ := server.Attrs["pace.phase."+other].(float64)
-				logged, _ := line[other+"_ms"].(float64)
-				metric := 1000 * m.Sum("pace_phase_duration_seconds_sum", "phase", other)
-				sum += span
-				for signal, ms := range map[string]float64{"span": span, "log": logged, "metric": metric} {
-					if long := ms >= 0.9*float64(delay.Milliseconds()); long != (other == phase) {
-						t.Errorf("%s: %s = %v ms with a delay of %v in %s", signal, other, ms, delay, phase)
-					}
-				}
-			}
-			whole := float64(server.End.Sub(server.Start).Microseconds()) / 1000
-			if sum < whole-5 || sum > whole+5 {
-				t.Errorf("the phases and pace's own time make %v ms, the span %v ms", sum, whole)
-			}
-			if own := m.Sum("pace_overhead_seconds_sum"); own <= 0 || own > 0.2 {
-				t.Errorf("pace_overhead_seconds_sum = %v", own)
-			}
+			wantDelayIn(t, p, spans, phase, delay)
 		})
+	}
+}
+
+// wantDelayIn fails t unless every signal of the only request, for /x, shows this delay in the
+// phase and in no other.
+func wantDelayIn(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, phase string, delay time.Duration) {
+	t.Helper()
+	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+	line := p.WantAccess("/x")
+	p.WantMetric(1, "pace_overhead_seconds_count")
+	m := p.Metrics()
+	sum := number(server.Attrs["pace.phase.own"])
+	for _, other := range phases {
+		span, _ := server.Attrs["pace.phase."+other].(float64)
+		logged, _ := line[other+"_ms"].(float64)
+		metric := 1000 * m.Sum("pace_phase_duration_seconds_sum", "phase", other)
+		sum += span
+		for signal, ms := range map[string]float64{"span": span, "log": logged, "metric": metric} {
+			if long := ms >= 0.9*float64(delay.Milliseconds()); long != (other == phase) {
+				t.Errorf("%s: %s = %v ms with a delay of %v in %s", signal, other, ms, delay, phase)
+			}
+		}
+	}
+	whole := float64(server.End.Sub(server.Start).Microseconds()) / 1000
+	if sum < whole-5 || sum > whole+5 {
+		t.Errorf("the phases and pace's own time make %v ms, the span %v ms", sum, whole)
+	}
+	if own := m.Sum("pace_overhead_seconds_sum"); own <= 0 || own > 0.2 {
+		t.Errorf("pace_overhead_seconds_sum = %v", own)
 	}
 }
 

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"syscall"
@@ -23,14 +22,7 @@ type conn struct {
 	readUntil, writeUntil time.Time
 }
 
-// dial connects to the pool's backend.
-func (p *Pool) dial(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.o.ConnectTimeout)
-	defer cancel()
-	nc, err := p.o.Dial(ctx, "tcp", p.addr)
-	if err != nil {
-		return nil, err
-	}
+func newConn(nc net.Conn) *conn {
 	c := &conn{Conn: nc}
 	c.tcp, _ = nc.(*net.TCPConn)
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
@@ -40,7 +32,7 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 		c.raw, _ = s.SyscallConn()
 	}
 	c.peek = c.look // once, for a method value is an allocation
-	return c, nil
+	return c
 }
 
 // alive reports whether an idle connection may be used: nothing has come from the backend, not

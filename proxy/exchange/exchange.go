@@ -160,8 +160,7 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
-	x.enter(Connect)
-	c, err := x.pool.dial(x.ctx)
+	c, err := x.dial()
 	if err == nil {
 		return x.use(c, false)
 	}

@@ -32,14 +32,15 @@ func (k Kind) String() string { return kinds[k] }
 type Phase uint8
 
 const (
-	Connect     Phase = iota + 1 // dialing
+	DNS         Phase = iota + 1 // resolving the backend's name; a dial enters it from Connect, and goes back
+	Connect                      // dialing
 	Send                         // writing to the backend
 	ReadRequest                  // waiting for Body.Read, the client's side
 	Wait                         // all is sent (or the backend's 100 is due): the backend's turn
 	Receive                      // the final header was parsed; never told to OnPhase
 )
 
-var phases = [...]string{"begin", "connect", "send", "read_request", "wait", "receive"}
+var phases = [...]string{"begin", "dns", "connect", "send", "read_request", "wait", "receive"}
 
 func (p Phase) String() string { return phases[p] }
 
