@@ -14,6 +14,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"pace/proxy/pipe"
 )
 
 // outcomes polls the log for n access lines and returns how often each outcome stands there.
@@ -49,14 +51,14 @@ func TestLargeBodiesArriveWholeThroughTheKernel(t *testing.T) {
 		w.Write(want)
 	})
 	p := start(t, nil, backend)
-	before := spliced.Load()
+	before := pipe.Moved()
 	for range 3 { // the connections on both sides are used again
 		r, got := get(t, p.URL)
 		if r.StatusCode != 200 || got != string(want) {
 			t.Fatalf("got %d and %d bytes, want all %d", r.StatusCode, len(got), size)
 		}
 	}
-	if n := spliced.Load() - before; n < 3*size*95/100 {
+	if n := pipe.Moved() - before; n < 3*size*95/100 {
 		t.Errorf("%d of %d bytes went through the kernel, want 95 %% at least", n, 3*size)
 	}
 }
