@@ -21,6 +21,7 @@ type requestBody struct {
 	ctx     context.Context // of the request
 	src     io.Reader
 	conn    *http.ResponseController
+	client  *clientConn
 	length  int64 // -1: unknown
 	http1   bool
 	limit   int64 // 0: none
@@ -36,8 +37,8 @@ type requestBody struct {
 	until   time.Time // the stop's deadline
 }
 
-func newRequestBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) *requestBody {
-	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1}
+func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
+	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1}
 }
 
 var errTooLarge = errors.New("body over the limit")
@@ -46,6 +47,11 @@ var errTooLarge = errors.New("body over the limit")
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.await()
 	n, err := b.src.Read(p)
+	return b.account(n, err)
+}
+
+// account notes what a Read has come to.
+func (b *requestBody) account(n int, err error) (int, error) {
 	total := b.n.Add(int64(n))
 	if err == io.EOF {
 		b.ended.Store(true)

@@ -27,7 +27,7 @@ func (d *deadlines) EnableFullDuplex() error { return nil }
 func bodyOf(ctx context.Context, src io.Reader, limit int64, timeout time.Duration) (*requestBody, *deadlines) {
 	d := &deadlines{}
 	r := (&http.Request{Body: io.NopCloser(src), ProtoMajor: 1, ContentLength: -1}).WithContext(ctx)
-	return newRequestBody(d, r, limit, timeout), d
+	return newRequestBody(d, r, nil, limit, timeout), d
 }
 
 // Each Read may wait for so long, and what comes after the end is none of the body's business.

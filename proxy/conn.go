@@ -21,9 +21,10 @@ type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
 	peer         peer
 	refuse       func(telemetry.Refusal, net.Conn)
-	begun        atomic.Bool  // a byte has come since the last request, if there was one
-	handled      atomic.Bool  // the present request reached the handler
-	timedOut     atomic.Bool  // the last read ran into its deadline
+	begun        atomic.Bool // a byte has come since the last request, if there was one
+	handled      atomic.Bool // the present request reached the handler
+	timedOut     atomic.Bool // the last read ran into its deadline
+	detour       detour
 	state        atomic.Int32 // an http.ConnState
 }
 
@@ -51,7 +52,7 @@ func (c *clientConn) late() bool { return c.begun.Load() && !c.handled.Load() &&
 
 // Read implements net.Conn.
 func (c *clientConn) Read(b []byte) (int, error) {
-	n, err := c.TCPConn.Read(b)
+	n, err := c.detour.read(c.TCPConn, b)
 	if n > 0 && !c.begun.Load() {
 		c.begun.Store(true)
 	}

@@ -64,7 +64,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, "http")
 	q.describe()
 	if r.ContentLength != 0 { // HTTP/2 has a Body for every request
-		q.body = newRequestBody(w, r, h.MaxBodyBytes, h.BodyTimeout)
+		q.body = newRequestBody(w, r, c, h.MaxBodyBytes, h.BodyTimeout)
 	}
 	return q
 }

@@ -94,6 +94,13 @@ func (o *outgoing) drop() {
 	o.buf, o.from, o.to = nil, 0, 0
 }
 
+// isDue reports whether something waits to be written.
+func (o *outgoing) isDue() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.from < o.to
+}
+
 func (o *outgoing) isSent() bool { return o.sent.Load() }
 
 // sendAfterAll sends a request that was not written at once, or not wholly, in the ordinary way.
@@ -142,6 +149,12 @@ func (x *exchange) send() {
 		head = x.flushLater()
 	}
 	for !o.ended {
+		if b, p := x.pipe(); p != nil {
+			if !x.sendPiped(b, p) {
+				return
+			}
+			continue
+		}
 		if err := x.readPiece(); err != nil {
 			x.forget(head)
 			x.firstOver()
@@ -248,22 +261,26 @@ func (x *exchange) readPiece() error {
 		}
 		return nil
 	}
-	return o.framePlain(n, err == io.EOF)
+	o.to += n
+	return o.countDown(n, err == io.EOF)
 }
 
-// makeRoom prepares the buffer for another piece: a larger one if the last piece filled it.
+// makeRoom prepares a buffer for another piece: a larger one if the last piece filled it.
 func (o *outgoing) makeRoom() {
 	if o.from < o.to {
 		return
 	}
 	o.from, o.to = 0, 0
+	if o.buf == nil {
+		o.buf = getSmall()
+	}
 	if o.full && len(o.buf) < largeBuffer {
 		o.buf = grown(o.buf, nil)
 	}
 }
 
-func (o *outgoing) framePlain(n int, eof bool) error {
-	o.to += n
+// countDown notes that n bytes of a body of known length were read.
+func (o *outgoing) countDown(n int, eof bool) error {
 	o.left -= int64(n)
 	switch {
 	case o.left < 0:
@@ -348,27 +365,37 @@ func (x *exchange) untouched() bool {
 	return x.reused && x.sent == 0 && x.cause == nil
 }
 
-// write writes all of b. It gives up after a response's time without progress; after up to two, if
-// there was some: a write tells how far it came, not when.
+// write writes all of b.
 func (x *exchange) write(b []byte) (written int, err error) {
+	err = x.writing(func(c *conn) (int, error) {
+		n, err := c.Write(b[written:])
+		written += n
+		return n, err
+	})
+	return written, err
+}
+
+// writing makes once write all that is due, called again if only its deadline fired early. It gives
+// up after a response's time without progress; after up to two, if there was some: a write tells how
+// far it came, not when.
+func (x *exchange) writing(once func(*conn) (int, error)) error {
 	x.enter(Send)
 	x.out.begun.Store(true)
 	c, moved := x.conn(), time.Now()
 	for {
 		if err := x.armWrite(c, moved); err != nil {
-			return written, err
+			return err
 		}
-		n, err := c.Write(b[written:])
-		written += n
+		n, err := once(c)
 		x.took(n)
 		if err == nil {
-			return written, nil
+			return nil
 		}
 		if n > 0 {
 			moved = time.Now()
 		}
 		if err := x.unsent(moved, err); err != nil {
-			return written, err
+			return err
 		}
 	}
 }

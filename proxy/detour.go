@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+
+	"pace/proxy/pipe"
+	"pace/telemetry"
+)
+
+// detour leads a request's body past net/http, which owns the client's connection and keeps the
+// books of how much of the body is due. A Read of its body into elsewhere comes through to our
+// connection as it is, if nothing is buffered in between; there, the kernel moves as many bytes into
+// a pipe as elsewhere would have held, and net/http counts them as read.
+type detour struct {
+	direct bool       // the last Read did not go through net/http's buffer, so that is empty
+	into   *pipe.Pipe // of the Read to come
+}
+
+// elsewhere stands for a pipe. Nobody writes to it or reads it, so it costs address space only.
+var elsewhere [pipe.Size]byte
+
+// buffered is how many bytes net/http reads ahead; only larger Reads pass its buffer.
+const buffered = 4 << 10
+
+// read is a Read from c, into the pipe if b is elsewhere. One goroutine at a time calls it: net/http
+// sees to that.
+func (d *detour) read(c *net.TCPConn, b []byte) (int, error) {
+	if len(b) == 0 || &b[0] != &elsewhere[0] {
+		if len(b) > 1 { // else net/http listens beside the handler
+			d.direct = len(b) > buffered
+		}
+		return c.Read(b)
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	return d.into.Fill(raw, int64(len(b)))
+}
+
+// Pipes implements [exchange.PipeReader].
+func (b *requestBody) Pipes(left int64) bool {
+	return b.http1 && b.length >= 0 && left > buffered && b.client.detour.direct
+}
+
+var errBuffered = errors.New("pace: BUG: a body for the kernel was read from a buffer")
+
+// ReadPipe implements [exchange.PipeReader].
+func (b *requestBody) ReadPipe(p *pipe.Pipe, left int64) (int, error) {
+	b.await()
+	b.client.detour.into = p
+	n, err := b.src.Read(elsewhere[:min(left, pipe.Size)])
+	if p.Held() != n {
+		b.blame(telemetry.InternalError)
+		return 0, errBuffered
+	}
+	return b.account(n, err)
+}
