@@ -20,7 +20,7 @@ type PipeReader interface {
 }
 
 // pipeFrom is the rest of a body from which on it is worth a pipe.
-const pipeFrom = 256 << 10
+const pipeFrom = 1 << 20
 
 // pipe returns what sendPiped needs if the rest of the body can go through the kernel.
 func (x *exchange) pipe() (PipeReader, *pipe.Pipe) {
