@@ -35,10 +35,13 @@ type requestBody struct {
 	cut     bool      // a Read was stopped: nothing can be read any more
 	left    bool      // the client had left before the stop
 	until   time.Time // the stop's deadline
+	held    bool      // the client waits for 100 before it sends
+	letting bool      // net/http may be telling it so
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
-	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1}
+	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
+		held: r.ProtoMajor == 1 && namedIn(r.Header["Expect"], "100-continue")}
 }
 
 var errTooLarge = errors.New("body over the limit")
@@ -52,6 +55,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // account notes what a Read has come to.
 func (b *requestBody) account(n int, err error) (int, error) {
+	b.let()
 	total := b.n.Add(int64(n))
 	if err == io.EOF {
 		b.ended.Store(true)
@@ -107,13 +111,36 @@ func (b *requestBody) verdict() telemetry.Outcome {
 	return telemetry.ClientGone
 }
 
-// await sets the deadline of the next Read.
+// await prepares the next Read. The first one makes net/http send 100 to a client that waits for it.
 func (b *requestBody) await() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.letting, b.held = b.held, false
 	if b.timeout > 0 && !b.stopped {
 		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
 	}
+}
+
+// let ends what await began.
+func (b *requestBody) let() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.letting = false
+}
+
+// interim makes write send an interim answer, unless it must not be sent. The 100 goes to a client
+// that waits for it, once. No other goes while net/http itself may be sending 100: it takes no turns
+// with those of the handler, and the two would be written into one another.
+func (b *requestBody) interim(status int, write func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.letting || status == http.StatusContinue && !b.held {
+		return
+	}
+	if status == http.StatusContinue {
+		b.held = false
+	}
+	write()
 }
 
 // gone says whether the client has left. A Read that is stopped makes net/http end the request's

@@ -53,9 +53,13 @@ func (q *request) deliverEvents() {
 		q.rec.Closed = telemetry.ClosedByBackend
 		return
 	}
-	q.rec.Closed = telemetry.LostBackend
-	if q.rec.Outcome == telemetry.ClientAborted {
+	switch q.rec.Outcome {
+	case telemetry.UpstreamTruncated:
+		q.rec.Closed = telemetry.LostBackend
+	case telemetry.ClientAborted:
 		q.rec.Closed = telemetry.ClosedByClient
+	default: // its body went wrong
+		q.rec.Closed = telemetry.LostClient
 	}
 	if q.h.draining.Load() && q.ctx.Err() != nil {
 		q.rec.Closed = telemetry.ClosedByDrain
@@ -198,12 +202,19 @@ func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
 }
 
-// interim hands on a 1xx answer, but not to HTTP/1.0, which does not know it (RFC 9110 §15.2). Its
-// hop-by-hop fields stay behind, as those of the final one.
+// interim hands on a 1xx answer, but not to HTTP/1.0, which does not know it (RFC 9110 §15.2).
 func (q *request) interim(status int, fields []exchange.Field) {
-	if !q.r.ProtoAtLeast(1, 1) {
-		return
+	switch {
+	case !q.r.ProtoAtLeast(1, 1):
+	case q.body != nil:
+		q.body.interim(status, func() { q.writeInterim(status, fields) })
+	case status != http.StatusContinue: // that was about a body
+		q.writeInterim(status, fields)
 	}
+}
+
+// writeInterim writes a 1xx answer. Its hop-by-hop fields stay behind, as those of the final one.
+func (q *request) writeInterim(status int, fields []exchange.Field) {
 	h := q.w.Header()
 	connection := connectionFields(fields)
 	for _, f := range fields {

@@ -134,8 +134,12 @@ func (q *request) end() {
 	if p := recover(); p != nil {
 		q.failed(p)
 	}
+	if q.body != nil {
+		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
+	}
 	q.resp.Close()
 	if q.body != nil {
+		q.rec.Enter(telemetry.Own)
 		q.body.hand(q.broken)
 		q.rec.BytesIn = q.body.read()
 	}

@@ -206,39 +206,61 @@ func TestClientAborted(t *testing.T) {
 	}
 }
 
-// What the client does wrong with its body while the answer is under way breaks that off, and is told apart.
+// What the client does wrong with its body while the answer is under way breaks that off, and is
+// told apart, however the answer is moved.
 func TestRequestBodyFailsInMidAnswer(t *testing.T) {
+	answers := map[string]string{
+		"an answer in chunks":   "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"one that is spliced":   "Content-Length: 8388608\r\n\r\nhalf",
+		"a stream of events":    "Content-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+		"one without a length":  "Connection: close\r\n\r\nhalf",
+		"one that names no end": "Connection: Content-Length\r\nContent-Length: 8388608\r\n\r\nhalf",
+	}
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
-		http.ReadRequest(r)
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n"+answers[req.Header.Get("Answer")])
 		io.Copy(io.Discard, r)
 	})
 	for name, tt := range map[string]struct {
-		change  func(*Options)
-		act     func(net.Conn)
-		outcome string
+		change           func(*Options)
+		act              func(net.Conn)
+		outcome, closing string
 	}{
-		"it breaks the rules": {nil, func(c net.Conn) { io.WriteString(c, "rubbish\r\n") }, "bad_request"},
-		"it grows too large":  {func(o *Options) { o.MaxBodyBytes = 5 }, func(c net.Conn) { io.WriteString(c, "4\r\nmore\r\n") }, "too_large"},
-		"it stalls":           {func(o *Options) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout"},
-		"its client leaves":   {nil, func(c net.Conn) { c.Close() }, "client_aborted"},
+		"it breaks the rules": {nil, func(c net.Conn) { io.WriteString(c, "rubbish\r\n") }, "bad_request", "client_lost"},
+		"it grows too large":  {func(o *Options) { o.MaxBodyBytes = 5 }, func(c net.Conn) { io.WriteString(c, "4\r\nmore\r\n") }, "too_large", "client_lost"},
+		"it stalls":           {func(o *Options) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout", "client_lost"},
+		"its client leaves":   {nil, func(c net.Conn) { c.Close() }, "client_aborted", "client_closed"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			p := start(t, tt.change, backend)
-			c, r := p.dial(t)
-			io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil || resp.StatusCode != 200 {
-				t.Fatalf("got %v, %v", resp, err)
-			}
-			tt.act(c)
-			if b, err := io.ReadAll(resp.Body); err == nil {
-				t.Errorf("the body looks whole: %q", b)
-			}
-			if l := p.line(t); l["outcome"] != tt.outcome || l["status"] != 200.0 {
-				t.Errorf("got %v, want %s", l, tt.outcome)
-			}
-		})
+		for answer := range answers {
+			t.Run(name+" in "+answer, func(t *testing.T) {
+				t.Parallel()
+				p := start(t, tt.change, backend)
+				c, r := p.dial(t)
+				io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nAnswer: "+answer+"\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil || resp.StatusCode != 200 {
+					t.Fatalf("got %v, %v", resp, err)
+				}
+				if _, err := io.ReadFull(resp.Body, make([]byte, 4)); err != nil {
+					t.Fatal(err)
+				}
+				tt.act(c)
+				if b, err := io.ReadAll(resp.Body); err == nil {
+					t.Errorf("the body looks whole: %q", b)
+				}
+				l := p.line(t)
+				if l["stream"] == "sse" {
+					if l["outcome"] != "ok" || l["close_reason"] != tt.closing {
+						t.Errorf("got %v, want %s", l, tt.closing)
+					}
+				} else if l["outcome"] != tt.outcome || l["status"] != 200.0 {
+					t.Errorf("got %v, want %s", l, tt.outcome)
+				}
+			})
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -20,10 +21,10 @@ type kernelBody struct {
 	q    *request
 	src  *net.TCPConn
 	left int64
+	via  *pipe.Pipe
 
-	moved  int64
-	failed telemetry.Outcome // Unset: all was moved
-	err    error
+	moved          int64
+	unread, unsent error // which half failed, if one did
 }
 
 var errNotSpliced = errors.New("pace: BUG: a body for the kernel was read by hand")
@@ -34,26 +35,41 @@ func (*kernelBody) Read([]byte) (int, error) { return 0, errNotSpliced }
 // splice moves the rest of the body in the kernel if both sides are plain TCP and it is worth it.
 // It reports whether it did; the answer is then over, whole or not.
 func (q *request) splice() (done, whole bool) {
-	if !pipe.Supported || q.r.ProtoMajor != 1 || q.rec.Stream != telemetry.NoStream {
+	b := q.kernelBody()
+	if b == nil {
 		return false, false
 	}
-	to, ok := q.w.(io.ReaderFrom)
-	src, left := q.resp.Splice()
-	if !ok || src == nil || left < spliceFrom {
-		return false, false
-	}
+	defer b.via.Release()
 	if !q.flush() { // the header, so that net/http hands over at once
 		return true, false
 	}
-	b := &kernelBody{q: q, src: src, left: left}
-	to.ReadFrom(b)
+	q.w.(io.ReaderFrom).ReadFrom(b)
 	q.rec.BytesOut += b.moved
-	q.resp.Spliced(b.moved, b.err)
-	if b.failed != telemetry.Unset {
-		q.breakOff(b.failed)
-		return true, false
+	err := q.resp.Spliced(b.moved, cmp.Or(b.unread, b.unsent))
+	switch {
+	case b.unsent != nil:
+		q.breakOff(telemetry.ClientAborted)
+	case b.unread != nil:
+		q.breakOff(q.cutShort(err))
 	}
-	return true, true
+	return true, err == nil
+}
+
+// kernelBody returns the rest of the body if the kernel can move it, and else nil.
+func (q *request) kernelBody() *kernelBody {
+	if !pipe.Supported || q.r.ProtoMajor != 1 || q.rec.Stream != telemetry.NoStream ||
+		q.w.Header()["Content-Length"] == nil { // net/http makes chunks of it
+		return nil
+	}
+	src, left := q.resp.Splice()
+	if src == nil || left < spliceFrom {
+		return nil
+	}
+	p, err := pipe.Take()
+	if err != nil {
+		return nil // too many open files: it is copied
+	}
+	return &kernelBody{q: q, src: src, left: left, via: p}
 }
 
 // ReadFrom implements io.ReaderFrom; net/http calls it when the header is out.
@@ -63,59 +79,37 @@ func (c *clientConn) ReadFrom(r io.Reader) (int64, error) {
 		return c.TCPConn.ReadFrom(r)
 	}
 	b.move(c.TCPConn)
-	return b.moved, b.err
+	return b.moved, cmp.Or(b.unread, b.unsent)
 }
 
 // move moves all that is left to dst, a pipeful at a time.
 func (b *kernelBody) move(dst *net.TCPConn) {
-	p, err := pipe.Take()
-	if err != nil {
-		b.fail(telemetry.InternalError, err)
-		return
-	}
-	defer p.Release()
 	src, err1 := b.src.SyscallConn()
 	out, err2 := dst.SyscallConn()
-	if err := errors.Join(err1, err2); err != nil { // neither fails while its connection is in use
-		b.fail(telemetry.ClientAborted, err)
-		return
+	if err := errors.Join(err1, err2); err != nil {
+		panic("pace: BUG: a connection in use is none: " + err.Error())
 	}
-	for b.left > 0 && b.failed == telemetry.Unset {
-		b.q.rec.Enter(telemetry.Receive)
-		if !b.fill(src, p) {
-			return
-		}
-		b.q.rec.Enter(telemetry.Deliver)
-		b.drain(out, p)
+	for b.left > 0 && b.fill(src) && b.drain(out) {
 	}
 }
 
-func (b *kernelBody) fail(o telemetry.Outcome, err error) { b.failed, b.err = o, err }
-
 // fill moves what the backend has sent into the pipe.
-func (b *kernelBody) fill(src syscall.RawConn, p *pipe.Pipe) bool {
-	_, err := p.Fill(src, b.left)
-	if err == nil {
-		return true
-	}
+func (b *kernelBody) fill(src syscall.RawConn) bool {
+	b.q.rec.Enter(telemetry.Receive)
+	_, err := b.via.Fill(src, b.left)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	// A client that leaves ends the request's context, and with it the read.
-	o := telemetry.UpstreamTruncated
-	if b.q.ctx.Err() != nil {
-		o = telemetry.ClientAborted
-	}
-	b.fail(o, err)
-	return false
+	b.unread = err
+	return err == nil
 }
 
 // drain moves what the pipe holds to the client.
-func (b *kernelBody) drain(dst syscall.RawConn, p *pipe.Pipe) {
-	n, err := p.Drain(dst)
+func (b *kernelBody) drain(dst syscall.RawConn) bool {
+	b.q.rec.Enter(telemetry.Deliver)
+	n, err := b.via.Drain(dst)
 	b.moved += int64(n)
 	b.left -= int64(n)
-	if err != nil {
-		b.fail(telemetry.ClientAborted, err)
-	}
+	b.unsent = err
+	return err == nil
 }

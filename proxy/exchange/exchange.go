@@ -65,7 +65,7 @@ func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
 		resp.Close()
-		return err
+		return raise(err)
 	}
 	resp.take()
 	return nil
@@ -240,11 +240,11 @@ func (x *exchange) interim() error {
 		return x.fail(Invalid, malformed("too many interim responses"))
 	}
 	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
-	switch {
-	case x.head.status == 100:
-		x.out.proceed()
-	case x.req.On1xx != nil:
+	if x.req.On1xx != nil {
 		x.req.On1xx(x.head.status, x.head.fields)
+	}
+	if x.head.status == 100 {
+		x.out.proceed()
 	}
 	return nil
 }

@@ -18,12 +18,13 @@ const (
 	Truncated                       // the body broke off or was malformed; the header was fine
 	RequestBody                     // reading Body failed, it did not keep its length, or the request is unfit to be written
 	Canceled                        // ctx ended
+	Panicked                        // Body.Read did; never returned, for Do or Next panics with it
 )
 
 var kinds = [...]string{
 	ConnectFailed: "connect failed", ConnectTimeout: "connect timeout", ResponseTimeout: "response timeout",
 	Reset: "connection lost", Invalid: "invalid response", Truncated: "response truncated",
-	RequestBody: "request body", Canceled: "canceled",
+	RequestBody: "request body", Canceled: "canceled", Panicked: "panicked",
 }
 
 func (k Kind) String() string { return kinds[k] }
@@ -57,3 +58,11 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%v in %v: %v", e.Kind, e.Phase, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
+
+// raise returns err, the end of an exchange, unless that is a panic.
+func raise(err error) error {
+	if e, ok := err.(*Error); ok && e.Kind == Panicked {
+		panic(e.Err)
+	}
+	return err
+}

@@ -289,6 +289,43 @@ func TestDo_AnswerBeforeTheBodyWasSent(t *testing.T) {
 }
 
 // answerToHead answers once the header has come, and reads the rest.
+// A header that needs a buffer of its own must not make a chunk larger than its size line has room
+// for: one request would end the process.
+func TestDo_ChunksStaySmallBehindALargeHeader(t *testing.T) {
+	p := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	})
+	for _, header := range []int{68 << 10, 300 << 10} {
+		const size = 4 << 20
+		req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: -1, Body: io.LimitReader(zeros{}, size),
+			Fields: []byte("A: " + strings.Repeat("a", header) + "\r\n")}
+		if _, got := fetch(t, p, req); got != fmt.Sprint(size, nil) {
+			t.Errorf("behind %d bytes of header: the backend read %s, want all %d", header, got, size)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// A bug in reading the request's body is the caller's to recover from.
+func TestDo_PanicsForItsSender(t *testing.T) {
+	p := script(t, Options{}, hang)
+	req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: -1,
+		Body: readerFunc(func([]byte) (int, error) { panic("oops") })}
+	var resp Response
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "oops") || !strings.Contains(got, "readPiece") {
+			t.Errorf("got %q, want the panic and where it came from", got)
+		}
+		resp.Close()
+	}()
+	p.Do(t.Context(), req, &resp)
+	t.Error("Do returned")
+}
+
 func answerToHead(text string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)

@@ -2,8 +2,10 @@ package exchange
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -133,8 +135,18 @@ func (x *exchange) startSending() {
 	x.out.sending.Store(true)
 	x.running.Go(func() {
 		defer x.out.sending.Store(false)
+		defer x.catch()
 		x.send()
 	})
+}
+
+// catch ends the exchange if the sender panics. Nobody recovers on its goroutine, so Do's panics in
+// its place: a bug costs one request, not the process.
+func (x *exchange) catch() {
+	if p := recover(); p != nil {
+		x.firstOver()
+		x.fail(Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
+	}
 }
 
 func (x *exchange) send() {
@@ -211,15 +223,19 @@ func (x *exchange) held() bool {
 // flushed flushes for the sender and reports whether it should go on. If the connection broke,
 // the reader finds out what the backend had to say before.
 func (x *exchange) flushed() bool {
-	x.out.mu.Lock()
-	err := x.flush()
-	x.out.mu.Unlock()
+	err := x.flushLocked()
 	x.firstOver()
 	if err == nil {
 		return true
 	}
 	x.sentAll(false)
 	return false
+}
+
+func (x *exchange) flushLocked() error {
+	x.out.mu.Lock()
+	defer x.out.mu.Unlock()
+	return x.flush()
 }
 
 // firstOver notes that the first write is over, or will never be.
@@ -243,7 +259,8 @@ func (x *exchange) readPiece() error {
 	o.reading = true
 	o.mu.Unlock()
 	if o.left < 0 {
-		at, end = at+sizeRoom, end-tailRoom
+		at += sizeRoom
+		end = min(end-tailRoom, at+largeBuffer) // a large head has a larger buffer
 	} else if most := o.left + 1; int64(end-at) > most { // one more than is due, to see if there is more
 		end = at + int(most)
 	}

@@ -46,7 +46,7 @@ func (r *Response) Next() ([]byte, error) {
 		}
 		if err := x.fill(); err != nil {
 			if err = x.broken(err); err != nil {
-				return nil, err
+				return nil, raise(err)
 			}
 		}
 	}
@@ -98,8 +98,9 @@ func (r *Response) Splice() (src *net.TCPConn, n int64) {
 }
 
 // Spliced notes that n bytes were moved, and that moving ended with err (of either side; nil: the
-// end of what was due, or of the connection). Next then tells how the body ended.
-func (r *Response) Spliced(n int64, err error) {
+// end of what was due, or of the connection). It returns what ended the exchange, as Next would, and
+// nil if nothing did: Next then tells how the body ended.
+func (r *Response) Spliced(n int64, err error) error {
 	x := &r.x
 	switch {
 	case x.in.step == identity:
@@ -107,9 +108,10 @@ func (r *Response) Spliced(n int64, err error) {
 	case err == nil:
 		x.in.step = whole
 	}
-	if err != nil {
-		x.fail(Truncated, err)
+	if err == nil {
+		return nil
 	}
+	return raise(x.fail(Truncated, err))
 }
 
 // Hijack takes the connection over after a 101, with the bytes that came after the header. The
