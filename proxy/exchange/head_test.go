@@ -121,7 +121,7 @@ func TestDo_TellsInterimResponses(t *testing.T) {
 		got = append(got, string(rune('0'+status%10))+field(fields, "Link")+field(fields, "X"))
 	}
 	resp, body := fetch(t, p, req)
-	if !slices.Equal(got, []string{"3ay", "2"}) || resp.Status != 200 || body != "hello" || len(resp.Fields) != 1 {
+	if !slices.Equal(got, []string{"0", "3ay", "2"}) || resp.Status != 200 || body != "hello" || len(resp.Fields) != 1 {
 		t.Errorf("interim %q, then %d %q %q", got, resp.Status, resp.Fields, body)
 	}
 }
