@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -21,8 +22,8 @@ var (
 )
 
 // serveBackend answers fixed bodies over HTTP/1.1 keep-alive: /small, /mib, /gib, and /accepted,
-// the number of connections it ever took. It knows just enough HTTP: a request is what ends in an
-// empty line. That costs 4 µs a request; a loop of our own over epoll measured the same, net/http
+// the number of connections it ever took, once it has read the request's body. It knows just enough
+// HTTP: a header is what ends in an empty line. That costs 4 µs a request; a loop of our own over epoll measured the same, net/http
 // would cost more than most of the proxies in front of it.
 func serveBackend(addr string) error {
 	listener, err := net.Listen("tcp", addr)
@@ -49,8 +50,12 @@ func answerAll(conn net.Conn, accepted *atomic.Int64) {
 			return
 		}
 		request = request[:len(request)+n]
-		if !bytes.HasSuffix(request, []byte("\r\n\r\n")) {
+		head, body, whole := bytes.Cut(request, []byte("\r\n\r\n"))
+		if !whole {
 			continue
+		}
+		if err := take(conn, head, len(body)); err != nil {
+			return
 		}
 		if err := answer(conn, request, accepted); err != nil {
 			return
@@ -59,12 +64,27 @@ func answerAll(conn net.Conn, accepted *atomic.Int64) {
 	}
 }
 
+// take reads the body that the header announces, but for what came with it.
+func take(conn net.Conn, head []byte, have int) error {
+	_, field, announced := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	if !announced {
+		return nil
+	}
+	var size int
+	if _, err := fmt.Sscan(string(field), &size); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(struct{ io.Reader }{conn}, int64(size-have)), make([]byte, mib))
+	return err
+}
+
 func head(kind string, size int) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", kind, size)
 }
 
 func answer(conn net.Conn, request []byte, accepted *atomic.Int64) (err error) {
-	path, _, _ := bytes.Cut(bytes.TrimPrefix(request, []byte("GET ")), []byte(" "))
+	_, path, _ := bytes.Cut(request, []byte(" "))
+	path, _, _ = bytes.Cut(path, []byte(" "))
 	switch string(path) {
 	case "/small":
 		_, err = conn.Write(smallAnswer)

@@ -104,6 +104,33 @@ func ask(conn net.Conn, path string, size int64, w io.Writer) error {
 	return nil
 }
 
+// put sends a body of 1 GiB on a connection of its own.
+func put(addr string) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := fmt.Fprintf(conn, "PUT /small HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\nContent-Length: %d\r\n\r\n", addr, gib); err != nil {
+		return err
+	}
+	for range gib / len(chunk) {
+		if _, err := conn.Write(chunk); err != nil {
+			return err
+		}
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("PUT /small: status %d", response.StatusCode)
+	}
+	return nil
+}
+
 // accepted is how many connections the backend has taken so far.
 func accepted(backend string) (int64, error) {
 	var count bytes.Buffer

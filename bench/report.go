@@ -144,6 +144,7 @@ func (b *bench) promises(text *strings.Builder) {
 		{"telemetry's share of pace's CPU, 1 % of traces", "≤ 0.20", share},
 		{"requests/s of small requests, everything on, 1 % of traces", "≥ 1.40", ratio(small, paceOn, bare, rate)},
 		{"CPU per GiB in bodies of 1 GiB", "≤ 0.60", ratio(b.results["1gib"], paceOn, bare, cost)},
+		{"the same, sent by the client", "≤ 0.60", ratio(b.results["1gib-up"], paceOn, bare, cost)},
 		{"RSS with 10,000 idle connections", "≤ 1.10", ratio(b.results["idle"], paceOn, bare, cost)},
 	} {
 		fmt.Fprintf(text, "| %s | %s | %s |\n", p.what, p.target, cmp.Or(shown("%.2f", p.here), "not run"))

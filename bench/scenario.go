@@ -65,7 +65,14 @@ var scenarios = []scenario{
 		func(b *bench, addr string, proc *process) (sample, error) { return b.load(addr, "/small", 64, proc) }},
 	{"1mib", "1 MiB bodies: GET, 16 connections", "CPU µs/request", 3, false, []string{"reverseproxy-otel-100", paceAll}, perRequest,
 		func(b *bench, addr string, proc *process) (sample, error) { return b.load(addr, "/mib", 16, proc) }},
-	{"1gib", "1 GiB bodies: GET, one at a time", "CPU ms/GiB", 3, false, []string{"reverseproxy-otel-100", paceAll}, perGiB, (*bench).download},
+	{"1gib", "1 GiB bodies: GET, one at a time", "CPU ms/GiB", 5, false, []string{"reverseproxy-otel-100", paceAll}, perGiB,
+		func(b *bench, addr string, proc *process) (sample, error) {
+			return b.transfer(proc, func() error { return get(addr, "/gib", gib, io.Discard) })
+		}},
+	{"1gib-up", "1 GiB bodies: PUT, one at a time", "CPU ms/GiB", 5, false, []string{"reverseproxy-otel-100", paceAll}, perGiB,
+		func(b *bench, addr string, proc *process) (sample, error) {
+			return b.transfer(proc, func() error { return put(addr) })
+		}},
 	{"idle", "10,000 idle connections, one request on each before", "RSS MiB", 1, false, []string{"reverseproxy-otel-100", paceAll, direct}, perIdle, (*bench).idle},
 }
 
@@ -90,15 +97,14 @@ func (b *bench) load(addr, path string, connections int, proc *process) (sample,
 	return s, nil
 }
 
-// download measures whole bodies of 1 GiB, two after one that warms up.
-func (b *bench) download(addr string, proc *process) (sample, error) {
+// transfer measures whole bodies of 1 GiB, two after one that warms up.
+func (b *bench) transfer(proc *process, body func() error) (sample, error) {
 	const times = 2
-	fetch := func() error { return get(addr, "/gib", gib, io.Discard) }
-	if err := fetch(); err != nil {
+	if err := body(); err != nil {
 		return sample{}, err
 	}
 	begin := time.Now()
-	s, err := b.window(proc, func() error { return errors.Join(fetch(), fetch()) })
+	s, err := b.window(proc, func() error { return errors.Join(body(), body()) })
 	s.cost *= 1000. / times
 	s.rate = times / time.Since(begin).Seconds()
 	return s, err
