@@ -50,6 +50,14 @@ func (x *Exchange) ReadBodyN(n int64) {
 	x.Trailer = x.trailer()
 }
 
+// CopyBody hands the request's body on instead of keeping it, however large it is.
+func (x *Exchange) CopyBody(to io.Writer) {
+	_, err := io.Copy(to, x.body)
+	x.backend.mu.Lock()
+	defer x.backend.mu.Unlock()
+	x.BodyErr = cmp.Or(x.BodyErr, err)
+}
+
 // Reset breaks the connection off with RST.
 func (x *Exchange) Reset() {
 	x.conn.SetLinger(0)
