@@ -52,7 +52,9 @@ func (b *books) againstSpans() {
 		s := servers[x][0]
 		tries := clients[s.SpanID]
 		delete(orphans, s.SpanID)
-		slices.SortFunc(tries, func(a, b otlp.Span) int { return cmp.Compare(resendCount(a), resendCount(b)) })
+		slices.SortFunc(tries, func(a, b otlp.Span) int {
+			return cmp.Compare(a.Int("http.request.resend_count"), b.Int("http.request.resend_count"))
+		})
 		b.holdServer(x, s, len(tries))
 		b.holdClients(x, s, tries, missed[x.house.name])
 		b.holdEvents(x, s, tries, failovers[x.house.name], retries[x.house.name])
@@ -127,7 +129,7 @@ func (b *books) holdClients(x *exchange, server otlp.Span, spans []otlp.Span, mi
 		known[a.span] = a
 	}
 	for i, s := range spans {
-		address := fmt.Sprint(s.Attrs["server.address"], ":", s.Attrs["server.port"])
+		address := s.Peer()
 		a, ok := known[s.SpanID]
 		delete(known, s.SpanID)
 		if !ok {
@@ -187,7 +189,7 @@ func (b *books) holdClient(x *exchange, s otlp.Span, nth int, address string, a 
 func (b *books) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failovers, retries table) {
 	var want, got []string
 	for i := range max(0, len(tries)-1) {
-		if from, to := peerOf(tries[i]), peerOf(tries[i+1]); from == to {
+		if from, to := tries[i].Peer(), tries[i+1].Peer(); from == to {
 			want = append(want, key("pace.retry", from, "stale_connection", i+1))
 		} else {
 			want = append(want, key("pace.failover", from, to, text(tries[i].Attrs["error.type"]), i+1))
@@ -215,21 +217,12 @@ func (b *books) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failover
 	}
 }
 
-func peerOf(s otlp.Span) string {
-	return fmt.Sprint(s.Attrs["server.address"], ":", s.Attrs["server.port"])
-}
-
 // spanName is the method as it stands in names of spans.
 func (x *exchange) spanName() string {
 	if m := x.knownMethod(); m != "_OTHER" {
 		return m
 	}
 	return "HTTP"
-}
-
-func resendCount(s otlp.Span) int64 {
-	n, _ := s.Attrs["http.request.resend_count"].(int64)
-	return n
 }
 
 func text(v any) string {

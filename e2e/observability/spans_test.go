@@ -2,7 +2,6 @@ package observability
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +45,9 @@ func (tr *truth) againstJaeger(t *testing.T, j *parts.Jaeg, began time.Time) {
 		}
 		server := servers[x.trace][0]
 		attempts := clients[server.SpanID]
-		slices.SortFunc(attempts, func(a, b otlp.Span) int { return cmp.Compare(resendCount(a), resendCount(b)) })
+		slices.SortFunc(attempts, func(a, b otlp.Span) int {
+			return cmp.Compare(a.Int("http.request.resend_count"), b.Int("http.request.resend_count"))
+		})
 		tr.checkServer(t, x, server, len(attempts))
 		tr.checkClients(t, x, server, attempts)
 	}
@@ -112,7 +113,7 @@ func (tr *truth) checkClients(t *testing.T, x *exchange, server otlp.Span, spans
 	t.Helper()
 	known := tr.attempts[x]
 	for i, s := range spans {
-		address := fmt.Sprint(s.Attrs["server.address"], ":", s.Attrs["server.port"])
+		address := s.Peer()
 		a := attempt{backend: address, trace: x.trace, parent: s.SpanID, ending: tr.closed[address]}
 		if _, closed := tr.closed[address]; !closed {
 			if len(known) == 0 {
@@ -165,11 +166,6 @@ func nameFor(x *exchange) string {
 		return m
 	}
 	return "HTTP"
-}
-
-func resendCount(s otlp.Span) int64 {
-	n, _ := s.Attrs["http.request.resend_count"].(int64)
-	return n
 }
 
 // What wantAttributes takes for an attribute that must be there, and for one that must not.

@@ -66,6 +66,16 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+func TestSpan_Attributes(t *testing.T) {
+	s := Span{Attrs: map[string]any{"server.address": "10.0.0.1", "server.port": int64(80), "f": 0.5}}
+	if got := s.Peer(); got != "10.0.0.1:80" {
+		t.Errorf("its peer is %q", got)
+	}
+	if a, b, c := s.Int("server.port"), s.Int("f"), s.Int("nothing"); a != 80 || b != 0 || c != 0 {
+		t.Errorf("got %d, %d, %d; want 80 and twice 0", a, b, c)
+	}
+}
+
 func TestReceiver(t *testing.T) {
 	r := Receiver(t)
 	if _, err := sendGRPC(t, r, 1); err != nil {

@@ -65,6 +65,17 @@ func (s Span) Named(event string) []Event {
 	return named
 }
 
+// Int returns an attribute that is a whole number, 0 if it is absent or something else.
+func (s Span) Int(name string) int64 {
+	n, _ := s.Attrs[name].(int64)
+	return n
+}
+
+// Peer returns the host:port that a CLIENT span names.
+func (s Span) Peer() string {
+	return fmt.Sprint(s.Attrs["server.address"], ":", s.Attrs["server.port"])
+}
+
 // Spans decodes what an export request or a trace holds.
 func Spans(resources []*tracepb.ResourceSpans) []Span {
 	var spans []Span
