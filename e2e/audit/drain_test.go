@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -43,12 +42,7 @@ func (tw *town) beginDrain() *drain {
 		return nil
 	})
 	main.Signal(syscall.SIGTERM)
-	pacetest.Eventually(tw.t, func() error {
-		if main.Ready() == 200 {
-			return errors.New("pace still says that it is ready")
-		}
-		return nil
-	})
+	main.AwaitDraining()
 	for i, x := range tw.late {
 		late[i].send("\r\n")
 		x.got = late[i].response(x.method)

@@ -312,12 +312,7 @@ func TestLoss_OfLinesThatNobodyReads(t *testing.T) {
 	}
 	p := pacetest.Launch(t, nil, "run", "--config", config)
 	p.Proxy, p.Admin = cfg["server"]["listen"].(string), cfg["admin"]["listen"].(string)
-	pacetest.Eventually(t, func() error {
-		if status := p.Ready(); status != 200 {
-			return fmt.Errorf("/readyz answers %d", status)
-		}
-		return nil
-	})
+	p.AwaitReady()
 	const n = 5000 // lines of some 500 bytes: more than pipe and buffer can hold
 	burst(t, p, "/x", n)
 	p.WantMetric(n, "http_server_request_duration_seconds_count", "pace_outcome", "ok")

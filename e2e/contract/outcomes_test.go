@@ -394,12 +394,7 @@ func TestOutcome_Draining(t *testing.T) {
 	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n") // its header ends while pace is ending
 	wantAccepted(t, p)
 	p.Signal(sigTERM)
-	pacetest.Eventually(t, func() error {
-		if got := p.Ready(); got == 200 {
-			return fmt.Errorf("/readyz answers %d", got)
-		}
-		return nil
-	})
+	p.AwaitDraining()
 	late.Send("\r\n")
 	got := late.Response("GET")
 	wantStatus(t, got, 503)

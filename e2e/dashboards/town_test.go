@@ -96,12 +96,7 @@ func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest
 	// Its log says no address, so it gets them.
 	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_BSP_SCHEDULE_DELAY=50"}, "run", "--config", file)
 	p.Proxy, p.Admin = proxy, admin
-	pacetest.Eventually(t, func() error {
-		if got := p.Ready(); got != 200 {
-			return fmt.Errorf("/readyz of the mute pace answers %d", got)
-		}
-		return nil
-	})
+	p.AwaitReady()
 	return p
 }
 
@@ -156,12 +151,7 @@ func (w *town) drain() {
 		return nil
 	})
 	p.Signal(syscall.SIGTERM)
-	pacetest.Eventually(w.t, func() error {
-		if got := p.Ready(); got == 200 {
-			return fmt.Errorf("/readyz answers %d", got)
-		}
-		return nil
-	})
+	p.AwaitDraining()
 }
 
 // busy drives one round of everything that can happen to a request, side by side.

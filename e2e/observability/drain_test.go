@@ -1,7 +1,6 @@
 package observability
 
 import (
-	"errors"
 	"syscall"
 	"testing"
 	"time"
@@ -34,12 +33,7 @@ func TestDraining_IsSeenByBoth(t *testing.T) {
 	// All have been taken off the listener before it closes.
 	prometheus.Wait("sum(pace_connections)", func(s []parts.Sample) bool { return len(s) == 1 && s[0].Value == 1+latecomers })
 	p.Signal(syscall.SIGTERM)
-	pacetest.Eventually(t, func() error {
-		if p.Ready() == 200 {
-			return errors.New("pace still says that it is ready")
-		}
-		return nil
-	})
+	p.AwaitDraining()
 	for i, w := range late {
 		w.Send("\r\n")
 		if got := w.Response("GET"); got.Status != 503 {

@@ -7,6 +7,7 @@ package pacetest
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,7 +50,7 @@ func Start(t testing.TB, cfg Config, env ...string) *Pace {
 	p := Launch(t, env, "run", "--config", file)
 	p.logFile, _ = cfg["log"]["file"].(string)
 	p.awaitListening()
-	p.awaitReady()
+	p.AwaitReady()
 	return p
 }
 
@@ -110,7 +111,8 @@ func (p *Pace) awaitListening() {
 	})
 }
 
-func (p *Pace) awaitReady() {
+// AwaitReady waits until pace says that it is ready, if it has an admin listener.
+func (p *Pace) AwaitReady() {
 	p.t.Helper()
 	if p.Admin == "" {
 		return
@@ -120,6 +122,20 @@ func (p *Pace) awaitReady() {
 			return fmt.Errorf("/readyz answers %d", status)
 		}
 		return nil
+	})
+}
+
+// AwaitDraining waits until pace, told to end, turns away what comes. /readyz says so a moment
+// before; the listener is closed a moment after.
+func (p *Pace) AwaitDraining() {
+	p.t.Helper()
+	Eventually(p.t, func() error {
+		c, err := net.Dial("tcp", p.Proxy)
+		if err != nil {
+			return nil
+		}
+		c.Close()
+		return errors.New("pace still takes connections")
 	})
 }
 
