@@ -75,7 +75,7 @@ func TestParse_KeepsTheOlderProxysFileWorking(t *testing.T) {
 func TestDefault(t *testing.T) {
 	want := Config{
 		Server: Server{Listen: "0.0.0.0:8080", DrainTimeout: 30 * time.Second, ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, MaxHeaderBytes: 65536},
+			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, DeliverTimeout: time.Minute, MaxHeaderBytes: 65536},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
 			MaxIdlePerBackend: 512, IdleTimeout: time.Minute},
@@ -101,7 +101,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 	}
 	want := Config{
 		Server: Server{":0", 2, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
-			time.Millisecond, 24 * time.Hour, 0, 1024, 1 << 50},
+			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50},
 		Admin: Admin{"", true},
 		Upstreams: Upstreams{[]string{"example.com:80", "[::1]:8000", "[fe80::1%eth0]:80", "10.0.0.1:81", "my_app-1:8000"},
 			0, 1500 * time.Millisecond, 90 * time.Second, 1, time.Hour},

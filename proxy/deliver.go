@@ -61,6 +61,9 @@ func (q *request) deliverEvents() {
 	default: // its body went wrong
 		q.rec.Closed = telemetry.LostClient
 	}
+	if q.stalled.Load() {
+		q.rec.Closed = telemetry.LostClient
+	}
 	if q.h.draining.Load() && q.ctx.Err() != nil {
 		q.rec.Closed = telemetry.ClosedByDrain
 	}
@@ -167,6 +170,7 @@ func (q *request) write(piece []byte) bool {
 
 // flush sends what net/http holds back.
 func (q *request) flush() bool {
+	q.rec.Enter(telemetry.Deliver)
 	if err := q.w.(interface{ FlushError() error }).FlushError(); err != nil {
 		q.breakOff(telemetry.ClientAborted)
 		return false

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pace/limiter"
 	"pace/proxy/exchange"
@@ -42,11 +43,15 @@ type request struct {
 	backend  *backend // that answered
 	answered bool     // a final status has been handed to net/http
 	broken   bool     // the client's connection must be broken off: its answer is not whole
+
+	onStall func()      // interrupt, made once
+	stalled atomic.Bool // the client took nothing of its answer for too long
 }
 
 var requests = sync.Pool{New: func() any {
 	q := &request{}
 	q.out.Request.OnPhase, q.out.Request.On1xx = q.phase, q.interim
+	q.onStall = q.interrupt
 	return q
 }}
 
@@ -63,6 +68,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	q.peer = &c.peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, "http")
 	q.describe()
+	q.rec.OnInterrupt = q.onStall
+	q.rec.TakeOff()
 	if r.ContentLength != 0 { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(w, r, c, h.MaxBodyBytes, h.BodyTimeout)
 	}
@@ -81,7 +88,6 @@ func (q *request) describe() {
 	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
 	q.client, rec.Client = q.h.trust.client(r, q.peer)
 	rec.RequestID = requestID(r, q.peer.trusted)
-	rec.TakeOff()
 }
 
 // release gives the request back to the pool, with nothing of this exchange in it.
@@ -89,6 +95,7 @@ func (q *request) release() {
 	q.out.reset()
 	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
 	q.client, q.answered, q.broken = netip.Addr{}, false, false
+	q.stalled.Store(false)
 	requests.Put(q)
 }
 

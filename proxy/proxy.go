@@ -30,9 +30,10 @@ type Options struct {
 
 	Limit *Limit // nil: no limit
 
-	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
-	MaxBodyBytes int64          // of a request; 0: no limit
-	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
+	Trusted        []netip.Prefix // proxies whose forwarding fields are believed
+	MaxBodyBytes   int64          // of a request; 0: no limit
+	BodyTimeout    time.Duration  // longest wait for the next byte of a request's body; 0: no limit
+	DeliverTimeout time.Duration  // longest wait for a client to take more of an answer; 0: no limit
 
 	ProxyName   string         // field that tells the backend about pace, "": none, and
 	ProxyValue  string         // its value

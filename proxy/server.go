@@ -42,12 +42,15 @@ type Server struct {
 	http    *http.Server
 
 	open  atomic.Pointer[listener] // what Serve answers on
+	ended context.CancelFunc       // of what lives until the end of Drain
 	conns connCounts
 }
 
 // NewServer returns a Server for HTTP/1.1 and for HTTP/2 in clear text.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{handler: o.Handler}
+	ctx, ended := context.WithCancel(context.Background())
+	s := &Server{handler: o.Handler, ended: ended}
+	go o.Handler.watchDelivery(ctx)
 	h := o.Handler.Telemetry.Wrap(o.Handler, o.Handler.trust.public(o.Trust))
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
@@ -104,6 +107,7 @@ func (s *Server) Serve(l net.Listener) error {
 // record is closed when it returns. A request that still comes on an open connection is answered,
 // with the outcome draining: net/http's Shutdown, which would drop it without a word, comes last.
 func (s *Server) Drain(ctx context.Context) error {
+	defer s.ended()
 	s.handler.draining.Store(true)
 	if l := s.open.Load(); l != nil {
 		l.Close()

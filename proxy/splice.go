@@ -89,7 +89,12 @@ func (b *kernelBody) move(dst *net.TCPConn) {
 	if err := errors.Join(err1, err2); err != nil {
 		panic("pace: BUG: a connection in use is none: " + err.Error())
 	}
-	for b.left > 0 && b.fill(src) && b.drain(out) {
+	for b.left > 0 && b.fill(src) {
+		for b.via.Held() > 0 && b.drain(out) {
+		}
+		if b.unsent != nil {
+			return
+		}
 	}
 }
 
@@ -104,7 +109,7 @@ func (b *kernelBody) fill(src syscall.RawConn) bool {
 	return err == nil
 }
 
-// drain moves what the pipe holds to the client.
+// drain moves something of what the pipe holds to the client.
 func (b *kernelBody) drain(dst syscall.RawConn) bool {
 	b.q.rec.Enter(telemetry.Deliver)
 	n, err := b.via.Drain(dst)

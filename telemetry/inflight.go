@@ -76,6 +76,16 @@ func (f *flight) each(visit func(*Record)) {
 	}
 }
 
+// Interrupt calls OnInterrupt of each request that has been in this phase for longer than most.
+func (t *Telemetry) Interrupt(p Phase, most time.Duration) {
+	now := time.Now()
+	t.flight.each(func(r *Record) {
+		if s := r.clock.state(); s.phase == p && now.Sub(s.since) > most && r.OnInterrupt != nil {
+			r.OnInterrupt()
+		}
+	})
+}
+
 // InFlight returns the requests that are still running, oldest first.
 func (t *Telemetry) InFlight() []Running {
 	now, list := time.Now(), []Running{}

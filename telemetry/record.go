@@ -44,6 +44,8 @@ type Record struct {
 	Stream    StreamKind  // set by BecomeStream; the outcome is then that of the header
 	Closed    CloseReason // how a stream ended
 
+	OnInterrupt func() // called beside the handler, while the request is in flight; nil: [Telemetry.Interrupt] leaves it
+
 	end      time.Time
 	clock    clock
 	identity identity

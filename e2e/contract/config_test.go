@@ -229,6 +229,37 @@ func TestClient_StallsInItsBody(t *testing.T) {
 	})
 }
 
+// TestClient_TakesNothing: server.deliver_timeout bounds how long a client may hold a backend's
+// connection by not reading.
+func TestClient_TakesNothing(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+			x.Write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+			for piece := strings.Repeat("x", 1<<20); x.Write("%s", piece); {
+			}
+		})
+		p, spans := pacetest.StartTraced(t, set(upstreams(b), "server", "deliver_timeout", "500ms"))
+		resp, err := mode.Client(t).Do(p.Request("GET", "/x", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close() // unread
+		wantLetGo(t, b)
+		line := p.WantAccess("/x")
+		delivering, _ := line["deliver_ms"].(float64)
+		if line.Text("outcome") != "client_aborted" || line.Int("status") != 200 || delivering < 500 {
+			t.Errorf("log says %s, %s, delivered for %v ms; want client_aborted, 200, 500 at least", line.Text("outcome"), line.Text("status"), delivering)
+		}
+		server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
+		wantAttr(t, server.Attrs, "pace.outcome", "client_aborted")
+		p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_aborted", "http_response_status_code", "200")
+		if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Errorf("the answer looks whole after %d bytes", n)
+		}
+	})
+}
+
 // broken returns nil once the backend knows that the one body it got is not whole.
 func broken(b *pacetest.Backend) error {
 	if got := b.Requests(); len(got) != 1 || got[0].BodyErr == nil {

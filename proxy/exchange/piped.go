@@ -64,5 +64,10 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 
 // drain writes what p holds.
 func (x *exchange) drain(p *pipe.Pipe) error {
-	return x.writing(func(c *conn) (int, error) { return p.Drain(c.raw) })
+	for p.Held() > 0 {
+		if err := x.writing(func(c *conn) (int, error) { return p.Drain(c.raw) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

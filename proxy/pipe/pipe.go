@@ -50,23 +50,23 @@ func (p *Pipe) Fill(src syscall.RawConn, most int64) (n int, err error) {
 	return n, nil
 }
 
-// Drain moves what p holds to dst, all of it or as much as dst takes before its write deadline ends
-// or it fails.
+// Drain moves something of what p holds to dst, once dst takes it: at least one byte, or an error.
+// It waits as long as dst's write deadline allows.
 func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
 	var failed error
 	err = dst.Write(func(fd uintptr) bool {
 		for p.held > 0 {
 			var n int
 			if n, failed = splice(p.r, int(fd), p.held); failed != nil {
-				return failed != syscall.EAGAIN
+				break
 			}
 			p.held -= n
 			done += n
 		}
-		return true
+		return done > 0 || failed != syscall.EAGAIN
 	})
 	moved.Add(int64(done))
-	if err == nil {
+	if err == nil && done == 0 {
 		err = failed
 	}
 	return done, err

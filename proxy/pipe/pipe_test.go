@@ -68,8 +68,10 @@ func TestPipe_MovesAll(t *testing.T) {
 		if err != nil || n == 0 || p.Held() != n {
 			t.Fatalf("filled %d, holds %d: %v", n, p.Held(), err)
 		}
-		if done, err := p.Drain(dst); done != n || err != nil || p.Held() != 0 {
-			t.Fatalf("drained %d of %d: %v", done, n, err)
+		for p.Held() > 0 {
+			if done, err := p.Drain(dst); done == 0 || err != nil {
+				t.Fatalf("drained %d: %v", done, err)
+			}
 		}
 		left -= int64(n)
 	}
@@ -94,13 +96,16 @@ func TestPipe_Deadlines(t *testing.T) {
 	go io.Copy(from, zeros{})
 	b.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	for {
-		n, err := p.Fill(src, Size)
-		if err != nil {
-			t.Fatal(err)
+		held := p.Held()
+		if held == 0 {
+			if held, err := p.Fill(src, Size); err != nil || held == 0 {
+				t.Fatal(held, err)
+			}
+			continue
 		}
 		done, err := p.Drain(dst)
-		if done+p.Held() != n {
-			t.Fatalf("filled %d, drained %d, holds %d", n, done, p.Held())
+		if done+p.Held() != held || (done > 0) != (err == nil) {
+			t.Fatalf("held %d, drained %d, holds %d, %v", held, done, p.Held(), err)
 		}
 		if err == nil {
 			continue
