@@ -65,7 +65,7 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Serve, until TERM or INT",
 		Long: "Serve as the configuration says. TERM and INT drain: requests in flight finish (a second\n" +
-			"one ends at once). USR1 reopens the log file.",
+			"one ends at once). USR1 reopens the log file. HUP changes nothing yet.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			f, err := load(file)

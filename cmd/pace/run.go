@@ -29,6 +29,7 @@ func run(f *config.File) error {
 		return err
 	}
 	defer p.log.Close()
+	defer p.onSignals()()
 	l, err := listen(f)
 	if err != nil {
 		return runFailure{err}
@@ -54,7 +55,6 @@ func listen(f *config.File) (l listeners, err error) {
 func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
 	stop, done := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer done()
-	defer p.onSignals()()
 
 	admin := newAdmin(p.telemetry, pprof)
 	failed := make(chan error, 2)

@@ -2,5 +2,5 @@
 
 package main
 
-// onSignals: there is no USR1 here.
+// onSignals: there is neither USR1 nor HUP here, and no SIGPIPE.
 func (p *parts) onSignals() (stop func()) { return func() {} }

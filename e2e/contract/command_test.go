@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pace/e2e/pacetest"
@@ -255,6 +257,28 @@ func TestVersionHelpCompletion(t *testing.T) {
 		}
 		if out, err := exec.Command("bash", "-n", write(t, "pace.bash", got.Stdout)).CombinedOutput(); err != nil {
 			t.Errorf("bash does not read its completion: %v %s", err, out)
+		}
+	}
+}
+
+// TestCommands_EndQuietlyWhenNobodyReads: as in "pace check --defaults | head -1". That a proxy
+// outlives the reader of its log must not make its commands talk of broken pipes.
+func TestCommands_EndQuietlyWhenNobodyReads(t *testing.T) {
+	t.Parallel()
+	file := write(t, "proxy.toml", older)
+	for _, args := range [][]string{{"check", "--defaults"}, {"check", file}, {"version"}, {"completion", "bash"}} {
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Close()
+		cmd := exec.Command(pacetest.Binary(t), args...)
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = in, &stderr
+		cmd.Run()
+		in.Close()
+		if s := cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signal() != syscall.SIGPIPE || stderr.Len() > 0 {
+			t.Errorf("pace %q ends with %v and says %q; want SIGPIPE and nothing", args, cmd.ProcessState, stderr.String())
 		}
 	}
 }

@@ -17,6 +17,7 @@ const (
 	sigTERM = syscall.SIGTERM
 	sigINT  = syscall.SIGINT
 	sigUSR1 = syscall.SIGUSR1
+	sigHUP  = syscall.SIGHUP
 )
 
 func TestDrain_FinishesFlushesAndExits0(t *testing.T) {
@@ -131,6 +132,32 @@ func TestUSR1_ReopensTheLog(t *testing.T) {
 	}
 	if p.Stderr() != "" {
 		t.Errorf("with log.file set, stderr has %q", p.Stderr())
+	}
+}
+
+// TestHUP_EndsNothing: a terminal that closes sends it, and reload has yet to come.
+func TestHUP_EndsNothing(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	b := pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
+	p := pacetest.Start(t, upstreams(b))
+	w := p.Wire()
+	w.Send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+	b.WantGot(1, "/held")
+	p.Signal(sigHUP)
+	pacetest.Eventually(t, func() error {
+		for _, line := range p.Lines("HUP changes nothing: a new configuration takes a restart, until reload comes") {
+			if line.Text("level") == "WARN" {
+				return nil
+			}
+		}
+		return notYet("no warning; exited: %t", p.Exited())
+	})
+	close(open)
+	wantStatus(t, w.Response("GET"), 200)
+	wantStatus(t, p.Get("/after"), 200)
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit %d", code)
 	}
 }
 

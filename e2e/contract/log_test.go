@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -222,19 +223,44 @@ func TestLog_OnATerminal(t *testing.T) {
 // TestLog_FullDiskCostsNoRequest logs into the device that is always full.
 func TestLog_FullDiskCostsNoRequest(t *testing.T) {
 	t.Parallel()
-	cfg := upstreams(pacetest.NewBackend(t, pacetest.Fine))
-	cfg["server"] = pacetest.Table{"listen": "127.0.0.1:" + strconv.Itoa(freePort(t))}
-	cfg["admin"] = pacetest.Table{"listen": "127.0.0.1:" + strconv.Itoa(freePort(t))}
+	cfg := onFreePorts(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
 	cfg["log"] = pacetest.Table{"format": "json", "file": "/dev/full"}
 	p := pacetest.Launch(t, nil, "run", "--config", write(t, "proxy.toml", cfg.TOML()))
+	wantServiceWithoutLog(t, p, cfg)
+}
+
+// TestLog_ClosedPipeCostsNoRequest: who reads the log leaves, as when a log shipper dies.
+func TestLog_ClosedPipeCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	cfg := onFreePorts(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
+	p, log := pacetest.LaunchOnPipe(t, nil, "run", "--config", write(t, "proxy.toml", cfg.TOML()))
+	if line, err := bufio.NewReader(log).ReadString('\n'); err != nil || !strings.Contains(line, "listening") {
+		t.Fatalf("the log begins with %q, %v", line, err)
+	}
+	log.Close()
+	wantServiceWithoutLog(t, p, cfg)
+}
+
+// onFreePorts returns cfg with ports that are known without pace's log.
+func onFreePorts(t *testing.T, cfg pacetest.Config) pacetest.Config {
+	for _, table := range []string{"server", "admin"} {
+		cfg = set(cfg, table, "listen", "127.0.0.1:"+strconv.Itoa(freePort(t)))
+	}
+	return cfg
+}
+
+// wantServiceWithoutLog holds a pace whose log can not be written to serve all the same, to count
+// the lines and to end well.
+func wantServiceWithoutLog(t *testing.T, p *pacetest.Pace, cfg pacetest.Config) {
+	t.Helper()
 	p.Proxy, p.Admin = cfg["server"]["listen"].(string), cfg["admin"]["listen"].(string)
 	awaitServing(t, p)
 	for range 50 {
 		wantStatus(t, p.Get("/x"), 200)
 	}
 	pacetest.Eventually(t, func() error {
-		if got := p.Metrics().Sum("pace_log_dropped_total"); got < 51 {
-			return notYet("pace_log_dropped_total = %v after 51 lines", got)
+		if got := p.Metrics().Sum("pace_log_dropped_total", "reason", "write_failed"); got < 51 {
+			return notYet("pace_log_dropped_total{reason=write_failed} = %v after 51 lines", got)
 		}
 		return nil
 	})
