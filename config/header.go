@@ -8,17 +8,36 @@ import (
 
 // taken are header names that a setting must not claim, by why not. Framing fields and those
 // of one connection (RFC 9110 §7.6.1) would break the message; the others carry a meaning of
-// their own that a proxy must not overwrite.
+// their own that a proxy must not overwrite: those that IANA's registry of fields calls permanent
+// and a browser, a cache or a backend acts on, and those that pace and other proxies write.
 var taken = map[string][]string{
 	"frames the message": {"content-length", "transfer-encoding", "trailer", "host", "expect"},
 	"belongs to one connection": {"connection", "keep-alive", "proxy-connection", "te", "upgrade",
 		"http2-settings", "proxy-authenticate", "proxy-authorization"},
-	"has a meaning of its own": {"age", "allow", "authorization", "cache-control", "content-encoding",
-		"content-range", "content-type", "cookie", "date", "etag", "forwarded", "location", "proxy-status",
-		"range", "retry-after", "set-cookie", "traceparent", "tracestate", "vary", "via", "www-authenticate",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-rate-limit-limit",
-		"x-rate-limit-remaining", "x-rate-limit-reset", "x-request-id"},
+	"has a meaning of its own": slices.Concat(
+		// RFC 9110, RFC 9111 (caches), RFC 6265 (cookies), RFC 5789 (PATCH)
+		strings.Fields(`accept accept-charset accept-encoding accept-language accept-patch accept-post accept-ranges age allow
+			authentication-info authorization cache-control content-encoding content-language content-location content-range
+			content-type cookie date etag expires from if-match if-modified-since if-none-match if-range if-unmodified-since
+			last-modified location max-forwards pragma prefer preference-applied proxy-authentication-info range referer retry-after
+			server set-cookie user-agent vary via warning www-authenticate`),
+		// what browsers act on: security, origins, cookies, hints, other protocols
+		strings.Fields(`accept-ch alt-svc alt-used clear-site-data content-disposition content-security-policy
+			content-security-policy-report-only cross-origin-embedder-policy cross-origin-embedder-policy-report-only
+			cross-origin-opener-policy cross-origin-opener-policy-report-only cross-origin-resource-policy dnt early-data link
+			nel origin origin-agent-cluster permissions-policy priority referrer-policy refresh report-to reporting-endpoints
+			server-timing service-worker-allowed sourcemap strict-transport-security timing-allow-origin
+			upgrade-insecure-requests x-content-type-options x-frame-options`),
+		// what caches, gateways and tracers act on
+		strings.Fields(`baggage cache-status cdn-cache-control cdn-loop content-digest digest forwarded idempotency-key
+			proxy-status repr-digest signature signature-input surrogate-capability surrogate-control traceparent tracestate
+			want-content-digest want-repr-digest x-forwarded-for x-forwarded-host x-forwarded-proto x-rate-limit-limit
+			x-rate-limit-remaining x-rate-limit-reset x-real-ip x-request-id`)),
 }
+
+// takenFamilies are names' beginnings that belong to one meaning: of the Fetch standard and of
+// what it lets no script set.
+var takenFamilies = []string{"access-control-", "sec-"}
 
 // headerName is a token (RFC 9110 §5.6.2) that no other field needs.
 func headerName(s string) (string, *refusal) {
@@ -32,12 +51,23 @@ func headerName(s string) (string, *refusal) {
 	if len(s) > 128 {
 		return "", &refusal{"a header name of " + strconv.Itoa(len(s)) + " bytes", "write at most 128"}
 	}
-	for why, names := range taken {
-		if slices.Contains(names, strings.ToLower(s)) {
-			return "", &refusal{s + " " + why, mend}
-		}
+	if why := takenBy(strings.ToLower(s)); why != "" {
+		return "", &refusal{s + " " + why, mend}
 	}
 	return s, nil
+}
+
+// takenBy says why a name, in lower case, is not free; "": it is.
+func takenBy(name string) string {
+	for why, names := range taken {
+		if slices.Contains(names, name) {
+			return why
+		}
+	}
+	if slices.ContainsFunc(takenFamilies, func(f string) bool { return strings.HasPrefix(name, f) }) {
+		return "has a meaning of its own"
+	}
+	return ""
 }
 
 func isTokenRune(r rune) bool {
