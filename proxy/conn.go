@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"pace/telemetry"
 )
@@ -137,8 +136,7 @@ func (n *connCounts) read() (active, idle int) {
 // one a second, since whoever sends rubbish may send much of it. c may be nil.
 func (h *Handler) refuse(why telemetry.Refusal, c net.Conn) {
 	h.Telemetry.Refused(why)
-	now := time.Now().Unix()
-	if last := h.refusedAt.Load(); last == now || !h.refusedAt.CompareAndSwap(last, now) {
+	if !h.refusals.pass() {
 		return
 	}
 	attrs := []slog.Attr{slog.String("reason", why.String())}

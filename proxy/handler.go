@@ -105,7 +105,8 @@ func (q *request) refused() bool {
 	case q.h.draining.Load():
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
-	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "": // "GET mailto:x": no origin server has such a thing
+	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
+		q.looped():
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)

@@ -68,7 +68,8 @@ type Handler struct {
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
 	streams   streams
-	refusedAt atomic.Int64 // second of the last logged refusal
+	refusals  capped // what is logged of each
+	loops     capped
 }
 
 // backend is what the data path keeps for each member of the pool.
