@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"pace/lb"
@@ -70,7 +71,19 @@ func (q *request) attempt(s step) *failure {
 	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
 	q.rec.EndAttempt()
 	q.resp.Close()
+	q.tell(s.backend.Addr, f)
 	return f
+}
+
+// tell logs why a backend failed, or how pace failed to reach it: one outcome has many causes, and
+// "too many open files" is no backend's fault.
+func (q *request) tell(backend string, f *failure) {
+	if f.outcome.Info().Side != telemetry.BackendSide || !q.h.failures.pass() {
+		return
+	}
+	q.h.Log.LogAttrs(q.ctx, slog.LevelWarn, "attempt failed",
+		slog.String("upstream", q.h.Upstream), slog.String("backend", backend), slog.String("reason", f.outcome.String()),
+		slog.String("error", f.Error.Error()), slog.String("trace_id", q.rec.TraceID()))
 }
 
 // next decides what follows a failed attempt, and notes it. Failovers are bounded by MaxRetries; a

@@ -100,9 +100,19 @@ type listener struct {
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if err != nil {
+		l.tell(err)
 		return nil, err
 	}
 	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse}, nil
+}
+
+// tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes
+// on to try.
+func (l listener) tell(err error) {
+	if errors.Is(err, net.ErrClosed) || !l.h.accepts.pass() {
+		return
+	}
+	l.h.Log.LogAttrs(context.Background(), slog.LevelError, "a connection cannot be accepted", slog.Any("error", err))
 }
 
 // connCounts counts client connections by what they are busy with.

@@ -68,8 +68,8 @@ type Handler struct {
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
 	streams   streams
-	refusals  capped // what is logged of each
-	loops     capped
+
+	refusals, loops, failures, accepts capped // lines in the log about each
 }
 
 // backend is what the data path keeps for each member of the pool.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -40,6 +41,7 @@ func newAdmin(t *telemetry.Telemetry, profiles bool) *admin {
 	}
 	a.http.Handler = mux
 	a.http.ReadHeaderTimeout = 10 * time.Second
+	a.http.ErrorLog = slog.NewLogLogger(t.Logger().Handler(), slog.LevelWarn)
 	return a
 }
 

@@ -1,0 +1,80 @@
+package contract
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pace/e2e/pacetest"
+)
+
+// TestDescriptors_ThatRunOutAreTold: pace cannot serve then, but says why, and serves again later.
+func TestDescriptors_ThatRunOutAreTold(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	open := p.Wire()
+	p.WantMetric(1, "pace_connections")
+	before := unix.Rlimit{}
+	limit(t, p, nil, &before)
+	limit(t, p, &unix.Rlimit{Cur: 3, Max: before.Max}, nil) // what is open stays so
+	open.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+	wantStatus(t, open.Response("GET"), 502)
+	late := p.Wire() // the kernel answers it
+	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+	wantTold(t, p, "attempt failed", map[string]string{"level": "WARN", "backend": b.Address(), "reason": "connect_failed"})
+	wantTold(t, p, "a connection cannot be accepted", map[string]string{"level": "ERROR"})
+	limit(t, p, &before, nil)
+	wantStatus(t, late.Response("GET"), 200)
+}
+
+func limit(t *testing.T, p *pacetest.Pace, limit, old *unix.Rlimit) {
+	t.Helper()
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, limit, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantTold waits for a line of the log that has these fields and names the error.
+func wantTold(t *testing.T, p *pacetest.Pace, msg string, fields map[string]string) {
+	t.Helper()
+	pacetest.Eventually(t, func() error {
+		lines := p.Lines(msg)
+		if len(lines) == 0 {
+			return notYet("no line %q", msg)
+		}
+		for key, want := range fields {
+			if got := lines[0].Text(key); got != want {
+				t.Fatalf("%q has %s=%q, want %q", msg, key, got, want)
+			}
+		}
+		return has(lines[0].Text("error"), "too many open files")
+	})
+	if n := len(p.Lines(msg)); n > 60 { // one a second, while accept alone is tried far more often
+		t.Errorf("%d lines %q", n, msg)
+	}
+}
+
+// TestAttempts_ThatFailAreToldInTheSystemsWords, a few of them: an outcome has many causes.
+func TestAttempts_ThatFailAreToldInTheSystemsWords(t *testing.T) {
+	t.Parallel()
+	dead := pacetest.NewClosed(t)
+	p := pacetest.Start(t, upstreams(dead))
+	for range 200 {
+		wantStatus(t, p.Get("/x"), 502)
+	}
+	pacetest.Eventually(t, func() error {
+		lines := p.Lines("attempt failed")
+		if len(lines) == 0 {
+			return notYet("no line")
+		}
+		return has(lines[0].Text("error"), "connection refused")
+	})
+	if n := len(p.Lines("attempt failed")); n > 100 {
+		t.Errorf("%d lines for 200 attempts", n)
+	}
+	if line := p.Lines("attempt failed")[0]; !strings.HasPrefix(line.Text("backend"), "127.0.0.1:") || len(line.Text("trace_id")) != 32 {
+		t.Errorf("got %v", line)
+	}
+}
