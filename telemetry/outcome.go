@@ -99,7 +99,7 @@ var outcomes = [outcomeCount]OutcomeInfo{
 	RequestTimeout: {"request_timeout", 408, "http_request_error", ClientSide, slog.LevelWarn, false,
 		"the request's body stalled", "the client stopped sending in mid-request", "server.body_timeout is the limit"},
 	BadRequest: {"bad_request", 400, "http_request_error", ClientSide, slog.LevelWarn, false,
-		"the request was refused by the handler", "the request cannot be proxied: CONNECT, or a body that breaks HTTP's rules", "mend the client"},
+		"the request was refused by the handler", "the request cannot be proxied: CONNECT, a body that breaks HTTP's rules, or a loop through pace", "mend the client, or take the backend out that leads back to pace"},
 	TooLarge: {"too_large", 413, "http_request_error", ClientSide, slog.LevelWarn, false,
 		"the request's body is over server.max_body_bytes", "the client sent more than is allowed", "raise server.max_body_bytes"},
 	Upgraded: {"upgraded", 101, "", NoSide, slog.LevelInfo, false,
