@@ -306,7 +306,7 @@ func TestRun_TakenAddressIsNamedWithARemedy(t *testing.T) {
 	t.Parallel()
 	taken := pacetest.NewBackend(t, pacetest.Fine)
 	for _, table := range []string{"server", "admin"} {
-		cfg := upstreams(taken)
+		cfg := upstreams(pacetest.NewClosed(t))
 		cfg["server"] = pacetest.Table{"listen": "127.0.0.1:0"}
 		cfg["admin"] = pacetest.Table{"listen": "127.0.0.1:0"}
 		cfg[table] = pacetest.Table{"listen": taken.Address()}
