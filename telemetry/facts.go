@@ -194,15 +194,15 @@ func redact(query string, allow map[string]bool) string {
 		if b.Len() > 0 {
 			b.WriteByte('&')
 		}
-		name, _, valued := strings.Cut(pair, "=")
+		name, value, _ := strings.Cut(pair, "=")
 		switch {
 		case allow[name] && !strings.Contains(pair, ";"): // by which some backends separate, too
 			b.WriteString(pair)
-		case valued:
+		case strings.Trim(value, "=") == "" || strings.Contains(name, ";"):
+			b.WriteString("REDACTED") // a bare word may be a secret as well as a name; in base64 it may end in =
+		default:
 			b.WriteString(name)
 			b.WriteString("=REDACTED")
-		default: // a bare word may be a secret as well as a name
-			b.WriteString("REDACTED")
 		}
 	}
 	return b.String()
