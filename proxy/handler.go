@@ -66,7 +66,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	c := connOf(q.ctx)
 	c.handling()
 	q.peer = &c.peer
-	q.rec = h.Telemetry.Begin(q.ctx, r.Method, "http")
+	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.peer.scheme(r))
 	q.describe()
 	q.rec.OnInterrupt = q.onStall
 	q.rec.TakeOff()

@@ -81,7 +81,7 @@ func (q *request) appendEndToEnd() {
 // appendForwarding appends what pace saw. What a trusted proxy saw is continued, what anyone else
 // claims is replaced.
 func (q *request) appendForwarding() {
-	h, host, proto := q.r.Header, q.r.Host, q.rec.Scheme
+	h, host, proto := q.r.Header, q.r.Host, plainHTTP
 	o := &q.out
 	o.add("X-Forwarded-For: ")
 	if q.peer.trusted {
@@ -98,7 +98,7 @@ func (q *request) appendForwarding() {
 		o.add("for=", q.peer.text, ";host=")
 	}
 	o.lines = appendQuoted(o.lines, q.r.Host)
-	o.add(";proto=", q.rec.Scheme, "\r\n")
+	o.add(";proto=", plainHTTP, "\r\n")
 	if q.peer.trusted {
 		for _, v := range h["X-Real-Ip"] {
 			o.line("X-Real-Ip", v)

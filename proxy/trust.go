@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -21,22 +20,9 @@ var forwarding = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Pr
 // trust knows which proxies are believed, and reads from them who asked.
 type trust struct {
 	prefixes []netip.Prefix
-	legacy   realclientip.Strategy // X-Forwarded-For, rightmost address that is not a trusted proxy
-	standard realclientip.Strategy // Forwarded (RFC 7239), likewise
 }
 
-func newTrust(prefixes []netip.Prefix) *trust {
-	nets := make([]net.IPNet, len(prefixes))
-	for i, p := range prefixes {
-		p = p.Masked()
-		nets[i] = net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-	}
-	return &trust{
-		prefixes: prefixes,
-		legacy:   realclientip.Must(realclientip.NewRightmostTrustedRangeStrategy("X-Forwarded-For", nets)),
-		standard: realclientip.Must(realclientip.NewRightmostTrustedRangeStrategy("Forwarded", nets)),
-	}
-}
+func newTrust(prefixes []netip.Prefix) *trust { return &trust{prefixes} }
 
 // peer is who is connected, in the forms that each request on the connection needs.
 type peer struct {
@@ -56,20 +42,57 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 }
 
 // client returns who asked, as address and text: the peer, or whom a trusted one says it asked for.
+// That is the rightmost address that is no trusted proxy, or the leftmost if all are. What is no
+// address ends the search with nothing.
 func (t *trust) client(r *http.Request, p *peer) (netip.Addr, string) {
 	if !p.trusted {
 		return p.addr, p.text
 	}
-	s := t.legacy
-	if len(r.Header["X-Forwarded-For"]) == 0 {
-		s = t.standard
+	field := legacy
+	if len(r.Header[field.name]) == 0 {
+		field = standard
 	}
-	a, err := netip.ParseAddr(s.ClientIP(r.Header, r.RemoteAddr))
-	if err != nil {
-		return p.addr, p.text
+	client := p.addr
+	for _, element := range slices.Backward(strings.Split(strings.Join(r.Header[field.name], ","), ",")) {
+		a, err := field.address(element)
+		if err != nil {
+			return p.addr, p.text
+		}
+		if client = a.Unmap().WithZone(""); !contains(t.prefixes, client) {
+			break
+		}
 	}
-	a = a.Unmap().WithZone("")
-	return a, a.String()
+	return client, client.String()
+}
+
+// whoAsked is a field in which each proxy names whom it was asked by.
+type whoAsked struct {
+	name   string
+	reader realclientip.Strategy // of a list of one element
+}
+
+var legacy, standard = newWhoAsked("X-Forwarded-For"), newWhoAsked("Forwarded") // RFC 7239
+
+func newWhoAsked(name string) whoAsked {
+	return whoAsked{name, realclientip.Must(realclientip.NewRightmostTrustedRangeStrategy(name, nil))}
+}
+
+func (f whoAsked) address(element string) (netip.Addr, error) {
+	return netip.ParseAddr(f.reader.ClientIP(http.Header{f.name: {element}}, ""))
+}
+
+// The schemes a client may have used. pace itself speaks plain HTTP alone.
+const (
+	plainHTTP = "http"
+	https     = "https"
+)
+
+// scheme returns the one that the client used, as far as a trusted proxy says so.
+func (p *peer) scheme(r *http.Request) string {
+	if p.trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), https) {
+		return https
+	}
+	return plainHTTP
 }
 
 // Trusts are the words for whose traceparent is continued.

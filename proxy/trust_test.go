@@ -6,6 +6,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"pace/limiter"
+	"pace/telemetry"
 )
 
 func prefixes(list ...string) (all []netip.Prefix) {
@@ -29,7 +33,11 @@ func TestClient(t *testing.T) {
 		"the rightmost that is not trusted":           {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"6.6.6.6, 192.0.2.7, 10.2.2.2"}}, "192.0.2.7"},
 		"over several fields":                         {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"6.6.6.6", "192.0.2.7", "10.2.2.2"}}, "192.0.2.7"},
 		"rubbish ends the search":                     {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"6.6.6.6, rubbish, 10.2.2.2"}}, "10.1.1.1"},
-		"all are trusted":                             {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"10.2.2.2"}}, "10.1.1.1"},
+		"the leftmost if all are trusted":             {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"10.4.4.4, 10.3.3.3", "10.2.2.2"}}, "10.4.4.4"},
+		"and if it is alone":                          {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"10.2.2.2"}}, "10.2.2.2"},
+		"and in Forwarded":                            {"10.1.1.1:1", http.Header{"Forwarded": {`for=10.4.4.4, for="10.3.3.3:80"`}}, "10.4.4.4"},
+		"but not beyond rubbish":                      {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"10.4.4.4, rubbish, 10.2.2.2"}}, "10.1.1.1"},
+		"nor beyond nothing":                          {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"10.4.4.4, , 10.2.2.2"}}, "10.1.1.1"},
 		"an empty field":                              {"10.1.1.1:1", http.Header{"X-Forwarded-For": {""}}, "10.1.1.1"},
 		"with a port":                                 {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"192.0.2.7:4711"}}, "192.0.2.7"},
 		"an IPv6 client":                              {"[2001:db8:1::1]:1", http.Header{"X-Forwarded-For": {"2001:db8:9::9"}}, "2001:db8:9::9"},
@@ -79,6 +87,49 @@ func FuzzClient(f *testing.F) {
 			t.Fatalf("an untrusted peer's word was taken: %v", addr)
 		}
 	})
+}
+
+// In a network whose addresses are all trusted, each client has a limit of its own.
+func TestClient_AmongTrustedAddressesAlone(t *testing.T) {
+	p := start(t, func(o *Options) {
+		o.Trusted = prefixes("127.0.0.0/8", "10.0.0.0/8")
+		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 1, Per: time.Minute}), Per: time.Minute}
+	}, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	want := []accessLine{{"client": "10.1.1.1", "status": 200.0}, {"client": "10.2.2.2", "status": 200.0}, {"client": "10.1.1.1", "status": 429.0}}
+	for i, w := range want {
+		p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: "+w.text("client")+", 10.9.9.9\r\nConnection: close\r\n\r\n")
+		if l := p.lines(t, i+1)[i]; l["client"] != w["client"] || l["status"] != w["status"] {
+			t.Errorf("request %d: got %v, want %v", i, l, w)
+		}
+	}
+}
+
+// Which scheme the client used only a trusted proxy can say; pace itself speaks one alone.
+func TestScheme(t *testing.T) {
+	for name, tt := range map[string]struct {
+		trusted string
+		says    string
+		want    string
+	}{
+		"a trusted proxy says https":          {"127.0.0.0/8", "https", "https"},
+		"in capitals":                         {"127.0.0.0/8", "HTTPS", "https"},
+		"a trusted proxy says http":           {"127.0.0.0/8", "http", "http"},
+		"a trusted proxy says nothing":        {"127.0.0.0/8", "", "http"},
+		"a trusted proxy says something else": {"127.0.0.0/8", "wss", "http"},
+		"a stranger says https":               {"10.0.0.0/8", "https", "http"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, func(o *Options) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, telling("Forwarded")))
+			_, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: "+tt.says+"\r\nConnection: close\r\n\r\n")
+			p.line(t)
+			if n := p.metric(t, telemetry.MetricServerDuration, "url_scheme", tt.want); n != 1 {
+				t.Errorf("%v requests by %s, want 1", n, tt.want)
+			}
+			if !strings.HasSuffix(body, ";proto=http") { // what pace spoke with its peer
+				t.Errorf("the backend was told %s", body)
+			}
+		})
+	}
 }
 
 func TestRequestID(t *testing.T) {
