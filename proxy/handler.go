@@ -106,7 +106,7 @@ func (q *request) refused() bool {
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
-		q.looped():
+		q.looped(), q.otherHost():
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)

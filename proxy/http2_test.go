@@ -121,6 +121,22 @@ func seen(resp *http.Response, err error) string {
 	return fmt.Sprintf("%d %s", resp.StatusCode, b)
 }
 
+// sendHTTP2 sends a request without a body that has these fields, name and value in turn, on a
+// connection of its own. net/http's client would put some of them right.
+func (p *proxied) sendHTTP2(t testing.TB, fields ...string) {
+	t.Helper()
+	var block []byte
+	for i := 0; i < len(fields); i += 2 { // literals that nobody indexes (RFC 7541 §6.2.2), shorter than 127 bytes
+		block = append(append(append(block, 0, byte(len(fields[i]))), fields[i]...), byte(len(fields[i+1])))
+		block = append(block, fields[i+1]...)
+	}
+	const settings, headers, endStream, endHeaders = 4, 1, 1, 4 // RFC 9113 §6
+	c, _ := p.dial(t)
+	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	c.Write([]byte{0, 0, 0, settings, 0, 0, 0, 0, 0})
+	c.Write(append([]byte{0, byte(len(block) >> 8), byte(len(block)), headers, endStream | endHeaders, 0, 0, 0, 1}, block...))
+}
+
 // stalling is a body that has no end, and after its head no more.
 type stalling struct {
 	head    io.Reader

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,8 +28,8 @@ func (q *request) prepare() {
 		q.body.goesOut()
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
 		o.Expect = namedIn(r.Header["Expect"], "100-continue")
-		o.AnnouncedTrailer = announced(r.Trailer)
-		o.Trailer = func() http.Header { return r.Trailer }
+		o.AnnouncedTrailer = announced(q.trailer())
+		o.Trailer = q.trailer
 		o.Upgrade = "" // a switch of protocols in mid-body has no meaning
 	}
 	o.lines = o.lines[:0]
@@ -67,15 +68,22 @@ func (o *outgoing) line(name, value string) { o.add(name, ": ", value, "\r\n") }
 
 // appendEndToEnd appends the client's fields that go on as they are.
 func (q *request) appendEndToEnd() {
-	connection := q.r.Header["Connection"]
 	for name, values := range q.r.Header {
-		if hopByHop[name] || q.h.strip[name] || (len(connection) > 0 && namedIn(connection, name)) {
+		if !q.passes(name) {
 			continue
 		}
 		for _, v := range values {
 			q.out.line(name, v)
 		}
 	}
+}
+
+// trailer returns the fields of the client's trailer that go on. Until the body has been read to its
+// end they are the names announced.
+func (q *request) trailer() http.Header {
+	kept := maps.Clone(q.r.Trailer)
+	maps.DeleteFunc(kept, func(name string, _ []string) bool { return !q.passes(name) || inHeaderOnly[asRead(name)] })
+	return kept
 }
 
 // appendForwarding appends what pace saw. What a trusted proxy saw is continued, what anyone else

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -104,12 +107,43 @@ func TestForwarding_OfATrustedProxyThatSaysNothing(t *testing.T) {
 	}
 }
 
+// A trailer comes when everybody has looked at the header. Nothing that stays behind there goes on
+// here, nor what must be known before the body is read (RFC 9110 §6.5.1), and none of it is announced.
+func TestTrailerOfARequest(t *testing.T) {
+	const trailer = "X-Foo: 1\r\nX-Late: 2\r\nX-Forwarded-For: 6.6.6.6\r\nX_forwarded_for: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Proxy: evil\r\nVia: evil\r\n" +
+		"X-Request-Id: evil\r\nConnection: foo\r\nTe: x\r\nHost: evil\r\nExpect: 100-continue\r\nUpgrade: x\r\nTraceparent: evil\r\n" +
+		"Keep-Alive: 1\r\nProxy-Authorization: x\r\nAuthorization: Basic x\r\nCookie: a=b\r\nContent-Type: x\r\nContent-Encoding: x\r\n" +
+		"Content-Range: x\r\nRange: x\r\nIf-Match: x\r\nCache-Control: x\r\nMax-Forwards: 0\r\nX-Hop: 1\r\n"
+	for name, change := range map[string]func(*Options){
+		"from a stranger":      nil,
+		"from a trusted proxy": func(o *Options) { o.Trusted = prefixes("127.0.0.0/8") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, change, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+				q, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				announced := announced(q.Trailer)
+				io.Copy(io.Discard, q.Body)
+				io.WriteString(c, ok(fmt.Sprint(announced, " ", q.Trailer)))
+			}))
+			_, got := p.ask(t, "POST / HTTP/1.1\r\nHost: x\r\nConnection: X-Hop\r\nTrailer: X-Foo, X-Forwarded-For, Host, Cookie\r\nTransfer-Encoding: chunked\r\n\r\n"+
+				"5\r\nhello\r\n0\r\n"+trailer+"\r\n")
+			if want := "X-Foo map[X-Foo:[1] X-Late:[2]]"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // FuzzOutgoing holds that no request adds a line, takes one over that is pace's or the exchange's,
 // or forges a forwarding field.
 func FuzzOutgoing(f *testing.F) {
 	f.Add("Connection: X-A, x-forwarded-for\r\nX-A: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-B: b\r\n", `ho"st\`, false)
 	f.Add("Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nTracestate: a=b,c=\x80\r\nX-Request-Id: a b\r\n", "h", true)
 	f.Add("Te: trailers\r\nUpgrade: h2c\r\nX-Proxy: forged\r\nExpect: 100-continue\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n", "[::1]:80", true)
+	f.Add("X_Forwarded_For: 6.6.6.6\r\nX.Proxy: forged\r\nTrace_parent: x\r\n", "h", false)
 	f.Add("Forwarded: for=\"\r\nX-Real-Ip: x\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n", "é", true)
 	h := newHandler(f, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
 	f.Fuzz(func(t *testing.T, fields, host string, trusted bool) {
@@ -124,7 +158,7 @@ func FuzzOutgoing(f *testing.F) {
 				}
 			}
 		}
-		r.Host = host
+		r.Host, r.Header["Host"] = host, []string{host} // as from HTTP/2
 		peer := map[bool]string{true: "10.1.1.1", false: "192.0.2.1"}[trusted]
 		lines := h.outgoing(peer+":1", r)
 		for line := range strings.SplitSeq(strings.TrimSuffix(lines, "\r\n"), "\r\n") {
@@ -137,6 +171,11 @@ func FuzzOutgoing(f *testing.F) {
 		for _, name := range []string{"Host", "Connection", "Te", "Upgrade", "Expect", "Content-Length", "Transfer-Encoding", "Trailer", "Keep-Alive", "Proxy-Connection"} {
 			if got[name] != nil {
 				t.Fatalf("%s is the exchange's own: %q", name, lines)
+			}
+		}
+		for name := range got {
+			if asRead(name) != name && h.strip[asRead(name)] {
+				t.Fatalf("%s may be read as another: %q", name, lines)
 			}
 		}
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Via", "X-Request-Id", "X-Proxy", "Traceparent"} {

@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -63,7 +64,7 @@ type Handler struct {
 	Options
 	backends  map[*lb.Backend]*backend
 	trust     *trust
-	strip     map[string]bool // request fields that pace or the exchange writes itself
+	strip     map[string]bool // request fields that stay behind, by asRead: hop-by-hop ones and those that pace or the exchange writes
 	proxyLine []byte          // rendered ProxyName and ProxyValue
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
@@ -96,9 +97,9 @@ func NewHandler(o Options) *Handler {
 			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
 		}
 	}
-	own := slices.Concat(forwarding, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via", "Expect", "Content-Length"})
-	for _, name := range own {
-		h.strip[http.CanonicalHeaderKey(name)] = true
+	own := slices.Concat(exchangesOwn, forwarding, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via"})
+	for _, name := range slices.AppendSeq(own, maps.Keys(hopByHop)) {
+		h.strip[asRead(http.CanonicalHeaderKey(name))] = true
 	}
 	return h
 }
