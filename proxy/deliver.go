@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"pace/proxy/exchange"
@@ -22,7 +23,11 @@ func (q *request) deliver() {
 	q.closeUnfinished(h)
 	q.answered = true
 	q.w.WriteHeader(q.resp.Status)
-	if isEventStream(h) {
+	events := q.resp.ContentLength != 0 && isEventStream(h)
+	if h["Trailer"] != nil {
+		clear(h) // or net/http would send from it, as a trailer, each field that is announced as one
+	}
+	if events {
 		q.deliverEvents()
 		return
 	}
@@ -30,8 +35,9 @@ func (q *request) deliver() {
 		if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
 			return
 		}
-		q.copyTrailer(h)
-		q.rec.Outcome = delivered(q.resp.Status)
+		if q.copyTrailer(h) {
+			q.rec.Outcome = delivered(q.resp.Status)
+		}
 	}
 }
 
@@ -84,6 +90,7 @@ func (q *request) copyFields(h http.Header) {
 		case f.Name == "Trailer": // hop-by-hop, but net/http makes it anew
 			h[f.Name] = append(h[f.Name], f.Value)
 		case hopByHop[f.Name] || (len(connection) > 0 && namedIn(connection, f.Name)):
+		case f.Name == "Content-Length" && len(h[f.Name]) > 0: // once more the same: two that differ are refused
 		case len(h[f.Name]) > 0:
 			h[f.Name] = append(h[f.Name], f.Value)
 		default:
@@ -115,13 +122,19 @@ func connectionFields(fields []exchange.Field) (list []string) {
 	return list
 }
 
-// copyTrailer sends the trailer fields, announced or not.
-func (q *request) copyTrailer(h http.Header) {
+// copyTrailer sends the trailer fields, announced or not, without those that are pace's own or
+// belong into the header. It returns false if the client has left.
+func (q *request) copyTrailer(h http.Header) bool {
+	if len(q.resp.Trailer) == 0 {
+		return true
+	}
+	own := []string{"Via", requestIDField, q.h.BackendName, q.h.TraceName}
 	for _, f := range q.resp.Trailer {
-		if !hopByHop[f.Name] {
+		if !hopByHop[f.Name] && !inHeaderOnly[f.Name] && !slices.Contains(own, f.Name) {
 			h.Add(http.TrailerPrefix+f.Name, f.Value)
 		}
 	}
+	return q.flush() // the header: of a short answer net/http would tell the length, and send no trailer
 }
 
 // stream copies the body piece by piece, straight from the buffer it was read into, and flushes
