@@ -2,6 +2,7 @@ package contract
 
 import (
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -82,8 +83,17 @@ func TestHeaders_UntrustedPeersForwardingIsReplaced(t *testing.T) {
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, upstreams(b))
 	wantStatus(t, p.Get("/x", "X-Forwarded-For", "1.2.3.4", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https",
-		"Forwarded", "for=1.2.3.4;host=evil.example;proto=https", "X-Real-IP", "1.2.3.4", "X-Proxy", "evil"), 200)
+		"Forwarded", "for=1.2.3.4;host=evil.example;proto=https", "X-Real-IP", "1.2.3.4", "X-Proxy", "evil",
+		"X_Forwarded_For", "1.2.3.4", "x_forwarded-proto", "https", "X_Real_IP", "1.2.3.4", "X_Kept", "yes"), 200)
 	got := b.WantGot(1, "/x")[0]
+	for name, v := range got.Header { // to CGI and its kin these are the same
+		if strings.Contains(name, "_") && name != http.CanonicalHeaderKey("X_Kept") {
+			t.Errorf("%s = %q came through", name, v)
+		}
+	}
+	if v := got.Header.Get("X_Kept"); v != "yes" {
+		t.Errorf("X_Kept = %q, want what the client sent", v)
+	}
 	for _, secret := range []string{"1.2.3.4", "evil", "https"} {
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Proxy"} {
 			if v := strings.Join(got.Header.Values(name), "|"); strings.Contains(v, secret) {
@@ -121,6 +131,22 @@ func TestHeaders_TrustedProxysForwardingIsContinued(t *testing.T) {
 	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
 	wantAttr(t, server.Attrs, "client.address", "203.0.113.7")
 	wantAttr(t, server.Attrs, "network.peer.address", "127.0.0.1")
+	wantAttr(t, server.Attrs, "url.scheme", "https")
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "url_scheme", "https")
+}
+
+// TestHeaders_TrustedAddressesAlone: in a network that is trusted whole, the leftmost is the client.
+func TestHeaders_TrustedAddressesAlone(t *testing.T) {
+	t.Parallel()
+	cfg := set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "trusted_proxies", []string{"127.0.0.0/8", "10.0.0.0/8"})
+	p := pacetest.Start(t, set(set(cfg, "rate_limit", "max_requests", 1), "rate_limit", "window_seconds", 3600))
+	for path, client := range map[string]string{"/a": "10.0.0.1", "/b": "10.0.0.2"} { // each has a limit of its own
+		wantStatus(t, p.Get(path, "X-Forwarded-For", client+", 10.0.0.9"), 200)
+		if line := p.WantAccess(path); line.Text("client") != client {
+			t.Errorf("client = %q, want %s", line.Text("client"), client)
+		}
+	}
+	wantStatus(t, p.Get("/c", "X-Forwarded-For", "10.0.0.1, 10.0.0.9"), 429)
 }
 
 func TestHeaders_OfAnIPv6Peer(t *testing.T) {

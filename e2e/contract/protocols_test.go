@@ -331,6 +331,50 @@ func TestTrailers_PassBothWays(t *testing.T) {
 	})
 }
 
+// TestTrailers_BringNothingPastTheHeader: what is not let through there is not let through behind the body.
+func TestTrailers_BringNothingPastTheHeader(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		b := pacetest.NewBackend(t, chunkedWith("fine", 1, "X-Sum: final\r\nX-Backend: forged\r\nSet-Cookie: a=b\r\n"))
+		p := pacetest.Start(t, upstreams(b))
+		req := p.Request("POST", "/x", "data")
+		req.ContentLength = -1
+		req.Trailer = http.Header{"X-Digest": {"xyz"}, "X-Forwarded-For": {"6.6.6.6"}, "X-Proxy": {"evil"}, "Traceparent": {"evil"}, "Cookie": {"a=b"}}
+		got := pacetest.Do(mode.Client(t), req)
+		wantStatus(t, got, 200)
+		if sent := b.WantGot(1, "/x")[0]; len(sent.Trailer) != 1 || sent.Trailer.Get("X-Digest") != "xyz" {
+			t.Errorf("the backend got trailers %v", sent.Trailer)
+		}
+		for name, want := range map[string]string{"X-Sum": "final", "X-Backend": "", "Set-Cookie": ""} {
+			if v := strings.Join(got.Trailer.Values(name), "|"); v != want {
+				t.Errorf("trailer %s = %q, want %q", name, v, want)
+			}
+		}
+	})
+}
+
+// TestHost_IsOne: HTTP/2 can name a host twice. A backend that took the other one would answer for it.
+func TestHost_IsOne(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	for host, want := range map[string]string{"good.example": "ok", "internal.example": "bad_request"} {
+		var block strings.Builder
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/" + host}, {":authority", "good.example"}, {"host", host}} {
+			fmt.Fprintf(&block, "\x00%c%s%c%s", len(f[0]), f[0], len(f[1]), f[1]) // RFC 7541 §6.2.2
+		}
+		w := p.Wire()
+		w.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")           // SETTINGS
+		w.Send(fmt.Sprintf("\x00\x00%c\x01\x05\x00\x00\x00\x01%s", block.Len(), block.String())) // HEADERS, and the end
+		if line := p.WantAccess("/" + host); line.Text("outcome") != want {
+			t.Errorf("host %s: outcome %s, want %s", host, line.Text("outcome"), want)
+		}
+	}
+	if all := b.Requests(); len(all) != 1 || strings.Count(strings.ToLower(all[0].Head), "\nhost:") != 1 {
+		t.Errorf("the backend got %+v, want one request with one Host", all)
+	}
+}
+
 func TestHEAD_KeepsTheLengthAndHasNoBody(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
