@@ -34,9 +34,10 @@ type row struct{ truth, metrics, log, spans int }
 // truth is what is counted of one house. Tables have the labels that Prometheus has.
 type truth struct {
 	*house
-	exchanges []*exchange // that entered the handler
-	flying    []*exchange // of these, still in flight when the metrics are asked
-	missed    map[string]int
+	exchanges []*exchange    // that entered the handler
+	flying    []*exchange    // of these, still in flight when the metrics are asked
+	missed    map[string]int // attempts that no backend saw, by address and error.type
+	broken    map[string]int // connections by address that were opened, and gone before a byte was written
 
 	requests, tries, failovers, retries, rejections, refused, streams, bytes table
 }
@@ -154,7 +155,7 @@ var failoverReasons = []string{"connect_failed", "connect_timeout", "upstream_re
 
 // truth counts what is known of one house.
 func (b *books) truth(h *house) *truth {
-	tr := &truth{house: h, missed: map[string]int{}, requests: table{}, tries: table{}, failovers: table{},
+	tr := &truth{house: h, missed: map[string]int{}, broken: map[string]int{}, requests: table{}, tries: table{}, failovers: table{},
 		retries: table{}, rejections: table{}, refused: table{}, streams: table{}, bytes: table{}}
 	for _, x := range b.all {
 		switch {
@@ -292,15 +293,25 @@ func (b *books) countUnseen(tr *truth) {
 			n = wire.SYNs
 		}
 		tr.miss(address, end, n)
-		if slices.Contains(tr.wired, address) { // opened, and gone before a byte was written
-			tr.miss(address, ending{failure: "upstream_reset"}, wire.Opened-wire.Used)
-		}
+		tr.broken[address] = wire.Opened - wire.Used
 	}
 	// Each was followed by a failover, but for the last one of an exchange that ended so.
 	for _, x := range tr.exchanges {
 		if outcome, _ := x.ends(); len(x.attempts) == 0 && len(tr.unseen) > 0 {
 			tr.failovers[key("default", outcome)]--
 		}
+	}
+}
+
+// settleBroken says how the attempts ended whose connection was gone before a byte was written. If it
+// was gone before pace looked whether it is open, connecting has failed, else the connection was lost,
+// and the wire cannot tell. So pace's metric may, within what the wire saw; all else is held to it.
+func (tr *truth) settleBroken(tries map[string]float64) {
+	for address, n := range tr.broken {
+		said := int(tries[key(port.Of(address), "connect_failed")])
+		early := min(max(said-tr.missed[key(address, "connect_failed")], 0), n)
+		tr.miss(address, ending{failure: "connect_failed"}, early)
+		tr.miss(address, ending{failure: "upstream_reset"}, n-early)
 	}
 }
 
@@ -368,6 +379,7 @@ func (b *books) holdMetrics(p *parts.Prom, tr *truth) {
 	hold := func(name string, want table, labels ...string) {
 		b.compare(tr.name+": "+name, of(name, labels...), want)
 	}
+	tr.settleBroken(of("http_client_request_duration_seconds_count", "server_port", "error_type"))
 	n := float64(len(tr.exchanges))
 	served := of("http_server_request_duration_seconds_count", "http_request_method", "http_response_status_code", "pace_outcome", "error_type", "http_route", "url_scheme")
 	b.compare(tr.name+": http_server_request_duration_seconds", served, tr.requests)

@@ -45,7 +45,7 @@ func burst(t *testing.T, p *pacetest.Pace, path string, n int) {
 		})
 	}
 	group.Wait()
-	if rss := p.RSS(); rss > mostRSS {
+	if rss := p.RSS(); rss > mostRSS && !raced {
 		t.Errorf("after %s pace has %d MiB, want at most %d", path, rss>>20, mostRSS>>20)
 	}
 }
@@ -336,7 +336,7 @@ func TestScrapes_TenAtOnce(t *testing.T) {
 	var scrapes atomic.Int64
 	for range 10 {
 		group.Go(func() {
-			last := 0.0
+			last, tried := 0.0, 0.0 // what the scrape before said
 			for !over.Load() {
 				m, err := scrape(p)
 				if err != nil {
@@ -345,10 +345,12 @@ func TestScrapes_TenAtOnce(t *testing.T) {
 				}
 				scrapes.Add(1)
 				served := m.Sum("http_server_request_duration_seconds_count")
-				if attempts := m.Sum("http_client_request_duration_seconds_count"); served < last || attempts > served+16 {
-					t.Errorf("%v requests after %v, %v attempts", served, last, attempts)
+				// A scrape reads one metric after the other: an attempt that it knows of may be of a
+				// request that ends in between. The next scrape knows of that, unless it is in flight.
+				if served < last || tried > served+16 {
+					t.Errorf("%v requests after %v, %v attempts before", served, last, tried)
 				}
-				last = served
+				last, tried = served, m.Sum("http_client_request_duration_seconds_count")
 			}
 		})
 	}
