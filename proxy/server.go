@@ -52,6 +52,7 @@ func NewServer(o ServerOptions) *Server {
 	s := &Server{handler: o.Handler, ended: ended}
 	go o.Handler.watchDelivery(ctx)
 	h := o.Handler.Telemetry.Wrap(o.Handler, o.Handler.trust.public(o.Trust))
+	h = shareTrailer(h)
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
 	}
@@ -71,6 +72,17 @@ func NewServer(o ServerOptions) *Server {
 	}
 	o.Handler.Telemetry.WatchConnections(s.conns.read)
 	return s
+}
+
+// shareTrailer gives a chunked request the map that its trailer will be put in. net/http would give
+// it, when it comes, to the one request that it knows, and the handler has otelhttp's copy of that.
+func shareTrailer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength < 0 && r.Trailer == nil {
+			r.Trailer = http.Header{}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func withConn(ctx context.Context, c net.Conn) context.Context {
