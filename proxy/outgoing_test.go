@@ -120,13 +120,15 @@ func TestTrailerOfARequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, change, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
-				q, err := http.ReadRequest(r)
-				if err != nil {
-					return
+				for {
+					q, err := http.ReadRequest(r)
+					if err != nil {
+						return
+					}
+					announced := announced(q.Trailer)
+					io.Copy(io.Discard, q.Body)
+					io.WriteString(c, ok(fmt.Sprint(announced, " ", q.Trailer)))
 				}
-				announced := announced(q.Trailer)
-				io.Copy(io.Discard, q.Body)
-				io.WriteString(c, ok(fmt.Sprint(announced, " ", q.Trailer)))
 			}))
 			for announcement, want := range map[string]string{
 				"Trailer: X-Foo, X-Forwarded-For, Host, Cookie\r\n": "X-Foo map[X-Foo:[1] X-Late:[2]]",
