@@ -36,9 +36,10 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	l.await(300)
 	answered := l.stop()
 
-	truth, lost := failoversOnTheWire(tap.At(mortal.Address()), mortal.Address(), answered)
-	if more, _ := failoversOnTheWire(tap.At(other.Address()), other.Address(), answered); len(more) > 0 {
-		t.Errorf("requests failed at the backend that lived: %v", more)
+	wire, spared := tap.At(mortal.Address()), tap.At(other.Address())
+	truth, lost := failoversOnTheWire(wire, mortal.Address(), answered)
+	if more, _ := failoversOnTheWire(spared, other.Address(), answered); len(more) > 0 || spared.Opened > spared.Used {
+		t.Errorf("requests failed at the backend that lived: %v, %d connections opened in vain", more, spared.Opened-spared.Used)
 	}
 	if truth["connect_failed"] == 0 {
 		t.Error("nothing failed over: the test proves nothing")
@@ -50,7 +51,14 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 		return len(s) == 1 && s[0].Value >= float64(len(answered))
 	})
 	prometheus.Scraped()
-	compare(t, "pace_failovers_total", prometheus.By("pace_failovers_total"+ours, "reason"), truth)
+	failovers := prometheus.By("pace_failovers_total"+ours, "reason")
+	// Of a connection that was opened, and gone before a byte was written, the wire cannot tell whether
+	// pace saw it open. The counter may; all else is held to it.
+	broken := float64(wire.Opened - wire.Used)
+	early := min(max(failovers["connect_failed"]-truth["connect_failed"], 0), broken)
+	truth["connect_failed"] += early
+	truth["upstream_reset"] += broken - early
+	compare(t, "pace_failovers_total", failovers, truth)
 	compare(t, "pace_retries_total", prometheus.By("pace_retries_total"+ours, "reason"), table{})
 	attempts := len(answered) + int(truth["connect_failed"]+truth["upstream_reset"])
 	compare(t, "attempts", table{"": prometheus.Sum("http_client_request_duration_seconds_count" + ours)}, table{"": float64(attempts)})
@@ -58,19 +66,30 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	spans := jaeger.Wait("pace-kill", began.Add(-time.Minute), time.Now().Add(time.Minute), func(s []otlp.Span) bool {
 		return len(s) >= len(answered)+attempts
 	})
-	events := table{}
+	events, unwritten := failoverEvents(t, spans, lost, map[string]any{
+		"pace.failover.from": mortal.Address(), "pace.failover.to": other.Address(), "pace.failover.attempt": int64(1), "pace.failover.bytes_sent": anything,
+	})
+	compare(t, "pace.failover events", events, truth)
+	if unwritten != broken-early {
+		t.Errorf("%v traces say that a request was lost at the backend where the wire does not, want %v", unwritten, broken-early)
+	}
+}
+
+// failoverEvents counts the events by reason, and those that tell of a request lost at the backend
+// where the wire does not. Each must have these attributes.
+func failoverEvents(t *testing.T, spans []otlp.Span, lost map[string]bool, want map[string]any) (events table, unwritten float64) {
+	t.Helper()
+	events = table{}
 	for _, s := range spans {
 		for _, e := range s.Named("pace.failover") {
 			events[key(e.Attrs["pace.failover.reason"])]++
-			wantAttributes(t, s, e.Attrs, map[string]any{
-				"pace.failover.from": mortal.Address(), "pace.failover.to": other.Address(), "pace.failover.attempt": int64(1), "pace.failover.bytes_sent": anything,
-			})
+			wantAttributes(t, s, e.Attrs, want)
 			if e.Attrs["pace.failover.reason"] == "upstream_reset" && !lost[s.TraceID] {
-				t.Errorf("trace %s says that its request was lost at the backend, the wire does not", s.TraceID)
+				unwritten++
 			}
 		}
 	}
-	compare(t, "pace.failover events", events, truth)
+	return events, unwritten
 }
 
 // failoversOnTheWire says by reason how many attempts at a backend came to nothing: connections that
