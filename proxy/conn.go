@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"pace/telemetry"
 )
@@ -20,7 +21,10 @@ type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
 	peer         peer
 	refuse       func(telemetry.Refusal, net.Conn)
-	begun        atomic.Bool // a byte has come since the last request, if there was one
+	spoken       atomic.Bool // something has been written
+	frames       *frames     // nil: not HTTP/2
+	begun        atomic.Bool // a request has begun since the last one, if there was one
+	rested       atomic.Bool // net/http has set a deadline since
 	handled      atomic.Bool // the present request reached the handler
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
@@ -42,6 +46,7 @@ func (c *clientConn) handling() {
 // next notes that a request is over. To end its own read, net/http lets it run into a deadline.
 func (c *clientConn) next() {
 	c.begun.Store(false)
+	c.rested.Store(false)
 	c.handled.Store(false)
 	c.timedOut.Store(false)
 }
@@ -61,10 +66,33 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's
+// rest, and the next one when another request has begun, be it that no byte of it had to be read
+// any more, since it came in one packet with the last.
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	if !c.rested.Load() {
+		c.rested.Store(true)
+	} else if !c.begun.Load() {
+		c.begun.Store(true)
+	}
+	return c.TCPConn.SetReadDeadline(t)
+}
+
 // Write implements net.Conn.
 func (c *clientConn) Write(b []byte) (int, error) {
-	if !c.handled.Load() {
-		if why, ok := refusal(b); ok {
+	if !c.spoken.Load() {
+		c.spoken.Store(true)
+		if len(b) > 0 && b[0] == 0 { // the length of a frame; a status line begins with a letter
+			c.frames = newFrames(func(why telemetry.Refusal) { c.refuse(why, c) })
+		}
+	}
+	switch {
+	case c.frames != nil:
+		c.frames.read(b)
+	case c.handled.Load():
+	default:
+		// What stopped halfway net/http may take for a whole line, and answer; late is what it was.
+		if why, ok := refusal(b); ok && !c.late() {
 			c.refuse(why, c)
 		}
 	}

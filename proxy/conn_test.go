@@ -25,18 +25,20 @@ func TestRefused(t *testing.T) {
 		reason string
 		status string // "": none is answered
 	}{
-		"a request line that is none":         {"rubbish that is no request\r\n\r\n", "bad_request", "400"},
-		"no Host":                             {"GET / HTTP/1.1\r\n\r\n", "bad_request", "400"},
-		"two Hosts":                           {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request", "400"},
-		"a field name with a blank":           {"GET / HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n", "bad_request", "400"},
-		"two lengths":                         {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "bad_request", "400"},
-		"a path that is none":                 {"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", "bad_request", "400"},
-		"a header that is too large":          {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", 100<<10) + "\r\n\r\n", "header_too_large", "431"},
-		"a coding that nobody speaks":         {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", "unsupported", "501"},
-		"a version that nobody speaks":        {"GET / HTTP/3.0\r\nHost: x\r\n\r\n", "unsupported", "505"},
-		"an expectation that cannot be met":   {"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", "unsupported", "417"},
-		"a header that does not end in time":  {"GET / HTTP/1.1\r\nHost:", "header_timeout", ""},
-		"an HTTP/2 frame that breaks its law": {preface + "\x00\x00\x01\x00\x00\x00\x00\x00\x01x", "h2_error", ""},
+		"a request line that is none":              {"rubbish that is no request\r\n\r\n", "bad_request", "400"},
+		"no Host":                                  {"GET / HTTP/1.1\r\n\r\n", "bad_request", "400"},
+		"two Hosts":                                {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request", "400"},
+		"a field name with a blank":                {"GET / HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n", "bad_request", "400"},
+		"two lengths":                              {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "bad_request", "400"},
+		"a path that is none":                      {"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", "bad_request", "400"},
+		"a header that is too large":               {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", 100<<10) + "\r\n\r\n", "header_too_large", "431"},
+		"a coding that nobody speaks":              {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", "unsupported", "501"},
+		"a version that nobody speaks":             {"GET / HTTP/3.0\r\nHost: x\r\n\r\n", "unsupported", "505"},
+		"an expectation that cannot be met":        {"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", "unsupported", "417"},
+		"a header that does not end in time":       {"GET / HTTP/1.1\r\nHost:", "header_timeout", ""},
+		"one of fewer bytes than HTTP/2's preface": {"GET /par", "header_timeout", "400"},
+		"one that stops in its second line":        {"GET / HTTP/1.1\r\n", "header_timeout", ""},
+		"an HTTP/2 frame that breaks its law":      {preface + "\x00\x00\x01\x00\x00\x00\x00\x00\x01x", "h2_error", ""},
 	} {
 		for first, served := range map[string]int{"": 0, before: 1} {
 			if served > 0 && tt.reason == "h2_error" {
@@ -76,6 +78,43 @@ func TestRefused(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A request that stops in its header is refused as late wherever its first bytes came: behind the
+// one before, in the same packet, too.
+func TestRefused_LateAfterAnother(t *testing.T) {
+	const whole, part = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET /late HTTP/1.1\r\nHost: x\r\n"
+	for name, packets := range map[string][]string{
+		"in one packet":                 {whole + part},
+		"in one packet, after a packet": {whole, whole + part},
+		"in two packets":                {whole, part},
+		"cut in its method":             {whole + "GET ", "/late HTTP/1.1\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startServer(t, func(_ *Options, o *ServerOptions) { o.ReadHeaderTimeout = 100 * time.Millisecond },
+				origin(t, func(http.ResponseWriter, *http.Request) {}))
+			c, r := p.dial(t)
+			served := 0
+			for _, text := range packets {
+				io.WriteString(c, text)
+				if strings.HasPrefix(text, whole) {
+					if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+						t.Fatalf("got %v, %v", resp, err)
+					}
+					served++
+				}
+			}
+			if rest, err := io.ReadAll(r); len(rest) > 0 || err != nil {
+				t.Errorf("got %q, %v", rest, err)
+			}
+			waitFor(t, "the refusal's count", func() bool { return p.metric(t, telemetry.MetricRefused) > 0 })
+			if n, all := p.metric(t, telemetry.MetricRefused, "reason", "header_timeout"), p.metric(t, telemetry.MetricRefused); n != 1 || all != 1 {
+				t.Errorf("%v refused for header_timeout and %v in all, want 1 and 1", n, all)
+			}
+			p.lines(t, served)
+		})
 	}
 }
 
