@@ -43,7 +43,7 @@ type Server struct {
 	IdleTimeout       time.Duration  `toml:"idle_timeout" default:"75s" min:"1ms" max:"24h" doc:"How long a client's connection is kept open between requests."`
 	BodyTimeout       time.Duration  `toml:"body_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for the next byte of a request's body; 0s: no limit."`
 	DeliverTimeout    time.Duration  `toml:"deliver_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for a client to take more of an answer; 0s: no limit."`
-	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes."`
+	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes; HTTP/2 counts 32 more for each field."`
 	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
 }
 

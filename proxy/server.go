@@ -24,7 +24,7 @@ type ServerOptions struct {
 	Trust             string // one of Trusts: whose traces are continued; "": everybody's
 	ReadHeaderTimeout time.Duration
 	IdleTimeout       time.Duration
-	MaxHeaderBytes    int
+	MaxHeaderBytes    int     // of a request; must be set
 	Scrape            *Scrape // nil: the proxy's listener answers no scrapes
 }
 
@@ -32,7 +32,7 @@ type ServerOptions struct {
 // peers on loopback.
 type Scrape struct {
 	Path    string
-	Metrics http.Handler // nil: nobody sees them, and the path is not proxied either
+	Metrics http.Handler // nil: there are none, and the path is not proxied either
 	Allow   []netip.Prefix
 }
 
@@ -56,6 +56,7 @@ func NewServer(o ServerOptions) *Server {
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
 	}
+	h = bounded(o.MaxHeaderBytes, h)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

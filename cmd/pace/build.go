@@ -94,9 +94,7 @@ func buildServer(f *config.File, p *parts) *proxy.Server {
 		IdleTimeout:       f.Server.IdleTimeout,
 		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
 		Trust:             f.Tracing.Trust,
-	}
-	if f.Metrics.Enabled {
-		o.Scrape = &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
+		Scrape:            &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow},
 	}
 	return proxy.NewServer(o)
 }

@@ -76,6 +76,39 @@ func TestServer_IdleTimeout(t *testing.T) {
 	}
 }
 
+// TestServer_MaxHeaderBytesToTheByte: on the first request of a connection and on a later one, below
+// what net/http reads ahead and above, over both protocols.
+func TestServer_MaxHeaderBytesToTheByte(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{1024, 5000, 65536} {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", most))
+		header := func(size int) string {
+			const start, end = "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Long: ", "\r\n\r\n"
+			return start + strings.Repeat("x", size-len(start)-len(end)) + end
+		}
+		for _, earlier := range []int{0, 1, 2} {
+			for size, status := range map[int]int{most: 200, most + 1: 431, most + 4000: 431} {
+				w := p.Wire()
+				for range earlier {
+					w.Send(header(most) + "hello")
+					wantStatus(t, w.Response("POST"), 200)
+				}
+				go w.Write([]byte(header(size) + "hello")) // pace may close before it has taken all
+				if got := w.Head("POST").StatusCode; got != status {
+					t.Errorf("max_header_bytes %d: a header of %d bytes after %d requests got %d, want %d", most, size, earlier, got, status)
+				}
+			}
+		}
+		for fill, status := range map[int]int{most / 2: 200, most: 431} { // HTTP/2 has its own measure, near enough
+			got := pacetest.Do(pacetest.H2C.Client(t), p.Request("GET", "/h2", "", "X-Long", strings.Repeat("x", fill)))
+			wantStatus(t, got, status)
+		}
+		p.WantMetric(7, "pace_refused_total", "reason", "header_too_large")
+		p.WantMetric(7, "pace_refused_total")
+	}
+}
+
 func TestServer_MaxHeaderBytes(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

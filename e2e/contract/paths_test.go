@@ -101,8 +101,11 @@ func TestMetricsOnProxy_EndpointAndSwitch(t *testing.T) {
 	b.WantGot(1, "/metrics") // an ordinary path now
 
 	off := pacetest.Start(t, set(upstreams(b), "metrics", "enabled", false))
-	if got := off.Get("/metrics"); strings.Contains(got.Body, "pace_build_info") {
-		t.Error("switched off, the proxy's /metrics still answers")
+	wantStatus(t, off.Get("/metrics"), 404) // for nobody, and never proxied
+	wantStatus(t, off.Get("/x"), 200)
+	off.WantAccess("/x")
+	if n := len(off.Access("/metrics")); n > 0 || len(b.Got("/metrics")) != 1 {
+		t.Errorf("switched off, /metrics has %d access lines and reached the backend %d times", n, len(b.Got("/metrics"))-1)
 	}
 }
 
