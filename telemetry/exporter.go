@@ -18,20 +18,30 @@ import (
 var Protocols = []string{"grpc", "http/protobuf"}
 
 // disabled says whether OTEL_SDK_DISABLED switches the export of anything off.
-func disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") }
+func disabled() bool {
+	return strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true")
+}
+
+// exports says whether the environment or else the options name an exporter.
+func exports(endpoint string) bool {
+	switch os.Getenv("OTEL_TRACES_EXPORTER") {
+	case "none":
+		return false
+	case "":
+		return !disabled() && (endpoint != "" || otlpInEnvironment())
+	}
+	return !disabled()
+}
 
 // newExporter returns the exporter that the environment or else the options name, nil if none is
 // named. It does not connect: a collector may come later, or never.
 func newExporter(endpoint, protocol string) (sdktrace.SpanExporter, error) {
-	kind := os.Getenv("OTEL_TRACES_EXPORTER")
-	switch kind {
-	case "", "otlp":
-	case "none":
-		return nil, nil
+	switch kind := os.Getenv("OTEL_TRACES_EXPORTER"); kind {
+	case "", "otlp", "none":
 	default:
 		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", kind)
 	}
-	if disabled() || (kind == "" && endpoint == "" && !otlpInEnvironment()) {
+	if !exports(endpoint) {
 		return nil, nil
 	}
 	protocol = cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), protocol)

@@ -6,7 +6,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/lmittmann/tint"
+	"go.opentelemetry.io/otel"
 )
 
 // LogFormats are the words for log.format.
@@ -28,7 +30,7 @@ type Log struct {
 	terminal bool // somebody reads along
 }
 
-// OpenLog opens the log.
+// OpenLog opens the log. What OpenTelemetry's libraries have to say goes to the one that was opened last.
 func OpenLog(o LogOptions) (*Log, error) {
 	s, err := openSink(o.File)
 	if err != nil {
@@ -36,7 +38,17 @@ func OpenLog(o LogOptions) (*Log, error) {
 	}
 	terminal := o.File == "" && isTerminal(os.Stderr)
 	json := o.Format == "json" || (o.Format != "text" && !terminal)
-	return &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json, terminal}, nil
+	l := &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json, terminal}
+	l.hearLibraries()
+	return l, nil
+}
+
+// hearLibraries takes the place of OpenTelemetry's own lines on standard error.
+func (l *Log) hearLibraries() {
+	otel.SetLogger(logr.FromSlogHandler(l.Handler()))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		l.Warn("OpenTelemetry complains", slog.Any("error", err))
+	}))
 }
 
 // Reopen makes the next line go to a new file, after a rotation. While there can be none the old

@@ -65,8 +65,11 @@ type Telemetry struct {
 	probes      probes
 }
 
-// New builds the providers. It connects nowhere; an error names the variable to mend.
+// New builds the providers. It connects nowhere; an error names the variables to mend.
 func New(ctx context.Context, o Options) (*Telemetry, error) {
+	if err := checkEnvironment(exports(o.Endpoint)); err != nil {
+		return nil, err
+	}
 	t := &Telemetry{
 		version: o.Version, log: o.Log, sink: o.Log.sink,
 		scope:      instrumentation.Scope{Name: "pace", Version: o.Version},

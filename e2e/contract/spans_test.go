@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -291,6 +292,23 @@ func fillEndpoint(fill *strings.Replacer, value string) string {
 		return value
 	}
 	return "http://" + fill.Replace(strings.TrimPrefix(value, "http://"))
+}
+
+// TestEnvironment_SenselessEndsTheStart: it would be a line of a library's, not of the log, and spans
+// that go nowhere.
+func TestEnvironment_SenselessEndsTheStart(t *testing.T) {
+	t.Parallel()
+	file := write(t, "proxy.toml", onFreePorts(t, upstreams(pacetest.NewClosed(t))).TOML())
+	for _, pair := range []string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE=nowhere.pem", "OTEL_EXPORTER_OTLP_TIMEOUT=10s",
+		"OTEL_PROPAGATORS=smoke", "OTEL_RESOURCE_ATTRIBUTES=foo", "OTEL_TRACES_SAMPLER=sometimes", "OTEL_TRACES_EXPORTER=zipkin",
+	} {
+		variable, _, _ := strings.Cut(pair, "=")
+		got := pacetest.Exec(t, t.TempDir(), []string{pair}, "run", "--config", file)
+		if line := regexp.MustCompile(`\A` + variable + `: [^\n]+; [^\n]+\n\z`); got.Code != 2 || !line.MatchString(got.Stderr) {
+			t.Errorf("%s: exit %d, stderr %q; want 2 and %s: WHAT; REMEDY", pair, got.Code, got.Stderr, variable)
+		}
+	}
 }
 
 func TestEnvironment_ServiceNameAndResource(t *testing.T) {

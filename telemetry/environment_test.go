@@ -1,0 +1,133 @@
+package telemetry
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+)
+
+func TestEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	rubbish, cert, key := file("rubbish.pem", "no certificate"), dir+"/cert.pem", dir+"/key.pem"
+	writeCertificate(t, cert, key)
+	const otlp = "OTEL_EXPORTER_OTLP_"
+	for name, tt := range map[string]struct {
+		env  []string
+		want string // "": fine
+	}{
+		"nothing set": {nil, ""},
+		"all that makes sense": {[]string{otlp + "ENDPOINT=https://collector:4317", otlp + "TRACES_ENDPOINT= http://[::1]:4318/v1/traces", otlp + "CERTIFICATE=" + cert,
+			otlp + "CLIENT_CERTIFICATE=" + cert, otlp + "CLIENT_KEY=" + key, otlp + "HEADERS=authorization=Basic%20eA==, x-a=", otlp + "COMPRESSION=gzip",
+			otlp + "TIMEOUT=100", otlp + "INSECURE=True", "OTEL_BSP_MAX_QUEUE_SIZE=10", "OTEL_PROPAGATORS=b3,tracecontext", "OTEL_RESOURCE_ATTRIBUTES=a=b,c=", "OTEL_SDK_DISABLED=FALSE"}, ""},
+		"a socket": {[]string{otlp + "ENDPOINT=unix:/run/collector.sock"}, ""},
+
+		"no scheme":                    {[]string{otlp + "ENDPOINT=127.0.0.1:4317"}, otlp + `ENDPOINT: no scheme in "127.0.0.1:4317"; write "http://127.0.0.1:4317"`},
+		"a name without scheme":        {[]string{otlp + "TRACES_ENDPOINT=localhost:4317"}, otlp + `TRACES_ENDPOINT: no scheme in "localhost:4317"; write "http://localhost:4317"`},
+		"another scheme":               {[]string{otlp + "ENDPOINT=ftp://x:1"}, otlp + `ENDPOINT: "ftp://x:1" is not an http or https URL; write it as in "http://127.0.0.1:4317"`},
+		"no host":                      {[]string{otlp + "ENDPOINT=http://"}, otlp + `ENDPOINT: "http://" is not an http or https URL; write it as in "http://127.0.0.1:4317"`},
+		"credentials are not shown":    {[]string{otlp + "ENDPOINT=me:secret@x:1"}, otlp + `ENDPOINT: no scheme in "…@x:1"; write "http://…@x:1"`},
+		"no such certificate":          {[]string{otlp + "CERTIFICATE=" + dir + "/none"}, otlp + "CERTIFICATE: open " + dir + "/none: no such file or directory; name a PEM file that pace may read"},
+		"a certificate that is none":   {[]string{otlp + "TRACES_CERTIFICATE=" + rubbish}, otlp + "TRACES_CERTIFICATE: no certificate in " + rubbish + "; name a PEM file that pace may read"},
+		"a certificate without key":    {[]string{otlp + "CLIENT_CERTIFICATE=" + cert}, otlp + "CLIENT_CERTIFICATE: of no use alone; set " + otlp + "CLIENT_KEY, too"},
+		"a key without certificate":    {[]string{otlp + "CLIENT_KEY=" + key}, otlp + "CLIENT_KEY: of no use alone; set " + otlp + "CLIENT_CERTIFICATE, too"},
+		"a key that does not fit":      {[]string{otlp + "CLIENT_CERTIFICATE=" + cert, otlp + "CLIENT_KEY=" + rubbish}, otlp + "CLIENT_CERTIFICATE: tls: failed to find any PEM data in key input; name two PEM files that belong together"},
+		"headers":                      {[]string{otlp + "HEADERS=a=b,secret"}, otlp + "HEADERS: item 2 is not name=value; write name=value, apart by commas, the values percent-encoded"},
+		"a header's name":              {[]string{otlp + "HEADERS=a b=c"}, otlp + "HEADERS: item 1 is not name=value; write name=value, apart by commas, the values percent-encoded"},
+		"a header's value":             {[]string{otlp + "TRACES_HEADERS=a=%zz"}, otlp + "TRACES_HEADERS: item 1 is not name=value; write name=value, apart by commas, the values percent-encoded"},
+		"a compression":                {[]string{otlp + "COMPRESSION=zip"}, otlp + `COMPRESSION: unknown word "zip"; write one of gzip, none`},
+		"a time limit with unit":       {[]string{otlp + "TIMEOUT=10s"}, otlp + `TIMEOUT: "10s" is not a whole number; write digits alone`},
+		"a negative one":               {[]string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_BSP_SCHEDULE_DELAY=-1"}, `OTEL_BSP_SCHEDULE_DELAY: "-1" is not a whole number; write digits alone`},
+		"a word for true":              {[]string{otlp + "INSECURE=yes"}, otlp + `INSECURE: unknown word "yes"; write one of true, false`},
+		"a number for true":            {[]string{"OTEL_SDK_DISABLED=1"}, `OTEL_SDK_DISABLED: unknown word "1"; write one of true, false`},
+		"a propagator":                 {[]string{"OTEL_PROPAGATORS=b3, tracecontext"}, `OTEL_PROPAGATORS: unknown word " tracecontext"; write some of tracecontext, baggage, b3, b3multi, jaeger, xray, ottrace, none, apart by commas`},
+		"an attribute without a value": {[]string{"OTEL_RESOURCE_ATTRIBUTES=foo"}, `OTEL_RESOURCE_ATTRIBUTES: item 1 is not name=value; write name=value, apart by commas, the values percent-encoded`},
+		"two at once": {[]string{otlp + "TIMEOUT=x", "OTEL_PROPAGATORS=x"}, otlp + `TIMEOUT: "x" is not a whole number; write digits alone` + "\n" +
+			`OTEL_PROPAGATORS: unknown word "x"; write some of tracecontext, baggage, b3, b3multi, jaeger, xray, ottrace, none, apart by commas`},
+		"those of an exporter that is none": {[]string{otlp + "TIMEOUT=x", "OTEL_TRACES_EXPORTER=none"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clearEnvironment(t)
+			for _, pair := range tt.env {
+				name, value, _ := strings.Cut(pair, "=")
+				t.Setenv(name, value)
+			}
+			log, err := OpenLog(LogOptions{File: filepath.Join(t.TempDir(), "log")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			got := ""
+			tel, err := New(t.Context(), Options{Log: log, Protocol: "grpc"})
+			if err != nil {
+				got = err.Error()
+			} else {
+				tel.Shutdown(t.Context())
+			}
+			if got != tt.want {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What OpenTelemetry's libraries say goes to the log, as lines like any other.
+func TestOpenLog_HearsTheLibraries(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	log, err := OpenLog(LogOptions{Format: "json", File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	otel.Handle(errors.New("an error of the SDK"))
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "a word that the exporter cannot read")
+	if _, err := newClient("", "grpc"); err != nil {
+		t.Fatal(err)
+	}
+	log.Close()
+	got, err := os.ReadFile(file)
+	for _, want := range []string{`"level":"WARN","msg":"OpenTelemetry complains","error":"an error of the SDK"}`, "a word that the exporter cannot read"} {
+		if err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%q is not in %q, %v", want, got, err)
+		}
+	}
+}
+
+// writeCertificate makes a certificate and its key.
+func writeCertificate(t *testing.T, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
