@@ -31,13 +31,17 @@ func (q *request) deliver() {
 		q.deliverEvents()
 		return
 	}
-	if q.stream() {
-		if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
-			return
-		}
-		if q.copyTrailer(h) {
-			q.rec.Outcome = delivered(q.resp.Status)
-		}
+	if !q.stream() {
+		return
+	}
+	if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
+		return
+	}
+	switch {
+	case q.stalled.Load(): // already of an interim answer; net/http swallowed the error
+		q.breakOff(telemetry.ClientAborted)
+	case q.copyTrailer(h):
+		q.rec.Outcome = delivered(q.resp.Status)
 	}
 }
 
@@ -210,10 +214,11 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 }
 
 // breakOff ends an answer that is not whole; the client must be able to see that. To HTTP/1.0 the
-// end of the connection is the end of the answer, unless it is a reset.
+// end of the connection is the end of the answer, unless it is a reset; and for whom took nothing, the
+// kernel would keep what it holds.
 func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Outcome, q.broken = o, true
-	if q.rec.Protocol == "1.0" {
+	if q.rec.Protocol == "1.0" || q.r.ProtoMajor == 1 && q.stalled.Load() {
 		connOf(q.ctx).SetLinger(0)
 	}
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
@@ -239,6 +244,7 @@ func (q *request) writeInterim(status int, fields []exchange.Field) {
 			h[f.Name] = append(h[f.Name], f.Value)
 		}
 	}
+	q.rec.Enter(telemetry.Deliver)
 	q.w.WriteHeader(status)
 	clear(h)
 }

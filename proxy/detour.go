@@ -17,10 +17,12 @@ type detour struct {
 	into   *pipe.Pipe // of the Read to come
 }
 
-// elsewhere stands for a pipe. Nobody writes to it or reads it, so it costs address space only.
+// elsewhere stands for a pipe. Nobody writes to it, nor reads it (but for bufio the byte that it
+// takes for the last one), so it costs address space only.
 var elsewhere [pipe.Size]byte
 
-// buffered is how many bytes net/http reads ahead; only larger Reads pass its buffer.
+// buffered is how many bytes net/http reads ahead; only larger Reads pass its buffer. Should that
+// change, uploads fail as internal_error, and TestLargeUploadsArriveWholeThroughTheKernel with them.
 const buffered = 4 << 10
 
 // read is a Read from c, into the pipe if b is elsewhere. One goroutine at a time calls it: net/http

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pace/limiter"
 	"pace/proxy/exchange"
@@ -44,14 +45,15 @@ type request struct {
 	answered bool     // a final status has been handed to net/http
 	broken   bool     // the client's connection must be broken off: its answer is not whole
 
-	onStall func()      // interrupt, made once
-	stalled atomic.Bool // the client took nothing of its answer for too long
+	onOverdue func(time.Time) // overdue, made once
+	progress  progress        // overdue's own
+	stalled   atomic.Bool     // the client took nothing of its answer for too long
 }
 
 var requests = sync.Pool{New: func() any {
 	q := &request{}
 	q.out.Request.OnPhase, q.out.Request.On1xx = q.phase, q.interim
-	q.onStall = q.interrupt
+	q.onOverdue = q.overdue
 	return q
 }}
 
@@ -68,7 +70,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	q.peer = &c.peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.peer.scheme(r))
 	q.describe()
-	q.rec.OnInterrupt = q.onStall
+	q.rec.OnOverdue = q.onOverdue
 	q.rec.TakeOff()
 	if r.ContentLength != 0 { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(w, r, c, h.MaxBodyBytes, h.BodyTimeout)
@@ -95,6 +97,7 @@ func (q *request) release() {
 	q.out.reset()
 	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
 	q.client, q.answered, q.broken = netip.Addr{}, false, false
+	q.progress = progress{}
 	q.stalled.Store(false)
 	requests.Put(q)
 }
@@ -145,14 +148,16 @@ func (q *request) end() {
 	if q.body != nil {
 		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
 	}
-	q.resp.Close()
+	if bug := q.resp.Close(); bug != nil {
+		q.failed(bug)
+	}
 	if q.body != nil {
 		q.rec.Enter(telemetry.Own)
 		q.body.hand(q.broken)
 		q.rec.BytesIn = q.body.read()
 	}
-	broken, h := q.broken, q.h
-	q.rec.End()
+	q.rec.End() // from here on nobody interrupts
+	broken, h := q.broken || q.stalled.Load(), q.h
 	q.release()
 	h.running.Add(-1)
 	if broken {
@@ -164,6 +169,9 @@ func (q *request) end() {
 func (q *request) failed(p any) {
 	q.h.Log.LogAttrs(q.ctx, slog.LevelError, "panic in the handler: a bug of pace",
 		slog.Any("panic", p), slog.String("trace_id", q.rec.TraceID()), slog.String("stack", string(debug.Stack())))
+	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {
+		q.rec.Attempts[n-1].Failure = telemetry.InternalError
+	}
 	if q.answered {
 		q.rec.Outcome, q.broken = telemetry.InternalError, true
 		return

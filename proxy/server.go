@@ -65,6 +65,7 @@ func NewServer(o ServerOptions) *Server {
 		Protocols:                    protocols,
 		ReadHeaderTimeout:            o.ReadHeaderTimeout,
 		IdleTimeout:                  o.IdleTimeout,
+		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: o.Handler.DeliverTimeout}, // a connection; see watchDelivery
 		MaxHeaderBytes:               o.MaxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
 		ConnContext:                  withConn,

@@ -61,8 +61,8 @@ func (q *request) kernelBody() *kernelBody {
 		q.w.Header()["Content-Length"] == nil { // net/http makes chunks of it
 		return nil
 	}
-	src, left := q.resp.Splice()
-	if src == nil || left < spliceFrom {
+	src, left := q.resp.Splice(spliceFrom)
+	if src == nil {
 		return nil
 	}
 	p, err := pipe.Take()

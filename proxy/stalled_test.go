@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -102,4 +103,102 @@ func TestStalled_IsNotWhoWaits(t *testing.T) {
 			t.Errorf("got %v", l)
 		}
 	}
+}
+
+// A client over HTTP/2 that opens its windows wide, and then takes nothing from its connection.
+func TestStalled_HTTP2Connection(t *testing.T) {
+	frame := func(kind, flags byte, stream uint32, payload string) []byte {
+		b := []byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+		return append(binary.BigEndian.AppendUint32(b, stream), payload...)
+	}
+	backend, over := endless(t)
+	p := start(t, func(o *Options) { o.DeliverTimeout = 500 * time.Millisecond }, backend)
+	c, _ := p.dial(t)
+	c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	c.Write(frame(4, 0, 0, "\x00\x04\x7f\xff\xff\xff"))           // SETTINGS: the streams' window
+	c.Write(frame(8, 0, 0, "\x7f\xff\x00\x00"))                   // WINDOW_UPDATE: the connection's
+	c.Write(frame(1, 4|1, 1, "\x82\x86\x04\x07/chunks\x41\x01x")) // HEADERS: GET
+	<-over
+	if l := p.line(t); l["outcome"] != "client_aborted" {
+		t.Errorf("got %v", l)
+	}
+}
+
+// However slowly a client takes its answer, it is not broken off while it does. The kernel's buffers
+// have grown by then, and one write of many bytes may last for longer than the time that is granted.
+func TestStalled_IsNotWhoIsSlow(t *testing.T) {
+	for _, path := range []string{"/length", "/chunks"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			backend, over := endless(t)
+			p := start(t, func(o *Options) { o.DeliverTimeout = 2 * time.Second }, backend)
+			c, _ := p.dial(t)
+			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+			io.CopyN(io.Discard, c, 64<<20)
+			for begun := time.Now(); time.Since(begun) < 6*time.Second; time.Sleep(100 * time.Millisecond) {
+				if _, err := io.CopyN(io.Discard, c, 40<<10); err != nil {
+					t.Fatal(err)
+				}
+			}
+			select {
+			case <-over:
+				t.Errorf("broken off: %v", p.line(t))
+			default:
+			}
+		})
+	}
+}
+
+// A client may send all of its request before it takes anything of an answer that comes early.
+func TestStalled_IsNotWhoStillSends(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 30<<20)
+		sent := make(chan bool)
+		go func() { io.CopyN(c, zeros{}, 30<<20); close(sent) }()
+		io.Copy(io.Discard, req.Body)
+		<-sent
+	})
+	p := start(t, func(o *Options) { o.DeliverTimeout = time.Second }, backend)
+	c, r := p.dial(t)
+	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 20<<20)
+	for range 20 {
+		if _, err := io.CopyN(c, zeros{}, 1<<20); err != nil {
+			t.Fatalf("broken off: %v, %v", err, p.line(t))
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); n != 30<<20 || err != nil {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+}
+
+// A client that does not take interim answers either.
+func TestStalled_InterimAnswers(t *testing.T) {
+	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+		hints := strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </"+strings.Repeat("l", 1900)+">\r\n\r\n", 31)
+		for {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			io.WriteString(c, hints+"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	p := start(t, func(o *Options) { o.DeliverTimeout = 300 * time.Millisecond }, backend)
+	c, _ := p.dial(t)
+	c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	go io.WriteString(c, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4000))
+	waitFor(t, "the end of one of them", func() bool {
+		all := p.said(t, "request")
+		return len(all) > 0 && all[len(all)-1]["outcome"] != "ok"
+	})
+	waitFor(t, "the end of all", func() bool { return len(p.server.handler.Telemetry.InFlight()) == 0 })
 }

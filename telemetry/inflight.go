@@ -76,12 +76,12 @@ func (f *flight) each(visit func(*Record)) {
 	}
 }
 
-// Interrupt calls OnInterrupt of each request that has been in this phase for longer than most.
-func (t *Telemetry) Interrupt(p Phase, most time.Duration) {
+// Overdue calls OnOverdue of each request that has been in this phase for longer than most.
+func (t *Telemetry) Overdue(p Phase, most time.Duration) {
 	now := time.Now()
 	t.flight.each(func(r *Record) {
-		if s := r.clock.state(); s.phase == p && now.Sub(s.since) > most && r.OnInterrupt != nil {
-			r.OnInterrupt()
+		if s := r.clock.state(); s.phase == p && now.Sub(s.since) > most && r.OnOverdue != nil {
+			r.OnOverdue(s.since)
 		}
 	})
 }

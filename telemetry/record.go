@@ -44,7 +44,7 @@ type Record struct {
 	Stream    StreamKind  // set by BecomeStream; the outcome is then that of the header
 	Closed    CloseReason // how a stream ended
 
-	OnInterrupt func() // called beside the handler, while the request is in flight; nil: [Telemetry.Interrupt] leaves it
+	OnOverdue func(since time.Time) // called beside the handler, while the request is in flight; nil: [Telemetry.Overdue] leaves it
 
 	end      time.Time
 	clock    clock

@@ -52,6 +52,7 @@ type state struct {
 	closing  bool      // Close waits for the last bytes to be sent
 	until    time.Time // deadline of the response header; zero: none
 	cause    *Error    // what ended the exchange: the first in time
+	told     bool      // somebody has heard of it, a panic
 	sent     int64     // bytes the kernel took
 }
 
@@ -64,8 +65,8 @@ func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
 	x := &resp.x
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
-		resp.Close()
-		return raise(err)
+		defer resp.Close()
+		return x.raise(err)
 	}
 	resp.take()
 	return nil
@@ -138,8 +139,17 @@ func (x *exchange) failLocked(k Kind, err error) error {
 // enter begins a phase. The callback runs under the lock, which is what makes it one at a time.
 func (x *exchange) enter(p Phase) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.enterLocked(p)
-	x.mu.Unlock()
+}
+
+// again tells the phase again, for On1xx may have taken time of another.
+func (x *exchange) again() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.req.OnPhase != nil {
+		x.req.OnPhase(x.phase)
+	}
 }
 
 func (x *exchange) enterLocked(p Phase) {
@@ -242,6 +252,7 @@ func (x *exchange) interim() error {
 	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
 	if x.req.On1xx != nil {
 		x.req.On1xx(x.head.status, x.head.fields)
+		x.again()
 	}
 	if x.head.status == 100 {
 		x.out.proceed()

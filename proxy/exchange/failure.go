@@ -18,7 +18,7 @@ const (
 	Truncated                       // the body broke off or was malformed; the header was fine
 	RequestBody                     // reading Body failed, it did not keep its length, or the request is unfit to be written
 	Canceled                        // ctx ended
-	Panicked                        // Body.Read did; never returned, for Do or Next panics with it
+	Panicked                        // there is a bug beside Do's goroutine, as in Body.Read: Do and Next panic with it, and Close returns it
 )
 
 var kinds = [...]string{
@@ -59,10 +59,21 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("%v in %v: %v", e.Kind, e.Phase, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// raise returns err, the end of an exchange, unless that is a panic.
-func raise(err error) error {
-	if e, ok := err.(*Error); ok && e.Kind == Panicked {
-		panic(e.Err)
+// raise returns err, the end of the exchange, unless that is a panic.
+func (x *exchange) raise(err error) error {
+	if bug := x.bug(); bug != nil {
+		panic(bug)
 	}
 	return err
+}
+
+// bug returns the panic that ended the exchange, once.
+func (x *exchange) bug() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause == nil || x.cause.Kind != Panicked || x.told {
+		return nil
+	}
+	x.told = true
+	return x.cause.Err
 }

@@ -310,20 +310,129 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-// A bug in reading the request's body is the caller's to recover from.
-func TestDo_PanicsForItsSender(t *testing.T) {
-	p := script(t, Options{}, hang)
-	req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: -1,
-		Body: readerFunc(func([]byte) (int, error) { panic("oops") })}
-	var resp Response
-	defer func() {
-		if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "oops") || !strings.Contains(got, "readPiece") {
-			t.Errorf("got %q, want the panic and where it came from", got)
+// A bug in reading the request's body is the caller's to recover from, whatever the exchange is at.
+func TestDo_TellsOfItsSendersPanic(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer string // before the panic; "": none
+		heard  func(*Response) any
+	}{
+		"before the answer":         {"", nil},
+		"in its body":               {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", recovered},
+		"in a body that is broken":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", recovered},
+		"when all has been read":    {okHello, func(r *Response) any { readAll(r); return r.Close() }},
+		"in a callback, and a lock": {"", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+				http.ReadRequest(r)
+				io.WriteString(c, tt.answer)
+				io.Copy(io.Discard, r)
+			})
+			goes, gone := make(chan bool), make(chan bool)
+			req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: 5, Body: readerFunc(func([]byte) (int, error) {
+				if tt.answer != "" {
+					<-goes
+				}
+				defer close(gone)
+				panic("oops")
+			})}
+			if strings.Contains(name, "callback") {
+				req.Body = strings.NewReader("hello")
+				req.OnPhase = func(p Phase) {
+					if p == ReadRequest {
+						panic("oops")
+					}
+				}
+			}
+			var resp Response
+			defer resp.Close()
+			heard := func() (bug any) {
+				defer func() { bug = recover() }()
+				return p.Do(t.Context(), req, &resp)
+			}()
+			if tt.heard != nil {
+				if heard != nil {
+					t.Fatal(heard)
+				}
+				close(goes)
+				<-gone
+				eventually(t, "the end of the exchange", func() bool {
+					resp.x.mu.Lock()
+					defer resp.x.mu.Unlock()
+					return resp.x.cause != nil
+				})
+				heard = tt.heard(&resp)
+			}
+			if text := fmt.Sprint(heard); !strings.HasPrefix(text, "oops") || !strings.Contains(text, "goroutine") {
+				t.Errorf("heard %q, want the panic and where it came from", text)
+			}
+			if err := resp.Close(); err != nil {
+				t.Errorf("and once more: %v", err)
+			}
+		})
+	}
+}
+
+// recovered returns what reading the body panics with.
+func recovered(r *Response) (bug any) {
+	defer func() { bug = recover() }()
+	_, err := readAll(r)
+	return err
+}
+
+// An idle connection is looked at before it is used, also when a deadline of its last exchange has
+// passed since: what came there unasked would be the next answer.
+func TestDo_LooksAtAConnectionWhoseDeadlineHasPassed(t *testing.T) {
+	for name, idle := range map[string]func(net.Conn){
+		"an unasked answer": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison") },
+		"its end":           func(c net.Conn) { c.Close() },
+	} {
+		for wait, timeout := range map[string]time.Duration{"passed": 50 * time.Millisecond, "standing": time.Minute} {
+			t.Run(name+", "+wait, func(t *testing.T) {
+				var first atomic.Bool
+				did := make(chan bool, 1)
+				p := script(t, Options{ResponseTimeout: timeout}, func(c net.Conn, r *bufio.Reader) {
+					mine := first.CompareAndSwap(false, true)
+					for {
+						if _, err := http.ReadRequest(r); err != nil {
+							return
+						}
+						io.WriteString(c, okHello)
+						if mine {
+							time.Sleep(20 * time.Millisecond) // pooled by then
+							idle(c)
+							did <- true
+						}
+					}
+				})
+				fetch(t, p, get("/"))
+				<-did
+				time.Sleep(100 * time.Millisecond)
+				req := get("/secret")
+				req.Method = "POST"
+				if resp, body := fetch(t, p, req); body != "hello" || resp.Reused {
+					t.Errorf("got %q, reused %v", body, resp.Reused)
+				}
+			})
 		}
-		resp.Close()
-	}()
-	p.Do(t.Context(), req, &resp)
-	t.Error("Do returned")
+	}
+}
+
+// The moment that Close grants the last bytes is one moment, however many writes they take.
+func TestClose_GrantsTheLastBytesOneMoment(t *testing.T) {
+	var x exchange
+	p := script(t, Options{}, hang)
+	nc, err := p.o.Dial(t.Context(), "tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := newConn(nc)
+	x.pool, x.c, x.closing = p, c, true // as stopSending leaves it, its moment over
+	c.writeUntil = time.Now().Add(-time.Microsecond)
+	if x.armWrite(c, time.Now()); c.writeUntil.After(time.Now()) {
+		t.Errorf("another %v", time.Until(c.writeUntil))
+	}
 }
 
 func answerToHead(text string) func(net.Conn, *bufio.Reader) {
@@ -377,9 +486,9 @@ func TestSplice_MovesTheRest(t *testing.T) {
 		kind Kind
 		idle int
 	}{
-		"with its length":              {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long), 0, 1},
-		"to the end of the connection": {"", len(long), 0, 0},
-		"too short":                    {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long) - 1, Truncated, 0},
+		"with its length":                  {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long), 0, 1},
+		"not to the end of the connection": {"", len(long), 0, 0},
+		"too short":                        {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long) - 1, Truncated, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
@@ -414,12 +523,8 @@ func TestSplice_MovesTheRest(t *testing.T) {
 // moveBody is how a proxy uses Splice.
 func moveBody(dst *net.TCPConn, resp *Response) error {
 	for {
-		if src, n := resp.Splice(); src != nil {
-			from := io.Reader(src)
-			if n >= 0 {
-				from = io.LimitReader(src, n)
-			}
-			resp.Spliced(dst.ReadFrom(from))
+		if src, n := resp.Splice(1); src != nil {
+			resp.Spliced(dst.ReadFrom(io.LimitReader(src, n)))
 		}
 		p, err := resp.Next()
 		if err != nil {

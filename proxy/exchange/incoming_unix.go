@@ -40,6 +40,7 @@ func (x *exchange) readOnce(fd uintptr) bool {
 // request could not be written like that.
 func (x *exchange) writeOnce(fd uintptr) bool {
 	o, c := &x.out, x.conn()
+	x.out.looked = true
 	if c.look(fd); c.dead {
 		return true
 	}

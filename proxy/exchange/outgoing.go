@@ -38,6 +38,7 @@ type outgoing struct {
 	// The first read is to write the request (writeOnce): there is no body, and the connection is a
 	// pooled one of plain TCP. Only Do's goroutine knows.
 	atOnce bool
+	looked bool // it has seen whether the connection is alive
 
 	begun   atomic.Bool   // a write was attempted
 	first   chan struct{} // closed when the first write is over; nil without a body
@@ -50,7 +51,7 @@ type outgoing struct {
 
 func (o *outgoing) begin(req *Request) {
 	o.from, o.to, o.left, o.ended, o.full, o.reading = 0, 0, req.ContentLength, false, false, false
-	o.atOnce, o.first, o.verdict = false, nil, nil
+	o.atOnce, o.looked, o.first, o.verdict = false, false, nil, nil
 	o.begun.Store(false)
 	o.last.Store(false)
 	o.sent.Store(false)
@@ -108,6 +109,9 @@ func (o *outgoing) isSent() bool { return o.sent.Load() }
 // sendAfterAll sends a request that was not written at once, or not wholly, in the ordinary way.
 func (x *exchange) sendAfterAll(c *conn) error {
 	x.out.atOnce = false
+	if !x.out.looked { // a deadline left standing had passed, and the poller did not even begin
+		c.dead = !c.alive()
+	}
 	if c.dead {
 		if err := x.connect(false); err != nil {
 			return err
@@ -140,8 +144,8 @@ func (x *exchange) startSending() {
 	})
 }
 
-// catch ends the exchange if the sender panics. Nobody recovers on its goroutine, so Do's panics in
-// its place: a bug costs one request, not the process.
+// catch ends the exchange if a goroutine beside Do's panics. Nobody recovers there, so Do, Next or
+// Close tells: a bug costs one request, not the process.
 func (x *exchange) catch() {
 	if p := recover(); p != nil {
 		x.firstOver()
@@ -189,6 +193,7 @@ func (x *exchange) flushLater() *time.Timer {
 	x.running.Add(1)
 	return time.AfterFunc(headDelay, func() {
 		defer x.running.Done()
+		defer x.catch()
 		x.flushed()
 		x.out.mu.Lock() // keeps the sender, if it is still reading, from the next phase
 		defer x.out.mu.Unlock()
@@ -245,7 +250,9 @@ func (x *exchange) firstOver() {
 	select {
 	case <-x.out.first:
 	default:
-		close(x.out.first)
+		if x.out.first != nil {
+			close(x.out.first)
+		}
 	}
 }
 
@@ -425,7 +432,7 @@ func (x *exchange) armWrite(c *conn, moved time.Time) error {
 	if x.cause != nil {
 		return x.cause
 	}
-	if c.writeUntil.After(moved) {
+	if x.closing || c.writeUntil.After(moved) { // Close has said how long the last bytes may take
 		return nil
 	}
 	c.writeUntil = moved.Add(x.pool.o.ResponseTimeout)

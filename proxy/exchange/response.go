@@ -39,14 +39,14 @@ func (r *Response) Next() ([]byte, error) {
 	for {
 		ready, err := x.in.advance()
 		if err != nil {
-			return nil, x.fail(Truncated, err)
+			return nil, x.raise(x.fail(Truncated, err))
 		}
 		if ready {
 			break
 		}
 		if err := x.fill(); err != nil {
 			if err = x.broken(err); err != nil {
-				return nil, raise(err)
+				return nil, x.raise(err)
 			}
 		}
 	}
@@ -76,12 +76,12 @@ func (r *Response) Buffered() bool {
 	return ready || err != nil
 }
 
-// Splice returns the backend's connection if the rest of the body can be moved from it as it is:
-// no chunks, plain TCP, nothing left in the read buffer. n is how much is due, -1: all until the
-// connection ends. The caller moves it and then calls Spliced. Otherwise src is nil.
-func (r *Response) Splice() (src *net.TCPConn, n int64) {
+// Splice returns the backend's connection if the rest of the body can be moved from it as it is: of
+// known length, plain TCP, nothing left in the read buffer. n is how much is due, least or more. The
+// caller moves it and then calls Spliced. Otherwise src is nil.
+func (r *Response) Splice(least int64) (src *net.TCPConn, n int64) {
 	x := &r.x
-	if x.in.pos != x.in.end || x.in.step != identity && x.in.step != untilEOF {
+	if x.in.step != identity || x.in.left < least || x.in.pos != x.in.end {
 		return nil, 0
 	}
 	x.mu.Lock()
@@ -94,24 +94,18 @@ func (r *Response) Splice() (src *net.TCPConn, n int64) {
 		x.c.SetReadDeadline(time.Time{})
 	}
 	x.in.drop()
-	return x.c.tcp, x.in.length()
+	return x.c.tcp, x.in.left
 }
 
-// Spliced notes that n bytes were moved, and that moving ended with err (of either side; nil: the
-// end of what was due, or of the connection). It returns what ended the exchange, as Next would, and
-// nil if nothing did: Next then tells how the body ended.
+// Spliced notes that n bytes were moved, and that moving ended with err (of either side; nil: all
+// that was due is). It returns what ended the exchange, as Next would, and nil if nothing did.
 func (r *Response) Spliced(n int64, err error) error {
 	x := &r.x
-	switch {
-	case x.in.step == identity:
-		x.in.consume(n)
-	case err == nil:
-		x.in.step = whole
-	}
+	x.in.consume(n)
 	if err == nil {
 		return nil
 	}
-	return raise(x.fail(Truncated, err))
+	return x.raise(x.fail(Truncated, err))
 }
 
 // Hijack takes the connection over after a 101, with the bytes that came after the header. The
@@ -132,11 +126,11 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 
 // Close ends the exchange. The connection goes back to the pool if request and response were
 // whole and nothing else came; otherwise it is closed. It returns when nobody uses the request
-// any more. Calling it again does nothing.
-func (r *Response) Close() {
+// any more. Calling it again does nothing. The error is a panic of which neither Do nor Next has told.
+func (r *Response) Close() error {
 	x := &r.x
 	if x.pool == nil {
-		return
+		return nil
 	}
 	x.pool.watcher.remove(x)
 	x.stopSending()
@@ -154,6 +148,7 @@ func (r *Response) Close() {
 	x.in.buf, x.out.buf = nil, nil
 	x.in.pos, x.in.end, x.in.large, x.in.step = 0, 0, false, whole
 	x.ctx, x.pool, x.req, x.c = nil, nil, nil, nil
+	return x.bug()
 }
 
 // stopSending makes the sender return, if there is one: at once, unless it is only in the write

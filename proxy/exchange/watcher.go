@@ -103,5 +103,6 @@ func (w *watcher) unlink(x *exchange) {
 // end is what the end of a context does.
 func (x *exchange) end() {
 	defer x.running.Done()
+	defer x.catch()
 	x.fail(Canceled, context.Cause(x.ctx))
 }

@@ -57,7 +57,10 @@ func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
 	err = dst.Write(func(fd uintptr) bool {
 		for p.held > 0 {
 			var n int
-			if n, failed = splice(p.r, int(fd), p.held); failed != nil {
+			if n, failed = splice(p.r, int(fd), p.held); failed == nil && n == 0 {
+				failed = io.ErrNoProgress
+			}
+			if failed != nil {
 				break
 			}
 			p.held -= n
@@ -85,7 +88,7 @@ func Moved() int64 { return moved.Load() }
 
 var moved atomic.Int64
 
-const mostIdle = 64
+const mostIdle = 16 // a user without privileges has a share of 64
 
 var idle struct {
 	sync.Mutex

@@ -10,9 +10,14 @@ func open() (*Pipe, error) {
 	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
 		return nil, err
 	}
-	const setPipeSize = 1031 // F_SETPIPE_SZ; one that is refused leaves 64 KiB, which does too
-	syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fds[1]), setPipeSize, Size)
-	return &Pipe{r: fds[0], w: fds[1]}, nil
+	p := &Pipe{r: fds[0], w: fds[1]}
+	const setPipeSize = 1031 // F_SETPIPE_SZ
+	if _, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(p.w), setPipeSize, Size); e != 0 {
+		// The user's share of pipes is used up (pipe-user-pages-soft). What is left holds 8 KiB: copying is cheaper.
+		p.close()
+		return nil, e
+	}
+	return p, nil
 }
 
 func (p *Pipe) close() {
