@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
+	"time"
 
 	"pace/proxy/pipe"
 	"pace/telemetry"
@@ -22,6 +24,7 @@ type kernelBody struct {
 	src  *net.TCPConn
 	left int64
 	via  *pipe.Pipe
+	dst  *net.TCPConn
 
 	moved          int64
 	unread, unsent error // which half failed, if one did
@@ -84,6 +87,12 @@ func (c *clientConn) ReadFrom(r io.Reader) (int64, error) {
 
 // move moves all that is left to dst, a pipeful at a time.
 func (b *kernelBody) move(dst *net.TCPConn) {
+	b.dst = dst
+	defer func() {
+		if b.unsent == nil {
+			dst.SetWriteDeadline(time.Time{})
+		}
+	}()
 	src, err1 := b.src.SyscallConn()
 	out, err2 := dst.SyscallConn()
 	if err := errors.Join(err1, err2); err != nil {
@@ -112,9 +121,15 @@ func (b *kernelBody) fill(src syscall.RawConn) bool {
 // drain moves something of what the pipe holds to the client.
 func (b *kernelBody) drain(dst syscall.RawConn) bool {
 	b.q.rec.Enter(telemetry.Deliver)
-	n, err := b.via.Drain(dst)
-	b.moved += int64(n)
-	b.left -= int64(n)
-	b.unsent = err
-	return err == nil
+	for {
+		b.dst.SetWriteDeadline(time.Now().Add(pipe.LookAgain))
+		n, err := b.via.Drain(dst)
+		b.moved += int64(n)
+		b.left -= int64(n)
+		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.stalled.Load() {
+			continue
+		}
+		b.unsent = err
+		return err == nil
+	}
 }

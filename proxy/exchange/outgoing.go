@@ -432,7 +432,7 @@ func (x *exchange) armWrite(c *conn, moved time.Time) error {
 	if x.cause != nil {
 		return x.cause
 	}
-	if x.closing || c.writeUntil.After(moved) { // Close has said how long the last bytes may take
+	if x.closing || c.writeUntil.After(time.Now()) { // Close has said how long the last bytes may take
 		return nil
 	}
 	c.writeUntil = moved.Add(x.pool.o.ResponseTimeout)

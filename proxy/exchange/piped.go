@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"io"
+	"time"
 
 	"pace/proxy/pipe"
 )
@@ -65,9 +66,23 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 // drain writes what p holds.
 func (x *exchange) drain(p *pipe.Pipe) error {
 	for p.Held() > 0 {
-		if err := x.writing(func(c *conn) (int, error) { return p.Drain(c.raw) }); err != nil {
+		err := x.writing(func(c *conn) (int, error) {
+			x.lookAgain(c)
+			return p.Drain(c.raw)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lookAgain bounds a wait for c to be writable, after which it is tried again (pipe.LookAgain).
+func (x *exchange) lookAgain(c *conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause == nil && !x.closing {
+		c.writeUntil = time.Now().Add(pipe.LookAgain)
+		c.SetWriteDeadline(c.writeUntil)
+	}
 }

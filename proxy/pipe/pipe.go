@@ -8,10 +8,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Size is the most bytes that a Pipe holds; it is what the kernel lets anybody have.
 const Size = 1 << 20
+
+// LookAgain is how long to wait for a destination at a time. After splice(2), the kernel now and then
+// does not tell that there is room again (once in some 50 GiB of uploads, in tests); then this much
+// time is lost, and not the connection.
+const LookAgain = 100 * time.Millisecond
 
 // Pipe is where bytes stay between two connections. One goroutine uses it at a time.
 type Pipe struct {
@@ -53,9 +59,25 @@ func (p *Pipe) Fill(src syscall.RawConn, most int64) (n int, err error) {
 // Drain moves something of what p holds to dst, once dst takes it: at least one byte, or an error.
 // It waits as long as dst's write deadline allows.
 func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
+	for tries := 0; ; tries++ {
+		var again bool
+		if done, again, err = p.drain(dst); !again {
+			moved.Add(int64(done))
+			return done, err
+		}
+		if tries > 8 { // the kernel is short of memory
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// drain asks to be called again if splice took nothing though dst is writable. That happens, a few
+// times in a GiB, and the poller must not be waited for then: it tells of a change, and there is none
+// to come.
+func (p *Pipe) drain(dst syscall.RawConn) (done int, again bool, err error) {
 	var failed error
 	err = dst.Write(func(fd uintptr) bool {
-		for p.held > 0 {
+		for failed = nil; p.held > 0; {
 			var n int
 			if n, failed = splice(p.r, int(fd), p.held); failed == nil && n == 0 {
 				failed = io.ErrNoProgress
@@ -66,13 +88,19 @@ func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
 			p.held -= n
 			done += n
 		}
-		return done > 0 || failed != syscall.EAGAIN
+		if done > 0 || failed != syscall.EAGAIN {
+			return true
+		}
+		again = writable(int(fd))
+		return again
 	})
-	moved.Add(int64(done))
-	if err == nil && done == 0 {
-		err = failed
+	switch {
+	case done > 0, again:
+		return done, again, nil
+	case err != nil:
+		return 0, false, err
 	}
-	return done, err
+	return 0, false, failed
 }
 
 // Release keeps p for the next Take, for making one costs three system calls. A Pipe that still

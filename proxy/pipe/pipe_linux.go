@@ -1,6 +1,9 @@
 package pipe
 
-import "syscall"
+import (
+	"syscall"
+	"unsafe"
+)
 
 // Supported says whether this system has such pipes.
 const Supported = true
@@ -41,4 +44,15 @@ func splice(from, to, n int) (int, error) {
 			return 0, e
 		}
 	}
+}
+
+// writable asks poll(2), without waiting.
+func writable(fd int) bool {
+	const pollOut = 4
+	p := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollOut}
+	syscall.Syscall(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&syscall.Timespec{})))
+	return p.revents&pollOut != 0
 }
