@@ -24,6 +24,7 @@ type requestBody struct {
 	client  *clientConn
 	length  int64 // -1: unknown
 	http1   bool
+	expects bool  // the client would like 100 before it sends
 	limit   int64 // 0: none
 	timeout time.Duration
 	n       atomic.Int64
@@ -40,8 +41,9 @@ type requestBody struct {
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
+	expects := namedIn(r.Header["Expect"], "100-continue")
 	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
-		held: r.ProtoMajor == 1 && namedIn(r.Header["Expect"], "100-continue")}
+		expects: expects, held: expects && r.ProtoMajor == 1}
 }
 
 var errTooLarge = errors.New("body over the limit")

@@ -93,7 +93,7 @@ func (q *request) copyFields(h http.Header) {
 		switch {
 		case f.Name == "Trailer": // hop-by-hop, but net/http makes it anew
 			h[f.Name] = append(h[f.Name], f.Value)
-		case hopByHop[f.Name] || (len(connection) > 0 && namedIn(connection, f.Name)):
+		case staysBehind(f.Name, connection):
 		case f.Name == "Content-Length" && len(h[f.Name]) > 0: // once more the same: two that differ are refused
 		case len(h[f.Name]) > 0:
 			h[f.Name] = append(h[f.Name], f.Value)
@@ -240,7 +240,7 @@ func (q *request) writeInterim(status int, fields []exchange.Field) {
 	h := q.w.Header()
 	connection := connectionFields(fields)
 	for _, f := range fields {
-		if !hopByHop[f.Name] && !namedIn(connection, f.Name) {
+		if !staysBehind(f.Name, connection) {
 			h[f.Name] = append(h[f.Name], f.Value)
 		}
 	}

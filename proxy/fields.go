@@ -29,8 +29,7 @@ var inHeaderOnly = map[string]bool{
 
 // passes says whether a field of the request goes on as it came.
 func (q *request) passes(name string) bool {
-	connection := q.r.Header["Connection"]
-	return !q.h.strip[asRead(name)] && (len(connection) == 0 || !namedIn(connection, name))
+	return !q.h.strip[asRead(name)] && !namedIn(q.r.Header["Connection"], name)
 }
 
 // asRead returns the canonical name that CGI and its kin may take name for: to them, all bytes but
@@ -67,6 +66,11 @@ func sameHost(a, b, scheme string) bool {
 	}
 	bare := func(host string) string { return strings.TrimSuffix(strings.TrimSuffix(host, port), ":") }
 	return strings.EqualFold(bare(a), bare(b))
+}
+
+// staysBehind says whether a field is hop-by-hop, of itself or by the message's Connection fields.
+func staysBehind(name string, connection []string) bool {
+	return hopByHop[name] || namedIn(connection, name)
 }
 
 // namedIn says whether the Connection fields list name, which makes it hop-by-hop too.

@@ -27,7 +27,7 @@ func (q *request) prepare() {
 	if q.body != nil {
 		q.body.goesOut()
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
-		o.Expect = namedIn(r.Header["Expect"], "100-continue")
+		o.Expect = q.body.expects
 		o.AnnouncedTrailer = announced(q.trailer())
 		o.Trailer = q.trailer
 		o.Upgrade = "" // a switch of protocols in mid-body has no meaning

@@ -13,10 +13,6 @@ import (
 	"pace/telemetry"
 )
 
-// spliceFrom is the rest of a response's body from which on the kernel moves it. Of 1 MiB, copying
-// costs the same, and more such bodies a second get through: what has just been copied is read faster.
-const spliceFrom = 1 << 20
-
 // kernelBody is what is left of a response's body, on the backend's connection. It goes through
 // net/http's ReadFrom, which keeps its own books, to the client connection's, which moves it.
 type kernelBody struct {
@@ -64,7 +60,7 @@ func (q *request) kernelBody() *kernelBody {
 		q.w.Header()["Content-Length"] == nil { // net/http makes chunks of it
 		return nil
 	}
-	src, left := q.resp.Splice(spliceFrom)
+	src, left := q.resp.Splice(pipe.From)
 	if src == nil {
 		return nil
 	}

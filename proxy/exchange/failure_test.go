@@ -430,7 +430,7 @@ func TestClose_GrantsTheLastBytesOneMoment(t *testing.T) {
 	c := newConn(nc)
 	x.pool, x.c, x.closing = p, c, true // as stopSending leaves it, its moment over
 	c.writeUntil = time.Now().Add(-time.Microsecond)
-	if x.armWrite(c, time.Now()); c.writeUntil.After(time.Now()) {
+	if x.armWrite(c, time.Now(), time.Minute); c.writeUntil.After(time.Now()) {
 		t.Errorf("another %v", time.Until(c.writeUntil))
 	}
 }

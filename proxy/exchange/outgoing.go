@@ -391,7 +391,7 @@ func (x *exchange) untouched() bool {
 
 // write writes all of b.
 func (x *exchange) write(b []byte) (written int, err error) {
-	err = x.writing(func(c *conn) (int, error) {
+	err = x.writing(x.pool.o.ResponseTimeout, func(c *conn) (int, error) {
 		n, err := c.Write(b[written:])
 		written += n
 		return n, err
@@ -399,15 +399,15 @@ func (x *exchange) write(b []byte) (written int, err error) {
 	return written, err
 }
 
-// writing makes once write all that is due, called again if only its deadline fired early. It gives
-// up after a response's time without progress; after up to two, if there was some: a write tells how
-// far it came, not when.
-func (x *exchange) writing(once func(*conn) (int, error)) error {
+// writing makes once write all that is due, called again if only its deadline fired early: each call
+// waits for no longer than look. It gives up after a response's time without progress; after up to
+// two, if there was some: a write tells how far it came, not when.
+func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) error {
 	x.enter(Send)
 	x.out.begun.Store(true)
 	c, moved := x.conn(), time.Now()
 	for {
-		if err := x.armWrite(c, moved); err != nil {
+		if err := x.armWrite(c, moved, look); err != nil {
 			return err
 		}
 		n, err := once(c)
@@ -424,19 +424,23 @@ func (x *exchange) writing(once func(*conn) (int, error)) error {
 	}
 }
 
-// armWrite makes writing to c fail some time after, but not long before, it may take no longer.
-// A deadline that is left standing and still to come will do: it fires early, and is moved then.
-func (x *exchange) armWrite(c *conn, moved time.Time) error {
+// armWrite makes writing to c fail after look, or a response's time since it moved. A deadline that is
+// left standing will do if it is no later and still to come: it fires early, and is moved then.
+func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.cause != nil {
 		return x.cause
 	}
-	if x.closing || c.writeUntil.After(time.Now()) { // Close has said how long the last bytes may take
+	now, until := time.Now(), moved.Add(x.pool.o.ResponseTimeout)
+	if next := now.Add(look); next.Before(until) {
+		until = next
+	}
+	if x.closing || c.writeUntil.After(now) && !c.writeUntil.After(until) { // Close has said how long the last bytes may take
 		return nil
 	}
-	c.writeUntil = moved.Add(x.pool.o.ResponseTimeout)
-	return c.SetWriteDeadline(c.writeUntil)
+	c.writeUntil = until
+	return c.SetWriteDeadline(until)
 }
 
 func (x *exchange) took(n int) {

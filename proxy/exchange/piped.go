@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"io"
-	"time"
 
 	"pace/proxy/pipe"
 )
@@ -20,12 +19,9 @@ type PipeReader interface {
 	ReadPipe(p *pipe.Pipe, left int64) (int, error)
 }
 
-// pipeFrom is the rest of a body from which on it is worth a pipe.
-const pipeFrom = 1 << 20
-
 // pipe returns what sendPiped needs if the rest of the body can go through the kernel.
 func (x *exchange) pipe() (PipeReader, *pipe.Pipe) {
-	if !pipe.Supported || x.out.left < pipeFrom || x.out.isDue() || x.conn().tcp == nil {
+	if !pipe.Supported || x.out.left < pipe.From || x.out.isDue() || x.conn().tcp == nil {
 		return nil, nil
 	}
 	b, ok := x.req.Body.(PipeReader)
@@ -66,23 +62,10 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 // drain writes what p holds.
 func (x *exchange) drain(p *pipe.Pipe) error {
 	for p.Held() > 0 {
-		err := x.writing(func(c *conn) (int, error) {
-			x.lookAgain(c)
-			return p.Drain(c.raw)
-		})
+		err := x.writing(pipe.LookAgain, func(c *conn) (int, error) { return p.Drain(c.raw) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// lookAgain bounds a wait for c to be writable, after which it is tried again (pipe.LookAgain).
-func (x *exchange) lookAgain(c *conn) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause == nil && !x.closing {
-		c.writeUntil = time.Now().Add(pipe.LookAgain)
-		c.SetWriteDeadline(c.writeUntil)
-	}
 }

@@ -29,9 +29,9 @@ type Request struct {
 	Expect        bool   // sends "Expect: 100-continue" and holds Body back until 100 or 1 s have come; a final answer means it is never sent
 	NewConnection bool   // never use a pooled one
 
-	// On1xx is given each interim response except 101, on Do's goroutine, and 100 before Body is
-	// read because of it. fields are valid
-	// until it returns, and may include hop-by-hop ones. nil: they are dropped.
+	// On1xx is given each interim response except 101, on Do's goroutine, and 100 before Body is read
+	// because of it. fields are valid until it returns, and may include hop-by-hop ones. nil: they are
+	// dropped.
 	On1xx func(status int, fields []Field)
 
 	// OnPhase is told each change of phase until the final header was parsed, from one goroutine

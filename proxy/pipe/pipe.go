@@ -14,6 +14,10 @@ import (
 // Size is the most bytes that a Pipe holds; it is what the kernel lets anybody have.
 const Size = 1 << 20
 
+// From is the rest of a body from which on a Pipe is worth it. Of 1 MiB, copying costs the same, and
+// more such bodies a second get through: what has just been copied is read faster.
+const From = 1 << 20
+
 // LookAgain is how long to wait for a destination at a time. After splice(2), the kernel now and then
 // does not tell that there is room again (once in some 50 GiB of uploads, in tests); then this much
 // time is lost, and not the connection.
