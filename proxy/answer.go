@@ -1,44 +1,43 @@
 package proxy
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"pace/telemetry"
 )
 
-// answer gives pace's own answer for the outcome: its word and the trace's id.
+// answer gives pace's own response for the outcome.
 func (q *request) answer(o telemetry.Outcome) {
-	q.respond(o, o.String()+" "+q.rec.TraceID()+"\n")
+	body, kind := responseBody(o.Info(), q.rec.TraceID(), preferred(q.r.Header["Accept"]))
+	q.respond(o, body, kind)
 }
 
-// answerLimited answers a limiter's no. Its plain text and fields are the older proxy's.
+// answerLimited answers a limiter's no. Its plain text and fields are the older proxy's, to the byte.
 func (q *request) answerLimited(limit int, seconds int64) {
 	h := q.w.Header()
 	h["X-Rate-Limit-Limit"] = []string{strconv.Itoa(limit)}
 	h["X-Rate-Limit-Remaining"] = []string{"0"}
 	h["X-Rate-Limit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
 	h["Retry-After"] = h["X-Rate-Limit-Reset"]
-	q.respond(telemetry.RateLimited, "Too Many Requests")
+	f := preferred(q.r.Header["Accept"])
+	body, kind := responseBody(telemetry.RateLimited.Info(), q.rec.TraceID(), f)
+	if f == plainText {
+		body = "Too Many Requests"
+	}
+	q.respond(telemetry.RateLimited, body, kind)
 }
 
-func (q *request) respond(o telemetry.Outcome, plain string) {
+func (q *request) respond(o telemetry.Outcome, body, kind string) {
 	info, h := o.Info(), q.w.Header()
 	q.rec.Outcome, q.rec.Status = o, info.Status
-	body, kind := plain, "text/plain; charset=utf-8"
-	if prefersJSON(q.r.Header["Accept"]) {
-		kind = "application/json"
-		body = fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q}`+"\n", info.Status, o.String(), q.rec.TraceID())
-	}
 	h["Content-Type"] = []string{kind}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Cache-Control"] = []string{"no-store"}
 	if info.ProxyStatus != "" {
-		h["Proxy-Status"] = []string{"pace; error=" + info.ProxyStatus}
+		h["Proxy-Status"] = []string{proxyStatus(info)}
 	}
 	h["Via"] = []string{"1.1 pace"}
 	q.closeUnfinished(h)
@@ -73,56 +72,4 @@ func (q *request) identify(h http.Header) {
 // wholeSeconds rounds up, to at least one.
 func wholeSeconds(d time.Duration) int64 {
 	return max(1, int64(math.Ceil(d.Seconds())))
-}
-
-// prefersJSON says whether the Accept field ranks JSON above plain text (RFC 9110 §12.5.1).
-func prefersJSON(accept []string) bool {
-	var json, plain quality
-	for _, field := range accept {
-		for item := range strings.SplitSeq(field, ",") {
-			media, parameters, _ := strings.Cut(item, ";")
-			q := weight(parameters)
-			switch strings.ToLower(strings.TrimSpace(media)) {
-			case "application/json":
-				json.set(3, q)
-			case "text/plain":
-				plain.set(3, q)
-			case "application/*":
-				json.set(2, q)
-			case "text/*":
-				plain.set(2, q)
-			case "*/*":
-				json.set(1, q)
-				plain.set(1, q)
-			}
-		}
-	}
-	return json.value > plain.value
-}
-
-// quality is the weight that the most specific media range gives.
-type quality struct {
-	specific int // 0: no range matched
-	value    float64
-}
-
-func (q *quality) set(specific int, value float64) {
-	if specific >= q.specific {
-		q.specific, q.value = specific, value
-	}
-}
-
-// weight reads the parameter q, 1 if there is none, 0 if it is none of 0 to 1.
-func weight(parameters string) float64 {
-	for p := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
-		if strings.EqualFold(name, "q") {
-			q, err := strconv.ParseFloat(value, 64)
-			if err != nil || !(q >= 0 && q <= 1) {
-				return 0
-			}
-			return q
-		}
-	}
-	return 1
 }

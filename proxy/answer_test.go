@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"html"
 	"io"
 	"math"
 	"net/http"
@@ -12,42 +13,6 @@ import (
 	"pace/limiter"
 	"pace/telemetry"
 )
-
-func TestPrefersJSON(t *testing.T) {
-	for accept, want := range map[string]bool{
-		"": false, "*/*": false, "text/html": false, "text/plain": false,
-		"application/json":                             true,
-		"Application/JSON":                             true,
-		"application/json, text/plain":                 false, // as good as the other
-		"application/json;q=0.9, text/plain":           false,
-		"application/json, text/plain;q=0.9":           true,
-		"application/json;q=0":                         false,
-		"application/json;q=0.1":                       true, // plain text is not acceptable at all
-		"application/*":                                true,
-		"text/*, application/*;q=0.5":                  false,
-		"*/*, text/plain;q=0.5":                        true, // the more specific range holds
-		"*/*;q=0.1, text/plain;q=0.5":                  false,
-		"application/json;q=0.5, */*;q=0.1":            true,
-		"text/plain;q=0, */*":                          true,
-		"application/json; charset=utf-8 ; Q=0.3":      true,
-		"application/json;q=2":                         false, // no weight, so none
-		"application/json;q=-1":                        false,
-		"application/json;q=NaN":                       false,
-		"application/json;q=x, text/plain;q=0.1":       false,
-		" , application/json ,":                        true,
-		"application/problem+json":                     false,
-		"text/html,application/xhtml+xml,*/*;q=0.8":    false,
-		"application/json;version=1;q=0.4,*/*;q=0.3":   true,
-		"application/json;q=0.4;x=\"a,b\", text/*;q=1": false,
-	} {
-		if got := prefersJSON([]string{accept}); got != want {
-			t.Errorf("Accept: %s: got %v, want %v", accept, got, want)
-		}
-	}
-	if prefersJSON(nil) || !prefersJSON([]string{"text/plain;q=0.1", "application/json"}) {
-		t.Error("no field, and two fields")
-	}
-}
 
 func TestWholeSeconds(t *testing.T) {
 	for d, want := range map[time.Duration]int64{
@@ -60,31 +25,34 @@ func TestWholeSeconds(t *testing.T) {
 	}
 }
 
-// What pace says in its own name: the word, the trace, and the fields of interface.md.
+// What pace says in its own name: a sentence, the word, the trace, and the fields of interface.md.
 func TestOwnAnswers(t *testing.T) {
 	p := start(t, nil, unreachable(t))
-	for name, tt := range map[string]struct {
-		method, accept, kind string
+	const sentence = "The proxy could not connect to the backend."
+	for _, tt := range []struct {
+		name, method, accept, kind string
 	}{
-		"plain text":                    {"GET", "", "text/plain; charset=utf-8"},
-		"JSON for those who prefer it":  {"GET", "Accept: application/json\r\n", "application/json"},
-		"a HEAD gets the header alone":  {"HEAD", "", "text/plain; charset=utf-8"},
-		"also of what would be in JSON": {"HEAD", "Accept: application/json\r\n", "application/json"},
+		{"plain text", "GET", "", "text/plain; charset=utf-8"},
+		{"JSON for those who prefer it", "GET", "application/json", "application/json"},
+		{"a page for a browser", "GET", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"},
+		{"a HEAD gets the header alone", "HEAD", "", "text/plain; charset=utf-8"},
+		{"also of what would be in JSON", "HEAD", "application/json", "application/json"},
+		{"also of what would be a page", "HEAD", "text/html", "text/html; charset=utf-8"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r, body := p.ask(t, tt.method+" / HTTP/1.1\r\nHost: x\r\n"+tt.accept+"\r\n")
+		t.Run(tt.name, func(t *testing.T) {
+			r, body := p.ask(t, tt.method+" / HTTP/1.1\r\nHost: x\r\nAccept: "+tt.accept+"\r\n\r\n")
 			h := r.Header
-			if r.StatusCode != 502 || h.Get("Content-Type") != tt.kind || h.Get("Proxy-Status") != "pace; error=connection_refused" ||
+			if r.StatusCode != 502 || h.Get("Content-Type") != tt.kind || h.Get("Proxy-Status") != `pace; error=connection_refused; details="connect_failed"` ||
 				h.Get("Cache-Control") != "no-store" || h.Get("Via") != "1.1 pace" || h.Get("X-Backend") != "" || len(h.Get("X-Request-Id")) != 32 {
 				t.Errorf("got %d %v", r.StatusCode, h)
 			}
 			trace := h.Get("X-Trace-Id")
-			want := "connect_failed " + trace + "\n"
-			if tt.accept != "" {
+			want := sentence + "\nOutcome: connect_failed\nTrace: " + trace + "\n"
+			switch tt.kind {
+			case "application/json":
 				want = `{"status":502,"outcome":"connect_failed","trace_id":"` + trace + "\"}\n"
-				if tt.method == "GET" && !json.Valid([]byte(body)) {
-					t.Errorf("not JSON: %s", body)
-				}
+			case "text/html; charset=utf-8":
+				want = errorPage(telemetry.ConnectFailed.Info(), trace)
 			}
 			if r.ContentLength != int64(len(want)) {
 				t.Errorf("length %d, want %d", r.ContentLength, len(want))
@@ -99,6 +67,45 @@ func TestOwnAnswers(t *testing.T) {
 	}
 }
 
+// Each form says the same of each outcome that pace answers itself, ends in a newline, and names no
+// address.
+func TestResponseBody_OfEveryOutcome(t *testing.T) {
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	for _, o := range telemetry.Outcomes() {
+		if o.Sentence == "" {
+			continue
+		}
+		for _, f := range []form{plainText, page, object} {
+			body, kind := responseBody(&o, trace, f)
+			for _, part := range []string{o.Word, trace} {
+				if strings.Count(body, part) != 1 {
+					t.Errorf("%s as %s: %q stands there %d times, want once:\n%s", o.Word, kind, part, strings.Count(body, part), body)
+				}
+			}
+			if !strings.HasSuffix(body, "\n") || f != object && strings.Count(body, html.EscapeString(o.Sentence)) != 1 {
+				t.Errorf("%s as %s: got\n%s", o.Word, kind, body)
+			}
+			if f == object && !json.Valid([]byte(body)) {
+				t.Errorf("%s: not JSON: %s", o.Word, body)
+			}
+		}
+	}
+}
+
+// A page in which something asks for more, or could run, is not what a proxy may put in place of a site.
+func TestErrorPage_IsInert(t *testing.T) {
+	o := telemetry.OutcomeInfo{Word: "<b>", Status: 502, Sentence: `<script>alert("x")</script> & {trace} 'y'`}
+	got := errorPage(&o, `"><img src=x>{title}`)
+	for _, bad := range []string{"<script", "<b>", "<img", "src=", "href=", "url(", "@import", "onload"} {
+		if strings.Contains(strings.ReplaceAll(got, "&lt;img src=x", ""), bad) {
+			t.Errorf("%q is in the page:\n%s", bad, got)
+		}
+	}
+	if strings.Count(got, "502 Bad Gateway") != 2 || !strings.Contains(got, "{trace}") || !strings.Contains(got, "{title}") {
+		t.Errorf("values are replaced once more:\n%s", got)
+	}
+}
+
 // The older proxy's answer to those who ask too often.
 func TestLimitedAnswer(t *testing.T) {
 	p := start(t, func(o *Options) {
@@ -110,7 +117,7 @@ func TestLimitedAnswer(t *testing.T) {
 	r, body := get(t, p.URL)
 	h := r.Header
 	if r.StatusCode != 429 || body != "Too Many Requests" || h.Get("X-Rate-Limit-Limit") != "2" || h.Get("X-Rate-Limit-Remaining") != "0" ||
-		h.Get("X-Rate-Limit-Reset") != "60" || h.Get("Retry-After") != "60" || h.Get("Proxy-Status") != "pace; error=http_request_denied" {
+		h.Get("X-Rate-Limit-Reset") != "60" || h.Get("Retry-After") != "60" || h.Get("Proxy-Status") != `pace; error=http_request_denied; details="rate_limited"` {
 		t.Errorf("got %d %q %v", r.StatusCode, body, h)
 	}
 	l := p.lines(t, 3)[2]

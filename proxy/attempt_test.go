@@ -118,7 +118,7 @@ func TestResetWhileTheClientSendsIsTheBackends(t *testing.T) {
 			for _, method := range []string{"POST", "PUT"} {
 				p := start(t, func(o *Options) { o.BodyTimeout = timeout }, backend, backend)
 				resp, body := p.ask(t, method+" / HTTP/1.1\r\nHost: x\r\n"+framing+"\r\n\r\n")
-				if l := p.line(t); resp.StatusCode != 502 || !strings.HasPrefix(body, "upstream_reset ") || l["outcome"] != "upstream_reset" || l["attempts"] != 1.0 {
+				if l := p.line(t); resp.StatusCode != 502 || !strings.Contains(body, "\nOutcome: upstream_reset\n") || l["outcome"] != "upstream_reset" || l["attempts"] != 1.0 {
 					t.Errorf("%s, %s, timeout %v: got %d %q, line %v", method, framing, timeout, resp.StatusCode, body, l)
 				}
 			}
@@ -186,7 +186,7 @@ func TestRetryOnAStaleConnection(t *testing.T) {
 		t.Errorf("got %v retries, %v attempts, %d served; want 1, 2, 2", n, lines[1]["attempts"], served.Load())
 	}
 	resp, body := p.ask(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-	if resp.StatusCode != 502 || !strings.HasPrefix(body, "upstream_reset ") {
+	if resp.StatusCode != 502 || !strings.Contains(body, "\nOutcome: upstream_reset\n") {
 		t.Errorf("a POST on a stale connection: got %d %q, want no second try", resp.StatusCode, body)
 	}
 }

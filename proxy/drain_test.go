@@ -59,7 +59,7 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 	// A connection that was open before is heard once more.
 	io.WriteString(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	late, err := http.ReadResponse(idleReader, nil)
-	if err != nil || late.StatusCode != 503 || !late.Close || late.Header.Get("Proxy-Status") != "pace; error=proxy_internal_response" {
+	if err != nil || late.StatusCode != 503 || !late.Close || late.Header.Get("Proxy-Status") != `pace; error=proxy_internal_response; details="draining"` {
 		t.Errorf("a request that came late: got %v, %v", late, err)
 	}
 	select {

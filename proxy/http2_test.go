@@ -34,11 +34,11 @@ func TestHTTP2(t *testing.T) {
 			http.ReadRequest(r)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
 		}, nil, post(nil, 0), "200 half broken off", "upstream_truncated", 200},
-		"a body over the limit, by its length": {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), 5), "413 too_large", "too_large", 413},
-		"a body over the limit, as it comes":   {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), -1), "413 too_large", "too_large", 413},
-		"a body that stalls":                   {hang, func(o *Options) { o.BodyTimeout = 50 * time.Millisecond }, post(stall("hel"), -1), "408 request_timeout", "request_timeout", 408},
+		"a body over the limit, by its length": {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), 5), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
+		"a body over the limit, as it comes":   {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), -1), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
+		"a body that stalls":                   {hang, func(o *Options) { o.BodyTimeout = 50 * time.Millisecond }, post(stall("hel"), -1), "408 The body of the request did not arrive in time.\nOutcome: request_timeout\n", "request_timeout", 408},
 		"a backend that breaks off while the client sends": {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, nil,
-			post(stall("hel"), -1), "502 upstream_reset", "upstream_reset", 502},
+			post(stall("hel"), -1), "502 The backend closed the connection before its response was complete.\nOutcome: upstream_reset\n", "upstream_reset", 502},
 		"an answer that comes before the request's end": {early, nil, post(stall("hel"), -1), "403 no", "client_error", 403},
 		"a query with a blank": {answering(func(q *http.Request, _ string) string { return ok(q.RequestURI) }), nil,
 			func(ctx context.Context, p *proxied, client *http.Client) string {

@@ -285,7 +285,7 @@ func TestTruncatedForHTTP10(t *testing.T) {
 func TestNoBackend(t *testing.T) {
 	p := start(t, nil)
 	resp, body := get(t, p.URL)
-	if resp.StatusCode != 503 || !strings.HasPrefix(body, "no_backend ") || resp.Header.Get("Proxy-Status") != "pace; error=destination_unavailable" {
+	if resp.StatusCode != 503 || !strings.Contains(body, "\nOutcome: no_backend\n") || resp.Header.Get("Proxy-Status") != `pace; error=destination_unavailable; details="no_backend"` {
 		t.Errorf("got %d %q %v", resp.StatusCode, body, resp.Header)
 	}
 	if l := p.line(t); l["outcome"] != "no_backend" || l["attempts"] != 0.0 || l["upstream"] != "default" {
@@ -306,7 +306,7 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 		}
 	}, backend)
 	resp, body := get(t, p.URL)
-	if resp.StatusCode != 500 || !strings.HasPrefix(body, "internal_error ") || resp.Header.Get("Proxy-Status") != "pace; error=proxy_internal_error" {
+	if resp.StatusCode != 500 || !strings.Contains(body, "\nOutcome: internal_error\n") || resp.Header.Get("Proxy-Status") != `pace; error=proxy_internal_error; details="internal_error"` {
 		t.Errorf("got %d %q %v", resp.StatusCode, body, resp.Header)
 	}
 	waitFor(t, "the stack in the log", func() bool { return len(p.said(t, "panic in the handler: a bug of pace")) == 1 })

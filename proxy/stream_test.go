@@ -198,7 +198,7 @@ func TestStreams_SwitchedUnasked(t *testing.T) {
 		io.Copy(io.Discard, r)
 	})
 	p := start(t, nil, backend)
-	if resp, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 502 || !strings.HasPrefix(body, "upstream_invalid ") {
+	if resp, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 502 || !strings.Contains(body, "\nOutcome: upstream_invalid\n") {
 		t.Errorf("got %d %q", resp.StatusCode, body)
 	}
 }

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,22 +11,55 @@ import (
 	"pace/e2e/pacetest"
 )
 
+// TestOwnAnswer_PlainText: a sentence, the outcome and the trace id, one a line, for whom nothing else is better.
 func TestOwnAnswer_PlainText(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
-		p := pacetest.Start(t, upstreams(pacetest.NewClosed(t)))
-		for _, accept := range []string{"", "*/*", "text/html,*/*;q=0.8", "text/plain, application/json;q=0.5"} {
-			req := p.Request("GET", "/x", "")
-			if accept != "" {
-				req.Header.Set("Accept", accept)
-			}
-			got := pacetest.Do(mode.Client(t), req)
-			wantStatus(t, got, 502)
+		closed := pacetest.NewClosed(t)
+		p := pacetest.Start(t, upstreams(closed))
+		for _, accept := range []string{"", "*/*", "text/html;q=0.5, */*;q=0.8", "text/plain, application/json;q=0.5"} {
+			got := getAccepting(t, p, mode, accept)
 			if !strings.HasPrefix(got.Header.Get("Content-Type"), "text/plain") {
 				t.Errorf("Accept %q: Content-Type = %q", accept, got.Header.Get("Content-Type"))
 			}
-			if !strings.Contains(got.Body, "connect_failed") || !strings.Contains(got.Body, got.Header.Get("X-Trace-Id")) {
-				t.Errorf("Accept %q: body %q lacks the outcome or the trace id %s", accept, got.Body, got.Header.Get("X-Trace-Id"))
+			want := regexp.MustCompile(`\A[A-Z][^\n]+\.\nOutcome: connect_failed\nTrace: ` + got.Header.Get("X-Trace-Id") + `\n\z`)
+			if !want.MatchString(got.Body) || strings.Contains(got.Body, "127.0.0.1") {
+				t.Errorf("Accept %q: body %q, want %v without an address", accept, got.Body, want)
+			}
+		}
+	})
+}
+
+func getAccepting(t *testing.T, p *pacetest.Pace, mode pacetest.Mode, accept string) pacetest.Response {
+	t.Helper()
+	req := p.Request("GET", "/x", "")
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	got := pacetest.Do(mode.Client(t), req)
+	wantStatus(t, got, 502)
+	wantProxyStatus(t, got, "connection_refused")
+	return got
+}
+
+// TestOwnAnswer_PageForABrowser: it stands alone, tells no more than the text does, and nothing that the
+// client sent is in it.
+func TestOwnAnswer_PageForABrowser(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		p := pacetest.Start(t, upstreams(pacetest.NewClosed(t)))
+		got := getAccepting(t, p, mode, "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
+		if got.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.HasPrefix(got.Body, "<!DOCTYPE html>\n") || !strings.HasSuffix(got.Body, "</html>\n") {
+			t.Errorf("Content-Type %q, body\n%s", got.Header.Get("Content-Type"), got.Body)
+		}
+		for _, part := range []string{"<h1>502 Bad Gateway</h1>", ">connect_failed<", ">" + got.Header.Get("X-Trace-Id") + "<"} {
+			if strings.Count(got.Body, part) != 1 {
+				t.Errorf("%s is not once in\n%s", part, got.Body)
+			}
+		}
+		for _, part := range []string{"<script", "src=", "href=", "url(", "127.0.0.1", "dial", "refused"} {
+			if strings.Contains(got.Body, part) {
+				t.Errorf("%s is in\n%s", part, got.Body)
 			}
 		}
 	})
@@ -38,6 +72,9 @@ func TestOwnAnswer_JSONIfPreferred(t *testing.T) {
 		got := p.Get("/x", "Accept", accept)
 		wantStatus(t, got, 502)
 		wantJSON(t, got, 502, "connect_failed")
+		if !strings.HasSuffix(got.Body, "}\n") {
+			t.Errorf("the body %q does not end in a newline", got.Body)
+		}
 	}
 }
 
@@ -55,13 +92,19 @@ func wantJSON(t *testing.T, got pacetest.Response, status int, outcome string) {
 func TestOwnAnswer_HEADHasNoBody(t *testing.T) {
 	t.Parallel()
 	p := pacetest.Start(t, upstreams(pacetest.NewClosed(t)))
-	w := p.Wire()
-	w.Send("HEAD /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	if got := w.Head("HEAD"); got.StatusCode != 502 {
-		t.Errorf("status %d, want 502", got.StatusCode)
-	}
-	if rest, err := w.Rest(); rest != "" || err != nil {
-		t.Errorf("a body follows the header: %q, %v", rest, err)
+	for _, accept := range []string{"text/plain", "text/html", "application/json"} {
+		w := p.Wire()
+		w.Send("HEAD /x HTTP/1.1\r\nHost: x\r\nAccept: " + accept + "\r\nConnection: close\r\n\r\n")
+		got := w.Head("HEAD")
+		if got.StatusCode != 502 || !strings.HasPrefix(got.Header.Get("Content-Type"), accept) {
+			t.Errorf("%s: status %d, Content-Type %q", accept, got.StatusCode, got.Header.Get("Content-Type"))
+		}
+		if whole := p.Get("/x", "Accept", accept); got.ContentLength != int64(len(whole.Body)) {
+			t.Errorf("%s: Content-Length %d, a GET has %d bytes", accept, got.ContentLength, len(whole.Body))
+		}
+		if rest, err := w.Rest(); rest != "" || err != nil {
+			t.Errorf("%s: a body follows the header: %q, %v", accept, rest, err)
+		}
 	}
 }
 
@@ -88,13 +131,17 @@ func TestRejection_IsExactly(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"X-Rate-Limit-Limit": "2", "X-Rate-Limit-Remaining": "0", "Retry-After": strconv.Itoa(reset),
-			"Proxy-Status": "pace; error=http_request_denied", "X-Backend": "", "Via": "1.1 pace",
+			"Proxy-Status": `pace; error=http_request_denied; details="rate_limited"`, "X-Backend": "", "Via": "1.1 pace",
 		} {
 			if v := got.Header.Get(name); v != want {
 				t.Errorf("%s = %q, want %q", name, v, want)
 			}
 		}
 		wantJSON(t, pacetest.Do(c, p.Request("GET", "/rejected", "", "Accept", "application/json")), 429, "rate_limited")
+		browsed := pacetest.Do(c, p.Request("GET", "/rejected", "", "Accept", "text/html"))
+		if wantStatus(t, browsed, 429); !strings.Contains(browsed.Body, "<h1>429 Too Many Requests</h1>") || browsed.Header.Get("Retry-After") == "" {
+			t.Errorf("a browser got %v\n%s", browsed.Header, browsed.Body)
+		}
 		if n := len(b.Got("/rejected")); n != 0 {
 			t.Errorf("the backend got %d rejected requests", n)
 		}

@@ -72,7 +72,7 @@ func TestHeaders_ToTheClient(t *testing.T) {
 				t.Errorf("status %d: X-Trace-Id %q, X-Request-Id %q", h.Status, h.Header.Get("X-Trace-Id"), h.Header.Get("X-Request-Id"))
 			}
 		}
-		if v := own.Header.Get("Proxy-Status"); v != "pace; error=connection_refused" {
+		if v := own.Header.Get("Proxy-Status"); v != `pace; error=connection_refused; details="connect_failed"` {
 			t.Errorf("Proxy-Status = %q", v)
 		}
 	})

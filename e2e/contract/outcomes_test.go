@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -271,6 +272,7 @@ func gets(status int) func(*testing.T, scene) {
 		got := s.p.Get(s.path)
 		wantStatus(t, got, status)
 		wantProxyStatus(t, got, s.want.proxyStatus)
+		wantDetails(t, got, s)
 	}
 }
 
@@ -281,6 +283,7 @@ func posts(status int, body string) func(*testing.T, scene) {
 		got := s.p.Send("POST", s.path, body)
 		wantStatus(t, got, status)
 		wantProxyStatus(t, got, s.want.proxyStatus)
+		wantDetails(t, got, s)
 	}
 }
 
@@ -288,10 +291,26 @@ func wantProxyStatus(t *testing.T, got pacetest.Response, word string) {
 	t.Helper()
 	want := ""
 	if word != "" {
-		want = "pace; error=" + word
+		want = "pace; error=" + word + `; details="…"`
 	}
-	if v := got.Header.Get("Proxy-Status"); v != want {
+	v := got.Header.Get("Proxy-Status")
+	if detail.ReplaceAllString(v, `details="…"`) != want {
 		t.Errorf("Proxy-Status = %q, want %q", v, want)
+	}
+}
+
+// detail is an outcome's word, which is all that Proxy-Status tells beside the error.
+var detail = regexp.MustCompile(`details="[a-z_]+"$`)
+
+// wantDetails wants Proxy-Status to name the outcome of the scene, if the response is pace's own.
+func wantDetails(t *testing.T, got pacetest.Response, s scene) {
+	t.Helper()
+	if s.want.proxyStatus == "" {
+		return
+	}
+	wantProxyStatus(t, got, s.want.proxyStatus)
+	if v := got.Header.Get("Proxy-Status"); !strings.HasSuffix(v, `; details="`+s.want.outcome+`"`) {
+		t.Errorf("Proxy-Status = %q, want the outcome %s in its details", v, s.want.outcome)
 	}
 }
 
@@ -364,9 +383,7 @@ func TestOutcome_TooLargeChunked(t *testing.T) {
 		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", 101))), -1
 		got := pacetest.Do(mode.Client(t), req)
 		wantStatus(t, got, 413)
-		if v := got.Header.Get("Proxy-Status"); v != "pace; error=http_request_error" {
-			t.Errorf("Proxy-Status = %q", v)
-		}
+		wantProxyStatus(t, got, "http_request_error")
 		if line := p.WantAccess("/x"); line.Text("outcome") != "too_large" || line.Int("status") != 413 {
 			t.Errorf("log says %s, %s", line.Text("outcome"), line.Text("status"))
 		}
@@ -398,9 +415,7 @@ func TestOutcome_Draining(t *testing.T) {
 	late.Send("\r\n")
 	got := late.Response("GET")
 	wantStatus(t, got, 503)
-	if v := got.Header.Get("Proxy-Status"); v != "pace; error=proxy_internal_response" {
-		t.Errorf("Proxy-Status = %q", v)
-	}
+	wantProxyStatus(t, got, "proxy_internal_response")
 	close(open)
 	wantStatus(t, <-held, 200)
 	if code := p.Wait(); code != 0 {

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"strings"
+
+	"pace/telemetry"
+)
+
+// responseBody is the body of pace's own response, and its media type. It says the same in each form:
+// a sentence, the outcome's word and the trace's id. It never names an address, nor an error's text.
+func responseBody(o *telemetry.OutcomeInfo, traceID string, f form) (body, kind string) {
+	switch f {
+	case page:
+		return errorPage(o, traceID), "text/html; charset=utf-8"
+	case object:
+		return fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q}`+"\n", o.Status, o.Word, traceID), "application/json"
+	}
+	return o.Sentence + "\nOutcome: " + o.Word + "\nTrace: " + traceID + "\n", "text/plain; charset=utf-8"
+}
+
+// errorPage is an HTML page that loads nothing.
+func errorPage(o *telemetry.OutcomeInfo, traceID string) string {
+	return strings.NewReplacer(
+		"{title}", html.EscapeString(fmt.Sprintf("%d %s", o.Status, http.StatusText(o.Status))),
+		"{sentence}", html.EscapeString(o.Sentence),
+		"{outcome}", html.EscapeString(o.Word),
+		"{trace}", html.EscapeString(traceID),
+	).Replace(errorPageText)
+}
+
+const errorPageText = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title}</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 40em; margin: 10vh auto; padding: 0 1em }
+dt { font-weight: bold }
+dd { margin: 0 0 .5em; font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{sentence}</p>
+<dl>
+<dt>Outcome</dt><dd>{outcome}</dd>
+<dt>Trace</dt><dd>{trace}</dd>
+</dl>
+</body>
+</html>
+`
+
+// proxyStatus is the value of the Proxy-Status field (RFC 9209). Its details are the outcome's word,
+// in which nothing needs an escape.
+func proxyStatus(o *telemetry.OutcomeInfo) string {
+	return "pace; error=" + o.ProxyStatus + `; details="` + o.Word + `"`
+}
