@@ -3,12 +3,10 @@ package telemetry
 import (
 	"context"
 	"log/slog"
-	"slices"
+	"os"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/lmittmann/tint"
 )
 
 // logAccess writes the access line of the record.
@@ -24,38 +22,15 @@ func (t *Telemetry) logAccess(r *Record) {
 		lines.Put(b)
 		return
 	}
-	attrs := make([]slog.Attr, 0, len(facts))
 	if t.log.terminal {
-		attrs = r.atAGlance(attrs)
-	} else {
-		for name, value := range r.fields {
-			attrs = append(attrs, slog.Attr{Key: name, Value: value})
-		}
+		t.sink.Write(r.terminalLine(level, terminalColumns(os.Stderr), t.log.colours))
+		return
+	}
+	attrs := make([]slog.Attr, 0, len(facts))
+	for name, value := range r.fields {
+		attrs = append(attrs, slog.Attr{Key: name, Value: value})
 	}
 	t.log.LogAttrs(context.Background(), level, "request", attrs...)
-}
-
-// glance are the fields that a terminal shows, where a line has to be read while it passes. Files
-// have them all.
-var glance = []string{"method", "path", "status", "outcome", "duration_ms", "backend", "attempts", "close_reason", "trace_id"}
-
-// sideColours are ANSI colours for whose doing an outcome is.
-var sideColours = map[Side]uint8{NoSide: 10, ClientSide: 11, LimiterSide: 13, PaceSide: 9, BackendSide: 9}
-
-func (r *Record) atAGlance(attrs []slog.Attr) []slog.Attr {
-	colour := sideColours[r.Outcome.Info().Side]
-	for _, name := range glance {
-		f := &facts[slices.IndexFunc(facts, func(f Fact) bool { return f.Field == name })]
-		a := slog.Attr{Key: name, Value: f.value(r)}
-		switch {
-		case absent(a.Value) || (name == "attempts" && len(r.Attempts) == 1):
-			continue
-		case name == "status" || name == "outcome":
-			a = tint.Attr(colour, a)
-		}
-		attrs = append(attrs, a)
-	}
-	return attrs
 }
 
 // fields yields the fields of the access line that are present, in order.

@@ -27,7 +27,8 @@ type Log struct {
 	sink *sink
 
 	json     bool // access lines are JSON, which we render ourselves
-	terminal bool // somebody reads along
+	terminal bool // somebody reads along: access lines are laid out by [Record.terminalLine]
+	colours  bool
 }
 
 // OpenLog opens the log. What OpenTelemetry's libraries have to say goes to the one that was opened last.
@@ -38,7 +39,12 @@ func OpenLog(o LogOptions) (*Log, error) {
 	}
 	terminal := o.File == "" && isTerminal(os.Stderr)
 	json := o.Format == "json" || (o.Format != "text" && !terminal)
-	l := &Log{slog.New(newLogHandler(s, o.Level, json, terminal)), s, json, terminal}
+	colours := terminal && os.Getenv("NO_COLOR") == "" // https://no-color.org
+	var w io.Writer = s
+	if terminal && !json {
+		w = rowWriter{s, func() int { return terminalColumns(os.Stderr) }}
+	}
+	l := &Log{slog.New(newLogHandler(w, o.Level, json, colours)), s, json, terminal, colours}
 	l.hearLibraries()
 	return l, nil
 }
@@ -62,11 +68,11 @@ func (l *Log) Reopen() {
 // Close writes what waits; later lines are dropped and counted.
 func (l *Log) Close() { l.sink.Close() }
 
-func newLogHandler(w io.Writer, level slog.Level, json, terminal bool) slog.Handler {
+func newLogHandler(w io.Writer, level slog.Level, json, colours bool) slog.Handler {
 	if json {
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	}
-	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""})
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colours})
 }
 
 // isTerminal says whether f is a character device; /dev/null is one that nobody reads.
