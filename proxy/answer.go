@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"strconv"
@@ -36,8 +37,8 @@ func (q *request) respond(o telemetry.Outcome, body, kind string) {
 	h["Content-Type"] = []string{kind}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Cache-Control"] = []string{"no-store"}
-	if info.ProxyStatus != "" {
-		h["Proxy-Status"] = []string{proxyStatus(info)}
+	if e := cmp.Or(q.proxyError, info.ProxyStatus); e != "" {
+		h["Proxy-Status"] = []string{proxyStatus(e, o)}
 	}
 	h["Via"] = []string{"1.1 pace"}
 	q.closeUnfinished(h)

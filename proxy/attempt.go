@@ -31,7 +31,7 @@ func (q *request) ask() bool {
 		}
 		tried = append(tried, next.backend)
 		if next = q.next(failure, tried); next.backend == nil {
-			q.giveUp(failure.outcome)
+			q.giveUp(failure)
 			return false
 		}
 	}
@@ -120,10 +120,12 @@ func (q *request) repeatable(f *failure) bool {
 }
 
 // giveUp answers for a backend that did not, with the last attempt's outcome.
-func (q *request) giveUp(o telemetry.Outcome) {
+func (q *request) giveUp(f *failure) {
+	o := f.outcome
 	if o == telemetry.ClientGone {
 		q.rec.Outcome, q.rec.Status, q.broken = o, o.Info().Status, true
 		return
 	}
+	q.proxyError = proxyError(f.Kind)
 	q.answer(o)
 }

@@ -21,6 +21,12 @@ func (q *request) deliver() {
 	h := q.w.Header()
 	q.copyFields(h)
 	q.closeUnfinished(h)
+	if q.resp.Status == http.StatusUpgradeRequired && q.r.ProtoMajor == 1 {
+		if q.r.Close {
+			h["Connection"] = []string{"close"} // or net/http would replace the field
+		}
+		sayUpgrade(h, q.resp.Fields)
+	}
 	q.answered = true
 	q.w.WriteHeader(q.resp.Status)
 	events := q.resp.ContentLength != 0 && isEventStream(h)

@@ -41,9 +41,10 @@ type request struct {
 	out    outgoing
 	resp   exchange.Response
 
-	backend  *backend // that answered
-	answered bool     // a final status has been handed to net/http
-	broken   bool     // the client's connection must be broken off: its answer is not whole
+	backend    *backend // that answered
+	proxyError string   // of the Proxy-Status field, if it is not the outcome's
+	answered   bool     // a final status has been handed to net/http
+	broken     bool     // the client's connection must be broken off: its answer is not whole
 
 	onOverdue func(time.Time) // overdue, made once
 	progress  progress        // overdue's own
@@ -96,7 +97,7 @@ func (q *request) describe() {
 func (q *request) release() {
 	q.out.reset()
 	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
-	q.client, q.answered, q.broken = netip.Addr{}, false, false
+	q.client, q.proxyError, q.answered, q.broken = netip.Addr{}, "", false, false
 	q.progress = progress{}
 	q.stalled.Store(false)
 	requests.Put(q)

@@ -27,10 +27,19 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 		return telemetry.ConnectTimeout
 	case exchange.ResponseTimeout:
 		return telemetry.UpstreamTimeout
-	case exchange.Invalid:
+	case exchange.Invalid, exchange.HeaderTooLarge:
 		return telemetry.UpstreamInvalid
 	}
 	return telemetry.UpstreamReset
+}
+
+// proxyError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
+// enough, else "".
+func proxyError(k exchange.Kind) string {
+	if k == exchange.HeaderTooLarge {
+		return "http_response_header_section_size"
+	}
+	return ""
 }
 
 // gone says whether the client has left.

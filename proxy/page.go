@@ -58,6 +58,6 @@ dd { margin: 0 0 .5em; font-family: ui-monospace, monospace; overflow-wrap: anyw
 
 // proxyStatus is the value of the Proxy-Status field (RFC 9209). Its details are the outcome's word,
 // in which nothing needs an escape.
-func proxyStatus(o *telemetry.OutcomeInfo) string {
-	return "pace; error=" + o.ProxyStatus + `; details="` + o.Word + `"`
+func proxyStatus(errorType string, o telemetry.Outcome) string {
+	return "pace; error=" + errorType + `; details="` + o.String() + `"`
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pace/proxy/exchange"
 	"pace/telemetry"
 )
 
@@ -47,16 +48,26 @@ func streamKind(protocol string) telemetry.StreamKind {
 func (q *request) writeSwitch(client net.Conn, early []byte) error {
 	h := http.Header{}
 	q.copyFields(h)
-	h["Connection"] = []string{"Upgrade"}
-	for _, f := range q.resp.Fields {
-		if f.Name == "Upgrade" {
-			h["Upgrade"] = []string{f.Value}
-		}
-	}
+	delete(h, "Content-Length") // a 101 has no body (RFC 9110 §8.6)
+	delete(h, "Trailer")
+	sayUpgrade(h, q.resp.Fields)
 	w := bufio.NewWriter(client)
 	io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\n")
 	h.Write(w)
 	io.WriteString(w, "\r\n")
 	w.Write(early)
 	return w.Flush()
+}
+
+// sayUpgrade keeps the protocols that the backend names, which are hop-by-hop fields, in an answer over
+// HTTP/1: of a 101, and of a 426, which would mean nothing without them (RFC 9110 §15.5.22).
+func sayUpgrade(h http.Header, fields []exchange.Field) {
+	for _, f := range fields {
+		if f.Name == "Upgrade" {
+			h["Upgrade"] = append(h["Upgrade"], f.Value)
+		}
+	}
+	if h["Upgrade"] != nil {
+		h["Connection"] = append(h["Connection"], "Upgrade")
+	}
 }

@@ -60,6 +60,7 @@ func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 		Exchange: exchange.Options{
 			ConnectTimeout:  f.Upstreams.ConnectTimeout,
 			ResponseTimeout: f.Upstreams.ResponseTimeout,
+			MaxHeaderBytes:  f.Upstreams.MaxResponseHeaderBytes,
 			MaxIdle:         f.Upstreams.MaxIdlePerBackend,
 			IdleTimeout:     f.Upstreams.IdleTimeout,
 		},

@@ -167,7 +167,7 @@ var defaults = map[string]map[string]string{
 	},
 	"admin": {"listen": `"127.0.0.1:9464"`, "pprof": "false"},
 	"upstreams": {
-		"max_retries": "1", "connect_timeout": `"1s"`, "response_timeout": `"30s"`, "max_idle_per_backend": "512", "idle_timeout": `"60s"`,
+		"max_retries": "1", "connect_timeout": `"1s"`, "response_timeout": `"30s"`, "max_response_header_bytes": "65536", "max_idle_per_backend": "512", "idle_timeout": `"60s"`,
 	},
 	"rate_limit": {"enabled": "true", "max_requests": "10", "window_seconds": "60", "key_extractor": `"client_ip"`, "max_keys": "1000000"},
 	"metrics":    {"enabled": "true", "endpoint": `"/metrics"`, "allow": "[]"},

@@ -134,7 +134,8 @@ func (b *body) consume(n int64) {
 }
 
 // readSize reads a chunk's size line at the start of p and returns its length, 0 if it has not
-// all come. No white space, no sign, no bare LF: net/http allows blanks after the size.
+// all come. Blanks may follow the size, with or without an extension behind them (RFC 9112 §7.1.1);
+// net/http takes them only without. No blank before the size, no sign, no bare LF.
 func (b *body) readSize(p []byte) (int, error) {
 	n := bytes.IndexByte(p, '\n') + 1
 	if n == 0 && len(p) <= maxChunkLine {
@@ -147,7 +148,7 @@ func (b *body) readSize(p []byte) (int, error) {
 		return 0, malformed("chunk size line ends with bare LF")
 	}
 	digits, extension, extended := bytes.Cut(p[:n-2], []byte{';'})
-	size, ok := parseHex(digits)
+	size, ok := parseHex(bytes.TrimRight(digits, " \t"))
 	if !ok || extended && !validValue(extension) {
 		return 0, malformed("chunk size")
 	}

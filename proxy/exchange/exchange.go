@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// maxInterims bounds the interim responses before the final one: enough for five minutes of
-// 102 every ten seconds.
-const maxInterims = 32
-
 // longAgo is a deadline that wakes whoever is blocked.
 var longAgo = time.Unix(1, 0)
 
@@ -37,9 +33,9 @@ type exchange struct {
 
 // progress is what only Do's goroutine knows.
 type progress struct {
-	unclear  bool // the connection must not be used again
-	interims int
-	headSize int // bytes of all headers so far
+	unclear  bool  // the connection must not be used again
+	interims int64 // bytes of all interim responses so far
+	headSize int   // bytes of the last header
 }
 
 // state is what the sender, the watcher and Do's goroutine share.
@@ -225,16 +221,13 @@ func (x *exchange) readHead() error {
 			return x.fail(Invalid, malformed("not HTTP/1"))
 		}
 		n := headEnd(p, max(0, scanned-2)) // a blank line may have been cut in two
-		if size := x.headSize + max(n, len(p)*btoi(n == 0)); size > x.pool.o.MaxHeaderBytes {
-			return x.fail(Invalid, malformed("header is too large"))
+		if max(n, len(p)*btoi(n == 0)) > x.pool.o.MaxHeaderBytes {
+			return x.fail(HeaderTooLarge, malformed("header is too large"))
 		}
 		if n > 0 {
-			x.headSize += n
+			x.headSize = n
 			in.pos += n
-			if err := x.head.parse(p[:n]); err != nil {
-				return x.fail(Invalid, err)
-			}
-			return nil
+			return x.parseHead(p[:n])
 		}
 		scanned = len(p)
 		if err := x.fill(); err != nil {
@@ -243,11 +236,22 @@ func (x *exchange) readHead() error {
 	}
 }
 
+func (x *exchange) parseHead(block []byte) error {
+	err := x.head.parse(block)
+	switch err {
+	case nil:
+		return nil
+	case errManyFields:
+		return x.fail(HeaderTooLarge, err)
+	}
+	return x.fail(Invalid, err)
+}
+
 // interim handles a 1xx response other than 101. Its framing fields mean nothing (RFC 9110 §15.2),
 // but whoever sends them is not trusted with another request.
 func (x *exchange) interim() error {
-	if x.interims++; x.interims > maxInterims {
-		return x.fail(Invalid, malformed("too many interim responses"))
+	if x.interims += int64(x.headSize); x.interims > x.mostInterim() {
+		return x.fail(HeaderTooLarge, malformed("interim responses are too large in sum"))
 	}
 	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
 	if x.req.On1xx != nil {
@@ -260,6 +264,16 @@ func (x *exchange) interim() error {
 	return nil
 }
 
+// mostInterim is how many bytes of interim responses may come: as many as sixteen of the largest headers,
+// and one more for each byte of the request that the backend took. A resumable upload is told of each
+// part that has arrived (104), however many there are, and a part is larger than its response. In time
+// they are bounded by ResponseTimeout, which they do not extend.
+func (x *exchange) mostInterim() int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return 16*int64(x.pool.o.MaxHeaderBytes) + x.sent
+}
+
 // finish begins the body of the final response.
 func (x *exchange) finish() error {
 	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
@@ -269,12 +283,13 @@ func (x *exchange) finish() error {
 	return x.settle()
 }
 
-// switched accepts a 101 that was asked for, after the whole request was sent.
+// switched accepts a 101 that was asked for, after the whole request was sent. It need not say
+// "Connection: Upgrade", which many a backend forgets; the protocol is what matters.
 func (x *exchange) switched() error {
 	x.unclear = true
 	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
 	switch {
-	case !x.head.switches || !x.req.accepts(x.head.upgrade):
+	case !x.req.accepts(x.head.upgrade):
 		return x.fail(Invalid, malformed("switch to a protocol that was not asked for"))
 	case x.req.hasBody() && !x.out.isSent():
 		return x.fail(Invalid, malformed("switch of protocols in the middle of a request"))

@@ -160,6 +160,8 @@ func TestDo_ReadsEveryFraming(t *testing.T) {
 		"long, with its length":         {"GET", ok + "Content-Length: 100000\r\n\r\n" + long, long, 1},
 		"empty":                         {"GET", ok + "Content-Length: 0\r\n\r\n", "", 1},
 		"chunked":                       {"GET", ok + "transfer-encoding: Chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", "hello", 1},
+		"blanks after a size":           {"GET", ok + "Transfer-Encoding: chunked\r\n\r\n3  \r\nhel\r\n2\t \r\nlo\r\n0 \r\n\r\n", "hello", 1},
+		"blanks before an extension":    {"GET", ok + "Transfer-Encoding: chunked\r\n\r\n3 ;a=b\r\nhel\r\n2 \t; c = \"d\" ; e\r\nlo\r\n0\t;f\r\n\r\n", "hello", 1},
 		"chunked, empty":                {"GET", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", 1},
 		"one long chunk":                {"GET", ok + "Transfer-Encoding: chunked\r\n\r\n186a0\r\n" + long + "\r\n0\r\n\r\n", long, 1},
 		"to the end of the connection":  {"GET", ok + "\r\n" + long, long, 0},

@@ -15,6 +15,7 @@ const (
 	ResponseTimeout                 // no whole response header in time, or a write that blocked as long
 	Reset                           // connection lost before the response header was whole
 	Invalid                         // what came was not an acceptable HTTP/1 response header
+	HeaderTooLarge                  // the response header is over [Options.MaxHeaderBytes], or the interim ones are too large in sum
 	Truncated                       // the body broke off or was malformed; the header was fine
 	RequestBody                     // reading Body failed, it did not keep its length, or the request is unfit to be written
 	Canceled                        // ctx ended
@@ -23,7 +24,7 @@ const (
 
 var kinds = [...]string{
 	ConnectFailed: "connect failed", ConnectTimeout: "connect timeout", ResponseTimeout: "response timeout",
-	Reset: "connection lost", Invalid: "invalid response", Truncated: "response truncated",
+	Reset: "connection lost", Invalid: "invalid response", HeaderTooLarge: "response header too large", Truncated: "response truncated",
 	RequestBody: "request body", Canceled: "canceled", Panicked: "panicked",
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ var seeds = []string{
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 ;a=b\r\nhello\r\n0\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n1\t;a=b\r\n!\r\n0 ; a\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n",
@@ -56,10 +58,44 @@ type reference struct {
 	body      []byte
 	err       error // of the body
 	remaining int   // bytes after the end of the body
+	head      int   // bytes before its start
 }
 
-// refer reads raw as http.Transport does, with room for a longer trailer. ok is false if it is refused.
+// refer reads raw as http.Transport does, with room for a longer trailer, and takes blanks between a
+// chunk's size and its extension. ok is false if it is refused.
 func refer(raw []byte, method string) (ref reference, ok bool) {
+	ref, ok = referTo(raw, method)
+	if ok && len(ref.resp.TransferEncoding) > 0 {
+		return referTo(slices.Concat(raw[:ref.head], withoutBlanks(raw[ref.head:])), method)
+	}
+	return ref, ok
+}
+
+// withoutBlanks returns a chunked body without the blanks before its extensions: RFC 9112 §7.1.1
+// allows them, and net/http does not. From what is no chunk on, it returns the body as it is.
+func withoutBlanks(body []byte) (cleaned []byte) {
+	for {
+		line, rest, found := bytes.Cut(body, []byte("\n"))
+		size, extension, extended := bytes.Cut(line, []byte(";"))
+		n, err := strconv.ParseUint(strings.TrimRight(string(size), " \t\r"), 16, 63)
+		if !found || !extended || len(size) == 0 {
+			extension, size = nil, line
+		} else {
+			size = append(bytes.TrimRight(size, " \t"), ';')
+		}
+		if !found || err != nil || n == 0 || n > uint64(len(rest)) {
+			if found && err == nil {
+				return slices.Concat(cleaned, size, extension, []byte("\n"), rest)
+			}
+			return append(cleaned, body...)
+		}
+		cleaned = append(slices.Concat(cleaned, size, extension, []byte("\n")), rest[:n]...)
+		body = bytes.TrimPrefix(rest[n:], []byte("\r\n"))
+		cleaned = append(cleaned, rest[n:len(rest)-len(body)]...)
+	}
+}
+
+func referTo(raw []byte, method string) (ref reference, ok bool) {
 	src := bytes.NewReader(raw)
 	r := bufio.NewReaderSize(src, 128<<10)
 	for {
@@ -70,7 +106,7 @@ func refer(raw []byte, method string) (ref reference, ok bool) {
 		if resp.StatusCode/100 == 1 && resp.StatusCode != 101 {
 			continue
 		}
-		ref.resp = resp
+		ref.resp, ref.head = resp, len(raw)-src.Len()-r.Buffered()
 		ref.body, ref.err = io.ReadAll(resp.Body)
 		ref.remaining = r.Buffered() + src.Len()
 		return ref, true
@@ -136,7 +172,7 @@ func FuzzResponse(f *testing.F) {
 var fragments = strings.SplitAfter("HTTP/1.1 200 OK\r\n|HTTP/1.0 200 OK\r\n|HTTP/1.1 204 No\r\n|HTTP/1.1 304 Not\r\n|HTTP/1.1 103 Early\r\n|HTTP/1.1 100 Go\r\n|"+
 	"HTTP/1.1 |200|20|101 |OK|\r\n|\r\n\r\n|\n|\r|\x00| |\t|:|;|,|Content-Length|content-length: 5\r\n|Content-Length: 12\r\n|Content-Length: |"+
 	"Transfer-Encoding: chunked\r\n|transfer-encoding: CHUNKED\r\n|Transfer-Encoding: |chunked|identity|Connection: close\r\n|Connection: keep-alive\r\n|Connection: |Trailer: Sum\r\n|Trailer: |"+
-	"Sum: 1\r\n|A: b\r\n|5\r\nhello\r\n|5|hello|c\r\nhello, world\r\n|1;x=y\r\nz\r\n|0\r\n|0\r\n\r\n|00000000|ffffffff|-|+|0x|é", "|")
+	"Sum: 1\r\n|A: b\r\n|5\r\nhello\r\n|5|hello|c\r\nhello, world\r\n|1;x=y\r\nz\r\n|1 ;x\r\nz\r\n|1 \t\r\nz\r\n|0\r\n|0\r\n\r\n|00000000|ffffffff|-|+|0x|é", "|")
 
 // FuzzFragments is FuzzResponse with inputs that are put together, a fragment a byte: mutated bytes
 // rarely make a header that is nearly right.

@@ -13,6 +13,8 @@ type Field struct{ Name, Value string }
 // times its bytes in memory.
 const maxFields = 1000
 
+const errManyFields = malformed("too many fields")
+
 // malformed says what was not acceptable in a response.
 type malformed string
 
@@ -27,8 +29,7 @@ type head struct {
 	chunked   bool   // Transfer-Encoding: chunked
 	close     bool   // Connection: close
 	keepAlive bool   // Connection: keep-alive
-	switches  bool   // Connection: upgrade
-	upgrade   string // value of the Upgrade field
+	upgrade   string // value of the Upgrade fields
 	spans     []span
 }
 
@@ -123,7 +124,7 @@ func (h *head) parseFields(b []byte, i int) error {
 			return err
 		}
 		if len(h.spans) == maxFields {
-			return malformed("too many fields")
+			return errManyFields
 		}
 		h.spans = append(h.spans, span{i + s.from, i + s.colon, i + s.start, i + s.end})
 		i = next
@@ -172,7 +173,7 @@ func parseField(line []byte) (span, error) {
 // readFraming takes from the fields what decides where the message ends (RFC 9112 §6) and
 // whether the connection may be used again (§9.3).
 func (h *head) readFraming() error {
-	h.length, h.chunked, h.close, h.keepAlive, h.switches, h.upgrade = -1, false, false, false, false, ""
+	h.length, h.chunked, h.close, h.keepAlive, h.upgrade = -1, false, false, false, ""
 	lengthText, coded := "", false
 	for _, f := range h.fields {
 		switch f.Name {
@@ -193,7 +194,10 @@ func (h *head) readFraming() error {
 		case "Connection":
 			h.readConnection(f.Value)
 		case "Upgrade":
-			h.upgrade = f.Value
+			if h.upgrade != "" {
+				h.upgrade += ", "
+			}
+			h.upgrade += f.Value
 		}
 	}
 	if coded && (h.http10 || h.length >= 0) {
@@ -212,8 +216,6 @@ func (h *head) readConnection(value string) {
 			h.close = true
 		case strings.EqualFold(option, "keep-alive"):
 			h.keepAlive = true
-		case strings.EqualFold(option, "upgrade"):
-			h.switches = true
 		}
 	}
 }

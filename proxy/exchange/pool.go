@@ -21,7 +21,7 @@ type Options struct {
 	ResponseTimeout time.Duration // from the request's last byte to the whole response header; also of one write that does not move; 0: 30 s
 	MaxIdle         int           // idle connections kept; 0: 512
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
-	MaxHeaderBytes  int           // of a response's header and all interim ones together, and of its trailer; 0: 64 KiB
+	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }

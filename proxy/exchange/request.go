@@ -130,15 +130,23 @@ func (r *Request) appendConnection(b []byte) []byte {
 
 func (r *Request) asksUpgrade() bool { return r.Upgrade != "" && !lists(r.Upgrade, "h2c") }
 
-// accepts reports whether a switch to protocol is one that the request asked for.
-func (r *Request) accepts(protocol string) bool {
-	return r.asksUpgrade() && protocol != "" && lists(r.Upgrade, protocol)
+// accepts reports whether a switch to protocols, a list, is one that the request asked for.
+func (r *Request) accepts(protocols string) bool {
+	if !r.asksUpgrade() || protocols == "" {
+		return false
+	}
+	for protocol := range strings.SplitSeq(protocols, ",") {
+		if !lists(r.Upgrade, strings.Trim(protocol, " \t")) {
+			return false
+		}
+	}
+	return true
 }
 
 // lists reports whether the comma-separated list has this word, in any case.
 func lists(list, word string) bool {
 	for w := range strings.SplitSeq(list, ",") {
-		if strings.EqualFold(strings.Trim(w, " \t"), word) {
+		if w = strings.Trim(w, " \t"); w != "" && strings.EqualFold(w, word) {
 			return true
 		}
 	}
