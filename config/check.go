@@ -6,95 +6,148 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+
+	"pace/config/toml"
 )
 
-// refusal is what is wrong with a value and how to mend it.
-type refusal struct{ what, mend string }
+// A check returns a string as it goes into the Config, which may be another spelling of what was
+// written, or why it does not. The sample is the key's own: one that passes.
+type check func(s, sample string) (string, *refusal)
 
-// checks are the names that an is tag may have. A check returns the value as it goes into the
-// Config, which may be another spelling of what was written.
-var checks = map[string]func(string) (string, *refusal){
-	"":          func(s string) (string, *refusal) { return s, nil },
-	"address":   address,
-	"backend":   backend,
-	"path":      pagePath,
-	"collector": collector,
-	"header":    headerName,
-	"value":     headerValue,
-	"parameter": parameter,
-	"file":      fileName,
+// checks are the names that an is tag may have. Of a key that has no default the sample is what its
+// remedies show.
+var checks = map[string]struct {
+	check  check
+	sample string
+}{
+	"":          {func(s, _ string) (string, *refusal) { return s, nil }, "text"},
+	"address":   {address, "127.0.0.1:8080"},
+	"backend":   {backend, "http://127.0.0.1:8000"},
+	"path":      {pagePath, "/metrics"},
+	"collector": {collector, "127.0.0.1:4317"},
+	"header":    {headerName, anotherHeader},
+	"value":     {headerValue, "pace"},
+	"parameter": {parameter, "page"},
+	"file":      {fileName, "/var/log/pace.log"},
 }
 
-// checkNamed finds a check; with "?" behind its name it lets the empty string pass.
-func checkNamed(name string) func(string) (string, *refusal) {
+const anotherHeader = "X-Served-By"
+
+// checkNamed finds a check; with "?" after its name it lets the empty string pass.
+func checkNamed(name string) check {
 	name, mayBeEmpty := strings.CutSuffix(name, "?")
-	check, ok := checks[name]
+	c, ok := checks[name]
 	if !ok {
 		panic("pace: BUG: no check named " + name)
 	}
 	if !mayBeEmpty {
-		return check
+		return c.check
 	}
-	return func(s string) (string, *refusal) {
+	return func(s, sample string) (string, *refusal) {
 		if s == "" {
 			return "", nil
 		}
-		return check(s)
+		return c.check(s, sample)
 	}
+}
+
+// sampleOf is a string that passes a field's check: its default, if it has one.
+func sampleOf(f reflect.StructField) string {
+	name, _ := strings.CutSuffix(f.Tag.Get("is"), "?")
+	switch {
+	case f.Type == reflect.TypeFor[[]netip.Prefix]():
+		return "10.0.0.0/8"
+	case f.Type.Kind() == reflect.String:
+		return cmp.Or(f.Tag.Get("default"), checks[name].sample)
+	}
+	return checks[name].sample
 }
 
 // address is host:port, the host possibly empty (all interfaces), the port a number.
-func address(s string) (string, *refusal) {
+func address(s, sample string) (string, *refusal) {
 	if s == "" {
-		return "", &refusal{"no address", `write host:port, such as "0.0.0.0:8080"`}
+		return "", &refusal{what: "the address is empty", form: "host:port"}
 	}
-	return hostPort(s, "8080")
+	return hostPort(s, sample)
 }
 
-// hostPort is host:port in its usual spelling; a cure suggests the port.
-func hostPort(s, suggested string) (string, *refusal) {
+// hostPort is host:port in its usual spelling. Where one of the two is missing, the remedy takes it
+// from the sample.
+func hostPort(s, sample string) (string, *refusal) {
+	if port, ok := barePort(s); ok {
+		return "", &refusal{what: toml.Quote(s) + " is a port without an address", form: "host:port", instead: withPort(sample, port)}
+	}
+	if s != "" && strings.Trim(s, "0123456789") == "" {
+		_, bad := portNumber(s, "", s)
+		return "", bad
+	}
 	host, port, bad := splitHostPort(s)
 	if bad != nil {
+		bad.form = cmp.Or(bad.form, "host:port")
+		if bad.host != "" {
+			_, port, _ := net.SplitHostPort(sample)
+			bad.instead = net.JoinHostPort(bad.host, cmp.Or(bad.port, port))
+		}
 		return "", bad
 	}
 	if port == "" {
-		return "", &refusal{quote(s) + " has no port", "write " + quote(net.JoinHostPort(host, suggested))}
+		_, port, _ := net.SplitHostPort(sample)
+		return "", &refusal{what: toml.Quote(s) + " has no port", form: "host:port", instead: net.JoinHostPort(host, port)}
 	}
 	return net.JoinHostPort(host, port), nil
 }
 
+// barePort is a port that stands where an address is expected.
+func barePort(s string) (port string, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return strconv.FormatUint(n, 10), err == nil
+}
+
+// withPort is an address, or a URL without path, with another port.
+func withPort(address, port string) string {
+	return address[:strings.LastIndexByte(address, ':')+1] + port
+}
+
 // backend is http://host[:port] and nothing more; it becomes host:port.
-func backend(s string) (string, *refusal) {
-	const form = `write http://host:port, such as "http://127.0.0.1:8000"`
+func backend(s, sample string) (string, *refusal) {
+	const form = "http://host:port"
 	scheme, rest, ok := strings.Cut(s, "://")
 	switch {
 	case !ok:
-		if plain, bad := hostPort(s, ""); bad == nil && plain[0] != ':' {
-			return "", &refusal{"no scheme in " + quote(s), "write " + quote("http://"+s)}
+		if port, is := barePort(strings.TrimPrefix(s, ":")); is {
+			return "", &refusal{what: toml.Quote(s) + " is a port without a host", form: form, instead: withPort(sample, port)}
 		}
-		return "", &refusal{redacted(s) + " is not an http:// URL", form}
+		if host, _, bad := splitHostPort(s); bad == nil && host != "" {
+			return "", &refusal{what: "no scheme in " + toml.Quote(s), form: form, instead: "http://" + s}
+		}
+		return "", &refusal{what: toml.Redact(s) + " is not an http:// URL", form: form}
 	case strings.EqualFold(scheme, "https"):
-		return "", &refusal{"https to backends is not yet supported: " + redacted(s), "write an http:// URL"}
+		return "", &refusal{what: "https to backends is not supported yet: " + toml.Redact(s), form: "an http:// URL"}
 	case !strings.EqualFold(scheme, "http"):
-		return "", &refusal{redacted(s) + " is not an http:// URL", form}
+		return "", &refusal{what: toml.Redact(s) + " is not an http:// URL", form: form}
 	}
 	if what, bare := tooMuch(rest); what != "" {
-		if _, bad := backend("http://" + bare); bad != nil {
-			return "", &refusal{what + " in " + redacted(s), form}
-		}
-		return "", &refusal{what + " in " + redacted(s), "write " + quote("http://"+bare)}
+		return "", &refusal{what: what + " in " + toml.Redact(s), form: form, instead: "http://" + bare}
+	}
+	if port, is := barePort(strings.TrimPrefix(rest, ":")); is {
+		return "", &refusal{what: "no host in " + toml.Quote(s), form: form, instead: withPort(sample, port)}
 	}
 	host, port, bad := splitHostPort(rest)
 	switch {
 	case bad != nil:
+		bad.form = cmp.Or(bad.form, form)
+		if bad.host != "" {
+			bad.instead = "http://" + strings.TrimSuffix(net.JoinHostPort(bad.host, bad.port), ":")
+		}
 		return "", bad
 	case host == "":
-		return "", &refusal{"no host in " + quote(s), form}
+		return "", &refusal{what: "no host in " + toml.Quote(s), form: form}
 	case port == "0":
-		return "", &refusal{"port 0 in " + quote(s), "write a port from 1 to 65535"}
+		return "", &refusal{what: "port 0 in " + toml.Quote(s), form: "a port from 1 to 65535"}
 	}
 	return net.JoinHostPort(host, cmp.Or(port, "80")), nil
 }
@@ -112,31 +165,25 @@ func tooMuch(rest string) (what, bare string) {
 	return what, rest
 }
 
-// redacted quotes a URL without credentials, since faults go to terminals and logs.
-func redacted(s string) string {
-	end := strings.LastIndexByte(s, '@')
-	if end < 0 {
-		return quote(s)
-	}
-	scheme, _, ok := strings.Cut(s[:end], "://")
-	if !ok {
-		return quote("…" + s[end:])
-	}
-	return quote(scheme + "://…" + s[end:])
-}
-
 // splitHostPort takes host[:port] apart and puts both into their usual spelling; port is ""
 // if none is written.
 func splitHostPort(s string) (host, port string, bad *refusal) {
-	if _, err := netip.ParseAddr(s); err == nil && strings.Contains(s, ":") {
-		return "", "", &refusal{"IPv6 address without brackets: " + quote(s), `put it into brackets, as in "[::1]:8080"`}
+	if a, err := netip.ParseAddr(s); err == nil && a.Is6() {
+		bad := &refusal{what: toml.Quote(s) + " is an IPv6 address without brackets", host: s}
+		i := strings.LastIndexByte(s, ':')
+		if n, is := barePort(s[i+1:]); is { // as in ::1:8080
+			if _, err := netip.ParseAddr(s[:i]); err == nil {
+				bad.host, bad.port = s[:i], n
+			}
+		}
+		return "", "", bad
 	}
 	host, port, found := s, "", false
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') && (s[0] != '[' || strings.Contains(s, "]")) {
 		host, port, found = s[:i], s[i+1:], true
 	}
 	if found {
-		if port, bad = portNumber(s, port); bad != nil {
+		if port, bad = portNumber(s, host, port); bad != nil {
 			return "", "", bad
 		}
 	}
@@ -144,16 +191,16 @@ func splitHostPort(s string) (host, port string, bad *refusal) {
 	return host, port, bad
 }
 
-func portNumber(s, port string) (string, *refusal) {
-	const mend = "write a port from 1 to 65535"
+func portNumber(s, host, port string) (string, *refusal) {
+	const form = "a port from 1 to 65535"
 	n, err := strconv.ParseUint(port, 10, 64)
 	switch {
 	case port == "":
-		return "", &refusal{"no port after the colon in " + quote(s), mend}
+		return "", &refusal{what: "no port after the colon in " + toml.Quote(s), form: form, host: host}
 	case strings.Trim(port, "0123456789") != "":
-		return "", &refusal{"port " + quote(port) + " is not a number", mend}
+		return "", &refusal{what: "port " + toml.Quote(port) + " is not a number", form: form}
 	case err != nil || n > 65535:
-		return "", &refusal{"port " + port + " is above 65535", mend}
+		return "", &refusal{what: "port " + toml.Clip(port) + " is above 65535", form: form}
 	}
 	return strconv.FormatUint(n, 10), nil
 }
@@ -165,7 +212,7 @@ func hostName(host string) (string, *refusal) {
 		inner, closed := strings.CutSuffix(inner, "]")
 		a, err := netip.ParseAddr(strings.Replace(inner, "%25", "%", 1))
 		if !closed || err != nil || !a.Is6() {
-			return "", &refusal{"no IPv6 address in the brackets of " + quote(host), `write it as in "[::1]:8080"`}
+			return "", &refusal{what: "no IPv6 address in the brackets of " + toml.Quote(host)}
 		}
 		return a.Unmap().String(), nil
 	}
@@ -177,10 +224,16 @@ func hostName(host string) (string, *refusal) {
 	case host == "":
 		return "", nil
 	case len(host) > 253 || slices.ContainsFunc(strings.Split(strings.TrimSuffix(host, "."), "."), badLabel):
-		return "", &refusal{quote(host) + " is not a host name", "write a name of letters, digits, hyphens and dots (an international one in its xn-- form), or an address"}
+		return "", &refusal{
+			what: toml.Quote(host) + " is not a host name",
+			form: "letters, digits, hyphens and dots (an international name in its xn-- form), or an address",
+		}
 	case strings.Trim(last, "0123456789.") == "":
 		// "10.0.0.300" and "10.1" resolve to whatever the resolver makes of them, so no.
-		return "", &refusal{quote(host) + " is not an IP address", "write four numbers from 0 to 255, apart by dots"}
+		return "", &refusal{
+			what: toml.Quote(host) + " is not an IP address",
+			form: "four numbers from 0 to 255, separated by dots",
+		}
 	}
 	return strings.ToLower(host), nil
 }
@@ -195,81 +248,113 @@ func badLabel(s string) bool {
 }
 
 // network is a CIDR without host bits.
-func network(s string) (netip.Prefix, *refusal) {
+func network(s, _ string) (netip.Prefix, *refusal) {
+	const form = "address/bits"
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
-		return netip.Prefix{}, &refusal{quote(s) + " is an address, not a network", "write " + quote(netip.PrefixFrom(a, a.BitLen()).String())}
+		return netip.Prefix{}, &refusal{
+			what:    toml.Quote(s) + " is an address, not a network",
+			form:    form,
+			instead: netip.PrefixFrom(a, a.BitLen()).String(),
+		}
 	}
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return p, &refusal{quote(s) + " is not a network", `write address/bits, such as "10.0.0.0/8" or "fd00::/8"`}
+		return p, &refusal{what: toml.Quote(s) + " is not a network", form: form}
 	case p.Addr().Is4In6() && p.Bits() >= 96:
 		// Peers are compared as IPv4, so this one would never match any.
 		four := netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
-		return p, &refusal{quote(s) + " is an IPv4 network written as IPv6", "write " + quote(four.String())}
+		return p, &refusal{what: toml.Quote(s) + " is an IPv4 network written as IPv6", form: form, instead: four.String()}
 	case p != p.Masked():
-		return p, &refusal{quote(s) + " has bits set behind its first " + strconv.Itoa(p.Bits()), "write " + quote(p.Masked().String())}
+		return p, &refusal{
+			what:    toml.Quote(s) + " has host bits set",
+			form:    form,
+			instead: p.Masked().String(),
+			note:    ", the /" + strconv.Itoa(p.Bits()) + " network",
+		}
 	}
 	return p, nil
 }
 
 // pagePath is an absolute path that needs no escaping and that no client can spell in two ways.
-func pagePath(s string) (string, *refusal) {
+func pagePath(s, _ string) (string, *refusal) {
 	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@/"
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return "", &refusal{quote(s) + ` does not start with "/"`, "write " + quote("/"+s)}
-	case strings.Trim(s, safe) != "" || strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(safe, r) }):
-		return "", &refusal{quote(s) + " is not a plain path", "write letters, digits, - . _ and / only, without query or fragment"}
+		return "", &refusal{what: toml.Quote(s) + ` does not start with "/"`, form: "a path", instead: "/" + s}
+	case strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(safe, r) }):
+		return "", &refusal{
+			what: toml.Quote(s) + " is not a plain path",
+			form: "letters, digits, - . _ and / only, without query or fragment",
+		}
 	case s == "/":
-		return "", &refusal{`"/" would hide the backends' own front page`, `write a path such as "/metrics"`}
+		return "", &refusal{what: `"/" would hide the backends' own front page`, form: "a longer path"}
 	case path.Clean(s) != s:
-		return "", &refusal{quote(s) + " is not in its shortest form", "write " + quote(path.Clean(s))}
+		return "", &refusal{what: toml.Quote(s) + " is not in its shortest form", form: "a path", instead: path.Clean(s)}
 	}
 	return s, nil
 }
 
 // collector is host:port, or a URL with scheme http or https, a port, and perhaps a path.
-func collector(s string) (string, *refusal) {
+func collector(s, sample string) (string, *refusal) {
+	const form = "host:port or http(s)://host:port"
 	if !strings.Contains(s, "://") {
 		if strings.HasPrefix(s, ":") {
-			return "", &refusal{"no host in " + quote(s), "write " + quote("127.0.0.1"+s)}
+			return "", &refusal{what: "no host in " + toml.Quote(s), form: form, instead: "127.0.0.1" + s}
 		}
-		return hostPort(s, "4317")
+		if v, bad := hostPort(s, sample); bad != nil || !strings.HasSuffix(v, ":0") {
+			return v, bad
+		}
+		return "", &refusal{what: "port 0 in " + toml.Quote(s), form: "a port from 1 to 65535"}
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return "", &refusal{redacted(s) + " is not an http or https URL", `write it as in "http://127.0.0.1:4317"`}
+		_, rest, _ := strings.Cut(s, "://")
+		return "", &refusal{what: toml.Redact(s) + " is not an http or https URL", form: form, instead: "http://" + rest}
 	case u.User != nil:
-		return "", &refusal{"credentials in " + redacted(s), "take them out; OTEL_EXPORTER_OTLP_HEADERS can carry them"}
+		u.User = nil
+		return "", &refusal{
+			what:    "credentials in " + toml.Redact(s),
+			form:    "a URL without them",
+			instead: u.String(),
+			note:    " and put the credentials into OTEL_EXPORTER_OTLP_HEADERS",
+		}
 	case strings.ContainsAny(s, "?#"):
-		return "", &refusal{"a query or fragment in " + redacted(s), "write the URL without it"}
+		return "", &refusal{what: "a query or fragment in " + toml.Redact(s), form: form, instead: s[:strings.IndexAny(s, "?#")]}
 	}
 	host, port, bad := splitHostPort(u.Host)
 	switch {
 	case bad != nil:
+		bad.form = cmp.Or(bad.form, form)
 		return "", bad
 	case host == "":
-		return "", &refusal{"no host in " + redacted(s), `write it as in "http://127.0.0.1:4317"`}
+		u.Host = "127.0.0.1" + u.Host
+		return "", &refusal{what: "no host in " + toml.Redact(s), form: form, instead: u.String()}
 	case port == "" || port == "0":
-		return "", &refusal{"no port in " + redacted(s), "write the collector's, such as " + quote(u.Scheme+"://"+net.JoinHostPort(host, "4317"))}
+		u.Host = net.JoinHostPort(host, "4317")
+		return "", &refusal{what: "no port in " + toml.Redact(s), form: form, instead: u.String()}
 	}
 	return s, nil
 }
 
 // parameter is the name of a query parameter.
-func parameter(s string) (string, *refusal) {
+func parameter(s, _ string) (string, *refusal) {
 	if s == "" || strings.ContainsAny(s, "&=?#") {
-		return "", &refusal{quote(s) + " is not the name of a parameter", `write the name alone, such as "page"`}
+		return "", &refusal{what: toml.Quote(s) + " is not the name of a parameter", form: "the name alone"}
 	}
 	return s, nil
 }
 
-func fileName(s string) (string, *refusal) {
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", &refusal{"a control character in " + quote(s), "write a plain path"}
+func fileName(s, _ string) (string, *refusal) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if strings.ContainsFunc(s, control) {
+		return "", &refusal{
+			what:    "a control character in " + toml.Quote(s),
+			form:    "a path",
+			instead: strings.Join(strings.FieldsFunc(s, control), ""),
+		}
 	}
 	return s, nil
 }

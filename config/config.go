@@ -3,8 +3,9 @@
 // with its line and its remedy. The struct tags below are the one description of the keys:
 // decoding, bounds, defaults, `pace check --defaults` and docs/configuration.md are made of them.
 //
-// It must not know HTTP handlers, OpenTelemetry, or any word that belongs to another part of
-// pace: lists of words are checked by whoever acts on them, who reports through [File.Fault].
+// It must not know HTTP handlers, OpenTelemetry, TOML's syntax (which package toml below it reads), or
+// any word that belongs to another part of pace: lists of words are checked by the part that acts on
+// them, which reports through [File.Fault].
 package config
 
 import (
@@ -17,20 +18,20 @@ import (
 // Config is all that a file says, one field a table, with defaults filled in.
 //
 // The tags of a key: toml is its name; default its value when it is not written, a list's
-// elements apart by spaces (no default: the key is required, and example shows one); min and
+// elements separated by spaces (no default: the key is required, and example shows one); min and
 // max bound a number or duration, both ends allowed; is names the check of a string or of a
 // list's elements ("address?": it may also be empty); doc is its meaning.
 type Config struct {
 	Server    Server     `toml:"server" doc:"The proxy's own listener."`
 	Admin     Admin      `toml:"admin" doc:"The second listener, for operators: metrics, liveness, readiness, profiles."`
-	Upstreams Upstreams  `toml:"upstreams" doc:"The backends and how they are spoken to."`
-	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Leave the table out for no limit."` // nil: the table is absent
+	Upstreams Upstreams  `toml:"upstreams" doc:"The backends, and how pace talks to them."`
+	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Without this table there is no limit."` // nil: the table is absent
 	Metrics   Metrics    `toml:"metrics" doc:"The metrics page on the proxy's own listener."`
 	Tracing   Tracing    `toml:"tracing" doc:"Which requests are traced and where the traces go."`
 	Log       Log        `toml:"log" doc:"The log: one line a request, and what happens to pace itself."`
 	Headers   Headers    `toml:"headers" doc:"The names of the headers that pace adds."`
 
-	ServerTiming ServerTiming `toml:"server_timing" doc:"Who is told, in the Server-Timing header, where a request's time went."`
+	ServerTiming ServerTiming `toml:"server_timing" doc:"Which clients get the Server-Timing header, which says where a request's time went."`
 }
 
 // Server is the proxy's own listener.
@@ -42,7 +43,7 @@ type Server struct {
 	ReadHeaderTimeout time.Duration  `toml:"read_header_timeout" default:"10s" min:"1ms" max:"1h" doc:"Longest wait for the whole header of a request."`
 	IdleTimeout       time.Duration  `toml:"idle_timeout" default:"75s" min:"1ms" max:"24h" doc:"How long a client's connection is kept open between requests."`
 	BodyTimeout       time.Duration  `toml:"body_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for the next byte of a request's body; 0s: no limit."`
-	DeliverTimeout    time.Duration  `toml:"deliver_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for a client to take more of an answer; 0s: no limit."`
+	DeliverTimeout    time.Duration  `toml:"deliver_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for a client to take more of a response; 0s: no limit."`
 	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes; HTTP/2 counts 32 more for each field."`
 	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
 }
@@ -62,7 +63,7 @@ type Upstreams struct {
 	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response."`
 	MaxResponseHeaderBytes int           `toml:"max_response_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a backend's response, in bytes, and of an interim response or a trailer; it may have 1000 fields. A larger one is upstream_invalid."`
 	MaxIdlePerBackend      int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
-	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best shorter than the backend keeps it."`
+	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best a little shorter than the backend's own idle timeout."`
 }
 
 // RateLimit is the limit called default.
@@ -70,8 +71,8 @@ type RateLimit struct {
 	Enabled       bool   `toml:"enabled" default:"true" doc:"Apply the limit."`
 	MaxRequests   int    `toml:"max_requests" default:"10" min:"1" max:"1000000000" doc:"Requests a client may send in any span of window_seconds."`
 	WindowSeconds int    `toml:"window_seconds" default:"60" min:"1" max:"31536000" doc:"Length of that span, in seconds; a year at most."`
-	KeyExtractor  string `toml:"key_extractor" default:"client_ip" doc:"What tells clients apart: client_ip is the address (IPv6: its /64)."`
-	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. max_keys times (80 + 10 times max_requests) bytes is the most memory the limiter takes, 64 GiB at most."`
+	KeyExtractor  string `toml:"key_extractor" default:"client_ip" doc:"What identifies a client: client_ip is its address (IPv6: its /64)."`
+	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. The limiter takes up to max_keys × (80 + 10 × max_requests) bytes of memory; above 64 GiB the file is refused."`
 }
 
 // Metrics is the metrics page on the proxy's own listener.
@@ -85,7 +86,7 @@ type Metrics struct {
 type Tracing struct {
 	SampleRatio    float64  `toml:"sample_ratio" default:"1.0" min:"0" max:"1" doc:"Share of requests traced when no one decided it before."`
 	Endpoint       string   `toml:"endpoint" default:"" is:"collector?" doc:"OTLP collector, http(s)://host:port[/path] or host:port; \"\": what the OTEL_* variables name, else nothing is exported."`
-	Protocol       string   `toml:"protocol" default:"grpc" doc:"How the collector is spoken to: grpc or http/protobuf."`
+	Protocol       string   `toml:"protocol" default:"grpc" doc:"The collector's protocol: grpc or http/protobuf."`
 	Trust          string   `toml:"trust" default:"all" doc:"Whose traceparent is continued: all, trusted (server.trusted_proxies) or none. Others start a new trace, with a link."`
 	ResponseHeader string   `toml:"response_header" default:"X-Trace-Id" is:"header?" doc:"Response header that carries the trace id; \"\" switches it off."`
 	QueryAllow     []string `toml:"query_allow" default:"" is:"parameter" doc:"Query parameters whose values are not redacted in traces."`
@@ -94,8 +95,8 @@ type Tracing struct {
 // Log is the log.
 type Log struct {
 	Format string `toml:"format" default:"auto" doc:"auto (colour on a terminal, else JSON), text or json."`
-	Level  string `toml:"level" default:"info" doc:"Least level that is written: debug, info, warn or error."`
-	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, opened anew on USR1; \"\": standard error."`
+	Level  string `toml:"level" default:"info" doc:"Minimum level to log: debug, info, warn or error."`
+	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, reopened on SIGUSR1; \"\": standard error."`
 
 	SlowAfter time.Duration `toml:"slow_after" default:"30s" min:"0s" max:"24h" doc:"A request that runs for longer logs a line before it ends; 0s: none does."`
 }
@@ -107,7 +108,7 @@ type Headers struct {
 	BackendName string `toml:"backend_name" default:"X-Backend" is:"header?" doc:"Response header that names the backend that answered; \"\" switches it off."`
 }
 
-// ServerTiming says who is told of the phases of a request up to its response's header.
+// ServerTiming names the clients that get the phases of a request up to the response header.
 type ServerTiming struct {
-	Allow []netip.Prefix `toml:"allow" default:"" doc:"Networks of the clients that are told; none by default, for times can give secrets away."`
+	Allow []netip.Prefix `toml:"allow" default:"" doc:"Networks of the clients that get it; none by default, because times can reveal secrets."`
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // WriteDefaults writes every key with its default and meaning as a TOML file that passes
-// Parse. An optional table stands there behind #, since writing it would change what pace
+// Parse. An optional table is commented out, since writing it would change what pace
 // does; a required key shows an example. Errors are w's.
 func WriteDefaults(w io.Writer) error {
 	b := bufio.NewWriter(w)
@@ -16,11 +16,11 @@ func WriteDefaults(w io.Writer) error {
 	for _, t := range tables {
 		off := ""
 		if t.optional {
-			off = "#" // with no space behind it, unlike text
+			off = "#" // with no space after it, unlike text
 		}
 		fmt.Fprintf(b, "\n# %s\n", t.doc)
 		if t.optional {
-			fmt.Fprintf(b, "# To set it, take the # away from [%s] and from the keys you change.\n", t.name)
+			fmt.Fprintf(b, "# To set it, remove the # from [%s] and from the keys you change.\n", t.name)
 		}
 		fmt.Fprintf(b, "%s[%s]\n", off, t.name)
 		for _, k := range t.keys {

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pace/config/toml"
 )
 
-// Fault is one thing wrong with a config: where, what, and how to mend it.
+// Fault is one thing wrong with a config: where, what, and how to fix it.
 type Fault struct {
 	File string
 	Line int    // from 1; 0 when no line is to blame, as for a missing key
@@ -27,21 +29,34 @@ func (f *Fault) Error() string {
 	}
 	b.WriteString(": ")
 	if f.Key != "" {
-		b.WriteString(clipped(f.Key) + ": ")
+		b.WriteString(toml.Clip(f.Key) + ": ")
 	}
 	b.WriteString(f.What + "; " + f.Mend)
 	return b.String()
 }
 
-// join puts faults into file order, those without a line last, and makes one error of them;
-// nil when there are none.
-func join(faults []*Fault) error {
+// Join adds faults to those in err, and makes one error of all: in file order, those without a line
+// last. It is nil when there are none.
+func Join(err error, more ...*Fault) error {
+	faults := append(Faults(err), more...)
 	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.place(), b.place()) })
 	errs := make([]error, len(faults))
 	for i, f := range faults {
 		errs[i] = f
 	}
 	return errors.Join(errs...)
+}
+
+// Faults takes an error of this package apart.
+func Faults(err error) (list []*Fault) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			list = append(list, Faults(e)...)
+		}
+	} else if f, ok := errors.AsType[*Fault](err); ok {
+		list = append(list, f)
+	}
+	return list
 }
 
 func (f *Fault) place() int {

@@ -27,7 +27,7 @@ func Load(file string) (*File, error) {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			why = e.Err
 		}
-		return nil, join([]*Fault{{File: file, What: "cannot be read: " + why.Error(), Mend: "name a file that exists and that pace may read"}})
+		return nil, Join(&Fault{File: file, What: "cannot be read: " + why.Error(), Mend: "name a file that exists and that pace may read"})
 	}
 	return Parse(file, data)
 }
@@ -47,7 +47,7 @@ func Default() Config {
 	r := reader{file: &File{}}
 	r.document(nil)
 	if len(r.faults) > 0 {
-		panic("pace: BUG: defaults: " + join(r.faults).Error())
+		panic("pace: BUG: defaults: " + Join(nil, r.faults...).Error())
 	}
 	return r.file.Config
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pace/config/toml"
 )
 
 // taken are header names that a setting must not claim, by why not. Framing fields and those
@@ -40,19 +42,19 @@ var taken = map[string][]string{
 var takenFamilies = []string{"access-control-", "sec-"}
 
 // headerName is a token (RFC 9110 §5.6.2) that no other field needs.
-func headerName(s string) (string, *refusal) {
-	const mend = `write a name of your own, such as "X-Served-By"`
+func headerName(s, _ string) (string, *refusal) {
+	const form = "another name"
 	if s == "" {
-		return "", &refusal{"no header name", mend}
+		return "", &refusal{what: "the header name is empty", form: "a name"}
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return !isTokenRune(r) }); i >= 0 {
-		return "", &refusal{quote(s) + " is not a header name", "write letters, digits and hyphens"}
+		return "", &refusal{what: toml.Quote(s) + " is not a header name", form: "letters, digits and hyphens"}
 	}
 	if len(s) > 128 {
-		return "", &refusal{"a header name of " + strconv.Itoa(len(s)) + " bytes", "write at most 128"}
+		return "", &refusal{what: "the header name has " + strconv.Itoa(len(s)) + " bytes", form: "at most 128"}
 	}
 	if why := takenBy(strings.ToLower(s)); why != "" {
-		return "", &refusal{s + " " + why, mend}
+		return "", &refusal{what: "the header " + s + " " + why, form: form}
 	}
 	return s, nil
 }
@@ -76,16 +78,17 @@ func isTokenRune(r rune) bool {
 
 // headerValue is a field value (RFC 9110 §5.5) that is not empty. Bytes above ASCII are
 // refused: the RFC lets them pass, but a receiver may read them as it likes.
-func headerValue(s string) (string, *refusal) {
+func headerValue(s, _ string) (string, *refusal) {
+	trimmed := strings.Trim(s, " \t")
 	switch {
 	case s == "":
-		return "", &refusal{"an empty value", `write one, such as "pace"`}
-	case strings.Trim(s, " \t") != s:
-		return "", &refusal{"spaces around " + quote(s), "write " + quote(strings.Trim(s, " \t"))}
+		return "", &refusal{what: "the value is empty", form: "a value"}
+	case trimmed != s:
+		return "", &refusal{what: "spaces around " + toml.Quote(s), form: "a value", instead: trimmed}
 	case strings.ContainsFunc(s, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }):
-		return "", &refusal{quote(s) + " cannot be sent in a header", "write printable ASCII only, in one line"}
+		return "", &refusal{what: toml.Quote(s) + " cannot be sent in a header", form: "printable ASCII characters on one line"}
 	case len(s) > 1024:
-		return "", &refusal{"a value of " + strconv.Itoa(len(s)) + " bytes", "write at most 1024"}
+		return "", &refusal{what: "the value has " + strconv.Itoa(len(s)) + " bytes", form: "at most 1024"}
 	}
 	return s, nil
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
+	"pace/config/toml"
 )
 
 // Key describes one key, for documentation and for tests that no key is forgotten.
@@ -48,7 +48,10 @@ type (
 		field    int    // in the table's struct
 		example  string // as TOML: the default, or what a required key may look like
 		fallback any    // the default as the TOML library decodes it; nil: required
-		check    func(string) (string, *refusal)
+		typ      reflect.Type
+		check    check
+		isWord   bool    // it has no check: another part knows the list of words that it may be
+		sample   string  // a string that passes the check, or an element of a list that does
 		min, max float64 // of a number, or of a duration in nanoseconds
 		low, top string  // the same as written
 	}
@@ -79,8 +82,16 @@ func describeKey(table string, i int, f reflect.StructField) *key {
 	if k.leaf == "" || k.Doc == "" {
 		panic("pace: BUG: " + table + "." + f.Name + " lacks its toml or doc tag")
 	}
-	k.wanted = wanted[f.Type]
+	k.wanted, k.typ = wanted[f.Type], f.Type
 	k.check = checkNamed(f.Tag.Get("is"))
+	if f.Type == reflect.TypeFor[[]netip.Prefix]() {
+		k.check = func(s, sample string) (string, *refusal) {
+			p, bad := network(s, sample)
+			return p.String(), bad
+		}
+	}
+	k.sample = sampleOf(f)
+	k.isWord = f.Type.Kind() == reflect.String && f.Tag.Get("is") == ""
 	k.min, k.max = bound(f.Type, k.low), bound(f.Type, k.top)
 	if text, ok := f.Tag.Lookup("default"); ok {
 		k.Default = asTOML(f.Type, text)
@@ -93,23 +104,23 @@ func describeKey(table string, i int, f reflect.StructField) *key {
 
 // wanted are the types that a field may have, as users call them.
 var wanted = map[reflect.Type]string{
-	reflect.TypeFor[bool]():           "true or false",
+	reflect.TypeFor[bool]():           aBoolean,
 	reflect.TypeFor[string]():         "a string",
-	reflect.TypeFor[int]():            "a whole number",
-	reflect.TypeFor[int64]():          "a whole number",
-	reflect.TypeFor[float64]():        "a number",
-	reflect.TypeFor[time.Duration]():  "a duration",
-	reflect.TypeFor[[]string]():       "a list of strings",
-	reflect.TypeFor[[]netip.Prefix](): "a list of strings",
+	reflect.TypeFor[int]():            aWhole,
+	reflect.TypeFor[int64]():          aWhole,
+	reflect.TypeFor[float64]():        aNumber,
+	reflect.TypeFor[time.Duration]():  aDuration,
+	reflect.TypeFor[[]string]():       aList,
+	reflect.TypeFor[[]netip.Prefix](): aList,
 }
 
-// remedy says what to write, with an example if there is one to show.
-func (k *key) remedy() string {
-	if k.example == "[]" || k.wanted == "true or false" {
-		return "write " + k.wanted
-	}
-	return "write " + k.wanted + ", such as " + k.example
-}
+const (
+	aBoolean  = "true or false"
+	aWhole    = "a whole number"
+	aNumber   = "a number"
+	aDuration = "a duration"
+	aList     = "a list of strings"
+)
 
 // bound reads a min or max tag. Numbers without one are a bug, so that none is unbounded.
 // A float64 holds every bound exactly: all are below 2^53.
@@ -160,9 +171,9 @@ func keyNamed(name string) *key {
 }
 
 func decodeValue(text string) any {
-	var doc map[string]any
-	if _, err := toml.Decode("v = "+text, &doc); err != nil {
+	v, err := toml.Value(text)
+	if err != nil {
 		panic(fmt.Sprintf("pace: BUG: default %s: %v", text, err))
 	}
-	return doc["v"]
+	return v
 }

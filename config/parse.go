@@ -1,14 +1,11 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/BurntSushi/toml"
+	"pace/config/toml"
 )
 
 // Parse is Load for a file's bytes; name is what the faults call it.
@@ -16,12 +13,13 @@ func Parse(name string, data []byte) (*File, error) {
 	r := &reader{file: &File{name: name}}
 	readable := r.parse(data)
 	if r.full() {
-		r.faults = append(r.faults, &Fault{name, 0, "", fmt.Sprintf("more than %d faults, and these are only the first found", maxFaults-1), "mend them and check again"})
+		what := fmt.Sprintf("more than %d faults, and these are only the first found", toml.MaxFaults-1)
+		r.faults = append(r.faults, &Fault{name, 0, "", what, "fix them and check again"})
 	}
 	if !readable {
-		return nil, join(r.faults)
+		return nil, Join(nil, r.faults...)
 	}
-	return r.file, join(r.faults)
+	return r.file, Join(nil, r.faults...)
 }
 
 // parse reports whether there is a document to speak of; what is wrong with it is in r.faults.
@@ -30,66 +28,62 @@ func (r *reader) parse(data []byte) (readable bool) {
 		r.at(0, "", fmt.Sprintf("the file has more than %d bytes", maxBytes), "name a configuration of pace")
 		return false
 	}
-	if before, _, found := bytes.Cut(data, []byte{0}); found {
-		r.at(1+bytes.Count(before, []byte("\n")), "", "a NUL byte, so this is not UTF-8 text", "save the file as UTF-8")
+	doc := toml.Parse(data)
+	r.file.lines = doc.Lines
+	for _, f := range doc.Faults {
+		r.syntax(f)
+	}
+	r.syntaxFaults = len(r.faults)
+	if doc.Tree == nil {
 		return false
 	}
-	r.unreadable(data)
-	odd := len(r.faults)
-	x := indexText(strings.TrimLeft(strings.ToValidUTF8(string(data), "\ufffd"), "\ufeff"))
-	r.file.lines = x.lines
-	if x.deep > 0 {
-		r.at(x.deep, "", fmt.Sprintf("more than %d names, lists and tables inside one another", maxDepth), "write each table under its own [header]")
-		return false
-	}
-	r.document(r.decode(x))
+	r.document(doc.Tree)
 	r.together()
-	// What else is wrong in an unreadable line is most likely the same mistake.
-	rest := slices.DeleteFunc(r.faults[odd:], func(f *Fault) bool {
-		return slices.ContainsFunc(r.faults[:odd], func(o *Fault) bool { return o.Line == f.Line })
-	})
-	r.faults = r.faults[:odd+len(rest)]
+	r.dropFollowing(doc.Bytes)
 	return true
 }
 
-// unreadable reports the first byte of each line that TOML does not allow there.
-func (r *reader) unreadable(data []byte) {
-	line := 0
-	for text := range bytes.Lines(data) {
-		line++
-		text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-		for len(text) > 0 {
-			c, n := utf8.DecodeRune(text)
-			switch {
-			case c == utf8.RuneError && n == 1:
-				r.at(line, "", fmt.Sprintf("byte 0x%02x is not UTF-8", text[0]), "save the file as UTF-8")
-			case c < ' ' && c != '\t' || c == 0x7f:
-				r.at(line, "", fmt.Sprintf("control character 0x%02x", c), fmt.Sprintf(`remove it, or write \u%04x in a double-quoted string`, c))
-			default:
-				text = text[n:]
-				continue
-			}
-			break
-		}
-	}
+// dropFollowing drops the faults on lines that have one of the first n: what else is wrong on a line
+// that is not even text is most likely the same mistake.
+func (r *reader) dropFollowing(n int) {
+	rest := slices.DeleteFunc(r.faults[n:], func(f *Fault) bool {
+		return slices.ContainsFunc(r.faults[:n], func(o *Fault) bool { return o.Line == f.Line })
+	})
+	r.faults = r.faults[:n+len(rest)]
 }
 
-// decode gives the document as the TOML library reads it; of one that the library refuses,
-// what can be read, after noting at least one fault.
-func (r *reader) decode(x *index) map[string]any {
-	var doc map[string]any
-	_, err := toml.Decode(x.text, &doc)
-	if err == nil {
-		return doc
+// syntax notes a fault of the syntax, in the words of the key that it is about.
+func (r *reader) syntax(f toml.Fault) {
+	what, remedy := f.What, f.Remedy
+	table, name, _ := cutLast(f.Path, ".")
+	if f.Kind != toml.Other && r.isUnknown(table, name) {
+		r.unknown(table, name, "key") // a value that can be read would not help
+		return
 	}
-	before := len(r.faults)
-	doc = r.pieces(x)
-	if len(r.faults) == before {
-		line, key, message := 0, "", err.Error()
-		if e, ok := errors.AsType[toml.ParseError](err); ok {
-			line, key, message = max(e.Position.Line, 1), printable(e.LastKey), e.Message
+	if k := keyNamed(f.Path); k != nil {
+		switch v := k.proposal(f.Value); {
+		case v != "":
+			remedy = "write " + v
+		case f.Kind == toml.NoValue:
+			remedy = k.remedy() + ", or remove the key to use its default"
+		case f.Kind == toml.BadValue, f.Kind == toml.Unquoted:
+			remedy = k.remedy()
 		}
-		r.at(line, key, sentence(message), "write each table once, and a name either as a value or as a table")
+		if f.Kind == toml.Unquoted && (k.wanted == aBoolean || k.wanted == aWhole || k.wanted == aNumber) {
+			what = "expected " + k.wanted + ", got " + toml.Redact(f.Value)
+		}
 	}
-	return doc
+	r.at(f.Line, f.Path, what, remedy)
+}
+
+// isUnknown reports whether a table of pace's, or the top of the file, has no such name.
+func (r *reader) isUnknown(in, name string) bool {
+	known := in == "" // the top, which holds tables
+	for _, t := range tables {
+		known = known || t.name == in
+		if in == "" && t.name == name {
+			return false
+		}
+	}
+	return known && !strings.Contains(name, `"`) && keyNamed(toml.Join(in, name)) == nil
 }

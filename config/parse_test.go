@@ -13,7 +13,9 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/BurntSushi/toml"
+	burntsushi "github.com/BurntSushi/toml"
+
+	"pace/config/toml"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
@@ -253,26 +255,28 @@ func TestParse_StopsAtAThousandFaults(t *testing.T) {
 	_, err := Parse("x.toml", []byte("[server]\n"+strings.Repeat("[server]\n", 5000)))
 	faults := err.(interface{ Unwrap() []error }).Unwrap()
 	last := faults[len(faults)-1].Error()
-	if len(faults) != maxFaults+1 || !strings.HasPrefix(last, "x.toml: more than 999 faults") {
+	if len(faults) != toml.MaxFaults+1 || !strings.HasPrefix(last, "x.toml: more than 999 faults") {
 		t.Errorf("%d faults, the last %s", len(faults), last)
 	}
 }
 
 func TestNearest(t *testing.T) {
-	for name, want := range map[string]string{
-		"server.lsiten":              "server.listen", // two letters swapped
-		"server.Listen":              "server.listen",
-		"server.connect_timeout":     "upstreams.connect_timeout",
-		"upstream.max_retrys":        "upstreams.max_retries",
-		"ratelimit.max_requests":     "rate_limit.max_requests",
-		"workers":                    "server.workers",
-		"worker":                     "server.workers",
-		"server.certificate":         "",
-		"admin.port":                 "",
-		strings.Repeat("listen", 99): "",
+	for _, tt := range []struct{ table, name, want string }{
+		{"server", "lsiten", "server.listen"}, // two letters swapped
+		{"server", "Listen", "server.listen"},
+		{"server", "connect_timeout", "upstreams.connect_timeout"},
+		{"upstream", "max_retrys", "upstreams.max_retries"},
+		{"ratelimit", "max_requests", "rate_limit.max_requests"},
+		{"", "workers", "server.workers"},
+		{"", "worker", "server.workers"},
+		{"", "server.listen", "server.listen"}, // as one quoted name
+		{"server", "certificate", ""},
+		{"admin", "port", ""},
+		{"server", "a.b", ""},
+		{"", strings.Repeat("listen", 99), ""},
 	} {
-		if got := nearest(name, "key"); got != want {
-			t.Errorf("%s: got %q, want %q", name, got, want)
+		if got := nearest(tt.table, tt.name, "key"); got != tt.want {
+			t.Errorf("%s in [%s]: got %q, want %q", tt.name, tt.table, got, tt.want)
 		}
 	}
 }
@@ -286,7 +290,7 @@ func BenchmarkParse(b *testing.B) {
 		"pace": func() { Parse("x.toml", data) },
 		"floor": func() { // the library alone, without lines, checks and defaults
 			var doc map[string]any
-			toml.Decode(string(data), &doc)
+			burntsushi.Decode(string(data), &doc)
 		},
 	} {
 		b.Run("impl="+name, func(b *testing.B) {

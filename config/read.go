@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -9,18 +8,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pace/config/toml"
 )
 
 // reader moves a decoded TOML document into a Config and notes what is wrong on the way.
 type reader struct {
-	file   *File
-	faults []*Fault
+	file         *File
+	faults       []*Fault
+	syntaxFaults int      // the first of faults
+	meant        []string // what unknown keys were most likely meant to be
+	trial        bool     // whether there are faults is all that counts
 }
 
-// maxFaults bounds the work on a file that is no config at all; nobody reads that many.
-const maxFaults = 1000
-
-func (r *reader) full() bool { return len(r.faults) >= maxFaults }
+func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
 
 // fault notes a fault at a key, at one where the line is known otherwise.
 func (r *reader) fault(key, what, mend string) { r.at(r.file.lines[key], key, what, mend) }
@@ -54,7 +55,7 @@ func (r *reader) document(doc map[string]any) {
 func (r *reader) table(t table, raw any, to reflect.Value) {
 	written, ok := raw.(map[string]any)
 	if raw != nil && !ok {
-		r.fault(t.name, kind(raw)+" where a table is wanted", "write ["+t.name+"], and its keys in the lines below")
+		r.fault(t.name, "expected a table, got "+shown(raw), "write ["+t.name+"], and its keys on the lines below")
 	}
 	for _, k := range t.keys {
 		field := to.Field(k.field)
@@ -77,7 +78,7 @@ func (r *reader) strays(table string, written map[string]any, known func(string)
 			return
 		}
 		if !known(name) {
-			r.stray(join2(table, bareOrQuoted(name)), written[name])
+			r.stray(table, name, written[name])
 		}
 	}
 }
@@ -115,9 +116,9 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 }
 
 func (r *reader) text(k *key, s string) string {
-	v, bad := k.check(s)
+	v, bad := k.check(s, k.sample)
 	if bad != nil {
-		r.fault(k.Name, bad.what, bad.mend)
+		r.fault(k.Name, bad.what, k.cure(bad))
 	}
 	return v
 }
@@ -155,67 +156,60 @@ func (r *reader) duration(k *key, raw any) time.Duration {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err == nil:
-		r.within(k, float64(d), quote(text))
+		r.within(k, float64(d), toml.Quote(text))
 	case isNumber(text):
-		r.fault(k.Name, quote(text)+" has no unit", "write "+quote(text+"s"))
+		r.fault(k.Name, toml.Quote(text)+" has no unit", k.remedyFor(r, text))
 	default:
-		r.fault(k.Name, quote(text)+" is not a duration", `write numbers with units, such as "250ms", "30s" or "1m30s"`)
+		r.fault(k.Name, toml.Quote(text)+" is not a duration", k.remedyFor(r, text))
 	}
 	return d
 }
 
 // within refuses what lies outside the key's bounds. NaN lies outside.
 func (r *reader) within(k *key, n float64, text string) {
-	low, top, noun := k.low, k.top, "a number"
-	if k.wanted == "a duration" {
-		low, top, noun = quote(low), quote(top), k.wanted
-	}
-	mend := fmt.Sprintf("write %s from %s to %s", noun, low, top)
+	low, top := k.bounds()
 	switch {
 	case n >= k.min && n <= k.max:
 	case n < 0 && k.min == 0:
-		r.fault(k.Name, text+" is negative", mend)
+		r.fault(k.Name, text+" is negative", k.remedy())
 	case n < k.min:
-		r.fault(k.Name, text+" is below "+low, mend)
+		r.fault(k.Name, text+" is below "+low, k.remedy())
 	case n > k.max:
-		r.fault(k.Name, text+" is above "+top, mend)
+		r.fault(k.Name, text+" is above "+top, k.remedy())
 	default:
-		r.fault(k.Name, text+" is not a number", mend)
+		r.fault(k.Name, text+" is not a number", k.remedy())
 	}
 }
 
 // list reads strings, each through one; an element that comes to the same as one before it is
 // refused, since a list that says a thing twice was meant to say another.
-func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusal)) (got []T) {
+func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *refusal)) (got []T) {
 	elements, ok := raw.([]any)
 	if !ok {
 		r.wrongType(k, raw)
 		return nil
 	}
 	if len(elements) == 0 && k.fallback == nil {
-		r.fault(k.Name, "an empty list", "name one at least, such as "+k.example)
+		r.fault(k.Name, "the list is empty", "write at least one, such as "+k.example)
 	}
-	seen := make(map[T]bool, len(elements))
+	seen := make(map[T]int, len(elements))
 	for i, e := range elements {
-		name := element(k.Name, i)
+		name := toml.Element(k.Name, i)
 		s, ok := e.(string)
 		if !ok {
-			mend := "write a string"
-			if kind(e) == "a whole number" || kind(e) == "a fraction" {
-				mend = "write " + quote(fmt.Sprint(e))
-			}
-			r.fault(name, kind(e)+" where a string is wanted", mend)
+			r.fault(name, "expected a string, got "+shown(e), k.elementRemedy(plain(e)))
 			continue
 		}
-		v, bad := one(s)
-		if bad == nil && seen[v] {
-			bad = &refusal{quote(s) + " stands in the list twice", "remove one of the two"}
-		}
+		v, bad := one(s, k.sample)
 		if bad != nil {
-			r.fault(name, bad.what, bad.mend)
+			r.fault(name, bad.what, k.cure(bad))
 			continue
 		}
-		seen[v] = true
+		if first, twice := seen[v]; twice {
+			r.fault(name, toml.Quote(s)+" is the same as "+toml.Element(k.Name, first), "remove one of the two")
+			continue
+		}
+		seen[v] = i
 		got = append(got, v)
 	}
 	return got
@@ -223,34 +217,37 @@ func list[T comparable](r *reader, k *key, raw any, one func(string) (T, *refusa
 
 // wrongType reports a value of another type; the remedy keeps what was written if it can.
 func (r *reader) wrongType(k *key, raw any) {
-	mend := k.remedy()
-	text, isText := raw.(string)
-	_, whole := raw.(int64)
-	_, fraction := raw.(float64)
-	_, notWhole := strconv.ParseInt(text, 10, 64)
-	switch {
-	case k.wanted == "a duration" && (whole || fraction):
-		mend = "write " + quote(fmt.Sprint(raw)+"s")
-	case k.wanted == "a list of strings" && isText:
-		mend = "write [" + redacted(text) + "]"
-	case k.wanted == "true or false" && (text == "true" || text == "false"),
-		k.wanted == "a whole number" && notWhole == nil, k.wanted == "a number" && isNumber(text):
-		mend = "write " + text + ", without quotes"
-	}
-	r.fault(k.Name, kind(raw)+" where "+k.wanted+" is wanted", mend)
+	r.fault(k.Name, "expected "+k.like()+", got "+shown(raw), k.remedyFor(r, plain(raw)))
 }
 
-// kind names the type of a decoded TOML value.
-func kind(raw any) string {
-	switch raw.(type) {
+// plain is a scalar as a user would write it in quotes; "" for what is none.
+func plain(raw any) string {
+	switch v := raw.(type) {
 	case string:
-		return "a string"
+		return v
 	case int64:
-		return "a whole number"
+		return strconv.FormatInt(v, 10)
 	case float64:
-		return "a fraction"
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return ""
+}
+
+// shown is a value as faults tell of it.
+func shown(raw any) string {
+	switch v := raw.(type) {
+	case string:
+		return "the string " + toml.Redact(v)
+	case int64:
+		return "the integer " + strconv.FormatInt(v, 10)
+	case float64:
+		s := strconv.FormatFloat(v, 'g', -1, 64)
+		if strings.Trim(s, "-0123456789") == "" {
+			s += ".0" // as it was written, or else it looks like an integer
+		}
+		return "the decimal number " + s
 	case bool:
-		return "true or false"
+		return "the boolean " + strconv.FormatBool(v)
 	case []any:
 		return "a list"
 	case map[string]any:
@@ -266,17 +263,4 @@ func kind(raw any) string {
 func isNumber(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
 	return err == nil && strings.Trim(s, "+-.0123456789") == ""
-}
-
-// quote shows a value in one line of bounded length.
-func quote(s string) string {
-	return strconv.Quote(clipped(s))
-}
-
-func clipped(s string) string {
-	const most = 100 // bytes
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

@@ -1,39 +1,43 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"pace/config/toml"
 )
 
-// stray reports what is not known. The tables of the long form, which files of later versions
-// will hold, are told apart: [upstream.NAME], [limit.NAME], [[route]] and [tracing.keep].
-func (r *reader) stray(name string, raw any) {
+// stray reports a name in a table ("" at the top) that is not known. The tables of the long form,
+// which files of later versions will hold, are reported as such: [upstream.NAME], [limit.NAME],
+// [[route]] and [tracing.keep].
+func (r *reader) stray(table, name string, raw any) {
+	path := toml.Join(table, toml.Name(name))
 	array, _ := raw.([]map[string]any)
-	table, isTable := raw.(map[string]any)
+	inner, isTable := raw.(map[string]any)
 	switch {
-	case name == "tracing.keep", name == "route" && len(array) == 0:
-		r.notYet(name)
-	case name == "route":
+	case path == "tracing.keep", path == "route" && len(array) == 0:
+		r.notYet(path)
+	case path == "route":
 		for i := range array {
-			r.notYet(element(name, i))
+			r.notYet(toml.Element(path, i))
 		}
-	case (name == "upstream" || name == "limit") && len(table) > 0:
-		for _, child := range slices.Sorted(maps.Keys(table)) {
+	case (path == "upstream" || path == "limit") && len(inner) > 0:
+		for _, child := range slices.Sorted(maps.Keys(inner)) {
 			if r.full() {
 				return
 			}
-			path := join2(name, bareOrQuoted(child))
-			if _, ok := table[child].(map[string]any); ok {
-				r.notYet(path)
+			if _, ok := inner[child].(map[string]any); ok {
+				r.notYet(toml.Join(path, toml.Name(child)))
 			} else {
-				r.unknown(path, "key") // more likely [upstreams] was meant
+				r.unknown(path, child, "key") // more likely [upstreams] was meant
 			}
 		}
 	case isTable || len(array) > 0:
-		r.unknown(name, "table")
+		r.unknown(table, name, "table")
 	default:
-		r.unknown(name, "key")
+		r.unknown(table, name, "key")
 	}
 }
 
@@ -41,34 +45,41 @@ func (r *reader) notYet(name string) {
 	r.fault(name, "not yet supported by this version of pace", "remove it")
 }
 
-func (r *reader) unknown(name, noun string) {
-	mend := "remove it; " + known(name)
-	if near := nearest(name, noun); near != "" {
+func (r *reader) unknown(table, name, noun string) {
+	mend := "remove it; " + valid(table)
+	switch near := nearest(table, name, noun); {
+	case near == "":
+	case noun == "key" && r.file.lines[near] > 0:
+		mend = fmt.Sprintf("remove it; %s is set on line %d", near, r.file.lines[near])
+	case noun == "table" && r.file.lines[strings.Trim(near, "[]")] > 0:
+		mend = fmt.Sprintf("move its keys to %s on line %d", near, r.file.lines[strings.Trim(near, "[]")])
+	default:
 		mend = "did you mean " + near + "?"
+		r.meant = append(r.meant, near)
 	}
-	r.fault(name, "unknown "+noun, mend)
+	r.fault(toml.Join(table, toml.Name(name)), "unknown "+noun, mend)
 }
 
-// known says what could stand in the place of a name.
-func known(name string) string {
+// valid lists what a table may hold; of one that is not known itself, and at the top, the tables.
+func valid(table string) string {
 	var names []string
-	dir, _, _ := cutLast(name, ".")
 	for _, t := range tables {
-		if t.name == dir {
+		if t.name == table {
+			var keys []string
 			for _, k := range t.keys {
-				names = append(names, k.leaf)
+				keys = append(keys, k.leaf)
 			}
-			return "[" + dir + "] knows " + strings.Join(names, ", ")
+			return "valid keys in [" + table + "]: " + strings.Join(keys, ", ")
 		}
-		names = append(names, t.name)
+		names = append(names, "["+t.name+"]")
 	}
-	return "the tables are " + strings.Join(names, ", ")
+	return "valid tables: " + strings.Join(names, ", ")
 }
 
-// nearest is the known key or table that name was likely meant to be; "" if none is close.
-// In another table, unless that one's name is close as well, only the very same key counts.
-func nearest(name, noun string) string {
-	if len(name) > 100 { // the distance takes time in proportion to its length
+// nearest is the known key or table that a name in a table was likely meant to be; "" if none is
+// close. In another table, unless that one's name is close as well, only the very same key counts.
+func nearest(table, name, noun string) string {
+	if len(table)+len(name) > 100 { // the distance takes time in proportion to its length
 		return ""
 	}
 	best, least := "", 1<<30
@@ -77,7 +88,10 @@ func nearest(name, noun string) string {
 			best, least = known, cost
 		}
 	}
-	dir, leaf, _ := cutLast(strings.ToLower(name), ".")
+	dir, leaf := strings.ToLower(table), strings.ToLower(name)
+	if dir == "" && noun == "key" { // a dotted name that was put in quotes
+		dir, leaf, _ = cutLast(leaf, ".")
+	}
 	for _, t := range tables {
 		if noun == "table" {
 			if d := distance(leaf, t.name); d <= slack(leaf) && dir == "" {

@@ -5,14 +5,17 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+
+	"pace/config/toml"
 )
 
 // together checks what no key can be blamed for alone.
 func (r *reader) together() {
 	for _, t := range tables {
 		for _, k := range t.keys {
-			if k.fallback == nil && r.file.lines[k.Name] == 0 && !r.faulted(t.name) {
+			if k.fallback == nil && r.file.lines[k.Name] == 0 && !r.explained(t, k) {
 				r.fault(k.Name, "missing", fmt.Sprintf("write %s = %s under [%s]", k.leaf, k.example, t.name))
 			}
 		}
@@ -20,21 +23,42 @@ func (r *reader) together() {
 	c := &r.file.Config
 	r.listeners(c)
 	if name := c.Headers.BackendName; name != "" && strings.EqualFold(name, c.Tracing.ResponseHeader) {
-		r.fault(r.writtenOne("headers.backend_name", "tracing.response_header"),
-			quote(name)+" is both headers.backend_name and tracing.response_header", "write another name in one of them")
+		key := r.writtenOne("headers.backend_name", "tracing.response_header")
+		sample := keyNamed(key).sample
+		if strings.EqualFold(sample, name) {
+			sample = anotherHeader
+		}
+		r.fault(key, toml.Quote(name)+" is both headers.backend_name and tracing.response_header",
+			"write another name in one of them, such as "+strconv.Quote(sample))
 	}
-	if c.RateLimit != nil && !r.faulted("rate_limit.max_keys") && !r.faulted("rate_limit.max_requests") {
-		r.memory(c.RateLimit)
+	switch l := c.RateLimit; {
+	case l == nil:
+	case r.faulted("rate_limit.max_keys"), r.faulted("rate_limit.max_requests"):
+		r.keepRemediesSmall(l)
+	default:
+		r.memory(l)
 	}
+}
+
+// explained reports whether another fault already says why a key is missing: its table cannot be read,
+// or an unknown key or table was meant to be it.
+func (r *reader) explained(t table, k *key) bool {
+	unreadable := slices.ContainsFunc(r.faults[:r.syntaxFaults], func(f *Fault) bool { return f.Key == t.name })
+	return unreadable || slices.Contains(r.meant, k.Name) || slices.Contains(r.meant, "["+t.name+"]")
 }
 
 // listeners refuses two that no machine can open at once, and backends that are one of them: pace
 // would ask itself, and itself again.
 func (r *reader) listeners(c *Config) {
 	proxy, admin := c.Server.Listen, c.Admin.Listen
+	r.keepRemediesApart(c)
 	if collide(proxy, admin) {
-		r.fault(r.writtenOne("admin.listen", "server.listen"),
-			fmt.Sprintf("server listens on %q and admin on %q, and only one of them can", proxy, admin), "write another port in one of them")
+		key, address := r.writtenOne("admin.listen", "server.listen"), admin
+		if key == "server.listen" {
+			address = proxy
+		}
+		r.fault(key, fmt.Sprintf("server.listen is %q and admin.listen is %q, and only one of them can have the port", proxy, admin),
+			"write another port in one of them, such as "+strconv.Quote(c.freeAddress(address)))
 	}
 	if slices.ContainsFunc(r.faults, func(f *Fault) bool { return strings.HasPrefix(f.Key, "upstreams.backends[") }) {
 		return // a refused one is not in the list, so that the places in it are not those in the file
@@ -42,10 +66,60 @@ func (r *reader) listeners(c *Config) {
 	for i, b := range c.Upstreams.Backends {
 		for _, listen := range []string{proxy, admin} {
 			if reaches(b, listen) {
-				r.fault(element("upstreams.backends", i), fmt.Sprintf("%q is pace itself, which listens on %q", "http://"+b, listen),
-					"name the address of another server")
+				r.fault(toml.Element("upstreams.backends", i), fmt.Sprintf("%q is pace itself, which listens on %q", "http://"+b, listen),
+					anotherServer)
 				break
 			}
+		}
+	}
+}
+
+// keepRemediesApart changes the remedies that would make two listeners, or a listener and a backend,
+// have one address.
+func (r *reader) keepRemediesApart(c *Config) {
+	others := map[string]string{"server.listen": c.Admin.Listen, "admin.listen": c.Server.Listen}
+	for _, f := range r.faults {
+		text, _ := strings.CutPrefix(f.Mend, "write ")
+		proposed, err := toml.Value(text)
+		if err != nil {
+			continue
+		}
+		if other, is := others[f.Key]; is && collide(fmt.Sprint(proposed), other) {
+			f.Mend = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
+		}
+		if strings.HasPrefix(f.Key, "upstreams.backends") && c.isOwn(proposed) {
+			f.Mend = anotherServer
+		}
+	}
+}
+
+const anotherServer = "write the address of another server"
+
+// isOwn reports whether a backend, or one in a list of them, is a listener of pace's own.
+func (c *Config) isOwn(backends any) bool {
+	list, ok := backends.([]any)
+	if !ok {
+		list = []any{backends}
+	}
+	return slices.ContainsFunc(list, func(one any) bool {
+		text, _ := one.(string)
+		address, bad := backend(text, "")
+		return bad == nil && (reaches(address, c.Server.Listen) || reaches(address, c.Admin.Listen))
+	})
+}
+
+// freeAddress is the address with the next port that neither a listener nor a backend has.
+func (c *Config) freeAddress(address string) string {
+	host, text, _ := net.SplitHostPort(address)
+	port, _ := strconv.Atoi(text)
+	for {
+		if port++; port > 65535 {
+			port = 1024
+		}
+		next := net.JoinHostPort(host, strconv.Itoa(port))
+		taken := func(backend string) bool { return reaches(backend, next) }
+		if !collide(next, c.Server.Listen) && !collide(next, c.Admin.Listen) && !slices.ContainsFunc(c.Upstreams.Backends, taken) {
+			return next
 		}
 	}
 }
@@ -96,12 +170,41 @@ const (
 
 // memory refuses a limit that could come to hold an absurd amount of it.
 func (r *reader) memory(l *RateLimit) {
-	each := keyBytes + placeBytes*int64(l.MaxRequests)
-	if need := float64(l.MaxKeys) * float64(each); need > maxMemory {
-		r.fault(r.writtenOne("rate_limit.max_keys", "rate_limit.max_requests"),
-			fmt.Sprintf("%d clients with %d requests each need up to %.0f GiB of memory", l.MaxKeys, l.MaxRequests, need/(1<<30)),
-			fmt.Sprintf("write max_keys = %d at most, or fewer max_requests", maxMemory/each))
+	if !tooLarge(l.MaxKeys, l.MaxRequests) {
+		return
 	}
+	key := r.writtenOne("rate_limit.max_keys", "rate_limit.max_requests")
+	need := float64(l.MaxKeys) * float64(keyBytes+placeBytes*int64(l.MaxRequests))
+	what := fmt.Sprintf("%d clients with %d requests each need up to %.0f GiB of memory, and the limit is %d GiB",
+		l.MaxKeys, l.MaxRequests, need/(1<<30), int64(maxMemory>>30))
+	r.fault(key, what, lower(key, l))
+}
+
+// keepRemediesSmall changes the remedies that would make the limit take too much memory.
+func (r *reader) keepRemediesSmall(l *RateLimit) {
+	for _, f := range r.faults {
+		text, _ := strings.CutPrefix(f.Mend, "write ")
+		n, err := strconv.Atoi(text)
+		switch {
+		case err != nil:
+		case f.Key == "rate_limit.max_keys" && tooLarge(n, l.MaxRequests), f.Key == "rate_limit.max_requests" && tooLarge(l.MaxKeys, n):
+			f.Mend = lower(f.Key, l)
+		}
+	}
+}
+
+func tooLarge(keys, requests int) bool {
+	return float64(keys)*float64(keyBytes+placeBytes*int64(requests)) > maxMemory
+}
+
+// lower is the remedy of a limit that takes too much memory. It always passes: max_keys is blamed where
+// it is written, and has room for some keys at the largest max_requests; else it has its default, which
+// has room for many requests.
+func lower(key string, l *RateLimit) string {
+	if key == "rate_limit.max_keys" {
+		return fmt.Sprintf("write %d or less, or lower max_requests", maxMemory/(keyBytes+placeBytes*int64(l.MaxRequests)))
+	}
+	return fmt.Sprintf("write %d or less, or lower max_keys", max(1, (maxMemory/int64(l.MaxKeys)-keyBytes)/placeBytes))
 }
 
 // writtenOne is the key to blame when keys contradict one another: the first that the file

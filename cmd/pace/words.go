@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pace/config"
@@ -21,19 +19,27 @@ func load(file string) (*config.File, error) {
 	if f == nil {
 		return nil, err
 	}
-	faults := faultsIn(err)
+	var unknown []*config.Fault
+	faults := config.Faults(err)
 	for _, w := range words(f) {
 		known := func(f *config.Fault) bool { return f.Key == w.key }
 		if !slices.Contains(w.known, w.got) && !slices.ContainsFunc(faults, known) {
-			faults = append(faults, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write one of "+strings.Join(w.known, ", ")))
+			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
 		}
 	}
-	slices.SortStableFunc(faults, func(a, b *config.Fault) int { return cmp.Compare(line(a), line(b)) })
-	errs := make([]error, len(faults))
-	for i, fault := range faults {
-		errs[i] = fault
+	return f, config.Join(err, unknown...)
+}
+
+// oneOf lists words as TOML writes them.
+func oneOf(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
 	}
-	return f, errors.Join(errs...)
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	return "one of " + strings.Join(quoted, ", ")
 }
 
 // word is a key whose value must be one of a part's words.
@@ -62,22 +68,4 @@ func level(word string) (l slog.Level) {
 		panic("pace: BUG: a level that load let pass: " + word)
 	}
 	return l
-}
-
-func faultsIn(err error) (list []*config.Fault) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			list = append(list, faultsIn(e)...)
-		}
-	} else if fault, ok := errors.AsType[*config.Fault](err); ok {
-		list = append(list, fault)
-	}
-	return list
-}
-
-func line(f *config.Fault) int {
-	if f.Line == 0 {
-		return math.MaxInt
-	}
-	return f.Line
 }

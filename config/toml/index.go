@@ -1,4 +1,4 @@
-package config
+package toml
 
 import (
 	"strconv"
@@ -50,6 +50,7 @@ type statement struct {
 type repeat struct {
 	path        string
 	line, first int
+	header      bool // it is a table's header
 }
 
 func indexText(text string) *index {
@@ -107,15 +108,15 @@ func (x *index) header(st *statement) {
 	}
 	st.header = names
 	path := x.descend("", names[:len(names)-1])
-	path = join2(path, bareOrQuoted(names[len(names)-1]))
+	path = Join(path, Name(names[len(names)-1]))
 	if st.array {
 		x.mark(path)
 		x.elements[path]++
-		path = element(path, x.elements[path]-1)
+		path = Element(path, x.elements[path]-1)
 	}
 	st.path, x.table, x.tableDepth = path, path, len(names)
 	x.deeper(len(names))
-	x.add(path)
+	x.add(path, true)
 }
 
 // pair reads a.b = value.
@@ -129,7 +130,7 @@ func (x *index) pair(st *statement) {
 		return
 	}
 	st.path = x.pathOf(x.table, names)
-	x.add(st.path)
+	x.add(st.path, false)
 	x.pos++
 	x.skipBlanks()
 	start := x.pos
@@ -140,16 +141,16 @@ func (x *index) pair(st *statement) {
 // pathOf descends from a table along the names of a key.
 func (x *index) pathOf(table string, names []string) string {
 	last := len(names) - 1
-	return join2(x.descend(table, names[:last]), bareOrQuoted(names[last]))
+	return Join(x.descend(table, names[:last]), Name(names[last]))
 }
 
 // descend follows names from path, into the last element where there is an array of tables.
 func (x *index) descend(path string, names []string) string {
 	for _, name := range names {
-		path = join2(path, bareOrQuoted(name))
+		path = Join(path, Name(name))
 		x.mark(path)
 		if n := x.elements[path]; n > 0 {
-			path = element(path, n-1)
+			path = Element(path, n-1)
 		}
 	}
 	return path
@@ -187,7 +188,7 @@ func (x *index) list(path string, depth int) {
 		case x.at(','):
 			x.pos++
 		default:
-			name := element(path, i)
+			name := Element(path, i)
 			x.mark(name)
 			x.value(name, depth)
 			i++
@@ -228,7 +229,7 @@ func (x *index) inline(path string, depth int) {
 				return
 			}
 			key := x.pathOf(path, names)
-			x.add(key)
+			x.add(key, false)
 			x.pos++
 			if x.value(key, depth+len(names)); x.open != "" || x.deep > 0 {
 				return
@@ -343,9 +344,9 @@ func (x *index) deeper(depth int) bool {
 }
 
 // add notes a key at this line; the first of several is the one with the line.
-func (x *index) add(path string) {
+func (x *index) add(path string, header bool) {
 	if x.written[path] {
-		x.twice = append(x.twice, repeat{path, x.here(), x.lines[path]})
+		x.twice = append(x.twice, repeat{path, x.here(), x.lines[path], header})
 		return
 	}
 	x.keys = append(x.keys, path)
@@ -374,18 +375,19 @@ func isBare(c byte) bool {
 	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+// Element is the path of the i-th element of a list.
+func Element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// join2 is the path of a name, as bareOrQuoted spells it, in a table ("" at the top).
-func join2(table, name string) string {
+// Join is the path of a name, as Name spells it, in a table ("" at the top).
+func Join(table, name string) string {
 	if table == "" {
 		return name
 	}
 	return table + "." + name
 }
 
-// bareOrQuoted is a name as it stands in a path: in quotes if it could be taken for several.
-func bareOrQuoted(name string) string {
+// Name is a name as it stands in a path: in quotes if it could be taken for several.
+func Name(name string) string {
 	if name != "" && run(name, isBare) == len(name) {
 		return name
 	}

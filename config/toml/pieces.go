@@ -1,11 +1,11 @@
-package config
+package toml
 
 import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -13,22 +13,31 @@ import (
 // The TOML library stops at the first error. What is here reads the statements of a refused
 // document one by one, so that a user sees everything that is wrong at once.
 
-// pieces is the tree of the statements that can be read, and the faults of the others.
-func (r *reader) pieces(x *index) map[string]any {
-	for _, t := range x.twice {
-		r.at(t.line, t.path, fmt.Sprintf("written twice, first in line %d", t.first), "keep one of the two")
+// pieces is the tree of the statements that can be read; the others are noted as faults.
+func (d *Document) pieces() map[string]any {
+	for _, t := range d.index.twice {
+		remedy := "remove one of the two"
+		if t.header {
+			remedy = "move its keys to the first"
+		}
+		d.add(Fault{
+			Line:   t.line,
+			Path:   t.path,
+			What:   fmt.Sprintf("defined twice; first on line %d", t.first),
+			Remedy: remedy,
+		})
 	}
 	tree := map[string]any{}
 	table := tree
-	for _, st := range x.statements {
-		if r.full() {
+	for _, st := range d.index.statements {
+		if d.full() {
 			break
 		}
 		var doc map[string]any
 		_, err := toml.Decode(st.text+"\n", &doc) // "\r" is allowed only in front of it
 		switch {
 		case err != nil:
-			r.broken(st, err)
+			d.broken(st, err)
 			if st.text[0] == '[' {
 				table = map[string]any{} // its keys are not for the table before
 			}
@@ -88,61 +97,121 @@ func merge(table, from map[string]any) {
 }
 
 // broken reports a statement that is not TOML.
-func (r *reader) broken(st statement, err error) {
+func (d *Document) broken(st statement, err error) {
 	line, message := st.line, err.Error()
 	if e, ok := errors.AsType[toml.ParseError](err); ok {
 		line, message = st.line+max(e.Position.Line, 1)-1, e.Message
 	}
-	for _, f := range r.faults {
+	for _, f := range d.Faults {
 		if f.Line >= st.line && f.Line <= line {
-			return // written twice inside an inline table
+			return // defined twice inside an inline table
 		}
 	}
-	what, mend := diagnose(st, sentence(message))
 	if st.open != "" {
 		line = st.line
 	}
-	r.at(line, st.path, what, mend)
+	f := diagnose(st, sentence(message))
+	f.Line, f.Path = line, st.path
+	d.add(f)
 }
 
-// diagnose says what is wrong with a statement in a user's words where it can, else in those
-// of the TOML library.
-func diagnose(st statement, message string) (what, mend string) {
+// diagnose says what is wrong with a statement in a user's words where it can, else in those of the
+// TOML library.
+func diagnose(st statement, message string) Fault {
 	value := st.value
-	if st.header == nil && value != "" && !strings.ContainsAny(value[:1], `"'[{`) {
+	bare := st.header == nil && value != "" && !strings.ContainsAny(value[:1], `"'[{`)
+	if bare {
 		value = strings.TrimSpace(value + st.rest) // a bare word was cut off at a comma or bracket
 	}
-	shown := strings.Trim(redacted(value), `"`)
 	switch {
+	case st.open == "=" && st.path != "":
+		return Fault{
+			What:   "expected NAME = VALUE between the braces of " + Redact(firstLine(value)),
+			Remedy: anyTOML,
+			Kind:   BadValue,
+			Value:  value,
+		}
 	case st.open == "=":
-		return "no KEY = VALUE in " + redacted(firstLine(st.text)), "write it so, a comment behind #"
+		return Fault{
+			What:   "expected KEY = VALUE, found " + Redact(firstLine(st.text)),
+			Remedy: "comments start with #",
+		}
 	case st.open == "name":
-		return "no table's name in " + quote(firstLine(st.text)), "write [NAME], or [[NAME]] for one of several"
+		return Fault{
+			What:   "expected a table's name in " + Quote(firstLine(st.text)),
+			Remedy: "write [NAME]",
+		}
+	case (st.open == `"` || st.open == "'") && strings.HasPrefix(value, st.open):
+		return Fault{
+			What:   "the closing " + st.open + " is missing",
+			Remedy: "write " + st.open + " at the end of the text",
+			Kind:   BadValue,
+			Value:  firstLine(value),
+		}
 	case st.open != "":
-		return "no closing " + st.open, "write " + st.open + " where it ends"
+		return Fault{
+			What:   "the closing " + st.open + " is missing",
+			Remedy: "write " + st.open + " where it belongs",
+		}
 	case st.header != nil:
-		return redacted(st.rest) + " behind the header", "write it into the next line"
+		return Fault{
+			What:   "unexpected " + Redact(st.rest) + " after the header",
+			Remedy: "move it to the next line",
+		}
 	case value == "":
-		return "no value", "write one, or remove the key for its default"
-	case strings.ContainsAny(value[:1], `"'[{`) && st.rest != "":
-		return redacted(st.rest) + " behind the value", "remove it, or write # in front of it"
+		return Fault{
+			What:   "the value is missing",
+			Remedy: "write one, or remove the key to use its default",
+			Kind:   NoValue,
+		}
+	case !bare && st.rest != "":
+		return Fault{
+			What:   "unexpected " + Redact(st.rest) + " after the value",
+			Remedy: "remove it, or write # in front of it",
+			Kind:   AfterValue,
+			Value:  value + " " + st.rest,
+		}
 	case value[0] == '"' && strings.Contains(value, `\`):
-		return message, `write \\ for a backslash, or put the text into single quotes`
-	case strings.ContainsAny(value[:1], `"'[{`):
-		return message, anyTOML
+		return Fault{
+			What:   message,
+			Remedy: `write \\ for each backslash, or use single quotes`,
+		}
+	case !bare:
+		return Fault{
+			What:   message,
+			Remedy: anyTOML,
+			Kind:   BadValue,
+			Value:  value,
+		}
 	case strings.EqualFold(value, "true") || strings.EqualFold(value, "false"):
-		return shown + " is not TOML", "write " + strings.ToLower(value)
-	case isNumber(strings.ReplaceAll(value, "_", "")):
-		return message, "write it like 10, 1_000 or 0.5"
+		return Fault{
+			What:   value + " is not TOML",
+			Remedy: "write " + strings.ToLower(value),
+			Kind:   BadValue,
+			Value:  value,
+		}
+	case strings.Trim(value, "+-._0123456789") == "" && strings.ContainsAny(value, "0123456789"):
+		return Fault{
+			What:   message,
+			Remedy: "write the number as 10, 1_000 or 0.5",
+			Kind:   BadValue,
+			Value:  value,
+		}
 	}
-	if k := keyNamed(st.path); k != nil && (k.wanted == "true or false" || strings.HasSuffix(k.wanted, "number")) {
-		return shown + " is not " + k.wanted, k.remedy()
+	remedy := "put it in double quotes"
+	if s := strings.Trim(value, `"'`); Redact(s) == strconv.Quote(s) {
+		remedy = "write " + Quote(s)
 	}
-	return "no quotes around " + shown, "write " + redacted(strings.Trim(value, `"'`))
+	return Fault{
+		What:   "no quotes around " + strings.Trim(Redact(value), `"`),
+		Remedy: remedy,
+		Kind:   Unquoted,
+		Value:  value,
+	}
 }
 
 // anyTOML is the remedy where we know nothing better than what the TOML library says.
-const anyTOML = "write KEY = VALUE, with text in double quotes and lists in [ ], their elements apart by commas"
+const anyTOML = "write KEY = VALUE, with text in double quotes and lists in [ ], their elements separated by commas"
 
 // sentence puts a message of the TOML library into our form.
 func sentence(s string) string {
@@ -151,16 +220,6 @@ func sentence(s string) string {
 		s = strings.ToLower(s[:1]) + s[1:]
 	}
 	return s
-}
-
-// printable keeps the file's control characters out of terminals.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 func firstLine(s string) string {

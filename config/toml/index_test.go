@@ -1,4 +1,4 @@
-package config
+package toml
 
 import (
 	"fmt"
@@ -93,7 +93,7 @@ func checkIndex(t *testing.T, doc string) {
 	for _, key := range md.Keys() {
 		path := ""
 		for _, name := range key {
-			path = join2(path, bareOrQuoted(name))
+			path = Join(path, Name(name))
 		}
 		want = append(want, path)
 	}
@@ -106,9 +106,9 @@ func checkIndex(t *testing.T, doc string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("keys %q, the library has %q: %q", got, want, text)
 	}
-	r := &reader{file: &File{}}
-	if again := r.pieces(x); len(r.faults) > 0 || fmt.Sprintf("%#v", again) != fmt.Sprintf("%#v", tree) {
-		t.Errorf("%v, faults %v, the library has %v: %q", again, r.faults, tree, text)
+	d := &Document{index: x}
+	if again := d.pieces(); len(d.Faults) > 0 || fmt.Sprintf("%#v", again) != fmt.Sprintf("%#v", tree) {
+		t.Errorf("%v, faults %v, the library has %v: %q", again, d.Faults, tree, text)
 	}
 }
 

@@ -1,0 +1,237 @@
+package config
+
+import (
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"pace/config/toml"
+)
+
+// A remedy names a value that passes, whenever one can be named: TestRemedies writes it into the file
+// and wants the fault to be gone.
+
+// refusal is what is wrong with a string, and what can be written in its place.
+type refusal struct {
+	what    string
+	instead string // what was most likely meant; "": nobody can tell
+	form    string // what is to be written, in words, where instead does not pass
+	note    string // what to say after instead
+
+	host, port string // of an address that can be told in spite of all
+}
+
+// cure is the remedy of a refusal.
+func (k *key) cure(bad *refusal) string {
+	if v := literal(bad.instead); v != "" {
+		if _, again := k.check(bad.instead, k.sample); again == nil {
+			return "write " + v + bad.note
+		}
+	}
+	return "write " + bad.form + ", such as " + strconv.Quote(k.sample)
+}
+
+// like is what the value is, with an example.
+func (k *key) like() string {
+	if k.wanted == aDuration {
+		return k.wanted + " like " + k.example
+	}
+	return k.wanted
+}
+
+// remedy says what to write, for who wrote something that tells nothing.
+func (k *key) remedy() string {
+	low, top := k.bounds()
+	switch {
+	case k.wanted == aBoolean:
+		return "write " + aBoolean
+	case low != "":
+		return "write " + k.wanted + " from " + low + " to " + top
+	case k.wanted == aList && k.fallback != nil:
+		return "write " + k.wanted + ", such as [" + strconv.Quote(k.sample) + "]"
+	case k.wanted == aList:
+		return "write " + k.wanted + ", such as " + k.example
+	}
+	return "write " + k.wanted + ", such as " + strconv.Quote(k.sample)
+}
+
+// bounds are the least and the greatest value as TOML writes them; "" if the key has none.
+func (k *key) bounds() (low, top string) {
+	if k.wanted == aDuration {
+		return strconv.Quote(k.low), strconv.Quote(k.top)
+	}
+	return k.low, k.top
+}
+
+// remedyFor says what to write for somebody who wrote text, as a value of whatever type.
+func (k *key) remedyFor(r *reader, text string) string {
+	if r.trial {
+		return "" // nobody reads it, and looking for one would come back to here
+	}
+	if v := k.proposal(text); v != "" {
+		return "write " + v
+	}
+	return k.remedy()
+}
+
+// elementRemedy says what to write as an element of a list, for somebody who wrote text.
+func (k *key) elementRemedy(text string) string {
+	if v := k.element(text); v != "" {
+		return "write " + v
+	}
+	return "write a string, such as " + strconv.Quote(k.sample)
+}
+
+// proposal is the value that passes and comes closest to text, which is TOML or what stood in its
+// place; "" if there is none.
+func (k *key) proposal(text string) (value string) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	bare := strings.NewReplacer(`"`, "", "'", "").Replace(text)
+	switch k.wanted {
+	case aBoolean:
+		value = boolean(bare)
+	case aWhole:
+		value = whole(bare)
+	case aNumber:
+		if n, err := strconv.ParseFloat(bare, 64); err == nil && isNumber(bare) {
+			value = strconv.FormatFloat(n, 'f', -1, 64)
+		}
+	case aDuration:
+		if s := duration(bare); s != "" {
+			value = strconv.Quote(s)
+		}
+	case aList:
+		value = k.list(text)
+	default:
+		value = k.element(bare)
+	}
+	if value == "" || !k.accepts(value) {
+		return ""
+	}
+	return value
+}
+
+// accepts reports whether the key takes a value without a fault.
+func (k *key) accepts(value string) bool {
+	raw, err := toml.Value(value)
+	if err != nil {
+		return false
+	}
+	r := &reader{file: &File{}, trial: true}
+	r.value(k, raw, reflect.New(k.typ).Elem())
+	return len(r.faults) == 0
+}
+
+// element is text, or what it is most likely to mean, as a string that passes the check; "" if none does.
+func (k *key) element(text string) string {
+	_, bad := k.check(text, k.sample)
+	switch {
+	case bad == nil && hasCredentials(text), k.isWord && !word.MatchString(text):
+		return "" // faults go to terminals and logs; and a word of a list looks otherwise
+	case bad == nil:
+		return literal(text)
+	}
+	if _, again := k.check(bad.instead, k.sample); again == nil {
+		return literal(bad.instead)
+	}
+	return ""
+}
+
+// word is what one of a list of words may look like; the list itself is known to another part of pace.
+var word = regexp.MustCompile(`^[a-z][a-z0-9_/-]*$`)
+
+var elements = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s,\[\]"']+`)
+
+// list is the list of all words in text, each as element has it.
+func (k *key) list(text string) string {
+	var all []string
+	for _, word := range elements.FindAllString(text, 100) {
+		v := k.element(strings.Trim(word, `"'`))
+		if v == "" {
+			return ""
+		}
+		if !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+// literal is s as TOML writes it; "" if it is empty or better not repeated.
+func literal(s string) string {
+	if s == "" || s != toml.Clip(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return strconv.Quote(s)
+}
+
+func hasCredentials(s string) bool { return toml.Redact(s) != toml.Quote(s) }
+
+func boolean(text string) string {
+	switch strings.ToLower(text) {
+	case "true", "yes", "on", "1":
+		return "true"
+	case "false", "no", "off", "0":
+		return "false"
+	}
+	return ""
+}
+
+var thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}([,_ ][0-9]{3})+$`)
+
+// whole is a whole number as TOML writes it.
+func whole(text string) string {
+	if thousands.MatchString(text) {
+		text = strings.NewReplacer(",", "", "_", "", " ", "").Replace(text)
+	}
+	if !isNumber(text) {
+		return ""
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
+		return ""
+	}
+	return strconv.FormatFloat(n, 'f', -1, 64)
+}
+
+// units are words for the units of a duration that Go does not know.
+var units = map[string]string{
+	"":        "s",
+	"sec":     "s",
+	"secs":    "s",
+	"second":  "s",
+	"seconds": "s",
+	"min":     "m",
+	"mins":    "m",
+	"minute":  "m",
+	"minutes": "m",
+	"hour":    "h",
+	"hours":   "h",
+}
+
+// duration is text as a duration, in seconds if it names no unit; "" if it is none.
+func duration(text string) string {
+	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
+	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
+	if unit, ok := units[text[len(number):]]; ok {
+		text = number + unit
+	}
+	switch d, err := time.ParseDuration(text); {
+	case err != nil:
+		return ""
+	case d == 0:
+		return "0s"
+	}
+	return text
+}
