@@ -41,7 +41,7 @@ type requestBody struct {
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
-	expects := namedIn(r.Header["Expect"], "100-continue")
+	expects := r.ProtoAtLeast(1, 1) && namedIn(r.Header["Expect"], "100-continue") // HTTP/1.0 knows no 100 (RFC 9110 §10.1.1)
 	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
 		expects: expects, held: expects && r.ProtoMajor == 1}
 }

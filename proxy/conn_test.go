@@ -278,6 +278,8 @@ func TestScrape(t *testing.T) {
 		status int
 		body   string
 	}{
+		"through one that says Via alone":   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Via: 1.1 x\r\n", 404, "404 page not found\n"},
+		"in another spelling":               {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X_Forwarded_Port: 80\r\n", 404, "404 page not found\n"},
 		"from loopback":                     {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "", 200, "metrics"},
 		"through a proxy":                   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", 404, "404 page not found\n"},
 		"through one that says Forwarded":   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Forwarded: for=_x\r\n", 404, "404 page not found\n"},

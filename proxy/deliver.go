@@ -118,7 +118,7 @@ func (q *request) copyFields(h http.Header) {
 	if q.h.TraceName != "" {
 		set(q.h.TraceName, q.rec.TraceID())
 	}
-	if contains(q.h.TimingAllow, q.client) {
+	if contains(q.h.TimingAllow, q.asked.client) {
 		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}
 }

@@ -27,9 +27,20 @@ var inHeaderOnly = map[string]bool{
 	"Age": true, "Expires": true, "Date": true, "Location": true, "Retry-After": true, "Vary": true, "Warning": true,
 }
 
-// passes says whether a field of the request goes on as it came.
+// replaced are the fields of proxies that pace sends in its own words, and Proxy, which no server gives a
+// meaning, but CGI hands on as HTTP_PROXY, where programs look for their own proxy.
+var replaced = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Proxy"}
+
+// passes reports whether a field of the request goes on as it came.
 func (q *request) passes(name string) bool {
-	return !q.h.strip[asRead(name)] && !namedIn(q.r.Header["Connection"], name)
+	read := asRead(name)
+	switch {
+	case q.h.strip[read], namedIn(q.r.Header["Connection"], name):
+		return false
+	case isProxyField(read): // in another spelling it may be a client's that the proxy did not notice
+		return q.peer.trusted && read == name
+	}
+	return true
 }
 
 // asRead returns the canonical name that CGI and its kin may take name for: to them, all bytes but

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -30,16 +29,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // request is one exchange under way. The handler's goroutine owns it. Requests are pooled.
 type request struct {
-	h      *Handler
-	w      http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
-	r      *http.Request
-	ctx    context.Context
-	peer   *peer
-	client netip.Addr // who asked
-	rec    *telemetry.Record
-	body   *requestBody // nil: none
-	out    outgoing
-	resp   exchange.Response
+	h     *Handler
+	w     http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
+	r     *http.Request
+	ctx   context.Context
+	peer  *peer
+	asked asked
+	rec   *telemetry.Record
+	body  *requestBody // nil: none
+	out   outgoing
+	resp  exchange.Response
 
 	backend    *backend // that answered
 	proxyError string   // of the Proxy-Status field, if it is not the outcome's
@@ -69,7 +68,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	c := connOf(q.ctx)
 	c.handling()
 	q.peer = &c.peer
-	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.peer.scheme(r))
+	q.asked = h.trust.asked(r, q.peer)
+	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.asked.scheme())
 	q.describe()
 	q.rec.OnOverdue = q.onOverdue
 	q.rec.TakeOff()
@@ -89,7 +89,10 @@ func (q *request) describe() {
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = protocolVersion(r)
 	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
-	q.client, rec.Client = q.h.trust.client(r, q.peer)
+	rec.Client = q.peer.text
+	if q.asked.client != q.peer.addr {
+		rec.Client = q.asked.client.String()
+	}
 	rec.RequestID = requestID(r, q.peer.trusted)
 }
 
@@ -97,7 +100,7 @@ func (q *request) describe() {
 func (q *request) release() {
 	q.out.reset()
 	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
-	q.client, q.proxyError, q.answered, q.broken = netip.Addr{}, "", false, false
+	q.asked, q.proxyError, q.answered, q.broken = asked{}, "", false, false
 	q.progress = progress{}
 	q.stalled.Store(false)
 	requests.Put(q)
@@ -127,7 +130,7 @@ func (q *request) limited() bool {
 		return false
 	}
 	now := q.rec.Enter(telemetry.Limit)
-	d := l.Window.Allow(limiter.ClientIP(q.client), now)
+	d := l.Window.Allow(limiter.ClientIP(q.asked.client), now)
 	if !d.Denied {
 		return false
 	}

@@ -34,7 +34,7 @@ func (q *request) prepare() {
 	}
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()
-	q.appendForwarding()
+	o.lines = q.asked.appendFields(o.lines, q.peer)
 	o.line("Via", via(r.Header["Via"], protocolVersion(r)))
 	o.line(requestIDField, q.rec.RequestID)
 	o.lines = append(o.lines, q.h.proxyLine...)
@@ -82,62 +82,10 @@ func (q *request) appendEndToEnd() {
 // end they are the names announced.
 func (q *request) trailer() http.Header {
 	kept := maps.Clone(q.r.Trailer)
-	maps.DeleteFunc(kept, func(name string, _ []string) bool { return !q.passes(name) || inHeaderOnly[asRead(name)] })
+	maps.DeleteFunc(kept, func(name string, _ []string) bool {
+		return !q.passes(name) || inHeaderOnly[asRead(name)] || isProxyField(asRead(name))
+	})
 	return kept
-}
-
-// appendForwarding appends what pace saw. What a trusted proxy saw is continued, what anyone else
-// claims is replaced.
-func (q *request) appendForwarding() {
-	h, host, proto := q.r.Header, q.r.Host, plainHTTP
-	o := &q.out
-	o.add("X-Forwarded-For: ")
-	if q.peer.trusted {
-		o.continued(h["X-Forwarded-For"])
-		host, proto = firstOr(h["X-Forwarded-Host"], host), firstOr(h["X-Forwarded-Proto"], proto)
-	}
-	o.add(q.peer.text, "\r\nX-Forwarded-Host: ", host, "\r\nX-Forwarded-Proto: ", proto, "\r\nForwarded: ")
-	if q.peer.trusted {
-		o.continued(h["Forwarded"])
-	}
-	if q.peer.addr.Is6() {
-		o.add(`for="[`, q.peer.text, `]";host=`)
-	} else {
-		o.add("for=", q.peer.text, ";host=")
-	}
-	o.lines = appendQuoted(o.lines, q.r.Host)
-	o.add(";proto=", plainHTTP, "\r\n")
-	if q.peer.trusted {
-		for _, v := range h["X-Real-Ip"] {
-			o.line("X-Real-Ip", v)
-		}
-	}
-}
-
-// continued appends a list that another element follows.
-func (o *outgoing) continued(list []string) {
-	for _, v := range list {
-		o.add(v, ", ")
-	}
-}
-
-func firstOr(list []string, otherwise string) string {
-	if len(list) == 0 {
-		return otherwise
-	}
-	return list[0]
-}
-
-// appendQuoted appends s as a quoted-string (RFC 9110 §5.6.4), which a host with a port needs.
-func appendQuoted(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
-	}
-	return append(b, '"')
 }
 
 // via appends pace to a list of intermediaries; version is of the message as pace received it (RFC 9110 §7.6.3).

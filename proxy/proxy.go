@@ -97,7 +97,7 @@ func NewHandler(o Options) *Handler {
 			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
 		}
 	}
-	own := slices.Concat(exchangesOwn, forwarding, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via"})
+	own := slices.Concat(exchangesOwn, replaced, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via"})
 	for _, name := range slices.AppendSeq(own, maps.Keys(hopByHop)) {
 		h.strip[asRead(http.CanonicalHeaderKey(name))] = true
 	}

@@ -192,25 +192,29 @@ func (s *Scrape) before(next http.Handler) http.Handler {
 		switch {
 		case r.URL.Path != s.Path:
 			next.ServeHTTP(w, r)
-		case s.Metrics != nil && s.allowed(r):
-			s.Metrics.ServeHTTP(w, r)
-		default:
+		case s.Metrics == nil || !s.allowed(r):
 			http.NotFound(w, r)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "the metrics answer GET and HEAD", http.StatusMethodNotAllowed)
+		default:
+			s.Metrics.ServeHTTP(w, r)
 		}
 	})
 }
 
-// allowed says whether the peer may see the metrics. A forwarding field on a request from loopback
-// shows that a proxy stands in front, and who asked came from elsewhere.
+// allowed reports whether the peer may see the metrics: one in Allow, or one on loopback that is no proxy.
 func (s *Scrape) allowed(r *http.Request) bool {
 	peer := connOf(r.Context()).peer.addr
-	if contains(s.Allow, peer) {
-		return true
-	}
-	for _, name := range forwarding {
-		if len(r.Header[name]) > 0 {
-			return false
+	return contains(s.Allow, peer) || peer.IsLoopback() && !isProxied(r.Header)
+}
+
+// isProxied reports whether a proxy has left its mark on a request: who sent it may be anybody.
+func isProxied(h http.Header) bool {
+	for name := range h {
+		if read := asRead(name); read == "Via" || isProxyField(read) {
+			return true
 		}
 	}
-	return peer.IsLoopback()
+	return false
 }

@@ -8,14 +8,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/realclientip/realclientip-go"
 )
 
 const requestIDField = "X-Request-Id"
-
-// forwarding are the fields in which proxies hand on what they saw; only trusted ones are believed.
-var forwarding = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-Ip"}
 
 // trust knows which proxies are believed, and reads from them who asked.
 type trust struct {
@@ -41,44 +36,17 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// client returns who asked, as address and text: the peer, or whom a trusted one says it asked for.
-// That is the rightmost address that is no trusted proxy, or the leftmost if all are. What is no
-// address ends the search with nothing.
-func (t *trust) client(r *http.Request, p *peer) (netip.Addr, string) {
+// asked returns who sent a request, for which host and over what: what the peer itself asked for, unless
+// it is a trusted proxy that tells more.
+func (t *trust) asked(r *http.Request, p *peer) asked {
 	if !p.trusted {
-		return p.addr, p.text
+		return asked{client: p.addr, host: r.Host, proto: plainHTTP}
 	}
-	field := legacy
-	if len(r.Header[field.name]) == 0 {
-		field = standard
+	a := askedBy(r.Header, r.Host, func(a netip.Addr) bool { return contains(t.prefixes, a) })
+	if !a.client.IsValid() {
+		a.client = p.addr
 	}
-	client := p.addr
-	for _, element := range slices.Backward(strings.Split(strings.Join(r.Header[field.name], ","), ",")) {
-		a, err := field.address(element)
-		if err != nil {
-			return p.addr, p.text
-		}
-		if client = a.Unmap().WithZone(""); !contains(t.prefixes, client) {
-			break
-		}
-	}
-	return client, client.String()
-}
-
-// whoAsked is a field in which each proxy names whom it was asked by.
-type whoAsked struct {
-	name   string
-	reader realclientip.Strategy // of a list of one element
-}
-
-var legacy, standard = newWhoAsked("X-Forwarded-For"), newWhoAsked("Forwarded") // RFC 7239
-
-func newWhoAsked(name string) whoAsked {
-	return whoAsked{name, realclientip.Must(realclientip.NewRightmostTrustedRangeStrategy(name, nil))}
-}
-
-func (f whoAsked) address(element string) (netip.Addr, error) {
-	return netip.ParseAddr(f.reader.ClientIP(http.Header{f.name: {element}}, ""))
+	return a
 }
 
 // The schemes a client may have used. pace itself speaks plain HTTP alone.
@@ -86,14 +54,6 @@ const (
 	plainHTTP = "http"
 	https     = "https"
 )
-
-// scheme returns the one that the client used, as far as a trusted proxy says so.
-func (p *peer) scheme(r *http.Request) string {
-	if p.trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), https) {
-		return https
-	}
-	return plainHTTP
-}
 
 // Trusts are the words for whose traceparent is continued.
 var Trusts = []string{trustAll, trustTrusted, trustNone}

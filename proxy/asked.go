@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// asked is who sent a request, for which host and over what, as far as the trusted proxies in front
+// tell. It is made once a request; pace's line, span and metrics, and both families of forwarding fields
+// that it sends, are made from it, so that they all say the same.
+type asked struct {
+	client netip.Addr // invalid: the proxies do not tell
+	host   string
+	proto  string // the scheme, in lower case
+
+	hops      []hop    // from the client's on; without the peer
+	legacy    []string // X-Forwarded-For as it came; nil: made from hops
+	forwarded []element
+	rebuild   bool // what came as Forwarded does not go on; it is made from hops
+}
+
+// hop is one proxy's word of whom it got the request from.
+type hop struct {
+	addr   netip.Addr // invalid: it told none
+	silent bool       // it did not even tell that it does not know
+}
+
+// askedBy reads what a trusted proxy says in X-Forwarded-For, -Host, -Proto and Forwarded. host is the one
+// that the proxy asked pace for. Each fact is taken from the X-Forwarded field if it is there, else from
+// Forwarded (RFC 7239 §7.4). isProxy reports whether an address is a trusted proxy's.
+func askedBy(h http.Header, host string, isProxy func(netip.Addr) bool) asked {
+	a := asked{host: host, proto: plainHTTP, legacy: parseList(h["X-Forwarded-For"]), forwarded: parseForwarded(h["Forwarded"])}
+	if a.hops = hopsOf(a.legacy); len(a.hops) == 0 {
+		a.hops = hopsIn(a.forwarded)
+	}
+	client, at := whoAsked(a.hops, isProxy)
+	a.client = client
+
+	hosts, protos := parseList(h["X-Forwarded-Host"]), parseList(h["X-Forwarded-Proto"])
+	if s := a.told(hosts, at, func(e element) string { return e.host }); s != "" {
+		a.host = s
+	}
+	if s := a.told(protos, at, func(e element) string { return e.proto }); isScheme(s) {
+		a.proto = strings.ToLower(s)
+	}
+	a.rebuild = !a.forwardedAgrees(len(hosts) > 0, len(protos) > 0, isProxy)
+	return a
+}
+
+func hopsOf(list []string) []hop {
+	hops := make([]hop, len(list))
+	for i, node := range list {
+		hops[i].addr = nodeAddress(node)
+	}
+	return hops
+}
+
+func hopsIn(list []element) []hop {
+	hops := make([]hop, len(list))
+	for i, e := range list {
+		hops[i] = hop{addr: nodeAddress(e.node), silent: e.node == "" && e.readable}
+	}
+	return hops
+}
+
+// whoAsked returns the rightmost address that is no trusted proxy, or the leftmost if all are, and which
+// hop tells it. A hop that tells no address ends the search, and nobody is known.
+func whoAsked(hops []hop, isProxy func(netip.Addr) bool) (client netip.Addr, at int) {
+	for i, hop := range slices.Backward(hops) {
+		client, at = hop.addr, i
+		if !client.IsValid() || !isProxy(client) {
+			break
+		}
+	}
+	return client, at
+}
+
+// told returns a fact about the request that the client sent: from the list of an X-Forwarded field if
+// there is one, else from the elements of Forwarded. Of a list with as many elements as there are hops the
+// one that belongs to the client counts, else the first.
+func (a *asked) told(list []string, at int, fact func(element) string) string {
+	if len(list) == 0 {
+		if len(a.forwarded) != len(a.hops) {
+			at = 0
+		}
+		for _, e := range a.forwarded[min(at, len(a.forwarded)):] {
+			if s := fact(e); s != "" {
+				return s
+			}
+		}
+		return ""
+	}
+	if len(list) != len(a.hops) {
+		at = 0
+	}
+	return list[at]
+}
+
+// forwardedAgrees reports whether Forwarded can go on as it came: it can be read in one way only, and
+// says nothing that the X-Forwarded fields, as far as they came, do not say too.
+func (a *asked) forwardedAgrees(hostTold, protoTold bool, isProxy func(netip.Addr) bool) bool {
+	for _, e := range a.forwarded {
+		if !e.strict || hostTold && e.host != "" && !strings.EqualFold(e.host, a.host) || protoTold && e.proto != "" && !strings.EqualFold(e.proto, a.proto) {
+			return false
+		}
+	}
+	if len(a.legacy) == 0 {
+		return true
+	}
+	if len(a.forwarded) == 0 {
+		return false
+	}
+	mine := hopsIn(a.forwarded)
+	client, _ := whoAsked(mine, isProxy)
+	return client == a.client && isPartOf(mine, a.hops)
+}
+
+// isPartOf reports whether all hops are among those of whole, in the same order.
+func isPartOf(hops, whole []hop) bool {
+	for _, h := range hops {
+		i := slices.IndexFunc(whole, func(w hop) bool { return w.addr == h.addr })
+		if i < 0 {
+			return false
+		}
+		whole = whole[i+1:]
+	}
+	return true
+}
+
+// scheme returns the scheme for pace's own signals: one of two, whatever the proxies say.
+func (a *asked) scheme() string {
+	if a.proto == https {
+		return https
+	}
+	return plainHTTP
+}
+
+// appendFields appends X-Forwarded-For, -Host and -Proto, and Forwarded, with peer as the nearest hop.
+func (a *asked) appendFields(b []byte, peer *peer) []byte {
+	b = append(b, "X-Forwarded-For: "...)
+	b = a.appendLegacy(b)
+	b = append(append(b, peer.text...), "\r\n"...)
+	if a.host != "" {
+		b = append(append(append(b, "X-Forwarded-Host: "...), a.host...), "\r\n"...)
+	}
+	b = append(append(append(b, "X-Forwarded-Proto: "...), a.proto...), "\r\nForwarded: "...)
+	b = a.appendForwarded(b)
+	return append(a.appendElement(b, peer.addr, true), "\r\n"...)
+}
+
+// appendLegacy appends the elements of X-Forwarded-For that another one follows.
+func (a *asked) appendLegacy(b []byte) []byte {
+	for _, node := range a.legacy {
+		b = append(append(b, node...), ", "...)
+	}
+	if a.legacy != nil {
+		return b
+	}
+	for _, h := range a.hops {
+		switch {
+		case h.addr.IsValid():
+			b = append(h.addr.AppendTo(b), ", "...)
+		case !h.silent:
+			b = append(b, "unknown, "...)
+		}
+	}
+	return b
+}
+
+// appendForwarded appends the elements of Forwarded that another one follows. If they are made anew each
+// has the same proto, and the first the host, for some readers take the first element and some the last.
+func (a *asked) appendForwarded(b []byte) []byte {
+	if !a.rebuild {
+		for _, e := range a.forwarded {
+			b = append(append(b, e.text...), ", "...)
+		}
+		return b
+	}
+	first := true
+	for _, h := range a.hops {
+		if !h.silent {
+			b = append(a.appendElement(b, h.addr, first), ", "...)
+			first = false
+		}
+	}
+	return b
+}
+
+// appendElement appends one element of Forwarded.
+func (a *asked) appendElement(b []byte, node netip.Addr, withHost bool) []byte {
+	switch {
+	case !node.IsValid():
+		b = append(b, "for=unknown"...)
+	case node.Is6():
+		b = append(node.AppendTo(append(b, `for="[`...)), `]"`...)
+	default:
+		b = node.AppendTo(append(b, "for="...))
+	}
+	if withHost && a.host != "" {
+		b = appendQuoted(append(b, ";host="...), a.host)
+	}
+	return append(append(b, ";proto="...), a.proto...)
+}
+
+// appendQuoted appends s as a quoted string (RFC 9110 §5.6.4), which a host with a port needs.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
+}
