@@ -21,7 +21,7 @@ func recordings() (list []rule) {
 	for _, s := range append([]side{{Side: telemetry.NoSide, outcomes: outcomesOf(telemetry.NoSide)}}, faults()...) {
 		list = append(list, rule{
 			Record: recordedOutcomes,
-			Expr:   inRules.rateBy(by(job, telemetry.LabelOutcome), requests, oneOf(telemetry.LabelOutcome, s.outcomes)),
+			Expr:   inRules.rateBy(by(job, telemetry.LabelOutcome), requests, is(telemetry.LabelSide, string(s.Side))),
 			Labels: []pair{{sideLabel, string(s.Side)}},
 		})
 	}

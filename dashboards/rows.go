@@ -57,7 +57,7 @@ const (
 )
 
 var (
-	requests = count(telemetry.MetricServerDuration)
+	requests = telemetry.MetricRequests
 	attempts = count(telemetry.MetricClientDuration)
 	backend  = by(telemetry.LabelServerAddress, telemetry.LabelServerPort)
 	at       = perLabel(telemetry.LabelServerAddress, telemetry.LabelServerPort)
@@ -69,11 +69,11 @@ func overview() []row {
 		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
 		{"Rate", []panel{
 			perSecond("Requests by route", requests, telemetry.LabelRoute),
-			perSecond("Requests by status", requests, telemetry.LabelStatus),
+			perSecond("Requests by status", count(telemetry.MetricServerDuration), telemetry.LabelStatus),
 		}},
 		{"Errors, by whose fault", []panel{errorRates(), errorShares()}},
 		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
-		{"Outcomes", []panel{byOutcome(), totals()}},
+		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
 		{"Failovers and retries", []panel{
 			perSecond("Failovers by reason", telemetry.MetricFailovers, telemetry.LabelReason),
@@ -163,7 +163,7 @@ func shares() (list []panel) {
 
 // share is the part of all requests that a side spoiled; no series means that it spoiled none.
 func share(v view, s side) string {
-	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), v.rateBy(nil, requests))
+	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), v.rateBy(nil, requests))
 }
 
 func slowest() panel {
@@ -183,11 +183,11 @@ func firing() panel {
 func errorRates() panel {
 	p := panel{
 		title: "Requests that went wrong, by side", unit: units.CountsPerSecond, stacked: true, colors: map[string]string{},
-		doc: "Each outcome is the doing of one side. client: asked for what is not there, or left. limiter: used up its places. pace: its own trouble. backend: failed, or could not be reached.",
+		doc: "Each outcome is the doing of one side. client: asked for what is not there, or left (if in the phase wait: usually because the backend was slow, see the graph of clients that left). limiter: used up its places. pace: its own trouble. backend: failed, or could not be reached.",
 	}
 	for _, s := range faults() {
 		p.colors[s.title] = s.color
-		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, oneOf(telemetry.LabelOutcome, s.outcomes)), s.title})
+		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), s.title})
 	}
 	return p
 }
@@ -248,9 +248,13 @@ func streamBytes() panel {
 	return p
 }
 
+// happened leaves out the outcomes that no request had: their counters are there from the start.
+const happened = " > 0"
+
 func byOutcome() panel {
 	p := perSecond("Requests by outcome", requests, telemetry.LabelOutcome)
 	p.doc = explain(telemetry.Outcomes())
+	p.queries[0].expr += happened
 	return p
 }
 
@@ -260,7 +264,7 @@ func totals() panel {
 		title: "Outcomes in the time shown", kind: table, unit: units.Short, worst: "requests",
 		doc: "Requests by outcome, counted over the whole time shown.",
 		queries: []query{{
-			sumBy(by(o), fmt.Sprintf("increase(%s[$__range])", onScreen.series(requests))), "requests",
+			sumBy(by(o), fmt.Sprintf("increase(%s[$__range])", onScreen.series(requests))) + happened, "requests",
 		}},
 	}
 }
@@ -272,6 +276,13 @@ func explain(outcomes []telemetry.OutcomeInfo) string {
 		fmt.Fprintf(&b, "- **%s**: %s. *%s.*\n", o.Word, o.Cause, o.Remedy)
 	}
 	return b.String()
+}
+
+func clientsLeft() panel {
+	p := perSecond("Clients that left, by phase", telemetry.MetricClientLeft, telemetry.LabelLeftIn)
+	p.queries[0].expr += happened
+	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; the client's timeout is usually a slow backend's doing, so compare it with p99. connect, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left in its upload. deliver: it took no more of the response."
+	return p
 }
 
 func backendTable() panel {

@@ -123,7 +123,7 @@ func (q *request) repeatable(f *failure) bool {
 func (q *request) giveUp(f *failure) {
 	o := f.outcome
 	if o == telemetry.ClientGone {
-		q.rec.Outcome, q.rec.Status, q.broken = o, o.Info().Status, true
+		q.rec.Outcome, q.rec.Status, q.rec.LeftIn, q.broken = o, o.Info().Status, phases[f.Phase], true
 		return
 	}
 	q.proxyError = proxyError(f.Kind)

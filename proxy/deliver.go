@@ -166,12 +166,13 @@ func (q *request) stream() bool {
 			q.rec.Enter(telemetry.Own)
 			return true
 		}
-		q.rec.Enter(telemetry.Deliver)
 		if err != nil {
 			q.breakOff(q.cutShort(err))
+			q.rec.Enter(telemetry.Deliver)
 			q.w.(interface{ FlushError() error }).FlushError() // the status that the record tells of
 			return false
 		}
+		q.rec.Enter(telemetry.Deliver)
 		if !q.write(piece) {
 			return false
 		}
@@ -223,7 +224,7 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 // end of the connection is the end of the answer, unless it is a reset; and for whom took nothing, the
 // kernel would keep what it holds.
 func (q *request) breakOff(o telemetry.Outcome) {
-	q.rec.Outcome, q.broken = o, true
+	q.rec.Outcome, q.rec.LeftIn, q.broken = o, q.rec.Phase(), true
 	if q.rec.Protocol == "1.0" || q.r.ProtoMajor == 1 && q.stalled.Load() {
 		connOf(q.ctx).SetLinger(0)
 	}

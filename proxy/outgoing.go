@@ -164,6 +164,7 @@ var phases = [...]telemetry.Phase{
 	exchange.Send:        telemetry.Send,
 	exchange.ReadRequest: telemetry.ReadRequest,
 	exchange.Wait:        telemetry.Wait,
+	exchange.Receive:     telemetry.Receive,
 }
 
 func (q *request) phase(p exchange.Phase) { q.rec.Enter(phases[p]) }

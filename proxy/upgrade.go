@@ -27,7 +27,7 @@ func (q *request) upgrade() {
 	client.SetDeadline(time.Time{})
 	q.rec.Outcome = telemetry.Upgraded
 	if err := q.writeSwitch(client, early); err != nil {
-		q.rec.Outcome = telemetry.ClientAborted
+		q.rec.Outcome, q.rec.LeftIn = telemetry.ClientAborted, telemetry.Deliver
 		return
 	}
 	q.rec.BecomeStream(streamKind(q.out.Upgrade))

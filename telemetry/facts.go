@@ -71,6 +71,13 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.IntValue(len(r.Attempts)) }},
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
+	{"pace.left_in", "left_in", false, "Phase in which the client left; absent if it did not. One that left in wait has usually timed out on a slow backend.",
+		func(r *Record) slog.Value {
+			if !r.left() {
+				return slog.Value{}
+			}
+			return slog.StringValue(r.LeftIn.String())
+		}},
 	{"pace.stream", "stream", false, "What the exchange became: websocket, sse or other; absent for a request like any other.",
 		func(r *Record) slog.Value { return text(r.Stream.String()) }},
 	{"pace.close_reason", "close_reason", false, "How the stream ended.",

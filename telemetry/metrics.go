@@ -120,7 +120,11 @@ func (in *instruments) announce(upstream, route string) {
 		in.failovers.Add(ctx, 0, upstreamReason(upstream, reason.String()))
 	}
 	in.retries.Add(ctx, 0, upstreamReason(upstream, staleConnection))
-	in.rejections.Add(ctx, 0, rejection(RateLimited, route))
+	for o := range outcomeCount {
+		if o.rejects() && !o.Info().Later {
+			in.rejections.Add(ctx, 0, rejection(o, route))
+		}
+	}
 }
 
 func upstreamReason(upstream, reason string) metric.AddOption {
@@ -151,6 +155,7 @@ func (t *Telemetry) observe(r *Record) {
 		in.client.Record(ctx, a.End.Sub(a.Start).Seconds(), in.clientSets.get(k, func(attemptKey) attribute.Set { return r.attemptLabels(a) })...)
 	}
 	t.phases.add(&r.clock.spent)
+	t.counts.add(r)
 	in.count(ctx, r)
 }
 
@@ -162,14 +167,15 @@ func (in *instruments) count(ctx context.Context, r *Record) {
 	for range r.Retries {
 		in.retries.Add(ctx, 1, upstreamReason(r.Upstream, staleConnection))
 	}
-	if r.rejected() {
+	if r.Outcome.rejects() {
 		in.rejections.Add(ctx, 1, rejection(r.Outcome, r.Route))
 	}
 }
 
-// rejected says whether pace turned the request away on purpose, before or instead of asking a backend.
-func (r *Record) rejected() bool {
-	switch r.Outcome {
+// rejects reports whether pace turns requests away with this outcome, on purpose, before or instead of
+// asking a backend.
+func (o Outcome) rejects() bool {
+	switch o {
 	case RateLimited, NoRoute, NoBackend, Overload, Draining, BadRequest, TooLarge:
 		return true
 	}

@@ -83,8 +83,79 @@ func TestMetrics_AreAnnounced(t *testing.T) {
 	if v, ok := value(metrics[MetricRetries], LabelReason, staleConnection, LabelUpstream, "default"); !ok || v != 0 {
 		t.Errorf("retries: got %v, %v", v, ok)
 	}
-	if v, ok := value(metrics[MetricRejections], LabelReason, "rate_limited", LabelRoute, "/"); !ok || v != 0 {
-		t.Errorf("rejections: got %v, %v", v, ok)
+	for _, o := range Outcomes() {
+		if o.Later {
+			continue
+		}
+		if v, ok := value(metrics[MetricRequests], LabelOutcome, o.Word, LabelSide, string(o.Side), LabelRoute, "/"); !ok || v != 0 {
+			t.Errorf("requests that ended as %s: got %v, %v", o.Word, v, ok)
+		}
+	}
+	for _, o := range Rejections() {
+		if v, ok := value(metrics[MetricRejections], LabelReason, o.Word, LabelRoute, "/"); ok == o.Later || v != 0 {
+			t.Errorf("rejections as %s: got %v, %v", o.Word, v, ok)
+		}
+	}
+	for _, phase := range phaseWords {
+		if v, ok := value(metrics[MetricClientLeft], LabelLeftIn, phase, LabelRoute, "/"); !ok || v != 0 {
+			t.Errorf("clients that left in %s: got %v, %v", phase, v, ok)
+		}
+	}
+}
+
+// Whoever counts a route first makes its counts, once, and none is lost.
+func TestRequestCounts_ConcurrentSafe(t *testing.T) {
+	var c requestCounts
+	var all sync.WaitGroup
+	const routes, each = 20, 500
+	for range 8 {
+		all.Go(func() {
+			for i := range routes * each {
+				c.add(&Record{Route: fmt.Sprint(i % routes), Outcome: ClientGone, LeftIn: Wait})
+			}
+		})
+	}
+	all.Wait()
+	for i := range routes {
+		counts := c.of(fmt.Sprint(i))
+		if gone, left := counts.outcomes[ClientGone].Load(), counts.left[Wait].Load(); gone != 8*each || left != 8*each {
+			t.Errorf("route %d: got %d and %d, want %d", i, gone, left, 8*each)
+		}
+	}
+}
+
+// Only a client that left is counted by its phase.
+func TestRequestCounts_OfClientsThatLeft(t *testing.T) {
+	b := newBench(t, nil)
+	end := func(o Outcome, in Phase) {
+		b.request(nil, func(_ context.Context, r *Record) {
+			r.Route, r.Outcome, r.LeftIn = "/", o, in
+			r.End()
+		})
+	}
+	end(ClientGone, Wait)
+	end(ClientAborted, Deliver)
+	end(ClientAborted, Deliver)
+	end(OK, Deliver)
+	end(RequestTimeout, ReadRequest)
+	end(Unset, Own)
+	metrics := scrape(t, b.Telemetry)
+	for phase, want := range map[string]float64{"wait": 1, "deliver": 2, "read_request": 0, "own": 0} {
+		if got, ok := value(metrics[MetricClientLeft], LabelLeftIn, phase, LabelRoute, "/"); got != want || !ok {
+			t.Errorf("left in %s: got %v, %v; want %v", phase, got, ok, want)
+		}
+	}
+	for word, want := range map[string]float64{"client_gone": 1, "client_aborted": 2, "ok": 1, "request_timeout": 1, "unset": 1} {
+		if got, _ := value(metrics[MetricRequests], LabelOutcome, word); got != want {
+			t.Errorf("%s: got %v, want %v", word, got, want)
+		}
+	}
+	b.close()
+	for i, want := range []any{"wait", "deliver", "deliver", nil, nil, nil} {
+		line, span := b.logged(t, "request")[i], attributesOfSpan(t, b.exporter.spans[i])
+		if line["left_in"] != want || span["pace.left_in"] != want {
+			t.Errorf("request %d: the line says left_in %v, the span %v, want %v", i, line["left_in"], span["pace.left_in"], want)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ const (
 	MetricActiveRequests = "http_server_active_requests"
 	MetricFailovers      = "pace_failovers_total"
 	MetricRetries        = "pace_retries_total"
+	MetricRequests       = "pace_requests_total"
+	MetricClientLeft     = "pace_client_left_total"
 	MetricRejections     = "pace_rejections_total"
 	MetricRefused        = "pace_refused_total"
 	MetricConnections    = "pace_connections"
@@ -32,6 +34,8 @@ const (
 	LabelStatus        = "http_response_status_code"
 	LabelRoute         = "http_route"
 	LabelOutcome       = "pace_outcome"
+	LabelSide          = "pace_side"
+	LabelLeftIn        = "left_in"
 	LabelErrorType     = "error_type"
 	LabelServerAddress = "server_address"
 	LabelServerPort    = "server_port"
@@ -55,7 +59,7 @@ func FailoverReasons() []OutcomeInfo { return rows(failoverReasons) }
 func Rejections() []OutcomeInfo {
 	var list []Outcome
 	for o := range outcomeCount {
-		if (&Record{Outcome: o}).rejected() {
+		if o.rejects() {
 			list = append(list, o)
 		}
 	}

@@ -80,6 +80,7 @@ func TestNames_AreThoseOfTheSpans(t *testing.T) {
 		fill(r)
 		r.Method = "BREW"
 		r.Stream, r.Closed = WebSocket, ClosedByClient
+		r.Outcome, r.LeftIn = ClientAborted, Deliver
 		for i := range r.clock.spent {
 			r.clock.spent[i] = time.Second
 		}
@@ -120,7 +121,7 @@ func TestNames_LabelsAreSomeMetrics(t *testing.T) {
 	}
 	for _, l := range []string{LabelMethod, LabelScheme, LabelStatus, LabelRoute, LabelOutcome, LabelErrorType, LabelServerAddress,
 		LabelServerPort, LabelUpstream, LabelReason, LabelState, LabelPolicy, LabelVersion, LabelGoVersion, LabelPhase, LabelKind,
-		LabelCloseReason, LabelDirection} {
+		LabelCloseReason, LabelDirection, LabelSide, LabelLeftIn} {
 		if !known[l] {
 			t.Errorf("%s is no label of %v", l, slices.Sorted(maps.Keys(known)))
 		}

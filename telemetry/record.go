@@ -43,6 +43,7 @@ type Record struct {
 	Outcome   Outcome
 	Stream    StreamKind  // set by BecomeStream; the outcome is then that of the header
 	Closed    CloseReason // how a stream ended
+	LeftIn    Phase       // the phase in which the client left, if the outcome says that it did
 
 	OnOverdue func(since time.Time) // called beside the handler, while the request is in flight; nil: [Telemetry.Overdue] leaves it
 
@@ -120,6 +121,9 @@ func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 // Enter ends the present phase and begins p, and returns when. Safe for concurrent use.
 func (r *Record) Enter(p Phase) time.Time { return r.clock.enter(p) }
 
+// Phase returns the present phase. Safe for concurrent use.
+func (r *Record) Phase() Phase { return r.clock.state().phase }
+
 // TraceID returns the trace's id as 32 hexadecimal digits.
 func (r *Record) TraceID() string { return r.traceID }
 
@@ -186,6 +190,9 @@ func clear0[T any](s []T) []T {
 	clear(s)
 	return s[:0]
 }
+
+// left reports whether the client left before it had the whole response.
+func (r *Record) left() bool { return r.Outcome == ClientGone || r.Outcome == ClientAborted }
 
 // errorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
 func (r *Record) errorType() string {

@@ -27,7 +27,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 			want[eventFailover] += len(r.Failovers)
 			want[eventRetry] += len(r.Retries)
 			want["outcome "+r.Outcome.String()]++
-			if r.rejected() {
+			if r.Outcome.rejects() {
 				want["rejected"]++
 			}
 			r.End()
@@ -38,7 +38,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 	for name, n := range map[string]int{
 		MetricOlderDuration: requests, MetricServerDuration: requests, MetricOverhead: requests,
 		MetricClientDuration: want["attempts"], MetricFailovers: want[eventFailover], MetricRetries: want[eventRetry],
-		MetricRejections: want["rejected"],
+		MetricRejections: want["rejected"], MetricRequests: requests, MetricClientLeft: want["outcome client_gone"] + want["outcome client_aborted"],
 	} {
 		if got := count(metrics[name]); got != float64(n) {
 			t.Errorf("%s: got %v, want %d", name, got, n)

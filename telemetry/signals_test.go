@@ -162,10 +162,24 @@ func words(metric, label string) []string {
 		return closeWords[ClosedByClient:]
 	case MetricStreamBytes + " " + LabelDirection:
 		return directions[:]
-	case MetricServerDuration + " " + LabelOutcome:
+	case MetricRequests + " " + LabelSide:
+		return sides()
+	case MetricClientLeft + " " + LabelLeftIn:
+		return phaseWords[:]
+	case MetricServerDuration + " " + LabelOutcome, MetricRequests + " " + LabelOutcome:
 		return wordsOf(Outcomes())
 	}
 	return nil
+}
+
+// sides are those of the outcomes, in the order in which these name them first.
+func sides() (words []string) {
+	for _, o := range Outcomes() {
+		if !slices.Contains(words, string(o.Side)) {
+			words = append(words, string(o.Side))
+		}
+	}
+	return words
 }
 
 func wordsOf(list []OutcomeInfo) (all []string) {

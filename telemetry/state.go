@@ -21,6 +21,8 @@ var stateInstruments = []stateInstrument{
 	{Instrument{Name: MetricActiveRequests, otel: "http.server.active_requests", Type: "gauge", Unit: "{request}",
 		Labels: []string{LabelMethod, LabelScheme}, Doc: "Requests in progress."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) { t.active.read(observe) }},
+	{requestsTotal, func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) { t.counts.readOutcomes(observe) }},
+	{clientLeft, func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) { t.counts.readLeft(observe) }},
 	{Instrument{Name: MetricRefused, otel: "pace.refused", Type: "counter", Unit: "{request}",
 		Labels: []string{LabelReason}, Doc: "Requests and connections refused before the handler; they are in no other metric."},
 		func(t *Telemetry, observe func(int64, ...attribute.KeyValue)) {

@@ -58,6 +58,7 @@ type Telemetry struct {
 	provider    *metric.MeterProvider
 	active      activeRequests
 	phases      phaseTallies
+	counts      requestCounts
 	streams     streams
 	flight      flight
 	endWatch    context.CancelFunc // nil: nobody watches for slow requests
@@ -99,6 +100,7 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 			return nil, err
 		}
 		t.instruments.announce(o.Upstream, o.Route)
+		t.counts.of(o.Route)
 	}
 	if o.SlowAfter > 0 {
 		watch, end := context.WithCancel(context.WithoutCancel(ctx))

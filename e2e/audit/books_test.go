@@ -39,7 +39,7 @@ type truth struct {
 	missed    map[string]int // attempts that no backend saw, by address and error.type
 	broken    map[string]int // connections by address that were opened, and gone before a byte was written
 
-	requests, tries, failovers, retries, rejections, refused, streams, bytes table
+	requests, tries, failovers, retries, rejections, refused, streams, bytes, left table
 }
 
 // table counts things by what they have in common.
@@ -156,7 +156,7 @@ var failoverReasons = []string{"connect_failed", "connect_timeout", "upstream_re
 // truth counts what is known of one house.
 func (b *books) truth(h *house) *truth {
 	tr := &truth{house: h, missed: map[string]int{}, broken: map[string]int{}, requests: table{}, tries: table{}, failovers: table{},
-		retries: table{}, rejections: table{}, refused: table{}, streams: table{}, bytes: table{}}
+		retries: table{}, rejections: table{}, refused: table{}, streams: table{}, bytes: table{}, left: table{}}
 	for _, x := range b.all {
 		switch {
 		case x.house != h:
@@ -185,6 +185,9 @@ func (tr *truth) count(x *exchange) {
 	tr.requests[key(x.knownMethod(), status, outcome, x.errorType(), "/", "http")]++
 	if slices.Contains([]string{"rate_limited", "bad_request", "too_large", "draining"}, outcome) {
 		tr.rejections[key(outcome, "/")]++
+	}
+	if in := x.leftIn(); in != nil {
+		tr.left[before(in[1])]++
 	}
 	if x.stream != "" {
 		received := 0
@@ -385,6 +388,8 @@ func (b *books) holdMetrics(p *parts.Prom, tr *truth) {
 	b.compare(tr.name+": http_server_request_duration_seconds", served, tr.requests)
 	b.compare(tr.name+": its last bucket", p.By(fmt.Sprintf(`http_server_request_duration_seconds_bucket{instance=%q,le="+Inf"}`, tr.Admin), "http_request_method", "http_response_status_code"),
 		tr.requests.fold(0, 1))
+	hold("pace_requests_total", tr.bySide(), "pace_outcome", "pace_side", "http_route")
+	b.compare(tr.name+": pace_client_left_total", leftBy(of("pace_client_left_total", "left_in")), tr.left)
 	hold("http_requests_duration_seconds_count", tr.requests.fold(0, 1), "method", "status")
 	b.compare(tr.name+": its last bucket", p.By(fmt.Sprintf(`http_requests_duration_seconds_bucket{instance=%q,le="+Inf"}`, tr.Admin), "method", "status"), tr.requests.fold(0, 1))
 	b.compare(tr.name+": pace_overhead_seconds", one("pace_overhead_seconds_count"), table{"": n})

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pace/e2e/pacetest"
@@ -100,6 +101,9 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 	}
 	if outcome == "upgraded" {
 		want["bytes_in"] = fmt.Sprint(len(message))
+	}
+	if in := line.Text("left_in"); in == "" && x.leftIn() != nil || in != "" && !slices.Contains(x.leftIn(), in) {
+		b.differs("%s: the access line has left_in %q, want one of %q", x.path, in, x.leftIn())
 	}
 	for field, value := range want {
 		got := line.Text(field)

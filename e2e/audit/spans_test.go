@@ -114,6 +114,9 @@ func (b *books) holdServer(x *exchange, s otlp.Span, tries int) {
 	if failed := status >= 500 || outcome == "upstream_truncated"; (s.StatusCode == otlp.Error) != failed {
 		b.differs("%s: SERVER span has status %d, want Error: %v", x.path, s.StatusCode, failed)
 	}
+	if in := text(s.Attrs["pace.left_in"]); in != b.lines[x].Text("left_in") {
+		b.differs("%s: SERVER span has pace.left_in %q, its access line %q", x.path, in, b.lines[x].Text("left_in"))
+	}
 	if line := b.lines[x]; line.Text("span_id") != s.SpanID || line.Int("attempts") != tries {
 		b.differs("%s: SERVER span %s with %d attempts, its access line has %s with %s", x.path, s.SpanID, tries, line.Text("span_id"), line.Text("attempts"))
 	}

@@ -42,6 +42,8 @@ var rows = map[string]row{
 	},
 	"pace_failovers_total":         {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
 	"pace_retries_total":           {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
+	"pace_requests_total":          {dto.MetricType_COUNTER, words("pace_outcome pace_side http_route"), words("pace_outcome pace_side http_route"), nil},
+	"pace_client_left_total":       {dto.MetricType_COUNTER, words("left_in http_route"), words("left_in http_route"), nil},
 	"pace_rejections_total":        {dto.MetricType_COUNTER, words("reason http_route"), words("reason http_route"), nil},
 	"pace_refused_total":           {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_connections":             {dto.MetricType_GAUGE, words("state"), words("state"), nil},

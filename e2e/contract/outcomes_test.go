@@ -27,7 +27,8 @@ type provoked struct {
 	level       string
 	spanError   string // error.type; "" : the span's status stays unset
 	attempts    int
-	answered    bool // a backend's answer reached pace
+	answered    bool   // a backend's answer reached pace
+	leftIn      string // the phases in which the client may have left; "": it did not
 }
 
 type address interface{ Address() string }
@@ -131,16 +132,16 @@ var outcomes = map[string]provoked{
 		outcome: "upstream_truncated", status: 200, level: "ERROR", spanError: "upstream_truncated", attempts: 1, answered: true,
 	},
 	"client_gone: RST": {
-		answer: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1,
+		answer: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
 	},
 	"client_gone: FIN": {
-		answer: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1,
+		answer: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
 	},
 	"client_aborted: RST": {
-		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true,
+		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true, leftIn: "receive deliver",
 	},
 	"client_aborted: FIN": {
-		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true,
+		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true, leftIn: "receive deliver",
 	},
 	"too_large: by its length": {
 		answer: pacetest.Fine, act: posts(413, strings.Repeat("x", 101)), cfg: map[string]pacetest.Table{"server": {"max_body_bytes": 100}},
@@ -191,6 +192,9 @@ func (tt provoked) wantLog(t *testing.T, s scene) {
 	if line.Int("attempts") != tt.attempts {
 		t.Errorf("log says %s attempts, want %d", line.Text("attempts"), tt.attempts)
 	}
+	if got := line.Text("left_in"); (got == "") != (tt.leftIn == "") || !strings.Contains(tt.leftIn, got) {
+		t.Errorf("log says left_in %q, want %q", got, tt.leftIn)
+	}
 	backend := ""
 	if tt.answered {
 		backend = s.b.Address()
@@ -218,6 +222,29 @@ func (tt provoked) wantMetrics(t *testing.T, s scene) {
 		t.Errorf("http_client_request_duration_seconds has %v attempts, want %d", got, tt.attempts)
 	}
 	s.p.WantMetric(0, "http_server_active_requests")
+	if got := m.Sum("pace_requests_total", "pace_outcome", tt.outcome, "pace_side", tt.sideOf(), "http_route", "/"); got != 1 && tt.outcome != "ok" {
+		t.Errorf("pace_requests_total has %v of %s on the %s side, want 1", got, tt.outcome, tt.sideOf())
+	}
+	if got := m.Sum("pace_requests_total") - warmUps(s); got != 1 {
+		t.Errorf("pace_requests_total has %v requests, want 1", got)
+	}
+	left := m.Sum("pace_client_left_total", "left_in", s.p.WantAccess(s.path).Text("left_in"), "http_route", "/")
+	if all := m.Sum("pace_client_left_total"); all != left || (left == 1) != (tt.leftIn != "") {
+		t.Errorf("pace_client_left_total has %v, %v of them in the phase that the line says", all, left)
+	}
+}
+
+// sideOf is whose doing the outcome is.
+func (tt provoked) sideOf() string {
+	switch tt.outcome {
+	case "ok", "upgraded":
+		return "none"
+	case "rate_limited":
+		return "limiter"
+	case "client_error", "client_gone", "client_aborted", "too_large":
+		return "client"
+	}
+	return "backend"
 }
 
 // errorType is the label the row must have: the span's error.type where its status is
@@ -258,6 +285,9 @@ func (tt provoked) wantSpans(t *testing.T, spans *otlp.Recv, s scene) {
 	want := map[bool]int{true: otlp.Error, false: otlp.Unset}[tt.spanError != ""]
 	if trace.Server.StatusCode != want {
 		t.Errorf("the span's status is %d, want %d", trace.Server.StatusCode, want)
+	}
+	if got, _ := trace.Server.Attrs["pace.left_in"].(string); got != s.p.WantAccess(s.path).Text("left_in") {
+		t.Errorf("the span has pace.left_in %q, the line %q", got, s.p.WantAccess(s.path).Text("left_in"))
 	}
 	limited := s.p.Metrics().Sum("pace_rejections_total", "reason", "rate_limited")
 	if n := len(trace.Server.Named("pace.rate_limited")); n != int(limited) || (n == 1) != (tt.outcome == "rate_limited") {

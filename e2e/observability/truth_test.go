@@ -175,6 +175,10 @@ func (tr *truth) againstPrometheus(t *testing.T, p *parts.Prom) {
 		"http_request_method", "http_response_status_code", "pace_outcome", "error_type"), tr.requests)
 	compare(t, "its route and scheme", p.By("http_server_request_duration_seconds_count"+ours, "http_route", "url_scheme"),
 		table{"/ http": float64(len(tr.exchanges))})
+	compare(t, "pace_requests_total", p.By("pace_requests_total"+ours, "pace_outcome", "http_route"), tr.outcomes())
+	compare(t, "pace_client_left_total", table{"": p.Sum("pace_client_left_total" + ours)}, table{"": tr.outcomes()["client_gone /"] + tr.outcomes()["client_aborted /"]})
+	// A backend has a request a moment before pace knows that it is sent.
+	compare(t, "pace_client_left_total before the response", table{"": p.Sum(fmt.Sprintf(`pace_client_left_total{instance=%q,left_in=~"send|wait"}`, tr.Admin))}, table{"": tr.outcomes()["client_gone /"]})
 	compare(t, "its last bucket", p.By(fmt.Sprintf(`http_server_request_duration_seconds_bucket{instance=%q,le="+Inf"}`, tr.Admin),
 		"http_request_method", "http_response_status_code"), tr.requests.fold(2))
 	compare(t, "http_requests_duration_seconds", p.By("http_requests_duration_seconds_count"+ours, "method", "status"), tr.requests.fold(2))
@@ -194,6 +198,15 @@ func (tr *truth) againstPrometheus(t *testing.T, p *parts.Prom) {
 			t.Errorf("%s is %v, want 0", none, n)
 		}
 	}
+}
+
+// outcomes counts the exchanges by how they ended, and their route.
+func (tr *truth) outcomes() table {
+	counts := table{}
+	for _, x := range tr.exchanges {
+		counts[key(x.outcome, "/")]++
+	}
+	return counts
 }
 
 // upgrades counts the exchanges that became streams.
