@@ -32,8 +32,14 @@ func Load(file string) (*File, error) {
 	return Parse(file, data)
 }
 
+// StandardInput is the name of a file that is read from standard input.
+const StandardInput = "-"
+
 // read stops one byte above the limit, so that a device or a wrong file cannot fill the memory.
 func read(file string) ([]byte, error) {
+	if file == StandardInput {
+		return io.ReadAll(io.LimitReader(os.Stdin, maxBytes+1))
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err

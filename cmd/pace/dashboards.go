@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,14 +13,14 @@ func dashboardsCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "dashboards --out DIR",
-		Short: "Write the dashboard for Grafana and the rules for Prometheus",
-		Long: "Write what one looks at when one wonders how pace fares: *.json for Grafana (import it, and\n" +
-			"choose the data sources above it) and *.yml for Prometheus (name it under rule_files).\n" +
+		Short: "Write the Grafana dashboard and the Prometheus rules",
+		Long: "Write the Grafana dashboard and the Prometheus rules: *.json for Grafana (import it, and choose\n" +
+			"the data sources at its top) and *.yml for Prometheus (name it under rule_files).\n" +
 			"Files of these names are replaced.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
-				return fmt.Errorf("pace dashboards: where to write is missing; name a folder with --out")
+				return usageError(c, errors.New("no folder to write to; name one with --out DIR"))
 			}
 			paths, err := dashboards.Write(dir)
 			if err != nil {
@@ -31,7 +32,7 @@ func dashboardsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&dir, "out", "", "folder `DIR` to write to; made if it is not there")
+	c.Flags().StringVar(&dir, "out", "", "folder `DIR` to write to; created if it does not exist")
 	c.MarkFlagDirname("out")
 	return c
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -50,68 +51,102 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pace",
 		Short:         "The HTTP reverse proxy that explains itself",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          noSuchCommand,
+
+		SuggestionsMinimumDistance: 2,
+
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.AddCommand(runCommand(), checkCommand(), demoCommand(), dashboardsCommand(), versionCommand())
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultVersionFlag()
+	nameUsageErrors(root)
 	return root
 }
 
 func runCommand() *cobra.Command {
-	var file string
 	c := &cobra.Command{
-		Use:   "run",
+		Use:   "run [FILE]",
 		Short: "Serve, until TERM or INT",
-		Long: "Serve as the configuration says. TERM and INT drain: requests in flight finish (a second\n" +
-			"one ends at once). USR1 reopens the log file. HUP changes nothing yet.",
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			f, err := load(file)
+		Long: "Serve as the configuration says. FILE may be - for standard input.\n" +
+			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one ends it at once.\n" +
+			"SIGUSR1 reopens the log file. SIGHUP is ignored: restart pace to apply a changed configuration.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := load(fileOf(c, args))
 			if err != nil {
 				return err
 			}
 			return run(f)
 		},
 	}
-	c.Flags().StringVar(&file, "config", defaultFile(), "configuration `FILE`; PACE_CONFIG is the default's default")
-	c.MarkFlagFilename("config", "toml")
+	takeFile(c)
 	return c
-}
-
-// defaultFile is the configuration when no flag names one.
-func defaultFile() string {
-	if f := os.Getenv("PACE_CONFIG"); f != "" {
-		return f
-	}
-	return "config/proxy.toml"
 }
 
 func checkCommand() *cobra.Command {
 	var defaults bool
 	c := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Validate a configuration without starting",
-		Args: func(c *cobra.Command, args []string) error {
-			if defaults {
-				return cobra.NoArgs(c, args)
-			}
-			return cobra.ExactArgs(1)(c, args)
-		},
+		Long:  "Validate a configuration without starting. FILE may be - for standard input.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if defaults {
 				return config.WriteDefaults(c.OutOrStdout())
 			}
-			if _, err := load(args[0]); err != nil {
+			file := fileOf(c, args)
+			if _, err := load(file); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", args[0])
+			fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)
 			return nil
 		},
 	}
+	takeFile(c)
 	c.Flags().BoolVar(&defaults, "defaults", false, "print every key with its default and meaning, as a file that passes")
+	one := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if defaults && (len(args) > 0 || c.Flags().Changed("config")) {
+			return errors.New("--defaults reads no file; name either the file or --defaults")
+		}
+		return one(c, args)
+	}
 	return c
+}
+
+// takeFile has a command read one configuration, named as an argument or by --config.
+func takeFile(c *cobra.Command) {
+	c.Flags().String("config", "", "configuration `FILE` (default: $PACE_CONFIG, else config/proxy.toml)")
+	c.MarkFlagFilename("config", "toml")
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 1:
+			return fmt.Errorf("expected one FILE, got %d arguments; name one file", len(args))
+		case len(args) == 1 && c.Flags().Changed("config"):
+			return errors.New("the file is named twice, as an argument and by --config; name it once")
+		}
+		return nil
+	}
+}
+
+// fileOf is the configuration that a command was called for: the one that is named, else the one in
+// PACE_CONFIG, else config/proxy.toml.
+func fileOf(c *cobra.Command, args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	if f := c.Flags().Lookup("config"); f.Changed {
+		return f.Value.String()
+	}
+	return cmp.Or(os.Getenv("PACE_CONFIG"), "config/proxy.toml")
 }
 
 func versionCommand() *cobra.Command {
@@ -119,8 +154,10 @@ func versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) {
-			fmt.Fprintf(c.OutOrStdout(), "pace %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		},
+		Run:   func(c *cobra.Command, _ []string) { fmt.Fprint(c.OutOrStdout(), versionLine()) },
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("pace %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// onSignals reopens the log file on USR1 and says that HUP does nothing yet, until the returned
-// function is called. Of SIGPIPE it rids the process for good: else the runtime would raise it for
-// the first line of the log that nobody reads any more, and the proxy would die of its log.
+// onSignals reopens the log file on SIGUSR1, and logs what to do instead of SIGHUP, until the returned
+// function is called. It ignores SIGPIPE for good: otherwise the runtime would raise it for the first log
+// line after the reader of a log pipe has gone, and the proxy would die of its log.
 func (p *parts) onSignals() (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	c := make(chan os.Signal, 1)
@@ -23,7 +23,7 @@ func (p *parts) onSignals() (stop func()) {
 				p.log.Reopen()
 				continue
 			}
-			p.log.LogAttrs(context.Background(), slog.LevelWarn, "HUP changes nothing: a new configuration takes a restart, until reload comes")
+			p.log.LogAttrs(context.Background(), slog.LevelWarn, "SIGHUP ignored: restart pace to apply a changed configuration")
 		}
 	}()
 	return func() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -230,19 +231,131 @@ func TestRun_MissingFileIsBadConfiguration(t *testing.T) {
 	}
 }
 
+// TestRunAndCheck_FindTheSameFile: as an argument, by --config, in PACE_CONFIG, or by default.
+func TestRunAndCheck_FindTheSameFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "config"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"named.toml", "env.toml", "config/proxy.toml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("nonsense = 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := []string{"PACE_CONFIG=env.toml"}
+	for _, tt := range []struct {
+		env  []string
+		args []string
+		want string
+	}{
+		{env, []string{"named.toml"}, "named.toml:1: "},
+		{env, []string{"--config", "named.toml"}, "named.toml:1: "},
+		{env, []string{"--config=named.toml"}, "named.toml:1: "},
+		{env, nil, "env.toml:1: "},
+		{nil, nil, "config/proxy.toml:1: "},
+	} {
+		for _, command := range []string{"run", "check"} {
+			got := pacetest.Exec(t, dir, tt.env, append([]string{command}, tt.args...)...)
+			if got.Code != 2 || !strings.HasPrefix(got.Stderr, tt.want) {
+				t.Errorf("pace %s %q: exit %d, stderr %q; want 2 and %s…", command, tt.args, got.Code, got.Stderr, tt.want)
+			}
+		}
+	}
+}
+
+func TestCheck_WithoutFileTakesTheDefaultOne(t *testing.T) {
+	t.Parallel()
+	file := write(t, "proxy.toml", older)
+	if got := pacetest.Exec(t, t.TempDir(), []string{"PACE_CONFIG=" + file}, "check"); got.Code != 0 || got.Stderr != "" {
+		t.Errorf("exit %d, stderr %q", got.Code, got.Stderr)
+	}
+}
+
+// TestStandardInput: - is a configuration on standard input, for check and for run.
+func TestStandardInput(t *testing.T) {
+	t.Parallel()
+	command := func(input string, args ...string) *exec.Cmd {
+		cmd := exec.Command(pacetest.Binary(t), args...)
+		cmd.Dir, cmd.Stdin = t.TempDir(), strings.NewReader(input)
+		return cmd
+	}
+	for _, args := range [][]string{{"check", "-"}, {"check", "--config", "-"}} {
+		if out, err := command(older, args...).CombinedOutput(); err != nil {
+			t.Errorf("pace %q: %v, %s", args, err, out)
+		}
+	}
+	for _, args := range [][]string{{"check", "-"}, {"run", "-"}, {"run", "--config", "-"}} {
+		cmd := command("[server]\nworkers = -1\n", args...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.HasPrefix(string(out), "-:2: server.workers: ") {
+			t.Errorf("pace %q: exit %d, %q; want 2 and -:2: server.workers: …", args, code, out)
+		}
+	}
+	cfg := onFreePorts(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
+	cmd := command(cfg.TOML(), "run", "-")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	pacetest.Eventually(t, func() error {
+		resp, err := http.Get("http://" + cfg["server"]["listen"].(string) + "/x")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+}
+
+// TestUsage_BadIsExit2: one line, which ends with where help is, and suggests what was meant.
 func TestUsage_BadIsExit2(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"rnu"}, {"run", "--confg", "x"}, {"check"}, {"run", "surplus"}, {"check", "a", "b"}} {
-		if got := pacetest.Exec(t, t.TempDir(), nil, args...); got.Code != 2 || got.Stderr == "" {
-			t.Errorf("pace %q: exit %d, stderr %q; want 2 and a reason", args, got.Code, got.Stderr)
+	for _, tt := range []struct {
+		args []string
+		says string
+		help string // where the line says that help is
+	}{
+		{[]string{"rnu"}, "did you mean run?", "pace --help"},
+		{[]string{"chekc", "x"}, "did you mean check?", "pace --help"},
+		{[]string{"dashboard"}, "did you mean dashboards?", "pace --help"},
+		{[]string{"nonsense"}, `unknown command "nonsense"`, "pace --help"},
+		{[]string{"--versoin"}, "--versoin", "pace --help"},
+		{[]string{"run", "--confg", "x"}, "--confg", "pace run --help"},
+		{[]string{"run", "--config"}, "--config", "pace run --help"},
+		{[]string{"run", "a", "b"}, "one FILE", "pace run --help"},
+		{[]string{"run", "a", "--config", "b"}, "twice", "pace run --help"},
+		{[]string{"check", "a", "b"}, "one FILE", "pace check --help"},
+		{[]string{"check", "--defaults", "a"}, "--defaults", "pace check --help"},
+		{[]string{"check", "--defaults=maybe"}, "maybe", "pace check --help"},
+		{[]string{"version", "x"}, "x", "pace version --help"},
+		{[]string{"demo", "x"}, "x", "pace demo --help"},
+		{[]string{"dashboards"}, "--out", "pace dashboards --help"},
+		{[]string{"help", "rnu"}, "did you mean run?", "pace help --help"},
+		{[]string{"completion"}, "bash", "pace completion --help"},
+		{[]string{"completion", "tcsh"}, `unknown shell "tcsh"`, "pace completion --help"},
+		{[]string{"completion", "bash", "x"}, "x", "pace completion bash --help"},
+	} {
+		got := pacetest.Exec(t, t.TempDir(), nil, tt.args...)
+		if got.Code != 2 || got.Stdout != "" || strings.Count(got.Stderr, "\n") != 1 || !strings.Contains(got.Stderr, tt.says) ||
+			!strings.HasSuffix(got.Stderr, fmt.Sprintf("see %q\n", tt.help)) {
+			t.Errorf("pace %q: exit %d, stdout %q, stderr %q; want 2 and one line with %q that ends with see %q",
+				tt.args, got.Code, got.Stdout, got.Stderr, tt.says, tt.help)
+		}
+		if help := pacetest.Exec(t, t.TempDir(), nil, strings.Fields(tt.help)[1:]...); help.Code != 0 || !strings.Contains(help.Stdout, "Usage:") {
+			t.Errorf("%s: exit %d, %q", tt.help, help.Code, help.Stdout)
 		}
 	}
 }
 
 func TestVersionHelpCompletion(t *testing.T) {
 	t.Parallel()
-	if got := pacetest.Exec(t, t.TempDir(), nil, "version"); got.Code != 0 || strings.TrimSpace(got.Stdout) == "" {
+	got := pacetest.Exec(t, t.TempDir(), nil, "version")
+	if got.Code != 0 || !strings.HasPrefix(got.Stdout, "pace ") || strings.Count(got.Stdout, "\n") != 1 {
 		t.Errorf("version: exit %d, stdout %q", got.Code, got.Stdout)
+	}
+	if flag := pacetest.Exec(t, t.TempDir(), nil, "--version"); flag != got {
+		t.Errorf("--version: got %+v, want what version says, %+v", flag, got)
 	}
 	help := pacetest.Exec(t, t.TempDir(), nil, "help")
 	for _, command := range []string{"run", "check", "demo", "version", "completion"} {

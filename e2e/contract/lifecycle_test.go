@@ -146,7 +146,7 @@ func TestHUP_EndsNothing(t *testing.T) {
 	b.WantGot(1, "/held")
 	p.Signal(sigHUP)
 	pacetest.Eventually(t, func() error {
-		for _, line := range p.Lines("HUP changes nothing: a new configuration takes a restart, until reload comes") {
+		for _, line := range p.Lines("SIGHUP ignored: restart pace to apply a changed configuration") {
 			if line.Text("level") == "WARN" {
 				return nil
 			}
