@@ -27,6 +27,7 @@ var checks = map[string]struct {
 	"":          {func(s, _ string) (string, *refusal) { return s, nil }, "text"},
 	"address":   {address, "127.0.0.1:8080"},
 	"backend":   {backend, "http://127.0.0.1:8000"},
+	"host":      {hostAlone, "pace.example.com"},
 	"path":      {pagePath, "/metrics"},
 	"collector": {collector, "127.0.0.1:4317"},
 	"header":    {headerName, anotherHeader},
@@ -236,6 +237,21 @@ func hostName(host string) (string, *refusal) {
 		}
 	}
 	return strings.ToLower(host), nil
+}
+
+// hostAlone is the name of a host, or an address, without port.
+func hostAlone(s, _ string) (string, *refusal) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Unmap().String(), nil
+	}
+	if name, _, ok := cutLast(s, ":"); ok && !strings.HasSuffix(s, "]") {
+		return "", &refusal{what: toml.Quote(s) + " has a port", form: "the name alone", instead: name}
+	}
+	host, bad := hostName(strings.TrimSuffix(s, "."))
+	if bad == nil && host == "" {
+		bad = &refusal{what: toml.Quote(s) + " is not a host name", form: "a name"}
+	}
+	return host, bad
 }
 
 // badLabel refuses what cannot stand between the dots of a host name (RFC 1123 §2.1, and the

@@ -52,6 +52,8 @@ type Server struct {
 type Admin struct {
 	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
+
+	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names under which it may be asked, besides its own and localhost; others are refused, so that no web page can have a browser ask it. Addresses need not be named: on loopback those of loopback are accepted, elsewhere all."`
 }
 
 // Upstreams is the pool called default. Backends are "host:port", each only once: the port is
@@ -78,7 +80,7 @@ type RateLimit struct {
 // Metrics is the metrics page on the proxy's own listener.
 type Metrics struct {
 	Enabled  bool           `toml:"enabled" default:"true" doc:"Keep metrics, and show them on the admin listener and at endpoint."`
-	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path" doc:"Path of the page. It answers peers on loopback that send no forwarding header, and those in allow; others get 404."`
+	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path?" doc:"Path of the page. It answers GET and HEAD of peers on loopback that send neither Via nor any header in which proxies tell of clients, and of those in allow; others get 404. \"\": the proxy's port has no such page, and every path is the backends'."`
 	Allow    []netip.Prefix `toml:"allow" default:"" doc:"Networks that may read the page besides loopback."`
 }
 

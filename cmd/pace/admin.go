@@ -18,10 +18,11 @@ import (
 type admin struct {
 	http  http.Server
 	ready atomic.Bool // requests are welcome
+	hosts hosts
 }
 
-func newAdmin(t *telemetry.Telemetry, profiles bool) *admin {
-	a := &admin{}
+func newAdmin(t *telemetry.Telemetry, profiles bool, own hosts) *admin {
+	a := &admin{hosts: own}
 	mux := http.NewServeMux()
 	if m := t.Metrics(); m != nil {
 		mux.Handle("GET /metrics", m)
@@ -54,6 +55,7 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *admin) serve(l net.Listener) error {
+	a.http.Handler = a.hosts.guard(a.http.Handler, l.Addr())
 	if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -25,6 +25,7 @@ type parts struct {
 	telemetry *telemetry.Telemetry
 	handler   *proxy.Handler
 	server    *proxy.Server
+	hosts     hosts // of the admin listener
 }
 
 // build makes the parts of f; it opens the log, and no listener.
@@ -46,7 +47,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{log: log, telemetry: t, handler: buildHandler(f, t)}
+	p := &parts{log: log, telemetry: t, handler: buildHandler(f, t), hosts: ownHosts(f.Admin)}
 	p.server = buildServer(f, p)
 	return p, nil
 }
@@ -95,7 +96,9 @@ func buildServer(f *config.File, p *parts) *proxy.Server {
 		IdleTimeout:       f.Server.IdleTimeout,
 		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
 		Trust:             f.Tracing.Trust,
-		Scrape:            &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow},
+	}
+	if f.Metrics.Endpoint != "" {
+		o.Scrape = &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
 	}
 	return proxy.NewServer(o)
 }

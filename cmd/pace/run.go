@@ -56,7 +56,7 @@ func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
 	stop, done := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer done()
 
-	admin := newAdmin(p.telemetry, pprof)
+	admin := newAdmin(p.telemetry, pprof, p.hosts)
 	failed := make(chan error, 2)
 	if l.admin != nil {
 		go func() { failed <- admin.serve(l.admin) }()
