@@ -31,6 +31,6 @@ func recordings() (list []rule) {
 		rule{Record: recordedShares, Expr: fmt.Sprintf("%s / on (%s) group_left () %s", sumBy(by(job, sideLabel), recordedOutcomes), job, recordedRequests)},
 		rule{Record: recordedP99, Expr: inRules.quantileBy(0.99, by(job, telemetry.LabelRoute), telemetry.MetricServerDuration)},
 		rule{Record: recordedAttempts, Expr: inRules.rateBy(perBackend, attempts)},
-		rule{Record: recordedUnanswered, Expr: inRules.rateBy(perBackend, attempts, oneOf(telemetry.LabelErrorType, telemetry.FailoverReasons())) + " / " + recordedAttempts},
+		rule{Record: recordedUnanswered, Expr: inRules.rateBy(perBackend, attempts, oneOf(telemetry.LabelErrorType, telemetry.BackendFailures())) + " / " + recordedAttempts},
 	)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"syscall"
 
 	"pace/lb"
 	"pace/proxy/exchange"
@@ -78,7 +79,7 @@ func (q *request) attempt(s step) *failure {
 // tell logs why a backend failed, or how pace failed to reach it: one outcome has many causes, and
 // "too many open files" is no backend's fault.
 func (q *request) tell(backend string, f *failure) {
-	if f.outcome.Info().Side != telemetry.BackendSide || !q.h.failures.pass() {
+	if side := f.outcome.Info().Side; side != telemetry.BackendSide && side != telemetry.PaceSide || !q.h.failures.pass() {
 		return
 	}
 	q.h.Log.LogAttrs(q.ctx, slog.LevelWarn, "attempt failed",
@@ -90,7 +91,7 @@ func (q *request) tell(backend string, f *failure) {
 // retry is made at most once, and only where the backend may have closed an idle connection in the
 // moment we took it (docs/interface.md, "Attempts, failovers, retries").
 func (q *request) next(f *failure, tried []*lb.Backend) step {
-	if f.outcome.Info().Side != telemetry.BackendSide || !q.repeatable(f) {
+	if !f.mayPassElsewhere() || !q.repeatable(f) {
 		return step{}
 	}
 	n, last := len(q.rec.Attempts), tried[len(tried)-1]
@@ -108,6 +109,15 @@ func (q *request) next(f *failure, tried []*lb.Backend) step {
 		return step{backend: last, fresh: true}
 	}
 	return step{}
+}
+
+// mayPassElsewhere says whether another backend may do better. That pace lacks a port is so for one
+// destination; what else it lacks, it lacks for all.
+func (f *failure) mayPassElsewhere() bool {
+	if f.outcome == telemetry.Exhausted {
+		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
+	}
+	return f.outcome.Info().Side == telemetry.BackendSide
 }
 
 // idempotent are the methods that RFC 9110 §9.2.2 allows to repeat, and QUERY, which is safe.

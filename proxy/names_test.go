@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// slowNames is a dialer to which every name is 127.0.0.1, once this time has passed.
-func slowNames(t testing.TB, after time.Duration) *net.Dialer {
+// slowNames is a resolver to which every name is 127.0.0.1, once this time has passed.
+func slowNames(t testing.TB, after time.Duration) *net.Resolver {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -27,9 +27,9 @@ func slowNames(t testing.TB, after time.Duration) *net.Dialer {
 			time.AfterFunc(after, func() { c.WriteTo(answer, from) })
 		}
 	}()
-	return &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", c.LocalAddr().String())
-	}}}
+	}}
 }
 
 // resolved is the answer to a DNS query (RFC 1035 §4): 127.0.0.1 for an A record, none for others.

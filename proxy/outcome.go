@@ -23,6 +23,10 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 	switch e.Kind {
 	case exchange.ConnectFailed:
 		return telemetry.ConnectFailed
+	case exchange.DNSFailed:
+		return telemetry.DNSFailed
+	case exchange.Exhausted:
+		return telemetry.Exhausted
 	case exchange.ConnectTimeout:
 		return telemetry.ConnectTimeout
 	case exchange.ResponseTimeout:

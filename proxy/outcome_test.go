@@ -8,11 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"pace/lb"
 	"pace/proxy/exchange"
 	"pace/telemetry"
 )
@@ -78,6 +82,38 @@ func TestReadFault(t *testing.T) {
 	}
 }
 
+func noSuchHost(context.Context, string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: "backend.test", IsNotFound: true}
+}
+
+// failing is a dialer that the system gives this error.
+func failing(errno syscall.Errno) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
+	}
+}
+
+// TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps: a port is missing for one destination, a
+// descriptor for all.
+func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
+	for errno, dials := range map[syscall.Errno]int32{syscall.EADDRNOTAVAIL: 2, syscall.EMFILE: 1, syscall.ENFILE: 1, syscall.ENOBUFS: 1, syscall.ENOMEM: 1} {
+		var n atomic.Int32
+		p := start(t, func(o *Options) {
+			o.MaxRetries = 1
+			o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				n.Add(1)
+				return failing(errno)(ctx, network, addr)
+			}
+		}, "127.0.0.1:1", "127.0.0.1:2")
+		c, r := p.dial(t)
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 503 || n.Load() != dials {
+			t.Errorf("%v: %v, %v after %d dials, want 503 after %d", errno, resp, err, n.Load(), dials)
+		}
+	}
+}
+
 // TestOutcomes provokes each outcome that one request can have, through sockets, and holds the
 // client's view, the line and the histogram to each other.
 func TestOutcomes(t *testing.T) {
@@ -108,6 +144,8 @@ func TestOutcomes(t *testing.T) {
 		"upstream_error":                     {answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
 		"connect_failed":                     {nil, nil, get, false, 502, "connect_failed", 0},
 		"connect_timeout":                    {nil, func(o *Options) { o.Exchange.Dial = never; o.Exchange.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
+		"dns_failed":                         {nil, func(o *Options) { o.Pool, o.Exchange.Lookup = lb.NewPool([]string{"backend.test:80"}), noSuchHost }, get, false, 502, "dns_failed", 0},
+		"exhausted":                          {nil, func(o *Options) { o.Exchange.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
 		"upstream_timeout":                   {hang, func(o *Options) { o.Exchange.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},
 		"upstream_reset":                     {answer(""), nil, get, false, 502, "upstream_reset", 0},
 		"reset in the header":                {answer("HTTP/1.1 200 OK\r\nConte"), nil, get, false, 502, "upstream_reset", 0},

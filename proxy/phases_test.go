@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,10 @@ func TestPhases_ByInjection(t *testing.T) {
 			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
 			change: func(o *Options) {
 				o.Pool = lb.NewPool([]string{net.JoinHostPort("backend.test", strconv.Itoa(o.Pool.Backends()[0].Port()))})
-				o.Exchange.Dial = slowNames(t, delay).DialContext
+				resolver := slowNames(t, delay)
+				o.Exchange.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+					return resolver.LookupNetIP(ctx, "ip", host)
+				}
 			},
 			times: 1,
 		},

@@ -58,7 +58,7 @@ var (
 var semconvBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
 // failoverReasons are the ways in which an attempt fails so that another may follow.
-var failoverReasons = []Outcome{ConnectFailed, ConnectTimeout, UpstreamReset, UpstreamTimeout, UpstreamInvalid}
+var failoverReasons = []Outcome{ConnectFailed, ConnectTimeout, DNSFailed, Exhausted, UpstreamReset, UpstreamTimeout, UpstreamInvalid}
 
 // serverLabels are the labels that the table of facts gives to the histogram of requests.
 func serverLabels() (names []string) {

@@ -1,5 +1,7 @@
 package telemetry
 
+import "slices"
+
 //go:generate go test -run=TestSignals -update .
 
 // The metrics' Prometheus names. Whoever writes an expression takes them from here.
@@ -54,6 +56,12 @@ const (
 // FailoverReasons returns how an attempt fails without an answer: the outcomes that are reasons of
 // a failover and error types of an attempt.
 func FailoverReasons() []OutcomeInfo { return rows(failoverReasons) }
+
+// BackendFailures returns the reasons of a failover that count against the backend. A name that does
+// not resolve, or what pace lacks, says nothing of the backend.
+func BackendFailures() []OutcomeInfo {
+	return rows(slices.DeleteFunc(slices.Clone(failoverReasons), func(o Outcome) bool { return o == DNSFailed || o == Exhausted }))
+}
 
 // Rejections returns the outcomes that are reasons of a rejection.
 func Rejections() []OutcomeInfo {

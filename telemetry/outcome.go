@@ -16,8 +16,11 @@ const (
 	NoBackend
 	Overload
 	Draining
+	DrainTimeout
 	ConnectFailed
 	ConnectTimeout
+	DNSFailed
+	Exhausted
 	UpstreamTimeout
 	UpstreamReset
 	UpstreamInvalid
@@ -88,12 +91,21 @@ var outcomes = [outcomeCount]OutcomeInfo{
 	Draining: {"draining", 503, "proxy_internal_response", PaceSide, slog.LevelError, false,
 		"the request arrived while pace was ending", "the load balancer in front still sends requests here", "take the instance out when /readyz says 503",
 		"This proxy is shutting down; send the request again."},
+	DrainTimeout: {"drain_timeout", 503, "proxy_internal_response", PaceSide, slog.LevelError, false,
+		"pace aborted the request because draining took too long", "the request ran for longer than server.drain_timeout, or a second signal ended pace", "raise server.drain_timeout above the longest request, and the time that the service manager gives pace to end",
+		"This proxy shut down before the request was finished; send it again if it is safe to repeat."},
 	ConnectFailed: {"connect_failed", 502, "connection_refused", BackendSide, slog.LevelError, false,
 		"the last attempt could not connect", "nothing listens at the backend's address, or the network refuses it", "start the backend; check its address in upstreams.backends",
 		"The proxy could not connect to the backend."},
 	ConnectTimeout: {"connect_timeout", 504, "connection_timeout", BackendSide, slog.LevelError, false,
 		"the last attempt could not connect in time", "the backend's host does not answer, or its accept queue is full", "check the host and firewall; upstreams.connect_timeout is the limit",
 		"The proxy could not connect to the backend in time."},
+	DNSFailed: {"dns_failed", 502, "dns_error", BackendSide, slog.LevelError, false,
+		"the backend's name could not be resolved, or not in time", "the name does not exist, or the name server failed or did not answer", "look the name up on pace's host with getent hosts; check it in upstreams.backends",
+		"The proxy could not resolve the name of the backend."},
+	Exhausted: {"exhausted", 503, "proxy_internal_error", PaceSide, slog.LevelError, false,
+		"pace had no descriptor, port or memory for a connection to a backend", "pace has reached a limit of its process or host; no backend is at fault", "the error names the limit: raise LimitNOFILE, widen net.ipv4.ip_local_port_range, or add memory",
+		"This proxy has run out of a resource; try again later."},
 	UpstreamTimeout: {"upstream_timeout", 504, "http_response_timeout", BackendSide, slog.LevelError, false,
 		"no response header came in time", "the backend is slow or hangs", "see the backend's trace; upstreams.response_timeout is the limit",
 		"The backend did not respond in time."},

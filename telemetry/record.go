@@ -207,7 +207,7 @@ func (r *Record) errorType() string {
 
 // failed says whether the request is the server's error in the sense of the span status.
 func (r *Record) failed() bool {
-	return r.Status >= 500 || r.Outcome == UpstreamTruncated || r.Outcome == UpstreamStalled || r.Outcome == InternalError
+	return r.Status >= 500 || r.Outcome == UpstreamTruncated || r.Outcome == UpstreamStalled || r.Outcome == DrainTimeout || r.Outcome == InternalError
 }
 
 // errorType is the error.type of the attempt, "" if nothing went wrong.

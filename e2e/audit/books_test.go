@@ -151,7 +151,7 @@ func (x *exchange) due(outcome string) int {
 }
 
 // failoverReasons are the ways in which an attempt fails so that another may follow.
-var failoverReasons = []string{"connect_failed", "connect_timeout", "upstream_reset", "upstream_timeout", "upstream_invalid"}
+var failoverReasons = []string{"connect_failed", "connect_timeout", "dns_failed", "upstream_reset", "upstream_timeout", "upstream_invalid"}
 
 // truth counts what is known of one house.
 func (b *books) truth(h *house) *truth {

@@ -15,6 +15,7 @@ type conn struct {
 	remote netip.AddrPort  // zero if it is not TCP
 	peek   func(fd uintptr)
 	dead   bool      // what peek found
+	since  time.Time // when it was made
 	idle   time.Time // since when the pool has it
 	// The deadlines set on the connection. They are left standing from one exchange to the next and
 	// moved only when they have passed or fire early: setting both for each exchange costs more
@@ -23,7 +24,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{Conn: nc}
+	c := &conn{Conn: nc, since: time.Now()}
 	c.tcp, _ = nc.(*net.TCPConn)
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()

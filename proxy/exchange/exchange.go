@@ -3,7 +3,6 @@ package exchange
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"time"
 )
@@ -166,18 +165,14 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
-	c, err := x.dial()
-	if err == nil {
-		return x.use(c, false)
-	}
-	var timeout net.Error
+	c, kind, err := x.dial()
 	switch {
+	case err == nil:
+		return x.use(c, false)
 	case x.ctx.Err() != nil:
 		return x.fail(Canceled, context.Cause(x.ctx))
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return x.fail(ConnectTimeout, err)
 	}
-	return x.fail(ConnectFailed, err)
+	return x.fail(kind, err)
 }
 
 func (x *exchange) use(c *conn, reused bool) error {

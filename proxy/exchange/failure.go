@@ -6,12 +6,14 @@ import (
 )
 
 // Kind is what became of an exchange that failed. It names the side: RequestBody is the
-// client's, Canceled the caller's, all others the backend's.
+// client's, Canceled the caller's, Exhausted ours, all others the backend's.
 type Kind uint8
 
 const (
-	ConnectFailed   Kind = iota + 1 // no connection: refused, unreachable, no such host
+	ConnectFailed   Kind = iota + 1 // no connection: refused, unreachable
 	ConnectTimeout                  // no connection within [Options.ConnectTimeout]
+	DNSFailed                       // the backend's name could not be resolved, or not in time
+	Exhausted                       // this machine lacked a descriptor, a port or memory for a connection
 	ResponseTimeout                 // no whole response header in time, or a write that blocked as long
 	Reset                           // connection lost before the response header was whole
 	Invalid                         // what came was not an acceptable HTTP/1 response header
@@ -23,7 +25,7 @@ const (
 )
 
 var kinds = [...]string{
-	ConnectFailed: "connect failed", ConnectTimeout: "connect timeout", ResponseTimeout: "response timeout",
+	ConnectFailed: "connect failed", ConnectTimeout: "connect timeout", DNSFailed: "name not resolved", Exhausted: "out of resources", ResponseTimeout: "response timeout",
 	Reset: "connection lost", Invalid: "invalid response", HeaderTooLarge: "response header too large", Truncated: "response truncated",
 	RequestBody: "request body", Canceled: "canceled", Panicked: "panicked",
 }
@@ -34,7 +36,7 @@ func (k Kind) String() string { return kinds[k] }
 type Phase uint8
 
 const (
-	DNS         Phase = iota + 1 // resolving the backend's name; a dial enters it from Connect, and goes back
+	DNS         Phase = iota + 1 // resolving the backend's name; never entered for an address
 	Connect                      // dialing
 	Send                         // writing to the backend
 	ReadRequest                  // waiting for Body.Read, the client's side

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -23,7 +24,9 @@ type Options struct {
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
 	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
 
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
+	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }
 
 func (o Options) withDefaults() Options {
@@ -32,6 +35,9 @@ func (o Options) withDefaults() Options {
 	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
+	if o.Lookup == nil && o.Dial == nil {
+		o.Lookup = newResolver().lookup
+	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
@@ -40,8 +46,9 @@ func (o Options) withDefaults() Options {
 
 // Pool is the connections to one backend. It is safe for concurrent use.
 type Pool struct {
-	addr string
-	o    Options
+	addr       string
+	host, port string // of addr; host is "" unless it is a name to be resolved
+	o          Options
 
 	watcher watcher
 
@@ -53,7 +60,14 @@ type Pool struct {
 }
 
 // NewPool returns a pool without connections. addr is "host:port".
-func NewPool(addr string, o Options) *Pool { return &Pool{addr: addr, o: o.withDefaults()} }
+func NewPool(addr string, o Options) *Pool {
+	p := &Pool{addr: addr, o: o.withDefaults()}
+	host, port, err := net.SplitHostPort(addr)
+	if _, literal := netip.ParseAddr(host); p.o.Lookup != nil && err == nil && literal != nil {
+		p.host, p.port = host, port
+	}
+	return p
+}
 
 // Idle returns how many connections wait in the pool.
 func (p *Pool) Idle() int {
@@ -74,12 +88,20 @@ func (p *Pool) Close() {
 	closeAll(idle)
 }
 
+// maxAge is how old a connection to a backend with a name may become. The name is resolved for each
+// new connection, so that after this time all requests follow a name that has changed its address.
+const maxAge = 30 * time.Second
+
 // get returns an idle connection that is alive, or nil. Of plain TCP it may be unseen: whether it
 // is alive is then for the caller to find out.
 func (p *Pool) get(unseen bool) *conn {
 	for {
 		c := p.pop()
-		if c == nil || unseen && c.tcp != nil || c.alive() {
+		switch {
+		case c == nil:
+			return nil
+		case p.host != "" && time.Since(c.since) >= maxAge:
+		case unseen && c.tcp != nil || c.alive():
 			return c
 		}
 		c.Close()
