@@ -171,8 +171,10 @@ func (q *request) end() {
 
 // failed answers a bug of ours.
 func (q *request) failed(p any) {
-	q.h.Log.LogAttrs(q.ctx, slog.LevelError, "panic in the handler: a bug of pace",
-		slog.Any("panic", p), slog.String("trace_id", q.rec.TraceID()), slog.String("stack", string(debug.Stack())))
+	if q.h.panics.pass() { // a stack has some 4 KiB, and whoever found the bug can provoke it as often as they like
+		q.h.Log.LogAttrs(q.ctx, slog.LevelError, "panic in the handler: a bug of pace",
+			slog.Any("panic", p), slog.String("trace_id", q.rec.TraceID()), slog.String("stack", string(debug.Stack())))
+	}
 	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {
 		q.rec.Attempts[n-1].Failure = telemetry.InternalError
 	}

@@ -268,8 +268,8 @@ func (x *exchange) readPiece() error {
 	if o.left < 0 {
 		at += sizeRoom
 		end = min(end-tailRoom, at+largeBuffer) // a large head has a larger buffer
-	} else if most := o.left + 1; int64(end-at) > most { // one more than is due, to see if there is more
-		end = at + int(most)
+	} else if int64(end-at) > o.left { // room for one byte more than is due shows whether there is more
+		end = at + int(o.left) + 1 // o.left comes from the wire, so only here it is known not to overflow
 	}
 	n, err := x.req.Body.Read(o.buf[at:end])
 	o.mu.Lock()

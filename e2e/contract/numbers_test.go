@@ -1,0 +1,91 @@
+package contract
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"pace/e2e/pacetest"
+)
+
+const largest = "9223372036854775807" // of an int64
+
+// refuseBody answers 413 without reading the body, and ends the connection.
+func refuseBody(x *pacetest.Exchange) {
+	x.Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+	x.Close()
+}
+
+func TestTheLargestContentLength(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GET", "POST", "PUT", "DELETE", "OPTIONS"} {
+		t.Run(method+" over HTTP/1.1 goes to the backend", func(t *testing.T) {
+			b := pacetest.NewBackend(t, refuseBody)
+			p, spans := pacetest.StartTraced(t, upstreams(b))
+			w := p.Wire()
+			w.Send(method + " /x HTTP/1.1\r\nHost: x\r\nContent-Length: " + largest + "\r\n\r\nabc")
+			if got := w.Response(method); got.Status != 413 || got.Body != "big" {
+				t.Errorf("the client got %d %q, want the backend's 413", got.Status, got.Body)
+			}
+			wantLargest(t, p, b)
+			trace := pacetest.WantTrace(spans, 1, pacetest.Path("/x"))
+			wantAttr(t, trace.Server.Attrs, "pace.outcome", "client_error")
+		})
+	}
+	t.Run("POST over HTTP/2 goes to the backend", func(t *testing.T) {
+		b := pacetest.NewBackend(t, refuseBody)
+		p := pacetest.Start(t, upstreams(b))
+		if got := largestOverHTTP2(t, p); got != "413" {
+			t.Errorf("the client got %q, want the backend's 413", got)
+		}
+		wantLargest(t, p, b)
+	})
+}
+
+// wantLargest fails t unless the backend was told of the length and all signals of its answer.
+func wantLargest(t *testing.T, p *pacetest.Pace, b *pacetest.Backend) {
+	t.Helper()
+	if got := b.WantGot(1, "/x")[0].Header.Get("Content-Length"); got != largest {
+		t.Errorf("the backend was told of %q bytes, want %s", got, largest)
+	}
+	line := p.WantAccess("/x")
+	if line.Text("outcome") != "client_error" || line.Int("status") != 413 {
+		t.Errorf("the access line says %s %d", line.Text("outcome"), line.Int("status"))
+	}
+	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_error")
+	p.WantMetric(0, "http_server_request_duration_seconds_count", "pace_outcome", "internal_error")
+	if strings.Contains(p.Output(), "panic") {
+		t.Errorf("pace tells of a panic:\n%s", p.Output())
+	}
+}
+
+func largestOverHTTP2(t *testing.T, p *pacetest.Pace) (status string) {
+	t.Helper()
+	w := p.Wire()
+	var block strings.Builder
+	e := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/x"}, {"content-length", largest}} {
+		e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	var out strings.Builder
+	f := http2.NewFramer(&out, w)
+	io.WriteString(&out, http2.ClientPreface)
+	f.WriteSettings()
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true})
+	f.WriteData(1, false, []byte("abc"))
+	w.Send(out.String())
+	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return fmt.Sprint(err)
+		}
+		if m, ok := frame.(*http2.MetaHeadersFrame); ok {
+			return m.PseudoValue("status")
+		}
+	}
+}
