@@ -7,7 +7,6 @@ package telemetry
 import (
 	"context"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/otlptranslator"
-	"go.opentelemetry.io/contrib/propagators/autoprop"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
@@ -47,8 +44,7 @@ type Telemetry struct {
 	sink       *sink
 	resource   *resource.Resource
 	scope      instrumentation.Scope
-	propagator propagation.TextMapPropagator
-	w3c        bool // propagator is the default one: trace context and baggage
+	propagator propagator
 	sampler    sdktrace.Sampler
 	queryAllow map[string]bool
 
@@ -74,14 +70,15 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{
 		version: o.Version, log: o.Log, sink: o.Log.sink,
 		scope:      instrumentation.Scope{Name: "pace", Version: o.Version},
-		propagator: autoprop.NewTextMapPropagator(),
-		w3c:        os.Getenv("OTEL_PROPAGATORS") == "",
 		queryAllow: map[string]bool{},
 	}
 	for _, name := range o.QueryAllow {
 		t.queryAllow[name] = true
 	}
 	var err error
+	if t.propagator, err = newPropagator(); err != nil {
+		return nil, err
+	}
 	if t.sampler, err = newSampler(o.SampleRatio); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -123,7 +122,7 @@ func (f *fieldLines) Set(name, value string) {
 // AppendPropagation appends the header lines that make the attempt's span the parent of what the
 // backend does. The client's own lines named by [Telemetry.PropagationFields] must not be sent beside them.
 func (r *Record) AppendPropagation(ctx context.Context, b []byte, a *Attempt) []byte {
-	if r.t.w3c {
+	if r.t.propagator.w3c {
 		return appendTraceContext(b, r.identity.context.WithSpanID(a.span))
 	}
 	f := fieldLines(b)
@@ -142,14 +141,6 @@ func appendTraceContext(b []byte, c trace.SpanContext) []byte {
 		b = append(append(append(b, "tracestate: "...), state.String()...), "\r\n"...)
 	}
 	return b
-}
-
-// PropagationFields names the header fields that [Record.AppendPropagation] writes.
-func (t *Telemetry) PropagationFields() []string {
-	if t.w3c {
-		return propagation.TraceContext{}.Fields() // baggage goes on as the client sent it
-	}
-	return t.propagator.Fields()
 }
 
 // newSampler is the sampler that the environment names, else the head sampling of ratio (0 to 1),
