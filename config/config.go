@@ -98,7 +98,7 @@ type Tracing struct {
 type Log struct {
 	Format string `toml:"format" default:"auto" doc:"auto (colour on a terminal, else JSON), text or json."`
 	Level  string `toml:"level" default:"info" doc:"Minimum level to log: debug, info, warn or error."`
-	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, reopened on SIGUSR1; \"\": standard error."`
+	File   string `toml:"file" default:"" is:"file?" doc:"File to append to, reopened on SIGUSR1; it may be /dev/stdout, or a FIFO, which needs no reader; \"\": standard error."`
 
 	SlowAfter time.Duration `toml:"slow_after" default:"30s" min:"0s" max:"24h" doc:"A request that runs for longer logs a line before it ends; 0s: none does."`
 }

@@ -37,12 +37,13 @@ func OpenLog(o LogOptions) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	terminal := o.File == "" && isTerminal(os.Stderr)
+	out, isFile := s.out.(*os.File)
+	terminal := isFile && (out == os.Stderr || out == os.Stdout) && isTerminal(out)
 	json := o.Format == "json" || (o.Format != "text" && !terminal)
 	colours := terminal && os.Getenv("NO_COLOR") == "" // https://no-color.org
 	var w io.Writer = s
 	if terminal && !json {
-		w = rowWriter{s, func() int { return terminalColumns(os.Stderr) }}
+		w = rowWriter{s, func() int { return terminalColumns(out) }}
 	}
 	l := &Log{slog.New(newLogHandler(w, o.Level, json, colours)), s, json, terminal, colours}
 	l.hearLibraries()

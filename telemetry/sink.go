@@ -55,11 +55,43 @@ func newSink(path string, out io.Writer) *sink {
 	return s
 }
 
+// openFile opens path for appending; "" is standard error. It does not wait for anybody.
 func openFile(path string) (io.Writer, error) {
 	if path == "" {
 		return os.Stderr, nil
 	}
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if f := standardStream(path); f != nil {
+		return f, nil
+	}
+	mode := os.O_WRONLY
+	if i, err := os.Stat(path); err == nil && i.Mode()&os.ModeNamedPipe != 0 {
+		// Opened for writing alone, a FIFO makes us wait for its first reader, and breaks when its last one
+		// leaves. This way lines wait in the pipe for the next reader, and those above its size are dropped.
+		mode = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, mode|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err // and not f, which would make an io.Writer that is not nil
+	}
+	return f, nil
+}
+
+// standardStream is standard output or error, if path leads there: /dev/stderr does, and so may a
+// symbolic link. Such a path cannot be opened if the stream is a socket, as under a service manager, or
+// belongs to another user. A regular file is opened by its own name, so that it can be rotated.
+func standardStream(path string) *os.File {
+	target, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	for fd, f := range map[string]*os.File{"1": os.Stdout, "2": os.Stderr} {
+		named := path == f.Name() || path == "/dev/fd/"+fd || path == "/proc/self/fd/"+fd
+		i, err := f.Stat()
+		if err == nil && os.SameFile(i, target) && (named || !i.Mode().IsRegular()) {
+			return f
+		}
+	}
+	return nil
 }
 
 // Write takes one line. It never fails and never waits for the disk.
@@ -154,7 +186,7 @@ func (s *sink) write(batch []byte, lines int) {
 }
 
 func closeFile(w io.Writer) {
-	if f, ok := w.(*os.File); ok && f != os.Stderr {
+	if f, ok := w.(*os.File); ok && f != os.Stderr && f != os.Stdout {
 		f.Close()
 	}
 }

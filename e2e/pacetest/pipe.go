@@ -2,6 +2,7 @@ package pacetest
 
 import (
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -18,4 +19,30 @@ func LaunchOnPipe(t testing.TB, env []string, args ...string) (*Pace, *os.File) 
 	p.cmd.Stderr = in
 	p.launch()
 	return p, out
+}
+
+// LaunchOnSockets is [Launch] with stdout and stderr each on a socket, as service managers do it. It
+// returns their other ends.
+func LaunchOnSockets(t testing.TB, env []string, args ...string) (p *Pace, stdout, stderr *os.File) {
+	t.Helper()
+	p = prepare(t, env, args...)
+	var theirs [2]*os.File
+	for i := range theirs {
+		pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(os.NewSyscallError("socketpair", err))
+		}
+		syscall.SetNonblock(pair[0], true) // for a deadline
+		theirs[i] = os.NewFile(uintptr(pair[0]), "socket")
+		ours := os.NewFile(uintptr(pair[1]), "socket")
+		defer ours.Close() // pace has its own handle by then
+		t.Cleanup(func() { theirs[i].Close() })
+		if i == 0 {
+			p.cmd.Stdout = ours
+		} else {
+			p.cmd.Stderr = ours
+		}
+	}
+	p.launch()
+	return p, theirs[0], theirs[1]
 }
