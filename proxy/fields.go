@@ -102,9 +102,9 @@ func upgradeOf(r *http.Request) string {
 	if r.ProtoMajor != 1 || r.ProtoMinor == 0 || !namedIn(r.Header["Connection"], "upgrade") {
 		return ""
 	}
-	u := r.Header.Get("Upgrade")
-	if namedIn([]string{u}, "h2c") {
+	list := r.Header["Upgrade"]
+	if namedIn(list, "h2c") {
 		return ""
 	}
-	return u
+	return strings.Join(list, ", ")
 }

@@ -158,7 +158,7 @@ func (q *request) end() {
 	if q.body != nil {
 		q.rec.Enter(telemetry.Own)
 		q.body.hand(q.broken)
-		q.rec.BytesIn = q.body.read()
+		q.rec.BytesIn += q.body.read() // beside a stream's own
 	}
 	q.rec.End() // from here on nobody interrupts
 	broken, h := q.broken || q.stalled.Load(), q.h

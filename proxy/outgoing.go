@@ -30,8 +30,8 @@ func (q *request) prepare() {
 		o.Expect = q.body.expects
 		o.AnnouncedTrailer = announced(q.trailer())
 		o.Trailer = q.trailer
-		o.Upgrade = "" // a switch of protocols in mid-body has no meaning
 	}
+	o.Repeatable = q.body == nil && slices.Contains(idempotent, r.Method)
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()
 	o.lines = q.asked.appendFields(o.lines, q.peer)

@@ -198,6 +198,8 @@ func (x *exchange) awaitFinal() error {
 		switch {
 		case x.head.status == 101:
 			return x.switched()
+		case x.isIdleTimeout():
+			return x.failIdleTimeout()
 		case x.head.status >= 200:
 			return x.finish()
 		}
@@ -278,19 +280,65 @@ func (x *exchange) finish() error {
 	return x.settle()
 }
 
+// isIdleTimeout reports whether the response is a 408 that says "no request came in time" about a
+// connection that had been idle: the backend sent it before it saw our request. It is not, if the backend
+// may have waited for the rest of our body, or if it keeps the connection and the request cannot be
+// repeated: then an application may have chosen this status.
+func (x *exchange) isIdleTimeout() bool {
+	if x.head.status != 408 || x.interims > 0 {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	whole := !x.req.hasBody() || x.out.isSent() || x.out.last.Load() || !x.out.begun.Load()
+	return x.reused && whole && (x.req.Repeatable || !x.head.lasts())
+}
+
+var errIdleTimeout = errors.New("status 408 on a reused connection: the backend gave the idle connection up")
+
+// failIdleTimeout ends the exchange as if the backend had closed the idle connection without a word.
+func (x *exchange) failIdleTimeout() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.answered = false
+	return x.failLocked(Reset, errIdleTimeout)
+}
+
 // switched accepts a 101 that was asked for, after the whole request was sent. It need not say
 // "Connection: Upgrade", which many a backend forgets; the protocol is what matters.
 func (x *exchange) switched() error {
 	x.unclear = true
 	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
-	switch {
-	case !x.req.accepts(x.head.upgrade):
+	if !x.req.accepts(x.head.upgrade) {
 		return x.fail(Invalid, malformed("switch to a protocol that was not asked for"))
-	case x.req.hasBody() && !x.out.isSent():
-		return x.fail(Invalid, malformed("switch of protocols in the middle of a request"))
+	}
+	if err := x.awaitSent(); err != nil {
+		return err
 	}
 	return x.settle()
 }
+
+// awaitSent waits until the sender is done, when the request has a body and asks for an upgrade. A backend
+// may say 101 before it has read the body, or in the moment before we know that it was sent: nothing of
+// the new protocol may go out before the body's end (RFC 9110 §7.8). The wait is bounded as the sending is:
+// by the client's body and by the backend taking it.
+func (x *exchange) awaitSent() error {
+	if x.out.done == nil {
+		return nil
+	}
+	x.out.proceed() // it has skipped its 100, and wants the body all the same
+	select {
+	case <-x.out.done:
+	case <-x.ctx.Done():
+		return x.fail(Canceled, context.Cause(x.ctx))
+	}
+	if !x.out.isSent() {
+		return x.fail(Reset, errBeforeSwitch)
+	}
+	return nil
+}
+
+var errBeforeSwitch = errors.New("connection lost between the 101 and the end of the request's body")
 
 // settle marks the final header. An answer to a request of which no byte was written is
 // somebody else's.

@@ -54,7 +54,7 @@ type Error struct {
 	Phase     Phase          // when it happened
 	BytesSent int64          // bytes of the request that the kernel took; 0: certainly nothing was sent
 	Reused    bool           // the connection came from the pool
-	Answered  bool           // any byte of a response was read
+	Answered  bool           // any byte of a response was read; a 408 about the idle connection is none
 	Remote    netip.AddrPort // of the connection; zero if there was none
 	Err       error
 }

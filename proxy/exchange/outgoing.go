@@ -42,6 +42,7 @@ type outgoing struct {
 
 	begun   atomic.Bool   // a write was attempted
 	first   chan struct{} // closed when the first write is over; nil without a body
+	done    chan struct{} // closed when the sender is done; nil unless a switch of protocols may wait for it
 	verdict chan bool     // whether to send a body held back by Expect; nil without
 
 	sending atomic.Bool // the sender runs
@@ -51,12 +52,15 @@ type outgoing struct {
 
 func (o *outgoing) begin(req *Request) {
 	o.from, o.to, o.left, o.ended, o.full, o.reading = 0, 0, req.ContentLength, false, false, false
-	o.atOnce, o.looked, o.first, o.verdict = false, false, nil, nil
+	o.atOnce, o.looked, o.first, o.done, o.verdict = false, false, nil, nil, nil
 	o.begun.Store(false)
 	o.last.Store(false)
 	o.sent.Store(false)
 	if req.hasBody() {
 		o.first = make(chan struct{})
+		if req.asksUpgrade() {
+			o.done = make(chan struct{})
+		}
 		if req.Expect {
 			o.verdict = make(chan bool, 1)
 		}
@@ -138,6 +142,9 @@ func (x *exchange) sendHead() error {
 func (x *exchange) startSending() {
 	x.out.sending.Store(true)
 	x.running.Go(func() {
+		if x.out.done != nil {
+			defer close(x.out.done)
+		}
 		defer x.out.sending.Store(false)
 		defer x.catch()
 		x.send()

@@ -28,6 +28,7 @@ type Request struct {
 	TrailersOK    bool   // sends "TE: trailers"
 	Expect        bool   // sends "Expect: 100-continue" and holds Body back until 100 or 1 s have come; a final answer means it is never sent
 	NewConnection bool   // never use a pooled one
+	Repeatable    bool   // it may be sent again: a 408 on a reused connection is then never taken for its response
 
 	// On1xx is given each interim response except 101, on Do's goroutine, and 100 before Body is read
 	// because of it. fields are valid until it returns, and may include hop-by-hop ones. nil: they are
