@@ -251,10 +251,29 @@ func (p page) code() string {
 	lines := inlineCode.FindAllString(p.prose, -1)
 	for _, b := range p.blocks {
 		if b.language == "sh" {
-			lines = append(lines, strings.Split(comment.ReplaceAllString(b.text, ""), "\n")...)
+			commands := heredoc.ReplaceAllString(b.text, "<<'END'")
+			lines = append(lines, strings.Split(comment.ReplaceAllString(commands, ""), "\n")...)
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// heredoc is what a shell feeds to a command: the file's name and its text are the groups.
+var heredoc = regexp.MustCompile(`(?:>(\S+) )?<<'END'\n((?s:.*?)\n)END\n`)
+
+// configurations are the blocks of TOML of a page, and the files of TOML that its commands write.
+func (p page) configurations() (all []block) {
+	for _, b := range p.blocks {
+		if b.language == "toml" {
+			all = append(all, b)
+		}
+		for _, m := range heredoc.FindAllStringSubmatch(b.text, -1) {
+			if b.language == "sh" && strings.HasSuffix(m[1], ".toml") {
+				all = append(all, block{"toml", m[2], b.line})
+			}
+		}
+	}
+	return all
 }
 
 // TestKeys holds each table.key in code to the configuration, if table is one of its tables.
@@ -290,10 +309,7 @@ func TestKeys(t *testing.T) {
 func TestConfigurations(t *testing.T) {
 	blocks := 0
 	for _, p := range pages(t) {
-		for _, b := range p.blocks {
-			if b.language != "toml" {
-				continue
-			}
+		for _, b := range p.configurations() {
 			blocks++
 			text := b.text
 			if !strings.Contains(text, "[upstreams]") {

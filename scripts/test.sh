@@ -1,11 +1,5 @@
 #!/usr/bin/env bash
-# test.sh sets up and runs every test there is, on a Debian machine that need only have Go.
-#
-#   test.sh              all stages, in order
-#   test.sh STAGE...     only these: setup format vet lint cross unit plain acceptance parts e2e bench
-#
-# A stage that fails does not keep the later ones from running. With CI=true what is missing is a
-# failure, otherwise it is skipped, with the reason in the table at the end.
+# test.sh runs every test of the repository, on a Debian machine that has Go. `test.sh --help` says how.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -151,7 +145,17 @@ run() {
 	"$skipped_status") result=skipped skipped=$((skipped + 1)) ;;
 	*) result=FAILED failed=$((failed + 1)) ;;
 	esac
+	[[ $status -ne 0 ]] || remember "$stage" $((SECONDS - began))
 	rows+=("$(printf '%-12s %-8s %5d s   %s' "$stage" "$result" $((SECONDS - began)) "$(head -n 1 "$tmp/note")")")
+}
+
+# remember STAGE SECONDS writes down how long a stage took. That it cannot is no failure.
+remember() {
+	mkdir -p "$(dirname "$times")" 2>/dev/null || return 0
+	{
+		sed "/^$1 /d" "$times" 2>/dev/null || true
+		echo "$1 $2"
+	} >"$tmp/times" && cp "$tmp/times" "$times" 2>/dev/null || return 0
 }
 
 finish() {
@@ -160,11 +164,72 @@ finish() {
 }
 
 all=(setup format vet lint cross unit plain acceptance parts e2e bench)
+
+# about STAGE prints what it does, and the seconds it takes on two cores with warm caches.
+about() {
+	case $1 in
+	setup) echo '10 installs missing Debian packages and tools, fetches modules (minutes the first time)' ;;
+	format) echo '10 gofmt and go fix' ;;
+	vet) echo '30 go vet' ;;
+	lint) echo '60 staticcheck' ;;
+	cross) echo '60 builds and vets for macOS and Windows' ;;
+	unit) echo '120 unit tests with the race detector' ;;
+	plain) echo '60 unit tests without it, because it allocates and some tests count allocations' ;;
+	acceptance) echo '20 seven checks of the running proxy' ;;
+	parts) echo '5 builds Jaeger from its source (ten minutes the first time)' ;;
+	e2e) echo '480 the built binary among real programs, README and docs/deployment word by word' ;;
+	bench) echo '60 a short bench: is pace still cheaper than its limits' ;;
+	esac
+}
+
+# Each run writes down how long its stages took, so that the next one tells this machine's times.
+times=${XDG_CACHE_HOME:-$HOME/.cache}/pace/test-times
+
+# usual STAGE prints the seconds that it took the last time, or else those of `about`.
+usual() {
+	local known
+	known=$(sed -n "s/^$1 //p" "$times" 2>/dev/null | tail -n 1)
+	[[ -n $known ]] || read -r known _ <<<"$(about "$1")"
+	echo "$known"
+}
+
+# plan STAGE... prints what is coming, and how long it takes.
+plan() {
+	local stage seconds total=0
+	for stage in "$@"; do
+		seconds=$(usual "$stage")
+		total=$((total + seconds))
+		printf '  %-12s %5d s   %s\n' "$stage" "$seconds" "$(about "$stage" | cut -d ' ' -f 2-)"
+	done
+	printf '  %-12s %5d s   about %d min\n' 'in all' "$total" $(((total + 59) / 60))
+}
+
+help() {
+	cat <<-END
+		test.sh runs every test of the repository, on a Debian machine that has Go.
+
+		  bash scripts/test.sh            all stages, in this order
+		  bash scripts/test.sh STAGE...   only these stages
+		  CI=true bash scripts/test.sh    what is missing fails, instead of being skipped
+		  go test ./...                   the fast way: unit tests only
+
+		A stage that fails does not keep the later ones from running. The stages, with the time that
+		each took on this machine the last time, or takes on two cores:
+
+		$(plan "${all[@]}")
+	END
+}
+
+case ${1:-} in
+-h | --help | help) help; exit ;;
+esac
 stages=("$@")
 [[ $# -gt 0 ]] || stages=("${all[@]}")
 for stage in "${stages[@]}"; do
-	[[ " ${all[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are: ${all[*]}" >&2; exit 2; }
+	[[ " ${all[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are: ${all[*]}; see --help" >&2; exit 2; }
 done
+echo 'Coming, with the usual times:'
+plan "${stages[@]}"
 
 passed=0 failed=0 skipped=0 rows=()
 for stage in "${stages[@]}"; do

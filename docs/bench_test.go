@@ -1,0 +1,208 @@
+package docs
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the README's figures anew from bench/results/README.md")
+
+// TestBench holds the README's figures to those of the last bench, every peer and every kind of
+// traffic that was measured; -update writes them.
+func TestBench(t *testing.T) {
+	results, err := os.ReadFile(filepath.Join(root, "bench/results/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "README.md")
+	readme, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- bench -->\n", "<!-- /bench -->"
+	head, rest, ok1 := strings.Cut(string(readme), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("README.md has no block from %s to %s", begin, end)
+	}
+	want, err := benchBlock(string(results))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("the README's figures are not those of bench/results/README.md: go test ./docs -run TestBench -update\ngot\n%swant\n%s", old, want)
+	}
+	if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// section is one kind of traffic in the results.
+type section struct {
+	title string
+	heads []string
+	rows  map[string][]string // by peer
+}
+
+// benchBlock makes the README's table from the page that the bench wrote: a row for each peer, and for
+// each kind of traffic what the proxy costs (with the ratio to the bare ReverseProxy) and its rate.
+func benchBlock(results string) (string, error) {
+	sections, about, peers := readResults(results)
+	if len(sections) < 3 || len(peers) < 5 {
+		return "", fmt.Errorf("%d tables and %d peers in the results: they are read wrongly", len(sections), len(peers))
+	}
+	heads, rule := "| |", "|---|"
+	for _, s := range sections {
+		heads += fmt.Sprintf(" %s: %s |", s.title, s.heads[1])
+		rule += "---:|"
+		if rate := s.rate(); rate > 0 {
+			heads += fmt.Sprintf(" %s |", s.heads[rate])
+			rule += "---:|"
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\n", heads, rule)
+	for _, peer := range peers {
+		row, measured := "", false
+		for _, s := range sections {
+			cells, ok := s.rows[peer]
+			measured = measured || ok
+			row += " " + s.cost(cells) + " |"
+			if rate := s.rate(); rate > 0 {
+				row += " " + cell(cells, rate) + " |"
+			}
+		}
+		if measured {
+			fmt.Fprintf(&b, "| %s |%s\n", about[peer], row)
+		}
+	}
+	if slower := slower(sections, "pace-1", "reverseproxy"); len(slower) > 0 {
+		fmt.Fprintf(&b, "\nWhere pace-1 reaches a lower rate than the bare `ReverseProxy`: %s.\n", strings.Join(slower, ", "))
+	}
+	b.WriteString("\nIn brackets: the ratio to the bare `ReverseProxy`, less is better. An empty cell was not measured. " +
+		"[The whole report](bench/results/README.md) has percentiles, memory, the spread of each figure, and what was measured with which version.\n")
+	return b.String(), nil
+}
+
+// slower names the kinds of traffic in which a peer's rate is below another's.
+func slower(sections []*section, peer, than string) (titles []string) {
+	for _, s := range sections {
+		one, err1 := strconv.ParseFloat(cell(s.rows[peer], s.rate()), 64)
+		other, err2 := strconv.ParseFloat(cell(s.rows[than], s.rate()), 64)
+		if s.rate() > 0 && err1 == nil && err2 == nil && one < other {
+			titles = append(titles, fmt.Sprintf("%s (%.2f of it)", s.title, one/other))
+		}
+	}
+	return titles
+}
+
+// rate is the index of the column of the rate, 0 if there is none.
+func (s *section) rate() int {
+	for i, head := range s.heads {
+		if strings.HasSuffix(head, "/s") {
+			return i
+		}
+	}
+	return 0
+}
+
+// cost is the first figure, and its ratio to the bare ReverseProxy.
+func (s *section) cost(cells []string) string {
+	cost := cell(cells, 1)
+	if ratio := cell(cells, 2); cost != "" && ratio != "" && s.heads[2] == "× bare" {
+		return fmt.Sprintf("%s (%s)", cost, ratio)
+	}
+	return cost
+}
+
+func cell(cells []string, i int) string {
+	if i >= len(cells) {
+		return ""
+	}
+	return cells[i]
+}
+
+var own = regexp.MustCompile(`^pace`)
+
+// readResults reads the tables of the bench's page: the sections, what each peer is, and the peers in
+// their order.
+func readResults(results string) (sections []*section, about map[string]string, peers []string) {
+	about = map[string]string{}
+	title := ""
+	var open *section
+	for line := range strings.Lines(results) {
+		line = strings.TrimSpace(line)
+		if next, is := strings.CutPrefix(line, "## "); is {
+			title, open = next, nil
+		}
+		if !strings.HasPrefix(line, "|") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case strings.HasPrefix(cells[0], "--"):
+		case title == "Peers" && cells[0] != "peer":
+			peers = append(peers, cells[0])
+			about[cells[0]] = describe(cells)
+		case title == "Peers":
+		case cells[0] == "peer":
+			open = &section{title: shortTitle(title), heads: cells, rows: map[string][]string{}}
+			sections = append(sections, open)
+		case open != nil:
+			open.rows[cells[0]] = cells
+		}
+	}
+	return sections, about, peers
+}
+
+// shortTitle is "1 GiB PUT" of "1 GiB bodies: PUT, one at a time".
+func shortTitle(title string) string {
+	short, rest, _ := strings.Cut(title, ":")
+	short = strings.TrimSuffix(short, " bodies")
+	short, _, _ = strings.Cut(short, ",") // "10,000 idle connections, one request on each before"
+	if strings.HasPrefix(title, "10,000") {
+		short = "10,000 idle connections"
+	}
+	if method, _, _ := strings.Cut(strings.TrimSpace(rest), ","); method == "PUT" || method == "POST" {
+		short += " " + method
+	}
+	return short
+}
+
+// describe is what a row of the table of peers says of one: name, what it is, version.
+func describe(cells []string) string {
+	name, what, version := cells[0], cells[1], cells[2]
+	switch {
+	case own.MatchString(name):
+		return "**" + name + "**: " + strings.TrimPrefix(what, "pace ")
+	case version == "the bench's own":
+		return name + ": " + what
+	default:
+		return name + " " + regexp.MustCompile(`\d+(\.\d+)+`).FindString(version) + ", " + what
+	}
+}
+
+func TestShortTitle(t *testing.T) {
+	for title, want := range map[string]string{
+		"Small JSON: GET, 300 B, 64 connections":              "Small JSON",
+		"1 GiB bodies: GET, one at a time":                    "1 GiB",
+		"1 GiB bodies: PUT, one at a time":                    "1 GiB PUT",
+		"10,000 idle connections, one request on each before": "10,000 idle connections",
+	} {
+		if got := shortTitle(title); got != want {
+			t.Errorf("%s: got %s, want %s", title, got, want)
+		}
+	}
+}
