@@ -6,70 +6,152 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// wall forbids imports. A path stands for the package and all below it.
-type wall struct {
-	of     string   // the package, or "" for all of pace
-	forbid []string // paths
-	except []string // packages that the wall does not hold
-	allow  []string // imports that are allowed nevertheless
-	direct bool     // only the package's own imports; else also those of what it imports
-	why    string
+// walls say who may import what. They are read from docs/architecture.md, so that page and test
+// cannot disagree. They are allow lists: what a row does not name is forbidden.
+type walls struct {
+	packages map[string][]string // what a package may import of pace; nil: nothing
+	reserved map[string][]string // a path outside pace, and the only packages that may import it
 }
 
-const (
-	otel        = "go.opentelemetry.io"
-	tomlLibrary = "github.com/BurntSushi/toml"
-)
+// everything in a row's last cell allows every import.
+const everything = "everything"
 
-// walls are those of docs/architecture.md.
-var walls = []wall{
-	{of: "pace/lb", forbid: []string{"net/http", otel, "pace"},
-		why: "lb decides by time and addresses; it can be lifted into another program"},
-	{of: "pace/limiter", forbid: []string{"net/http", otel, "pace"},
-		why: "limiter decides by time and keys; it can be lifted into another program"},
-	{of: "pace/config", forbid: []string{"net/http", otel, "pace"}, allow: []string{"pace/config/toml"},
-		why: "config turns a file into plain values; what they mean is each part's own matter"},
-	{of: "pace/config/toml", forbid: []string{"net/http", otel, "pace"},
-		why: "toml knows syntax and positions, and no key of pace"},
-	{forbid: []string{tomlLibrary}, direct: true,
-		except: []string{"pace/config/toml"},
-		why:    "the library stops at the first error; config/toml reports them all"},
-	{of: "pace/proxy/pipe", forbid: []string{"net/http", otel, "pace"},
-		why: "a pipe moves bytes; what they mean is each side's own matter"},
-	{of: "pace/proxy/exchange", forbid: []string{otel, "pace/telemetry", "pace/lb", "pace/limiter", "pace/config", "pace/dashboards"},
-		why: "an exchange tells what happened by what it returns, and proxy records it"},
-	{of: "pace/proxy", forbid: []string{"pace/config"},
-		why: "proxy must not depend on how its settings are written down"},
-	{of: "pace/telemetry", forbid: []string{"pace/proxy", "pace/lb", "pace/limiter", "pace/config"},
-		why: "telemetry knows the record, not who writes it"},
-	{of: "pace/dashboards", forbid: []string{"pace/proxy", "pace/lb", "pace/limiter", "pace/config"},
-		why: "dashboards show what telemetry publishes, however it came about"},
-	{forbid: []string{otel}, direct: true,
-		except: []string{"pace/telemetry"},
-		why:    "only telemetry speaks OpenTelemetry, so that metric, span and log come from one record"},
-}
-
-// listed is a package as go list tells of it.
+// listed is a package as go list describes it.
 type listed struct {
-	ImportPath    string
-	Imports, Deps []string // own imports; all that these lead to
+	ImportPath string
+	Imports    []string
 }
 
 func TestWalls(t *testing.T) {
-	for _, breach := range breaches(walls, listPackages(t)) {
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := readWalls(string(page))
+	if len(w.packages) == 0 || len(w.reserved) == 0 {
+		t.Fatalf("read no walls from docs/architecture.md: %+v", w)
+	}
+	for _, breach := range w.breaches(listPackages(t)) {
 		t.Error(breach)
 	}
 }
 
+// readWalls reads the tables under "## Packages" and "## Walls": the names in code quotes of a row's
+// first and last cell.
+func readWalls(page string) walls {
+	w := walls{map[string][]string{}, map[string][]string{}}
+	section := ""
+	for line := range strings.Lines(page) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			section = strings.TrimSpace(heading)
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		first, last := quoted(cells[0]), quoted(cells[len(cells)-1])
+		if strings.TrimSpace(cells[len(cells)-1]) == everything {
+			last = []string{everything}
+		}
+		for _, name := range first {
+			switch {
+			case !strings.HasPrefix(line, "|"):
+			case section == "Packages":
+				w.packages[name] = last
+			case section == "Walls":
+				w.reserved[name] = quoted(cells[1])
+			}
+		}
+	}
+	return w
+}
+
+// quoted returns the names between code quotes.
+func quoted(cell string) (names []string) {
+	for i, part := range strings.Split(cell, "`") {
+		if i%2 == 1 {
+			names = append(names, part)
+		}
+	}
+	return names
+}
+
+// breaches returns what breaks the walls, and which walls stand around packages that are gone.
+func (w walls) breaches(packages []listed) (list []string) {
+	exists := map[string]bool{}
+	for _, p := range packages {
+		exists[own(p.ImportPath)] = true
+	}
+	for _, p := range packages {
+		list = append(list, w.of(p)...)
+	}
+	for name, may := range w.packages {
+		for _, path := range append([]string{name}, may...) {
+			if path = strings.TrimSuffix(path, "/…"); path != everything && !exists[path] {
+				list = append(list, fmt.Sprintf("the row of %s names %s, which is gone: remove it, or name what came instead", name, path))
+			}
+		}
+	}
+	for path, only := range w.reserved {
+		for _, name := range only {
+			if !exists[strings.TrimSuffix(name, "/…")] {
+				list = append(list, fmt.Sprintf("the wall around %s names %s, which is gone: remove it, or name what came instead", path, name))
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (w walls) of(p listed) (list []string) {
+	name := own(p.ImportPath)
+	may, known := w.packages[name]
+	if !known {
+		return []string{name + " has no row in the table of packages: add it, with what it may import"}
+	}
+	for _, path := range p.Imports {
+		switch inside := strings.HasPrefix(path, "pace/"); {
+		case inside && !slices.Contains(may, everything) && !matchesAny(own(path), may):
+			list = append(list, fmt.Sprintf("%s must not import %s: its row allows %s", name, own(path), orNothing(may)))
+		case !inside:
+			for reserved, only := range w.reserved {
+				if matches(path, reserved) && !matchesAny(name, only) {
+					list = append(list, fmt.Sprintf("%s must not import %s: only %s may", name, path, strings.Join(only, ", ")))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// own is a package's path without the module's name.
+func own(path string) string { return strings.TrimPrefix(path, "pace/") }
+
+func orNothing(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+func matchesAny(path string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(path, pattern) })
+}
+
+// matches says whether path is the pattern, or below it if the pattern ends in "/…".
+func matches(path, pattern string) bool {
+	tree, ok := strings.CutSuffix(pattern, "/…")
+	return path == tree || ok && strings.HasPrefix(path, tree+"/")
+}
+
 func listPackages(t *testing.T) (list []listed) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Deps", "pace/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "pace/...").Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("go list: %v: %s", err, exit.Stderr)
 	} else if err != nil {
@@ -82,83 +164,53 @@ func listPackages(t *testing.T) (list []listed) {
 		} else if err != nil {
 			t.Fatalf("reading go list: %v", err)
 		}
-		if below(p.ImportPath, "pace") {
+		if !matches(p.ImportPath, "pace/scripts/…") && p.ImportPath != "pace/docs" {
 			list = append(list, p)
 		}
 	}
 }
 
-// breaches says what breaks the walls, and which walls stand around nothing.
-func breaches(walls []wall, packages []listed) (list []string) {
-	for _, w := range walls {
-		list = append(list, w.gone(packages)...)
-		for _, p := range packages {
-			if w.of == p.ImportPath || w.of == "" {
-				list = append(list, w.breaches(p)...)
-			}
-		}
-	}
-	return list
-}
-
-// gone tells of the wall's packages of pace that do not exist: a wall that was left behind
-// when its package moved holds nothing.
-func (w wall) gone(packages []listed) (list []string) {
-	for _, path := range slices.Concat([]string{w.of}, w.forbid, w.except, w.allow) {
-		exists := func(p listed) bool { return p.ImportPath == path || path == "pace" }
-		if below(path, "pace") && !slices.ContainsFunc(packages, exists) {
-			list = append(list, fmt.Sprintf("the wall of %q names %s, which is gone: take it out or name what came instead", w.of, path))
-		}
-	}
-	return list
-}
-
-func (w wall) breaches(p listed) (list []string) {
-	imports := p.Deps
-	if w.direct {
-		imports = p.Imports
-	}
-	for _, path := range imports {
-		if belowAny(path, w.forbid) && !belowAny(p.ImportPath, w.except) && !belowAny(path, w.allow) {
-			list = append(list, fmt.Sprintf("%s must not import %s: %s", p.ImportPath, path, w.why))
-		}
-	}
-	return list
-}
-
-func belowAny(path string, parents []string) bool {
-	return slices.ContainsFunc(parents, func(parent string) bool { return below(path, parent) })
-}
-
-func below(path, parent string) bool {
-	return path == parent || strings.HasPrefix(path, parent+"/")
-}
-
-func TestBreaches(t *testing.T) {
-	lib := listed{ImportPath: "pace/lib", Imports: []string{"net"}, Deps: []string{"net", "net/http/internal"}}
-	app := listed{ImportPath: "pace/app", Imports: []string{"pace/lib"}, Deps: []string{"pace/lib", "net", "net/http/internal"}}
-	tests := map[string]struct {
-		wall wall
-		want []string
+func TestWalls_Breaches(t *testing.T) {
+	const page = "## Packages\n\n| package | purpose | may import |\n|---|---|---|\n" +
+		"| `app` | runs | everything |\n| `lib`, `lib/part` | decides | nothing |\n| `mid` | joins | `lib/…` |\n" +
+		"\n## Walls\n\n| path | only in | why |\n|---|---|---|\n| `net` | `app` | sockets |\n"
+	whole := []listed{{ImportPath: "pace/app"}, {ImportPath: "pace/lib"}, {ImportPath: "pace/lib/part"}, {ImportPath: "pace/mid"}}
+	tests := []struct {
+		name    string
+		imports map[string][]string
+		want    []string
 	}{
-		"nothing forbidden is imported": {wall{of: "pace/lib", forbid: []string{"os"}, why: "x"}, nil},
-		"an import of an import counts": {wall{of: "pace/lib", forbid: []string{"net/http"}, why: "x"},
-			[]string{"pace/lib must not import net/http/internal: x"}},
-		"but not if only direct ones do":    {wall{of: "pace/lib", forbid: []string{"net/http"}, direct: true, why: "x"}, nil},
-		"a longer name is another":          {wall{of: "pace/lib", forbid: []string{"ne", "net/htt"}, why: "x"}, nil},
-		"a wall around all is around each":  {wall{forbid: []string{"net"}, direct: true, why: "x"}, []string{"pace/lib must not import net: x"}},
-		"but not around the excepted":       {wall{forbid: []string{"net"}, except: []string{"pace/lib"}, direct: true}, nil},
-		"pace itself may be forbidden":      {wall{of: "pace/app", forbid: []string{"pace"}, why: "x"}, []string{"pace/app must not import pace/lib: x"}},
-		"an allowed import is none":         {wall{of: "pace/app", forbid: []string{"pace"}, allow: []string{"pace/lib"}, why: "x"}, nil},
-		"a package that is gone is told":    {wall{of: "pace/old"}, []string{`the wall of "pace/old" names pace/old, which is gone: take it out or name what came instead`}},
-		"also as what is forbidden":         {wall{of: "pace/lib", forbid: []string{"pace/old"}}, []string{`the wall of "pace/lib" names pace/old, which is gone: take it out or name what came instead`}},
-		"packages that are not ours are no": {wall{of: "pace/lib", forbid: []string{otel}}, nil},
+		{"what the rows allow is no breach", map[string][]string{"pace/app": {"pace/mid", "net"}, "pace/mid": {"pace/lib", "pace/lib/part", "os"}}, nil},
+		{"a package whose row says nothing imports nothing of pace", map[string][]string{"pace/lib": {"pace/mid"}},
+			[]string{"lib must not import mid: its row allows nothing"}},
+		{"a package imports only what its row names", map[string][]string{"pace/mid": {"pace/app"}},
+			[]string{"mid must not import app: its row allows lib/…"}},
+		{"a reserved path is closed to all others", map[string][]string{"pace/mid": {"net"}}, []string{"mid must not import net: only app may"}},
+		{"a path that only begins like a reserved one is free", map[string][]string{"pace/mid": {"net/netip"}}, nil},
+		{"a package without a row is a breach", map[string][]string{"pace/new": nil},
+			[]string{"new has no row in the table of packages: add it, with what it may import"}},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := breaches([]wall{tt.wall}, []listed{lib, app}); !slices.Equal(got, tt.want) {
-				t.Errorf("%+v: got %q, want %q", tt.wall, got, tt.want)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			packages := slices.Clone(whole)
+			for _, path := range slices.Sorted(maps.Keys(tt.imports)) {
+				i := slices.IndexFunc(packages, func(p listed) bool { return p.ImportPath == path })
+				if i < 0 {
+					packages, i = append(packages, listed{ImportPath: path}), len(packages)
+				}
+				packages[i].Imports = tt.imports[path]
+			}
+			if got := readWalls(page).breaches(packages); !slices.Equal(got, tt.want) {
+				t.Errorf("imports %v: got %q, want %q", tt.imports, got, tt.want)
 			}
 		})
 	}
+	t.Run("a row of a package that is gone is a breach", func(t *testing.T) {
+		want := []string{
+			"the row of lib/part names lib/part, which is gone: remove it, or name what came instead",
+		}
+		if got := readWalls(page).breaches(slices.Delete(slices.Clone(whole), 2, 3)); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
