@@ -122,8 +122,9 @@ func backend(s, sample string) (string, *refusal) {
 		if port, is := barePort(strings.TrimPrefix(s, ":")); is {
 			return "", &refusal{what: toml.Quote(s) + " is a port without a host", form: form, instead: withPort(sample, port)}
 		}
-		if host, _, bad := splitHostPort(s); bad == nil && host != "" {
-			return "", &refusal{what: "no scheme in " + toml.Quote(s), form: form, instead: "http://" + s}
+		_, bare := tooMuch(s)
+		if host, _, bad := splitHostPort(bare); bad == nil && host != "" {
+			return "", &refusal{what: "no scheme in " + toml.Redact(s), form: form, instead: "http://" + bare}
 		}
 		return "", &refusal{what: toml.Redact(s) + " is not an http:// URL", form: form}
 	case strings.EqualFold(scheme, "https"):

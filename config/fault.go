@@ -13,11 +13,11 @@ import (
 
 // Fault is one thing wrong with a config: where, what, and how to fix it.
 type Fault struct {
-	File string
-	Line int    // from 1; 0 when no line is to blame, as for a missing key
-	Key  string // dotted, as written: upstreams.backends[1]; "" when no key is to blame
-	What string // lower case, no full stop: no scheme in "127.0.0.1:8001"
-	Mend string // what to do: write "http://127.0.0.1:8001"
+	File   string
+	Line   int    // from 1; 0 when no line is to blame, as for a missing key
+	Key    string // dotted, as written: upstreams.backends[1]; "" when no key is to blame
+	What   string // lower case, no full stop: no scheme in "127.0.0.1:8001"
+	Remedy string // what to do: write "http://127.0.0.1:8001"
 }
 
 // Error is one line, FILE:LINE: KEY: WHAT; MEND, without the parts that are not known.
@@ -31,7 +31,7 @@ func (f *Fault) Error() string {
 	if f.Key != "" {
 		b.WriteString(toml.Clip(f.Key) + ": ")
 	}
-	b.WriteString(f.What + "; " + f.Mend)
+	b.WriteString(f.What + "; " + f.Remedy)
 	return b.String()
 }
 

@@ -27,7 +27,7 @@ func Load(file string) (*File, error) {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			why = e.Err
 		}
-		return nil, Join(&Fault{File: file, What: "cannot be read: " + why.Error(), Mend: "name a file that exists and that pace may read"})
+		return nil, Join(&Fault{File: file, What: "cannot be read: " + why.Error(), Remedy: "name a file that exists and that pace may read"})
 	}
 	return Parse(file, data)
 }
@@ -60,6 +60,6 @@ func Default() Config {
 
 // Fault is a fault at a key, for what only the part that acts on the key can know. The line is
 // 0 when the key is not written in the file.
-func (f *File) Fault(key, what, mend string) *Fault {
-	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: what, Mend: mend}
+func (f *File) Fault(key, what, remedy string) *Fault {
+	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: what, Remedy: remedy}
 }

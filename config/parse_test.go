@@ -138,7 +138,7 @@ func TestLoad_ReportsAFileThatIsNotThere(t *testing.T) {
 	for _, file := range []string{filepath.Join(t.TempDir(), "none.toml"), t.TempDir()} {
 		_, err := Load(file)
 		f, ok := errors.AsType[*Fault](err)
-		if !ok || f.File != file || f.Line != 0 || f.Mend == "" {
+		if !ok || f.File != file || f.Line != 0 || f.Remedy == "" {
 			t.Errorf("%s: got %v", file, err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestFileFault(t *testing.T) {
 }
 
 // FuzzParse holds Parse to its promise: whatever the bytes, it returns either a config or
-// faults that name what is wrong and how to mend it, each in one line.
+// faults that name what is wrong and how to fix it, each in one line.
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/bad/*.toml", "testdata/*.toml", "proxy.toml"} {
 		files, _ := filepath.Glob(pattern)
@@ -202,7 +202,7 @@ func checkParse(t *testing.T, data []byte) {
 	last := 0
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
 		f, ok := e.(*Fault)
-		if !ok || f.What == "" || f.Mend == "" || f.place() < last {
+		if !ok || f.What == "" || f.Remedy == "" || f.place() < last {
 			t.Fatalf("got %#v after line %d: %q", e, last, data)
 		}
 		if strings.ContainsFunc(f.Error(), unicode.IsControl) {

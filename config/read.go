@@ -24,11 +24,11 @@ type reader struct {
 func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
 
 // fault notes a fault at a key, at one where the line is known otherwise.
-func (r *reader) fault(key, what, mend string) { r.at(r.file.lines[key], key, what, mend) }
+func (r *reader) fault(key, what, remedy string) { r.at(r.file.lines[key], key, what, remedy) }
 
-func (r *reader) at(line int, key, what, mend string) {
+func (r *reader) at(line int, key, what, remedy string) {
 	if !r.full() {
-		r.faults = append(r.faults, &Fault{r.file.name, line, key, what, mend})
+		r.faults = append(r.faults, &Fault{r.file.name, line, key, what, remedy})
 	}
 }
 

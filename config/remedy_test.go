@@ -76,7 +76,7 @@ func heal(t *testing.T, text []byte, used map[string]bool) (applied int) {
 		}
 		_, err = Parse("x.toml", next)
 		left := slices.DeleteFunc(Faults(err), func(f *Fault) bool { return forAPerson(f, used) })
-		if len(left) >= len(faults) && !(uncovers.MatchString(f.Mend) && !slices.ContainsFunc(left, f.same)) {
+		if len(left) >= len(faults) && !(uncovers.MatchString(f.Remedy) && !slices.ContainsFunc(left, f.same)) {
 			t.Fatalf("%v: the remedy leaves\n%v\nin\n%s", f, err, next)
 		}
 		text = next
@@ -93,7 +93,7 @@ func (f *Fault) same(o *Fault) bool { return f.Key == o.Key && f.What == o.What 
 
 func forAPerson(f *Fault, used map[string]bool) bool {
 	for _, p := range aPersonDecides {
-		if p.remedy.MatchString(f.Mend) {
+		if p.remedy.MatchString(f.Remedy) {
 			used[p.why] = true
 			return true
 		}
@@ -130,20 +130,20 @@ func apply(text []byte, f *Fault) ([]byte, error) {
 
 func applyToTree(tree map[string]any, f *Fault) error {
 	path := segments(f.Key)
-	if m := writeUnder.FindStringSubmatch(f.Mend); m != nil {
+	if m := writeUnder.FindStringSubmatch(f.Remedy); m != nil {
 		v, err := toml.Value(m[2])
 		set(tree, []string{m[3], m[1]}, v)
 		return err
 	}
-	if m := writeHeader.FindStringSubmatch(f.Mend); m != nil {
+	if m := writeHeader.FindStringSubmatch(f.Remedy); m != nil {
 		tree[m[1]] = map[string]any{}
 		return nil
 	}
-	if v, ok := written(f.Mend); ok {
+	if v, ok := written(f.Remedy); ok {
 		set(tree, path, v)
 		return nil
 	}
-	if m := didYouMean.FindStringSubmatch(f.Mend); m != nil {
+	if m := didYouMean.FindStringSubmatch(f.Remedy); m != nil {
 		v := remove(tree, path)
 		if array, ok := v.([]map[string]any); ok {
 			v = array[0]
@@ -151,7 +151,7 @@ func applyToTree(tree map[string]any, f *Fault) error {
 		set(tree, segments(strings.Trim(m[1], "[]")), v)
 		return nil
 	}
-	if m := moveTo.FindStringSubmatch(f.Mend); m != nil {
+	if m := moveTo.FindStringSubmatch(f.Remedy); m != nil {
 		from := remove(tree, path)
 		if array, ok := from.([]map[string]any); ok {
 			from = array[0]
@@ -161,7 +161,7 @@ func applyToTree(tree map[string]any, f *Fault) error {
 		}
 		return nil
 	}
-	if strings.HasPrefix(f.Mend, "remove it") || f.Mend == "remove one of the two" {
+	if strings.HasPrefix(f.Remedy, "remove it") || f.Remedy == "remove one of the two" {
 		remove(tree, path)
 		return nil
 	}
@@ -258,18 +258,18 @@ func remove(tree map[string]any, path []string) (old any) {
 }
 
 func applyToLine(text []byte, f *Fault) ([]byte, error) {
-	if f.Mend == "save the file as UTF-8" {
+	if f.Remedy == "save the file as UTF-8" {
 		return asUTF8(text), nil
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	if f.Line == 0 {
-		if m := writeUnder.FindStringSubmatch(f.Mend); m != nil {
+		if m := writeUnder.FindStringSubmatch(f.Remedy); m != nil {
 			return []byte(fmt.Sprintf("%s.%s = %s\n%s", m[3], m[1], m[2], text)), nil
 		}
 		return nil, errors.New("no line")
 	}
 	line := &lines[f.Line-1]
-	if strings.HasPrefix(f.Mend, "remove it") && strings.HasPrefix(*line, "[") && strings.HasPrefix(f.What, "unknown table") {
+	if strings.HasPrefix(f.Remedy, "remove it") && strings.HasPrefix(*line, "[") && strings.HasPrefix(f.What, "unknown table") {
 		end := f.Line
 		for end < len(lines) && !strings.HasPrefix(lines[end], "[") {
 			end++
@@ -279,7 +279,7 @@ func applyToLine(text []byte, f *Fault) ([]byte, error) {
 	if err := editLine(line, f); err != nil {
 		return nil, err
 	}
-	if f.Mend == "move its keys to the first" {
+	if f.Remedy == "move its keys to the first" {
 		lines = moveToFirst(lines, f)
 	}
 	return []byte(strings.Join(lines, "")), nil
@@ -288,42 +288,42 @@ func applyToLine(text []byte, f *Fault) ([]byte, error) {
 func editLine(line *string, f *Fault) error {
 	name := f.Key[strings.LastIndexByte(f.Key, '.')+1:]
 	key := regexp.MustCompile(`(?:^|[\s{,.])"?` + regexp.QuoteMeta(name) + `"?\s*=`).FindStringIndex(*line)
-	switch m := writeHeader.FindStringSubmatch(f.Mend); {
+	switch m := writeHeader.FindStringSubmatch(f.Remedy); {
 	case m != nil:
 		*line = "[" + m[1] + "]\n"
-	case f.Mend == "comments start with #":
+	case f.Remedy == "comments start with #":
 		*line = "# " + *line
-	case f.Mend == "move it to the next line":
+	case f.Remedy == "move it to the next line":
 		*line = strings.Replace(*line, "] ", "]\n", 1)
-	case f.Mend == "move its keys to the first":
-	case regexp.MustCompile(`^write ["'] at the end of the text$`).MatchString(f.Mend):
-		*line = strings.TrimSuffix(*line, "\n") + f.Mend[6:7] + "\n"
-	case strings.HasPrefix(f.Mend, `write \\ for each backslash`):
+	case f.Remedy == "move its keys to the first":
+	case regexp.MustCompile(`^write ["'] at the end of the text$`).MatchString(f.Remedy):
+		*line = strings.TrimSuffix(*line, "\n") + f.Remedy[6:7] + "\n"
+	case strings.HasPrefix(f.Remedy, `write \\ for each backslash`):
 		*line = strings.ReplaceAll(*line, `"`, "'")
-	case strings.HasPrefix(f.Mend, `remove it, or write \u`):
+	case strings.HasPrefix(f.Remedy, `remove it, or write \u`):
 		*line = strings.Map(func(r rune) rune {
 			if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
 				return -1
 			}
 			return r
 		}, *line)
-	case strings.HasPrefix(f.Mend, "remove it, or write # in front of it"):
+	case strings.HasPrefix(f.Remedy, "remove it, or write # in front of it"):
 		rest, _ := strconv.Unquote(regexp.MustCompile(`"(?:[^"\\]|\\.)*"`).FindString(f.What))
 		if strings.Contains(rest, "…") {
 			*line = (*line)[:strings.Index(*line, `" `)+1] + "\n"
 		} else {
 			*line = strings.Replace(*line, rest+"\n", "\n", 1)
 		}
-	case f.What == "the value is missing" && f.Mend == "write one, or remove the key to use its default",
-		strings.HasPrefix(f.Mend, "remove it"), f.Mend == "remove one of the two":
+	case f.What == "the value is missing" && f.Remedy == "write one, or remove the key to use its default",
+		strings.HasPrefix(f.Remedy, "remove it"), f.Remedy == "remove one of the two":
 		*line = removed(*line, name)
-	case key != nil && didYouMean.MatchString(f.Mend) && strings.HasPrefix(didYouMean.FindStringSubmatch(f.Mend)[1], f.Key[:len(f.Key)-len(name)]):
-		meant := didYouMean.FindStringSubmatch(f.Mend)[1]
+	case key != nil && didYouMean.MatchString(f.Remedy) && strings.HasPrefix(didYouMean.FindStringSubmatch(f.Remedy)[1], f.Key[:len(f.Key)-len(name)]):
+		meant := didYouMean.FindStringSubmatch(f.Remedy)[1]
 		*line = strings.Replace(*line, name, meant[strings.LastIndexByte(meant, '.')+1:], 1)
-	case didYouMean.MatchString(f.Mend):
+	case didYouMean.MatchString(f.Remedy):
 		*line = "" // what it was meant to be is set elsewhere, or missing, in which case that is said next
 	case key != nil:
-		v, ok := written(f.Mend)
+		v, ok := written(f.Remedy)
 		if !ok {
 			return errors.New("no way to apply the remedy to the line")
 		}

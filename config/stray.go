@@ -46,18 +46,18 @@ func (r *reader) notYet(name string) {
 }
 
 func (r *reader) unknown(table, name, noun string) {
-	mend := "remove it; " + valid(table)
+	remedy := "remove it; " + valid(table)
 	switch near := nearest(table, name, noun); {
 	case near == "":
 	case noun == "key" && r.file.lines[near] > 0:
-		mend = fmt.Sprintf("remove it; %s is set on line %d", near, r.file.lines[near])
+		remedy = fmt.Sprintf("remove it; %s is set on line %d", near, r.file.lines[near])
 	case noun == "table" && r.file.lines[strings.Trim(near, "[]")] > 0:
-		mend = fmt.Sprintf("move its keys to %s on line %d", near, r.file.lines[strings.Trim(near, "[]")])
+		remedy = fmt.Sprintf("move its keys to %s on line %d", near, r.file.lines[strings.Trim(near, "[]")])
 	default:
-		mend = "did you mean " + near + "?"
+		remedy = "did you mean " + near + "?"
 		r.meant = append(r.meant, near)
 	}
-	r.fault(toml.Join(table, toml.Name(name)), "unknown "+noun, mend)
+	r.fault(toml.Join(table, toml.Name(name)), "unknown "+noun, remedy)
 }
 
 // valid lists what a table may hold; of one that is not known itself, and at the top, the tables.

@@ -79,16 +79,16 @@ func (r *reader) listeners(c *Config) {
 func (r *reader) keepRemediesApart(c *Config) {
 	others := map[string]string{"server.listen": c.Admin.Listen, "admin.listen": c.Server.Listen}
 	for _, f := range r.faults {
-		text, _ := strings.CutPrefix(f.Mend, "write ")
+		text, _ := strings.CutPrefix(f.Remedy, "write ")
 		proposed, err := toml.Value(text)
 		if err != nil {
 			continue
 		}
 		if other, is := others[f.Key]; is && collide(fmt.Sprint(proposed), other) {
-			f.Mend = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
+			f.Remedy = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
 		}
 		if strings.HasPrefix(f.Key, "upstreams.backends") && c.isOwn(proposed) {
-			f.Mend = anotherServer
+			f.Remedy = anotherServer
 		}
 	}
 }
@@ -183,12 +183,12 @@ func (r *reader) memory(l *RateLimit) {
 // keepRemediesSmall changes the remedies that would make the limit take too much memory.
 func (r *reader) keepRemediesSmall(l *RateLimit) {
 	for _, f := range r.faults {
-		text, _ := strings.CutPrefix(f.Mend, "write ")
+		text, _ := strings.CutPrefix(f.Remedy, "write ")
 		n, err := strconv.Atoi(text)
 		switch {
 		case err != nil:
 		case f.Key == "rate_limit.max_keys" && tooLarge(n, l.MaxRequests), f.Key == "rate_limit.max_requests" && tooLarge(l.MaxKeys, n):
-			f.Mend = lower(f.Key, l)
+			f.Remedy = lower(f.Key, l)
 		}
 	}
 }

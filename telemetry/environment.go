@@ -15,8 +15,8 @@ import (
 	"go.opentelemetry.io/contrib/propagators/autoprop"
 )
 
-// check says what is wrong with the value of the variable, and how to mend it; nothing if it is fine.
-type check func(variable, value string) (what, mend string)
+// check says what is wrong with the value of the variable, and how to fix it; nothing if it is fine.
+type check func(variable, value string) (what, remedy string)
 
 // variables are those whose value OpenTelemetry's libraries would pass over if they cannot make
 // sense of it: spans would go nowhere, or not as they should, and pace would run as if all was well.
@@ -47,7 +47,7 @@ var exporterVariables = map[string]check{
 const otlp = "OTEL_EXPORTER_OTLP_"
 
 // checkEnvironment returns what makes no sense in the environment, one line a variable:
-// VARIABLE: WHAT; MEND.
+// VARIABLE: WHAT; REMEDY.
 func checkEnvironment(exporting bool) error {
 	checks := maps.Clone(variables)
 	if exporting {
@@ -64,15 +64,15 @@ func checkEnvironment(exporting bool) error {
 		if value == "" {
 			continue
 		}
-		if what, mend := checks[name](name, value); what != "" {
-			faults = append(faults, fmt.Errorf("%s: %s; %s", name, what, mend))
+		if what, remedy := checks[name](name, value); what != "" {
+			faults = append(faults, fmt.Errorf("%s: %s; %s", name, what, remedy))
 		}
 	}
 	return errors.Join(faults...)
 }
 
 func oneOf(words ...string) check {
-	return func(_, value string) (what, mend string) {
+	return func(_, value string) (what, remedy string) {
 		if slices.Contains(words, value) {
 			return "", ""
 		}
@@ -80,59 +80,62 @@ func oneOf(words ...string) check {
 	}
 }
 
-func truth(variable, value string) (what, mend string) {
+func truth(variable, value string) (what, remedy string) {
 	return oneOf("true", "false")(variable, strings.ToLower(value))
 }
 
-func digits(_, value string) (what, mend string) {
+func digits(_, value string) (what, remedy string) {
 	if _, err := strconv.ParseUint(value, 10, 31); err != nil {
-		return fmt.Sprintf("%q is not a whole number", value), "write digits alone"
+		return fmt.Sprintf("%q is not a whole number", value), "write digits only, such as 5000"
 	}
 	return "", ""
 }
 
-func propagators(_, value string) (what, mend string) {
+func propagators(_, value string) (what, remedy string) {
 	for word := range strings.SplitSeq(value, ",") {
 		if _, err := autoprop.TextMapPropagator(word); err != nil {
-			return fmt.Sprintf("unknown word %q", word), "write some of tracecontext, baggage, b3, b3multi, jaeger, xray, ottrace, none, apart by commas"
+			return fmt.Sprintf("unknown word %q", word), "write some of tracecontext, baggage, b3, b3multi, jaeger, xray, ottrace, none, separated by commas"
 		}
 	}
 	return "", ""
 }
 
 // pairs never shows the value, which may be a secret.
-func pairs(_, value string) (what, mend string) {
+func pairs(_, value string) (what, remedy string) {
 	n := 0
 	for item := range strings.SplitSeq(value, ",") {
 		n++
 		name, text, ok := strings.Cut(item, "=")
 		name = strings.TrimSpace(name)
 		if _, err := url.PathUnescape(text); !ok || err != nil || name == "" || strings.ContainsAny(name, " \t") {
-			return fmt.Sprintf("item %d is not name=value", n), "write name=value, apart by commas, the values percent-encoded"
+			return fmt.Sprintf("item %d is not name=value", n), "write name=value, separated by commas, with percent-encoded values"
 		}
 	}
 	return "", ""
 }
 
 // collectorURL is the address of a collector; gRPC can also reach a socket.
-func collectorURL(_, value string) (what, mend string) {
+func collectorURL(_, value string) (what, remedy string) {
 	shown := value
 	if at := strings.LastIndexByte(value, '@'); at >= 0 {
 		shown = "…" + value[at:] // without credentials
 	}
+	const form = `write it as in "http://127.0.0.1:4317"`
 	u, err := url.Parse(value)
 	switch {
 	case strings.HasPrefix(value, "unix:"):
 		return "", ""
+	case !strings.Contains(value, "://") && shown != value:
+		return fmt.Sprintf("no scheme in %q", shown), form
 	case !strings.Contains(value, "://"):
 		return fmt.Sprintf("no scheme in %q", shown), fmt.Sprintf("write %q", "http://"+shown)
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return fmt.Sprintf("%q is not an http or https URL", shown), `write it as in "http://127.0.0.1:4317"`
+		return fmt.Sprintf("%q is not an http or https URL", shown), form
 	}
 	return "", ""
 }
 
-func authority(_, file string) (what, mend string) {
+func authority(_, file string) (what, remedy string) {
 	const name = "name a PEM file that pace may read"
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -144,21 +147,21 @@ func authority(_, file string) (what, mend string) {
 	return "", ""
 }
 
-func identification(variable, file string) (what, mend string) {
+func identification(variable, file string) (what, remedy string) {
 	other := strings.TrimSuffix(variable, "CERTIFICATE") + "KEY"
 	key := strings.TrimSpace(os.Getenv(other))
 	if key == "" {
-		return "of no use alone", "set " + other + ", too"
+		return "has no effect without " + other, "set " + other + " as well"
 	}
 	if _, err := tls.LoadX509KeyPair(file, key); err != nil {
-		return err.Error(), "name two PEM files that belong together"
+		return err.Error(), "name a certificate and its own key"
 	}
 	return "", ""
 }
 
-func keyOfIdentification(variable, _ string) (what, mend string) {
+func keyOfIdentification(variable, _ string) (what, remedy string) {
 	if other := strings.TrimSuffix(variable, "KEY") + "CERTIFICATE"; os.Getenv(other) == "" {
-		return "of no use alone", "set " + other + ", too"
+		return "has no effect without " + other, "set " + other + " as well"
 	}
 	return "", "" // identification looks at both
 }

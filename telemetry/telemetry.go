@@ -62,7 +62,7 @@ type Telemetry struct {
 	probes      probes
 }
 
-// New builds the providers. It connects nowhere; an error names the variables to mend.
+// New builds the providers. It connects nowhere; an error names the variables to fix.
 func New(ctx context.Context, o Options) (*Telemetry, error) {
 	if err := checkEnvironment(exports(o.Endpoint)); err != nil {
 		return nil, err

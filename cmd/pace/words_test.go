@@ -32,10 +32,10 @@ func TestLoad_EveryWordOfARemedyPasses(t *testing.T) {
 			t.Errorf("%s: got %v", w.key, faults)
 			continue
 		}
-		listed := strings.TrimPrefix(strings.TrimPrefix(faults[0].Mend, "write "), "one of ")
+		listed := strings.TrimPrefix(strings.TrimPrefix(faults[0].Remedy, "write "), "one of ")
 		values := strings.Split(listed, ", ")
 		if len(values) != len(w.known) {
-			t.Errorf("%s: %q lists %d words, want %d", w.key, faults[0].Mend, len(values), len(w.known))
+			t.Errorf("%s: %q lists %d words, want %d", w.key, faults[0].Remedy, len(values), len(w.known))
 		}
 		for _, value := range values {
 			if err := load(w.key, value); err != nil {
