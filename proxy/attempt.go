@@ -60,6 +60,7 @@ func (q *request) attempt(s step) *failure {
 	err := b.conns.Do(q.ctx, &out.Request, &q.resp)
 	q.rec.Enter(telemetry.Own)
 	if err == nil {
+		a.Protocol = backendVersion(&q.resp)
 		a.Status, a.Reused, a.Remote, a.BytesSent = q.resp.Status, q.resp.Reused, q.resp.Remote, q.resp.BytesSent
 		q.backend, q.rec.Backend = b, s.backend.Addr
 		return nil

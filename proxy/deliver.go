@@ -110,7 +110,7 @@ func (q *request) copyFields(h http.Header) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
-	set("Via", via(h["Via"], "1.1"))
+	set("Via", via(h["Via"], backendVersion(&q.resp)))
 	if name := q.h.BackendName; name != "" {
 		set(name, q.backend.label)
 	}

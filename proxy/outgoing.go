@@ -109,6 +109,14 @@ func protocolVersion(r *http.Request) string {
 	return "1.1"
 }
 
+// backendVersion returns the HTTP version that a backend answered with.
+func backendVersion(r *exchange.Response) string {
+	if r.HTTP10 {
+		return "1.0"
+	}
+	return "1.1"
+}
+
 // target is the request's target in the form that an origin server expects. What the client wrote
 // is kept to the letter where that cannot be misread.
 func target(r *http.Request) string {

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 
@@ -85,12 +86,12 @@ var attemptDetails = []detail[attemptOf]{
 		func(a *attemptOf) slog.Value { return address(a.Remote.Addr()) }},
 	{"network.peer.port", "Port of the backend; absent if there was no connection.",
 		func(a *attemptOf) slog.Value { return number(int(a.Remote.Port())) }},
-	{"network.protocol.version", "HTTP version spoken with the backend; absent if there was no connection.",
+	{"network.protocol.version", "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection.",
 		func(a *attemptOf) slog.Value {
 			if !a.Remote.IsValid() {
 				return slog.Value{}
 			}
-			return slog.StringValue("1.1")
+			return slog.StringValue(cmp.Or(a.Attempt.Protocol, "1.1"))
 		}},
 }
 

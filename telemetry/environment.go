@@ -22,8 +22,9 @@ type check func(variable, value string) (what, remedy string)
 // sense of it: spans would go nowhere, or not as they should, and pace would run as if all was well.
 var variables = map[string]check{
 	"OTEL_PROPAGATORS":         propagators,
-	"OTEL_RESOURCE_ATTRIBUTES": pairs,
+	"OTEL_RESOURCE_ATTRIBUTES": resourceAttributes,
 	"OTEL_SDK_DISABLED":        truth,
+	"OTEL_SERVICE_NAME":        plainText,
 }
 
 // exporterVariables are those that matter to who exports. The names that begin with otlp stand for

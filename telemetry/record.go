@@ -68,7 +68,8 @@ type Attempt struct {
 	Failure    Outcome // why it failed or was cut short, Unset if it did not
 	Reused     bool    // the connection came from the pool
 	Remote     netip.AddrPort
-	BytesSent  int64 // of the request, header included, as far as the kernel took them
+	Protocol   string // HTTP version of the backend's answer, "1.0" or "1.1"; "" if none came
+	BytesSent  int64  // of the request, header included, as far as the kernel took them
 	span       trace.SpanID
 }
 

@@ -302,6 +302,8 @@ func TestEnvironment_SenselessEndsTheStart(t *testing.T) {
 	for _, pair := range []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE=nowhere.pem", "OTEL_EXPORTER_OTLP_TIMEOUT=10s",
 		"OTEL_PROPAGATORS=smoke", "OTEL_RESOURCE_ATTRIBUTES=foo", "OTEL_TRACES_SAMPLER=sometimes", "OTEL_TRACES_EXPORTER=zipkin",
+		"OTEL_RESOURCE_ATTRIBUTES=a=%FF", "OTEL_RESOURCE_ATTRIBUTES=le=1", "OTEL_RESOURCE_ATTRIBUTES=a=b,quantile=1", "OTEL_RESOURCE_ATTRIBUTES=job=1",
+		"OTEL_RESOURCE_ATTRIBUTES=instance=1", "OTEL_RESOURCE_ATTRIBUTES=__name__=x", "OTEL_RESOURCE_ATTRIBUTES=__a=x", "OTEL_SERVICE_NAME=\xff",
 	} {
 		variable, _, _ := strings.Cut(pair, "=")
 		got := pacetest.Exec(t, t.TempDir(), []string{pair}, "run", "--config", file)

@@ -12,6 +12,7 @@ import (
 // so is one that was closed. It belongs to one goroutine at a time.
 type Response struct {
 	Status        int
+	HTTP10        bool    // the backend speaks HTTP/1.0
 	Fields        []Field // all, in order, hop-by-hop ones too; the array is reused after Close
 	ContentLength int64   // of the body that Next returns: -1 unknown; 0 for HEAD, whatever its field says
 	Trailer       []Field // after Next returned io.EOF
@@ -25,7 +26,7 @@ type Response struct {
 // take publishes what is known once the final header was parsed.
 func (r *Response) take() {
 	x := &r.x
-	r.Status, r.Fields, r.Trailer, r.ContentLength = x.head.status, x.head.fields, nil, x.in.length()
+	r.Status, r.HTTP10, r.Fields, r.Trailer, r.ContentLength = x.head.status, x.head.http10, x.head.fields, nil, x.in.length()
 	x.mu.Lock()
 	r.Reused, r.BytesSent, r.Remote = x.reused, x.sent, x.c.remote
 	x.mu.Unlock()
