@@ -9,12 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// The terminal's measures: characters in a row, and pixels.
+// The terminal's measures: characters in a row, and pixels. So few columns make text of 10 pixels where
+// the whole picture is 360 pixels wide, as on a phone.
 const (
-	columns = 120
-	cell    = 7.8
+	columns = 56
+	cell    = 7.75
 	leading = 18
-	margin  = 16
+	margin  = 8
 )
 
 // window is a terminal with what it shows, control sequences included.
@@ -109,7 +110,7 @@ func (w *window) draw(b *bytes.Buffer, top, width int) int {
 	height := bar + len(all)*leading + margin
 	fmt.Fprintf(b, `<rect y="%d" width="%d" height="%d" rx="8" fill="#0d1117"/>`+"\n", top, width, height)
 	for i, c := range []string{"#ff5f57", "#febc2e", "#28c840"} {
-		fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="5" fill="%s"/>`, 20+i*18, top+bar/2+1, c)
+		fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="5" fill="%s"/>`, margin+8+i*18, top+bar/2+1, c)
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" fill="#8b949e" text-anchor="middle">%s</text>`+"\n", width/2, top+bar/2+5, escape(w.title))
 	for i, row := range all {

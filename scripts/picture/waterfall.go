@@ -26,7 +26,10 @@ type (
 		StartTimeUnixNano, EndTimeUnixNano nanoseconds
 		Attributes                         []attribute
 		Events                             []event
-		Status                             struct{ Code int }
+		Status                             struct {
+			Code    int
+			Message string
+		}
 	}
 	event struct {
 		Name         string
@@ -51,8 +54,8 @@ func (n *nanoseconds) UnmarshalJSON(b []byte) (err error) {
 
 func (n nanoseconds) since(start nanoseconds) time.Duration { return time.Duration(n - start) }
 
-// shownAttributes begin the names of those attributes that the picture shows.
-var shownAttributes = []string{"pace.", "error.", "http.", "url.", "client.", "server.", "network.peer.port"}
+// shownAttributes begin the names of those attributes that the picture shows: all would not fit.
+var shownAttributes = []string{"pace.", "error.", "http.response.", "http.request.resend", "url.path", "server.port"}
 
 func (a attribute) String() string {
 	for _, v := range a.Value {
@@ -79,7 +82,7 @@ func drawWaterfall(answer []byte) ([]byte, error) {
 	if len(spans) < 3 || spans[0].Kind != serverKind {
 		return nil, fmt.Errorf("no request with two attempts: %s", answer)
 	}
-	w := &chart{start: spans[0].StartTimeUnixNano, whole: spans[0].EndTimeUnixNano.since(spans[0].StartTimeUnixNano), y: 34}
+	w := &chart{start: spans[0].StartTimeUnixNano, whole: spans[0].EndTimeUnixNano.since(spans[0].StartTimeUnixNano), y: 26}
 	w.text(margin, "#8b949e", "trace "+spans[0].TraceID)
 	for _, s := range spans {
 		w.span(s)
@@ -99,13 +102,10 @@ type chart struct {
 
 func (w *chart) width() int { return int(columns*cell) + 2*margin }
 
-// labels is the width of the column that names the spans.
-const labels = 170
-
 // at is where a moment lies.
 func (w *chart) at(n nanoseconds) int {
-	room := w.width() - labels - 6*margin
-	return labels + int(float64(room)*float64(n.since(w.start))/float64(w.whole))
+	room := w.width() - 4*margin
+	return 2*margin + int(float64(room)*float64(n.since(w.start))/float64(w.whole))
 }
 
 func (w *chart) text(x int, fill, s string) {
@@ -122,16 +122,20 @@ func (w *chart) span(s *span) {
 	if s.Status.Code == errorCode {
 		fill = "#f85149"
 	}
+	duration := fmt.Sprintf("%.1f ms", s.EndTimeUnixNano.since(s.StartTimeUnixNano).Seconds()*1000)
+	w.text(indent, "#e6edf3", name+"  "+duration)
 	from, to := w.at(s.StartTimeUnixNano), w.at(s.EndTimeUnixNano)
 	fmt.Fprintf(&w.b, `<rect x="%d" y="%d" width="%d" height="12" rx="3" fill="%s"/>`+"\n", from, w.y-10, max(to-from, 2), fill)
-	fmt.Fprintf(&w.b, `<text x="%d" y="%d" fill="#8b949e">%.1f ms</text>`+"\n", to+8, w.y, s.EndTimeUnixNano.since(s.StartTimeUnixNano).Seconds()*1000)
 	for _, e := range s.Events {
 		x := w.at(e.TimeUnixNano)
 		fmt.Fprintf(&w.b, `<path d="M%d %d l7 7 l-7 7 l-7 -7 z" fill="#e3b341" stroke="#0d1117"/>`+"\n", x, w.y-11)
 	}
-	w.text(indent, "#e6edf3", name)
+	w.y += leading
 	for _, e := range s.Events {
 		w.list(indent+margin, "#e3b341", "◆ "+e.Name, e.Attributes)
+	}
+	if s.Status.Message != "" {
+		w.list(indent+margin, "#ffa198", "", []attribute{{Key: s.Status.Message}})
 	}
 	w.list(indent+margin, "#8b949e", "", slices.DeleteFunc(s.Attributes, func(a attribute) bool {
 		return !slices.ContainsFunc(shownAttributes, func(p string) bool { return strings.HasPrefix(a.Key, p) })
