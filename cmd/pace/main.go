@@ -78,11 +78,12 @@ func runCommand() *cobra.Command {
 			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one ends it at once.\n" +
 			"SIGUSR1 reopens the log file. SIGHUP is ignored: restart pace to apply a changed configuration.",
 		RunE: func(c *cobra.Command, args []string) error {
+			s := catchSignals()
 			f, err := load(fileOf(c, args))
 			if err != nil {
 				return err
 			}
-			return run(f)
+			return run(f, s)
 		},
 	}
 	takeFile(c)

@@ -19,7 +19,7 @@ import (
 const flushTimeout = 5 * time.Second
 
 // run serves as f says until a signal ends it.
-func run(f *config.File) error {
+func run(f *config.File, s signals) error {
 	if f.Server.Workers > 0 {
 		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // what the cgroup gives stays the most
 	}
@@ -29,7 +29,7 @@ func run(f *config.File) error {
 		return err
 	}
 	defer p.log.Close()
-	defer p.onSignals()()
+	defer p.onSignals(s)()
 	l, err := listen(f)
 	if err != nil {
 		return runFailure{err}

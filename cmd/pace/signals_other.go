@@ -2,5 +2,9 @@
 
 package main
 
-// onSignals: there is neither USR1 nor HUP here, and no SIGPIPE.
-func (p *parts) onSignals() (stop func()) { return func() {} }
+// signals: there is neither SIGUSR1 nor SIGHUP here, and no SIGPIPE.
+type signals struct{}
+
+func catchSignals() (s signals) { return s }
+
+func (p *parts) onSignals(signals) (stop func()) { return func() {} }

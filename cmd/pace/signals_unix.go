@@ -10,13 +10,21 @@ import (
 	"syscall"
 )
 
+// signals are those that neither end pace nor drain it. They are caught from the beginning, so that one
+// that comes during the start does not end it.
+type signals chan os.Signal
+
+func catchSignals() signals {
+	c := make(signals, 1)
+	signal.Notify(c, syscall.SIGUSR1, syscall.SIGHUP)
+	return c
+}
+
 // onSignals reopens the log file on SIGUSR1, and logs what to do instead of SIGHUP, until the returned
 // function is called. It ignores SIGPIPE for good: otherwise the runtime would raise it for the first log
 // line after the reader of a log pipe has gone, and the proxy would die of its log.
-func (p *parts) onSignals() (stop func()) {
+func (p *parts) onSignals(c signals) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGUSR1, syscall.SIGHUP)
 	go func() {
 		for s := range c {
 			if s == syscall.SIGUSR1 {

@@ -161,6 +161,33 @@ func TestHUP_EndsNothing(t *testing.T) {
 	}
 }
 
+// TestHUP_DuringTheStart does not end it, and is reported when there is a log.
+func TestHUP_DuringTheStart(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "proxy.toml")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := pacetest.Launch(t, nil, "run", fifo)
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // when pace has opened it, and waits for the text
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(sigHUP)
+	cfg := onFreePorts(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
+	cfg["log"] = pacetest.Table{"format": "json"}
+	if _, err := w.WriteString(cfg.TOML()); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	p.Proxy = cfg["server"]["listen"].(string)
+	awaitServing(t, p)
+	pacetest.Eventually(t, func() error { return has(p.Stderr(), "SIGHUP ignored: restart pace") })
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
 func contains(file, text string) error {
 	got, err := os.ReadFile(file)
 	if err == nil && !strings.Contains(string(got), text) {

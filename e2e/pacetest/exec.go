@@ -17,9 +17,10 @@ type Exit struct {
 // Exec runs pace with these arguments in dir, to its end.
 func Exec(t testing.TB, dir string, env []string, args ...string) Exit {
 	t.Helper()
+	binary := Binary(t) // the first one builds it, which may take longer than a command
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir, cmd.Env = dir, append(cleanEnv(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
