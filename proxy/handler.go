@@ -19,7 +19,7 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := h.begin(w, r)
 	defer q.end()
-	if q.refused() || q.limited() {
+	if q.refused() || q.limited() || q.lastHop() {
 		return
 	}
 	if q.ask() {
@@ -113,6 +113,7 @@ func (q *request) refused() bool {
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
+		q.out.Target == asterisk && q.r.Method != http.MethodOptions,
 		q.looped(), q.otherHost():
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
@@ -141,6 +142,16 @@ func (q *request) limited() bool {
 		Limit: d.Limit, Window: l.Per, RetryAfter: d.Reset,
 	})
 	q.answerLimited(d.Limit, wait)
+	return true
+}
+
+// lastHop answers a request that may reach no server after pace. The answer to TRACE does not repeat
+// the request, as RFC 9110 §9.3.8 suggests: a proxy in front may have added what its client must not see.
+func (q *request) lastHop() bool {
+	if hops, limited := maxForwards(q.r); !limited || hops > 0 {
+		return false
+	}
+	q.answer(telemetry.Responded)
 	return true
 }
 

@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pace/proxy/exchange"
@@ -68,13 +68,17 @@ func (o *outgoing) line(name, value string) { o.add(name, ": ", value, "\r\n") }
 
 // appendEndToEnd appends the client's fields that go on as they are.
 func (q *request) appendEndToEnd() {
+	hops, counted := maxForwards(q.r)
 	for name, values := range q.r.Header {
-		if !q.passes(name) {
+		if !q.passes(name) || counted && name == maxForwardsField {
 			continue
 		}
 		for _, v := range values {
 			q.out.line(name, v)
 		}
+	}
+	if counted { // also where the client's Connection field names it: it is for every proxy on the way
+		q.out.line(maxForwardsField, strconv.FormatUint(hops-1, 10)) // a request that allows none was answered before
 	}
 }
 
@@ -115,43 +119,6 @@ func backendVersion(r *exchange.Response) string {
 		return "1.0"
 	}
 	return "1.1"
-}
-
-// target is the request's target in the form that an origin server expects. What the client wrote
-// is kept to the letter where that cannot be misread.
-func target(r *http.Request) string {
-	if raw := r.RequestURI; raw == "*" || (strings.HasPrefix(raw, "/") && plain(raw)) {
-		return raw
-	}
-	return escaped(r.URL.RequestURI())
-}
-
-func plain(s string) bool {
-	for i := range len(s) {
-		if misleading(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// misleading says whether c ends a target early, or is read in more than one way.
-func misleading(c byte) bool { return c <= ' ' || c >= 0x7f || c == '#' }
-
-// escaped percent-encodes what is misleading; in a query that HTTP/2 brought it may be anything.
-func escaped(s string) string {
-	if plain(s) {
-		return s
-	}
-	var b strings.Builder
-	for i := range len(s) {
-		if misleading(s[i]) {
-			fmt.Fprintf(&b, "%%%02X", s[i])
-		} else {
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
 }
 
 func announced(trailer http.Header) string {

@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/textproto"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,51 +201,6 @@ func FuzzOutgoing(f *testing.F) {
 		}
 		if got.Get("X-Proxy") != "pace" || !trusted && (got["X-Real-Ip"] != nil || host != "" && !strings.HasPrefix(got.Get("Forwarded"), "for="+peer+`;host="`)) {
 			t.Fatalf("forged: %q", lines)
-		}
-	})
-}
-
-func TestTarget(t *testing.T) {
-	for raw, want := range map[string]string{
-		"/": "/", "/a?b": "/a?b", "/a%2Fb%41?x=%20": "/a%2Fb%41?x=%20", "//a//b": "//a//b", "/a;b?c;d": "/a;b?c;d", "*": "*",
-		`/a"b`: `/a"b`, "/a/../b/./c": "/a/../b/./c",
-		"http://other.example/a?b": "/a?b", "http://other.example": "/", "http://other.example?q": "/?q",
-		"/é": "/%C3%A9", "/a#b": "/a%23b", "/a?b#c": "/a?b%23c", "/a b": "/a%20b", "/a?b c": "/a?b%20c", "/?é": "/?%C3%A9",
-	} {
-		u, err := url.ParseRequestURI(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := target(&http.Request{RequestURI: raw, URL: u}); got != want {
-			t.Errorf("%s: got %q, want %q", raw, got, want)
-		}
-	}
-}
-
-// FuzzTarget holds that what goes out is one word in origin form, means the same as what came in,
-// and is the same where that cannot be misread.
-func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"/a?b", "//x", "http://h/p", "/é", "/a b?c d", "*", "/%zz", "/a#b", "/\x7f", "http:opaque", "/?a\x80"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := url.ParseRequestURI(raw)
-		if err != nil || u.Opaque != "" {
-			return
-		}
-		got := target(&http.Request{RequestURI: raw, URL: u})
-		if !plain(got) || got != "*" && !strings.HasPrefix(got, "/") {
-			t.Fatalf("%q becomes %q", raw, got)
-		}
-		again, err := url.ParseRequestURI(got)
-		if err != nil || again.Path != u.Path && !(u.Path == "" && again.Path == "/") {
-			t.Fatalf("%q becomes %q, whose path is %v, %v", raw, got, again, err)
-		}
-		if plain(u.RawQuery) && again.RawQuery != u.RawQuery {
-			t.Fatalf("%q becomes %q, another query", raw, got)
-		}
-		if plain(raw) && strings.HasPrefix(raw, "/") && got != raw {
-			t.Fatalf("%q becomes %q for nothing", raw, got)
 		}
 	})
 }

@@ -11,6 +11,7 @@ const (
 	OK
 	ClientError
 	UpstreamError
+	Responded
 	RateLimited
 	NoRoute
 	NoBackend
@@ -76,6 +77,9 @@ var outcomes = [outcomeCount]OutcomeInfo{
 	UpstreamError: {"upstream_error", 0, "", BackendSide, slog.LevelError, false,
 		"the backend's 5xx was delivered whole", "the backend failed and said so itself", "look for the trace id in the backend's log",
 		""},
+	Responded: {"responded", 200, "", NoSide, slog.LevelInfo, false,
+		"pace itself was asked: `Max-Forwards: 0` on OPTIONS or TRACE", "the client wants an answer from pace, not from a backend", "none needed",
+		"This proxy answered by itself; it asked no backend."},
 	RateLimited: {"rate_limited", 429, "http_request_denied", LimiterSide, slog.LevelWarn, false,
 		"a limiter said no", "this client used up its places in the window", "raise rate_limit.max_requests, or find the client in the access line; behind another proxy set server.trusted_proxies, or all clients share one limit",
 		"You have sent too many requests; try again later."},

@@ -198,7 +198,7 @@ func (r *Record) left() bool { return r.Outcome == ClientGone || r.Outcome == Cl
 // errorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
 func (r *Record) errorType() string {
 	switch r.Outcome {
-	case OK, ClientError, Upgraded:
+	case OK, ClientError, Responded, Upgraded:
 		return ""
 	case UpstreamError:
 		return strconv.Itoa(r.Status)

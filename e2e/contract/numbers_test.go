@@ -65,18 +65,27 @@ func wantLargest(t *testing.T, p *pacetest.Pace, b *pacetest.Backend) {
 
 func largestOverHTTP2(t *testing.T, p *pacetest.Pace) (status string) {
 	t.Helper()
+	return askHTTP2(t, p, "abc", ":method", "POST", ":path", "/x", "content-length", largest)
+}
+
+// askHTTP2 sends a request with these fields, name and value in turn, and what there is of its body.
+// It returns the status of the response, or the error instead of one. net/http's client would put
+// some fields right.
+func askHTTP2(t *testing.T, p *pacetest.Pace, body string, fields ...string) (status string) {
+	t.Helper()
 	w := p.Wire()
-	var block strings.Builder
+	var block, out strings.Builder
 	e := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/x"}, {"content-length", largest}} {
-		e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	for all := append(fields[:4:4], append([]string{":scheme", "http", ":authority", "x"}, fields[4:]...)...); len(all) > 0; all = all[2:] {
+		e.WriteField(hpack.HeaderField{Name: all[0], Value: all[1]})
 	}
-	var out strings.Builder
 	f := http2.NewFramer(&out, w)
 	io.WriteString(&out, http2.ClientPreface)
 	f.WriteSettings()
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true})
-	f.WriteData(1, false, []byte("abc"))
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true, EndStream: body == ""})
+	if body != "" {
+		f.WriteData(1, false, []byte(body))
+	}
 	w.Send(out.String())
 	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 	for {
@@ -84,8 +93,11 @@ func largestOverHTTP2(t *testing.T, p *pacetest.Pace) (status string) {
 		if err != nil {
 			return fmt.Sprint(err)
 		}
-		if m, ok := frame.(*http2.MetaHeadersFrame); ok {
-			return m.PseudoValue("status")
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			return frame.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return fmt.Sprint(frame.ErrCode)
 		}
 	}
 }

@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+const maxForwardsField = "Max-Forwards"
+
+// maxForwards returns how many more proxies and servers an OPTIONS or TRACE request may reach after
+// pace, and whether its client limits that at all (RFC 9110 §7.6.2). Of several numbers the smallest
+// holds. A number that fits no counter is as good as the largest that does. A value that is no
+// number limits nothing, and goes on as it came.
+func maxForwards(r *http.Request) (hops uint64, limited bool) {
+	if r.Method != http.MethodOptions && r.Method != http.MethodTrace {
+		return 0, false
+	}
+	hops = math.MaxUint64
+	for _, field := range r.Header[maxForwardsField] {
+		for item := range strings.SplitSeq(field, ",") {
+			n, ok := digits(strings.Trim(item, " \t"))
+			if !ok {
+				return 0, false
+			}
+			hops, limited = min(hops, n), true
+		}
+	}
+	return hops, limited
+}
+
+// digits reads a number that consists of digits and nothing else; one that is too large is the largest.
+func digits(s string) (uint64, bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, _ := strconv.ParseUint(s, 10, 64) // fails only of too large a number, and then returns the largest
+	return n, true
+}
