@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"slices"
 	"syscall"
 
@@ -62,7 +61,7 @@ func (q *request) attempt(s step) *failure {
 	if err == nil {
 		a.Protocol = backendVersion(&q.resp)
 		a.Status, a.Reused, a.Remote, a.BytesSent = q.resp.Status, q.resp.Reused, q.resp.Remote, q.resp.BytesSent
-		q.backend, q.rec.Backend = b, s.backend.Addr
+		q.backend = b
 		return nil
 	}
 	e, ok := errors.AsType[*exchange.Error](err)
@@ -71,21 +70,12 @@ func (q *request) attempt(s step) *failure {
 	}
 	f := &failure{e, q.outcome(e)}
 	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
+	if f.outcome != telemetry.ClientGone {
+		a.Error = e.Words()
+	}
 	q.rec.EndAttempt()
 	q.resp.Close()
-	q.tell(s.backend.Addr, f)
 	return f
-}
-
-// tell logs why a backend failed, or how pace failed to reach it: one outcome has many causes, and
-// "too many open files" is no backend's fault.
-func (q *request) tell(backend string, f *failure) {
-	if side := f.outcome.Info().Side; side != telemetry.BackendSide && side != telemetry.PaceSide || !q.h.failures.pass() {
-		return
-	}
-	q.h.Log.LogAttrs(q.ctx, slog.LevelWarn, "attempt failed",
-		slog.String("upstream", q.h.Upstream), slog.String("backend", backend), slog.String("reason", f.outcome.String()),
-		slog.String("error", f.Error.Error()), slog.String("trace_id", q.rec.TraceID()))
 }
 
 // next decides what follows a failed attempt, and notes it. Failovers are bounded by MaxRetries; a

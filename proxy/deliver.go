@@ -46,6 +46,7 @@ func (q *request) deliver() {
 	switch {
 	case q.stalled.Load(): // already of an interim answer; net/http swallowed the error
 		q.breakOff(telemetry.ClientAborted)
+		q.rec.LeftIn = telemetry.Deliver
 	case q.copyTrailer(h):
 		q.rec.Outcome = delivered(q.resp.Status)
 	}
@@ -84,7 +85,8 @@ func (q *request) deliverEvents() {
 		q.rec.Closed = telemetry.ClosedByDrain
 	}
 	q.rec.Outcome = header
-	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = telemetry.Unset
+	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
+	a.Failure, a.Error = telemetry.Unset, ""
 }
 
 // copyFields copies the end-to-end fields of the answer, and adds pace's.
@@ -167,7 +169,7 @@ func (q *request) stream() bool {
 			return true
 		}
 		if err != nil {
-			q.breakOff(q.cutShort(err))
+			q.fallShort(err)
 			q.rec.Enter(telemetry.Deliver)
 			q.w.(interface{ FlushError() error }).FlushError() // the status that the record tells of
 			return false
@@ -218,6 +220,15 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 		return telemetry.ClientAborted
 	}
 	return telemetry.UpstreamTruncated
+}
+
+// fallShort ends an answer whose body came to no end because of err.
+func (q *request) fallShort(err error) {
+	o := q.cutShort(err)
+	q.breakOff(o)
+	if e, ok := errors.AsType[*exchange.Error](err); ok && o != telemetry.ClientAborted {
+		q.rec.Attempts[len(q.rec.Attempts)-1].Error = e.Words()
+	}
 }
 
 // breakOff ends an answer that is not whole; the client must be able to see that. To HTTP/1.0 the

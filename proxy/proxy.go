@@ -70,7 +70,7 @@ type Handler struct {
 	running   atomic.Int64 // requests whose record is open
 	streams   streams
 
-	refusals, loops, failures, accepts, panics capped // lines in the log about each
+	refusals, loops, accepts, panics capped // lines in the log about each
 }
 
 // backend is what the data path keeps for each member of the pool.

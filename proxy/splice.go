@@ -49,7 +49,7 @@ func (q *request) splice() (done, whole bool) {
 	case b.unsent != nil:
 		q.breakOff(telemetry.ClientAborted)
 	case b.unread != nil:
-		q.breakOff(q.cutShort(err))
+		q.fallShort(err)
 	}
 	return true, err == nil
 }

@@ -70,6 +70,8 @@ func appendJSON(b []byte, v slog.Value) []byte {
 		return strconv.AppendInt(b, v.Int64(), 10)
 	case slog.KindBool:
 		return strconv.AppendBool(b, v.Bool())
+	case slog.KindAny:
+		return v.Any().(hops).appendJSON(b)
 	case slog.KindFloat64:
 		return strconv.AppendFloat(b, v.Float64(), 'f', -1, 64) // a duration in ms: never an exponent
 	}

@@ -24,7 +24,11 @@ var hostile = []string{
 // withStrings gives each field of the record that comes from the wire a hostile string.
 func (r *Record) withStrings(a, b string) *Record {
 	r.Start, r.end = time.Unix(1700000000, 1), time.Unix(1700000001, 123456789)
-	r.Method, r.Path, r.Client, r.RequestID, r.Backend, r.Route, r.Upstream = a, b, a+b, b+a, a, b, a
+	r.Method, r.Path, r.Client, r.RequestID, r.Route, r.Upstream = a, b, a+b, b+a, b, a
+	r.Attempts = []Attempt{{Backend: a, Error: b + a}}
+	if a != b {
+		r.Failovers = []Failover{{From: b, Reason: ConnectFailed}, {From: a, Reason: UpstreamReset}}
+	}
 	r.Scheme, r.Host, r.Query, r.UserAgent, r.Peer, r.Protocol = "http", a, b, a+b, b, a
 	return r
 }
@@ -55,7 +59,7 @@ func FuzzAccessLine(f *testing.F) {
 		if err := json.Unmarshal(got, &fields); err != nil {
 			t.Fatalf("%v: %s", err, got)
 		}
-		for name, s := range map[string]string{"method": r.Method, "path": r.Path, "client": r.Client, "request_id": r.RequestID, "backend": r.Backend} {
+		for name, s := range map[string]string{"method": r.Method, "path": r.Path, "client": r.Client, "request_id": r.RequestID, "backend": one, "error": two + one} {
 			if v := text(s); absent(v) != (fields[name] == nil) || !absent(v) && fields[name] != v.String() {
 				t.Fatalf("%s: %q came back as %q", name, s, fields[name])
 			}

@@ -72,6 +72,8 @@ var attemptDetails = []detail[attemptOf]{
 		func(a *attemptOf) slog.Value { return slog.StringValue(a.Attempt.Host) }},
 	{"server.port", "Port of the backend.",
 		func(a *attemptOf) slog.Value { return slog.IntValue(a.Port) }},
+	{"peer.service", "Pool and backend, as in default/10.0.0.7:8000, by which a list of spans tells them apart.",
+		func(a *attemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
 	{"pace.connection.reused", "Whether the connection came from the pool.",
 		func(a *attemptOf) slog.Value { return slog.BoolValue(a.Reused) }},
 	{"url.full", "URL as asked for, redacted like url.query.",

@@ -65,12 +65,26 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return text(r.Route) }},
 	{"pace.upstream", "upstream", false, "Pool that was asked.",
 		func(r *Record) slog.Value { return text(r.Upstream) }},
-	{"", "backend", false, "Backend that answered, host:port.",
-		func(r *Record) slog.Value { return text(r.Backend) }},
+	{"", "backend", false, "Backend that was asked last, host:port, also if it did not answer.",
+		func(r *Record) slog.Value {
+			if a := r.last(); a != nil {
+				return text(a.Backend)
+			}
+			return slog.Value{}
+		}},
 	{"pace.attempts", "attempts", false, "Attempts made.",
 		func(r *Record) slog.Value { return slog.IntValue(len(r.Attempts)) }},
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
+	{"", "error", false, "Why the last attempt failed, in the system's words; also the description of the spans' status. Absent if it did not fail.",
+		func(r *Record) slog.Value { return text(r.error()) }},
+	{"", "failovers", false, "Failovers, in order: from (the backend that failed, host:port) and reason (an outcome's word).",
+		func(r *Record) slog.Value {
+			if len(r.Failovers) == 0 {
+				return slog.Value{}
+			}
+			return slog.AnyValue(hops(r.Failovers))
+		}},
 	{"pace.left_in", "left_in", false, "Phase in which the client left; absent if it did not. One that left in wait has usually timed out on a slow backend.",
 		func(r *Record) slog.Value {
 			if !r.left() {

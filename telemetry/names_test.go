@@ -159,7 +159,7 @@ func inRequest(tel *Telemetry, f func(*Record)) {
 func fill(r *Record) {
 	r.Host, r.Path, r.Query, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "q=1", "1.1", "test", "id"
 	r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
-	r.Route, r.Upstream, r.Backend = "/", "default", "10.0.0.2:8000"
+	r.Route, r.Upstream = "/", "default"
 	r.BeginAttempt("10.0.0.1:8000", "10.0.0.1", 8000).Failure = ConnectFailed
 	r.EndAttempt()
 	a := r.BeginAttempt("10.0.0.2:8000", "10.0.0.2", 8000)

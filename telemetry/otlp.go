@@ -89,6 +89,7 @@ func appendSpan(b []byte, s sdktrace.ReadOnlySpan) []byte {
 	}
 	b, status := open(b, 15)
 	if s.Status().Code == codes.Error {
+		b = appendText(b, 2, s.Status().Description)
 		b = appendNumber(b, 3, 2)
 	}
 	b = shut(b, status)

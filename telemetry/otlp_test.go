@@ -58,7 +58,7 @@ func sampleSpans(n int) (spans []sdktrace.ReadOnlySpan) {
 		}
 		if i%2 == 0 {
 			s.kind, s.parent = trace.SpanKindClient, id.WithSpanID(newSpanID()).WithRemote(i%4 == 0)
-			s.status.Code = codes.Error
+			s.status = sdktrace.Status{Code: codes.Error, Description: string(long[:i*11%400])}
 		}
 		for range i % 3 {
 			s.events = append(s.events, sdktrace.Event{Name: "pace.failover", Time: time.Unix(2, 0), Attributes: s.attributes})

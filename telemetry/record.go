@@ -32,7 +32,6 @@ type Record struct {
 	// What became of it.
 	Route     string // bounded by the config
 	Upstream  string // the pool's name, "" if none was asked
-	Backend   string // host:port of the backend that answered, "" if none did
 	Attempts  []Attempt
 	Limited   []Limited
 	Failovers []Failover
@@ -66,6 +65,7 @@ type Attempt struct {
 	Start, End time.Time
 	Status     int     // of the backend's answer, 0 if none came
 	Failure    Outcome // why it failed or was cut short, Unset if it did not
+	Error      string  // the system's words for that; "" if it has none
 	Reused     bool    // the connection came from the pool
 	Remote     netip.AddrPort
 	Protocol   string // HTTP version of the backend's answer, "1.0" or "1.1"; "" if none came
@@ -190,6 +190,22 @@ func (r *Record) recycle() {
 func clear0[T any](s []T) []T {
 	clear(s)
 	return s[:0]
+}
+
+// last returns the attempt begun last, nil if there was none.
+func (r *Record) last() *Attempt {
+	if len(r.Attempts) == 0 {
+		return nil
+	}
+	return &r.Attempts[len(r.Attempts)-1]
+}
+
+// error is why the last attempt failed, in the system's words; "" if it did not, or there are none.
+func (r *Record) error() string {
+	if a := r.last(); a != nil {
+		return a.Error
+	}
+	return ""
 }
 
 // left reports whether the client left before it had the whole response.

@@ -1,8 +1,14 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +170,96 @@ func TestSpanStatus(t *testing.T) {
 		if kind, failed := tt.a.errorType(), tt.a.failed(); kind != tt.kind || failed != tt.failed {
 			t.Errorf("attempt that %s: got error.type %q, failed %v; want %q, %v", name, kind, failed, tt.kind, tt.failed)
 		}
+	}
+}
+
+// The line and the spans of a failure name the backend and the error, those of a success no error, and the
+// hops are in the line.
+func TestEnd_NamesBackendAndError(t *testing.T) {
+	const refused, closed = "dial tcp 10.0.0.1:80: connection refused", "read tcp 10.0.0.9:1->10.0.0.2:80: connection reset by peer"
+	for _, tt := range []struct {
+		name       string
+		second     Attempt
+		outcome    Outcome
+		status     int
+		line, span any // the error
+	}{
+		{"the last of two failed", Attempt{Failure: UpstreamReset, Error: closed}, UpstreamReset, 502, closed, closed},
+		{"the first of two failed", Attempt{Status: 200, Protocol: "1.0"}, OK, 200, nil, ""},
+		{"the backend says itself that it failed", Attempt{Status: 500}, UpstreamError, 500, nil, ""},
+		{"nothing of an error is trusted", Attempt{Failure: UpstreamReset, Error: "a\nb\x1b[31m" + strings.Repeat("x", longest)}, UpstreamReset, 502,
+			"a\uFFFDb\uFFFD[31m" + strings.Repeat("x", longest-8), "a\uFFFDb\uFFFD[31m" + strings.Repeat("x", longest-8)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.request(nil, func(_ context.Context, r *Record) {
+				r.Route, r.Upstream, r.Outcome, r.Status = "/", "main", tt.outcome, tt.status
+				a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
+				a.Failure, a.Error = ConnectFailed, refused
+				r.EndAttempt()
+				r.Failovers = append(r.Failovers, Failover{From: "10.0.0.1:80", To: "10.0.0.2:80", Reason: ConnectFailed, Attempt: 1})
+				a = r.BeginAttempt("10.0.0.2:80", "10.0.0.2", 80)
+				a.Status, a.Failure, a.Error, a.Protocol = tt.second.Status, tt.second.Failure, tt.second.Error, tt.second.Protocol
+				a.Remote = netip.MustParseAddrPort("10.0.0.2:80")
+				r.End()
+			})
+			b.close()
+			l := b.logged(t, "request")[0]
+			if l["backend"] != "10.0.0.2:80" || l["error"] != tt.line {
+				t.Errorf("the line has backend %v, error %v; want 10.0.0.2:80, %v", l["backend"], l["error"], tt.line)
+			}
+			hops, _ := json.Marshal(l["failovers"])
+			if string(hops) != `[{"from":"10.0.0.1:80","reason":"connect_failed"}]` {
+				t.Errorf("failovers: got %s", hops)
+			}
+			server, first, second := b.exporter.spans[0], b.exporter.spans[1], b.exporter.spans[2]
+			if server.Status().Description != tt.span || first.Status().Description != refused || second.Status().Description != tt.span {
+				t.Errorf("the spans' descriptions: got %q, %q, %q; want %q, %q, %q",
+					server.Status().Description, first.Status().Description, second.Status().Description, tt.span, refused, tt.span)
+			}
+			for i, s := range []sdktrace.ReadOnlySpan{first, second} {
+				if at := attributesOfSpan(t, s); at["peer.service"] != fmt.Sprintf("main/10.0.0.%d:80", i+1) {
+					t.Errorf("attempt %d: peer.service is %v", i+1, at["peer.service"])
+				}
+			}
+			if v := attributesOfSpan(t, second)["network.protocol.version"]; v != cmp.Or(tt.second.Protocol, "1.1") {
+				t.Errorf("the backend spoke %q, the span says %v", tt.second.Protocol, v)
+			}
+		})
+	}
+}
+
+// In the text format, too, the hops can be read.
+func TestHops_InText(t *testing.T) {
+	b := newBench(t, func(_ *Options, l *LogOptions) { l.Format = "text" })
+	b.request(nil, func(_ context.Context, r *Record) {
+		r.Outcome, r.Failovers = OK, []Failover{{From: "10.0.0.1:80", Reason: ConnectFailed}, {From: "10.0.0.2:80", Reason: UpstreamReset}}
+		r.End()
+	})
+	b.close()
+	raw, err := os.ReadFile(b.file)
+	if want := `failovers="10.0.0.1:80 connect_failed, 10.0.0.2:80 upstream_reset"`; err != nil || !strings.Contains(string(raw), want) {
+		t.Errorf("got %q, %v; want %s in it", raw, err, want)
+	}
+}
+
+// Each process is told from all others, unless somebody named it.
+func TestResource_NamesTheInstance(t *testing.T) {
+	id := func() string {
+		r, err := newResource(t.Context(), "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := r.Set().Value("service.instance.id")
+		return v.AsString()
+	}
+	one, other := id(), id()
+	if uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`); !uuid.MatchString(one) || one == other {
+		t.Errorf("got %q and %q, want two UUIDs", one, other)
+	}
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=edge-7")
+	if got := id(); got != "edge-7" {
+		t.Errorf("got %q, want what the environment says", got)
 	}
 }
 
@@ -358,7 +454,7 @@ func TestEnd_Allocations(t *testing.T) {
 			r.Enter(Wait)
 			a.Status = 200
 			r.Enter(Deliver)
-			r.Backend, r.Status, r.Outcome = a.Backend, 200, OK
+			r.Status, r.Outcome = 200, OK
 			r.End()
 		})
 		if n > requestAllocations {

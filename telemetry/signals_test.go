@@ -302,7 +302,7 @@ func signals(t *testing.T) string {
 		"[interface.md](interface.md) says what of it is promised to stay.\n")
 	p.text("## Metrics\n\nIn Prometheus' names; in OpenTelemetry's, dots stand for underscores and the unit is no part of the name.\n" +
 		"Besides them `go_*` and `process_*` of the Go runtime and the process, and `target_info` with the resource: `service.name`\n" +
-		"(`pace`, or `OTEL_SERVICE_NAME`), `service.version`, `host.name`, `telemetry.sdk.*`, and what `OTEL_RESOURCE_ATTRIBUTES` says.\n")
+		"(`pace`, or `OTEL_SERVICE_NAME`), `service.version`, `service.instance.id` (new at each start), `host.name`, `telemetry.sdk.*`, and what `OTEL_RESOURCE_ATTRIBUTES` says.\n")
 	p.table("name|type|unit|labels|meaning", metricRows())
 	p.text("Words of labels whose list is closed:\n")
 	p.table("metric|label|words", wordRows())

@@ -75,7 +75,7 @@ func (r *Record) serverSpan() *span {
 		s.links = append(s.links, sdktrace.Link{SpanContext: l.SpanContext, Attributes: l.Attributes})
 	}
 	if r.failed() {
-		s.status.Code = codes.Error
+		s.status = sdktrace.Status{Code: codes.Error, Description: printable(r.error())}
 	}
 	return s
 }
@@ -150,7 +150,7 @@ func (r *Record) clientSpan(i int) *span {
 		s.name = "HTTP"
 	}
 	if a.failed() {
-		s.status.Code = codes.Error
+		s.status = sdktrace.Status{Code: codes.Error, Description: printable(a.Error)}
 	}
 	return s
 }

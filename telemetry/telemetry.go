@@ -109,7 +109,7 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 
 func newResource(ctx context.Context, version string) (*resource.Resource, error) {
 	return resource.New(ctx,
-		resource.WithAttributes(semconv.ServiceName("pace"), semconv.ServiceVersion(version)),
+		resource.WithAttributes(semconv.ServiceName("pace"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(newInstanceID())),
 		resource.WithTelemetrySDK(),
 		resource.WithHost(),
 		resource.WithFromEnv(),

@@ -73,13 +73,10 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 	}
 	if n := len(x.attempts); n > 0 {
 		want["upstream"] = "default"
-		if last := x.attempts[n-1]; last.status > 0 {
-			want["backend"] = last.backend
-		} else {
-			want["backend"] = ""
-		}
-		if len(x.house.unseen) == 0 {
+		if len(x.house.unseen) == 0 { // else the last one may have been one that no backend saw
 			want["attempts"] = fmt.Sprint(n)
+			want["backend"] = x.attempts[n-1].backend
+			want["failovers"] = x.hops()
 		}
 		if id := x.attempts[n-1].requestID; id != "" {
 			want["request_id"] = id
@@ -91,7 +88,18 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 			}
 		}
 	} else if len(x.house.unseen) == 0 {
-		want["attempts"] = "0"
+		want["attempts"], want["backend"], want["failovers"] = "0", "", ""
+	}
+	if x.backend() != "" {
+		want["backend"] = x.backend()
+	}
+	// The system has words for what backends do; that a client left, or a body was no good, it need not say.
+	if slices.Contains(failoverReasons, outcome) || outcome == "upstream_truncated" {
+		if line.Text("error") == "" {
+			b.differs("%s: the access line has no error", x.path)
+		}
+	} else if levels[outcome] != "WARN" && line.Text("error") != "" {
+		b.differs("%s: the access line has the error %q, and nothing failed", x.path, line.Text("error"))
 	}
 	if id := x.got.Header.Get("X-Request-Id"); id != "" {
 		want["request_id"] = id
@@ -115,4 +123,18 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 		}
 	}
 	b.lines[x] = line
+}
+
+// hops is what the line must have of the failovers, whose attempts backends have written down.
+func (x *exchange) hops() string {
+	var list []any
+	for i := range max(0, len(x.attempts)-1) {
+		if a := x.attempts[i]; x.attempts[i+1].backend != a.backend {
+			list = append(list, map[string]any{"from": a.backend, "reason": a.failure})
+		}
+	}
+	if list == nil {
+		return ""
+	}
+	return fmt.Sprint(list)
 }

@@ -117,6 +117,9 @@ func (b *books) holdServer(x *exchange, s otlp.Span, tries int) {
 	if in := text(s.Attrs["pace.left_in"]); in != b.lines[x].Text("left_in") {
 		b.differs("%s: SERVER span has pace.left_in %q, its access line %q", x.path, in, b.lines[x].Text("left_in"))
 	}
+	if s.StatusCode == otlp.Error && s.StatusMessage != b.lines[x].Text("error") {
+		b.differs("%s: SERVER span's status is described as %q, its access line has the error %q", x.path, s.StatusMessage, b.lines[x].Text("error"))
+	}
 	if line := b.lines[x]; line.Text("span_id") != s.SpanID || line.Int("attempts") != tries {
 		b.differs("%s: SERVER span %s with %d attempts, its access line has %s with %s", x.path, s.SpanID, tries, line.Text("span_id"), line.Text("attempts"))
 	}
@@ -165,6 +168,10 @@ func (b *books) holdClient(x *exchange, s otlp.Span, nth int, address string, a 
 	want := map[string]any{
 		"http.request.method": x.knownMethod(), "url.full": full, "server.address": "127.0.0.1", "server.port": int64(port.Of(a.backend)),
 		"http.response.status_code": orNil(a.status), "error.type": orNil(a.failure), "http.request.resend_count": orNil(nth),
+		"peer.service": "default/" + a.backend,
+	}
+	if slices.Contains(failoverReasons, a.failure) && (s.StatusMessage == "" || s.StatusCode != otlp.Error) {
+		b.differs("%s: the span of attempt %d does not say why it failed: status %d, %q", x.path, nth+1, s.StatusCode, s.StatusMessage)
 	}
 	if a.span != "" {
 		want["network.peer.address"], want["network.peer.port"], want["network.protocol.version"] = "127.0.0.1", int64(port.Of(a.backend)), "1.1"

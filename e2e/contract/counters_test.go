@@ -16,8 +16,8 @@ var sides = map[string][]string{
 	"none":    words("ok upgraded"),
 	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large"),
 	"limiter": words("rate_limited"),
-	"pace":    words("draining internal_error"),
-	"backend": words("upstream_error no_backend connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated"),
+	"pace":    words("draining drain_timeout exhausted internal_error"),
+	"backend": words("upstream_error no_backend dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated"),
 }
 
 // TestCounters_ExistFromZero: the increase of a series that appears with its first value is not seen, so

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ func TestDescriptors_ThatRunOutAreTold(t *testing.T) {
 	}
 	late := p.Wire() // the kernel answers it
 	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
-	wantTold(t, p, "attempt failed", map[string]string{"level": "WARN", "backend": b.Address(), "reason": "exhausted"})
+	wantTold(t, p, "request", map[string]string{"level": "ERROR", "backend": b.Address(), "path": "/x", "outcome": "exhausted"})
 	wantTold(t, p, "a connection cannot be accepted", map[string]string{"level": "ERROR"})
 	limit(t, p, &before, nil)
 	wantStatus(t, late.Response("GET"), 200)
@@ -83,28 +82,5 @@ func wantTold(t *testing.T, p *pacetest.Pace, msg string, fields map[string]stri
 	})
 	if n := len(p.Lines(msg)); n > 60 { // one a second, while accept alone is tried far more often
 		t.Errorf("%d lines %q", n, msg)
-	}
-}
-
-// TestAttempts_ThatFailAreToldInTheSystemsWords, a few of them: an outcome has many causes.
-func TestAttempts_ThatFailAreToldInTheSystemsWords(t *testing.T) {
-	t.Parallel()
-	dead := pacetest.NewClosed(t)
-	p := pacetest.Start(t, upstreams(dead))
-	for range 200 {
-		wantStatus(t, p.Get("/x"), 502)
-	}
-	pacetest.Eventually(t, func() error {
-		lines := p.Lines("attempt failed")
-		if len(lines) == 0 {
-			return notYet("no line")
-		}
-		return has(lines[0].Text("error"), "connection refused")
-	})
-	if n := len(p.Lines("attempt failed")); n > 100 {
-		t.Errorf("%d lines for 200 attempts", n)
-	}
-	if line := p.Lines("attempt failed")[0]; !strings.HasPrefix(line.Text("backend"), "127.0.0.1:") || len(line.Text("trace_id")) != 32 {
-		t.Errorf("got %v", line)
 	}
 }

@@ -27,7 +27,7 @@ type provoked struct {
 	level       string
 	spanError   string // error.type; "" : the span's status stays unset
 	attempts    int
-	answered    bool   // a backend's answer reached pace
+	err         string // what matches the error's text; "": there is none
 	leftIn      string // the phases in which the client may have left; "": it did not
 }
 
@@ -37,6 +37,7 @@ type address interface{ Address() string }
 type scene struct {
 	p    *pacetest.Pace
 	b    *pacetest.Backend // nil if the address is no backend
+	to   string            // host:port of the backend or what stands for it
 	path string
 	from string // an X-Forwarded-For to send; "": none
 	want provoked
@@ -46,25 +47,25 @@ var once = map[string]pacetest.Table{"upstreams": {"max_retries": 0}}
 
 var outcomes = map[string]provoked{
 	"ok": {
-		answer: pacetest.Fine, act: gets(200), outcome: "ok", status: 200, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.Fine, act: gets(200), outcome: "ok", status: 200, level: "INFO", attempts: 1,
 	},
 	"ok: a redirect": {
-		answer: pacetest.With(302, "Location: /there\r\n", ""), act: gets(302), outcome: "ok", status: 302, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.With(302, "Location: /there\r\n", ""), act: gets(302), outcome: "ok", status: 302, level: "INFO", attempts: 1,
 	},
 	"ok: not modified": {
-		answer: pacetest.Status(304, ""), act: gets(304), outcome: "ok", status: 304, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.Status(304, ""), act: gets(304), outcome: "ok", status: 304, level: "INFO", attempts: 1,
 	},
 	"client_error": {
-		answer: pacetest.Status(404, "no"), act: gets(404), outcome: "client_error", status: 404, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.Status(404, "no"), act: gets(404), outcome: "client_error", status: 404, level: "INFO", attempts: 1,
 	},
 	"client_error: the backend's own 429": {
-		answer: pacetest.Status(429, "no"), act: gets(429), outcome: "client_error", status: 429, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.Status(429, "no"), act: gets(429), outcome: "client_error", status: 429, level: "INFO", attempts: 1,
 	},
 	"upstream_error": {
-		answer: pacetest.Status(500, "no"), act: gets(500), outcome: "upstream_error", status: 500, level: "ERROR", spanError: "500", attempts: 1, answered: true,
+		answer: pacetest.Status(500, "no"), act: gets(500), outcome: "upstream_error", status: 500, level: "ERROR", spanError: "500", attempts: 1,
 	},
 	"upstream_error: the backend's own 503": {
-		answer: pacetest.Status(503, "no"), act: gets(503), outcome: "upstream_error", status: 503, level: "ERROR", spanError: "503", attempts: 1, answered: true,
+		answer: pacetest.Status(503, "no"), act: gets(503), outcome: "upstream_error", status: 503, level: "ERROR", spanError: "503", attempts: 1,
 	},
 	"rate_limited": {
 		answer: pacetest.Fine, cfg: map[string]pacetest.Table{"rate_limit": {"max_requests": 1}},
@@ -76,16 +77,16 @@ var outcomes = map[string]provoked{
 	},
 	"connect_failed": {
 		at: func(t *testing.T) address { return pacetest.NewClosed(t) }, act: gets(502),
-		outcome: "connect_failed", status: 502, proxyStatus: "connection_refused", level: "ERROR", spanError: "connect_failed", attempts: 1,
+		outcome: "connect_failed", status: 502, proxyStatus: "connection_refused", level: "ERROR", spanError: "connect_failed", attempts: 1, err: `^dial tcp 127\.0\.0\.1:\d+: connection refused$`,
 	},
 	"connect_timeout": {
 		at: func(t *testing.T) address { return pacetest.NewBlackhole(t) }, act: gets(504),
 		cfg:     map[string]pacetest.Table{"upstreams": {"connect_timeout": "200ms"}},
-		outcome: "connect_timeout", status: 504, proxyStatus: "connection_timeout", level: "ERROR", spanError: "connect_timeout", attempts: 1,
+		outcome: "connect_timeout", status: 504, proxyStatus: "connection_timeout", level: "ERROR", spanError: "connect_timeout", attempts: 1, err: `^dial tcp \S+:\d+: i/o timeout$`,
 	},
 	"upstream_timeout": {
 		answer: pacetest.Hang, act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
-		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1,
+		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1, err: `^read tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: i/o timeout$`,
 	},
 	"upstream_timeout: half a header": {
 		answer: func(x *pacetest.Exchange) {
@@ -93,43 +94,43 @@ var outcomes = map[string]provoked{
 			x.AwaitClose()
 		},
 		act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
-		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1,
+		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1, err: `^read tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: i/o timeout$`,
 	},
 	"upstream_reset: RST": {
 		answer: pacetest.ResetBefore, act: gets(502), cfg: once,
-		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^read tcp \S+->\S+: connection reset by peer$`,
 	},
 	"upstream_reset: FIN": {
 		answer: pacetest.CloseBefore, act: gets(502), cfg: once,
-		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_reset: in the header": {
 		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Ha"), act: gets(502), cfg: once,
-		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1,
+		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_invalid": {
 		answer: pacetest.Garbage, act: gets(502), cfg: once,
-		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: not HTTP/1$`,
 	},
 	"upstream_invalid: two lengths": {
 		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine"), act: gets(502), cfg: once,
-		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: two lengths$`,
 	},
 	"upstream_invalid: a status that is no number": {
 		answer: pacetest.Raw("HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"), act: gets(502), cfg: once,
-		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1,
+		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: status code$`,
 	},
 	"upstream_truncated: with length": {
 		answer: pacetest.CutLength, act: getsCut(400), outcome: "upstream_truncated", status: 200, level: "ERROR",
-		spanError: "upstream_truncated", attempts: 1, answered: true,
+		spanError: "upstream_truncated", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_truncated: chunked": {
 		answer: pacetest.CutChunked, act: getsCut(600), outcome: "upstream_truncated", status: 200, level: "ERROR",
-		spanError: "upstream_truncated", attempts: 1, answered: true,
+		spanError: "upstream_truncated", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_truncated: a chunk's size is garbage": {
 		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnonsense\r\n"), act: getsCut(4),
-		outcome: "upstream_truncated", status: 200, level: "ERROR", spanError: "upstream_truncated", attempts: 1, answered: true,
+		outcome: "upstream_truncated", status: 200, level: "ERROR", spanError: "upstream_truncated", attempts: 1, err: `^malformed response: chunk size`,
 	},
 	"client_gone: RST": {
 		answer: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
@@ -138,17 +139,17 @@ var outcomes = map[string]provoked{
 		answer: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
 	},
 	"client_aborted: RST": {
-		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true, leftIn: "receive deliver",
+		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
 	},
 	"client_aborted: FIN": {
-		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, answered: true, leftIn: "receive deliver",
+		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
 	},
 	"too_large: by its length": {
 		answer: pacetest.Fine, act: posts(413, strings.Repeat("x", 101)), cfg: map[string]pacetest.Table{"server": {"max_body_bytes": 100}},
 		outcome: "too_large", status: 413, proxyStatus: "http_request_error", level: "WARN",
 	},
 	"upgraded": {
-		answer: pacetest.UpgradeEcho, act: upgrades, outcome: "upgraded", status: 101, level: "INFO", attempts: 1, answered: true,
+		answer: pacetest.UpgradeEcho, act: upgrades, outcome: "upgraded", status: 101, level: "INFO", attempts: 1,
 	},
 }
 
@@ -166,6 +167,7 @@ func TestOutcomes(t *testing.T) {
 			} else {
 				target = tt.at(t)
 			}
+			s.to = target.Address()
 			cfg := upstreams(target)
 			for table, keys := range tt.cfg {
 				for key, value := range keys {
@@ -196,11 +198,18 @@ func (tt provoked) wantLog(t *testing.T, s scene) {
 		t.Errorf("log says left_in %q, want %q", got, tt.leftIn)
 	}
 	backend := ""
-	if tt.answered {
-		backend = s.b.Address()
+	if tt.attempts > 0 { // also if none answered
+		backend = s.to
 	}
 	if got := line.Text("backend"); got != backend {
 		t.Errorf("log says backend %q, want %q", got, backend)
+	}
+	got, there := line["error"].(string)
+	if there != (tt.err != "") || !regexp.MustCompile(tt.err).MatchString(got) {
+		t.Errorf("log says error %q, want %q", got, tt.err)
+	}
+	if line["failovers"] != nil {
+		t.Errorf("log says failovers %v", line["failovers"])
 	}
 }
 
@@ -281,6 +290,14 @@ func (tt provoked) wantSpans(t *testing.T, spans *otlp.Recv, s scene) {
 	}
 	if tt.spanError != "" {
 		wantAttr(t, trace.Server.Attrs, "error.type", tt.spanError)
+	}
+	for _, span := range append(trace.Clients, trace.Server) {
+		if want := s.p.WantAccess(s.path).Text("error"); span.StatusMessage != want {
+			t.Errorf("the status of the span %s is described as %q, the log says error %q", span.Name, span.StatusMessage, want)
+		}
+	}
+	for _, span := range trace.Clients {
+		wantAttr(t, span.Attrs, "peer.service", "default/"+s.to)
 	}
 	want := map[bool]int{true: otlp.Error, false: otlp.Unset}[tt.spanError != ""]
 	if trace.Server.StatusCode != want {

@@ -320,6 +320,11 @@ func TestEnvironment_ServiceNameAndResource(t *testing.T) {
 	wantStatus(t, p.Get("/x"), 200)
 	server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
 	wantAttr(t, server.Resource, "service.name", "edge")
+	id, _ := server.Resource["service.instance.id"].(string)
+	if !regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(id) {
+		t.Errorf("service.instance.id is %q, want a UUID", id)
+	}
+	p.WantMetric(1, "target_info", "service_instance_id", id)
 	wantAttr(t, server.Resource, "deployment.environment.name", "test")
 	p.WantMetric(1, "target_info", "service_name", "edge")
 }

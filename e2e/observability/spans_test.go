@@ -32,7 +32,7 @@ func (tr *truth) againstJaeger(t *testing.T, j *parts.Jaeg, began time.Time) {
 			tries[key(s.Attrs["server.port"], orNone(s.Attrs["http.response.status_code"]), orNone(s.Attrs["error.type"]))]++
 		}
 		wantAttributes(t, s, s.Resource, map[string]any{
-			"service.name": tr.service, "deployment.environment.name": "e2e", "telemetry.sdk.language": "go", "service.version": anything,
+			"service.name": tr.service, "deployment.environment.name": "e2e", "telemetry.sdk.language": "go", "service.version": anything, "service.instance.id": anything,
 		})
 	}
 	compare(t, "SERVER spans", requests, tr.requests)
@@ -144,7 +144,7 @@ func (tr *truth) checkClient(t *testing.T, x *exchange, s otlp.Span, nth int, a 
 	want := map[string]any{
 		"http.request.method": x.knownMethod(), "url.full": full, "pace.connection.reused": anything,
 		"http.response.status_code": absentIfZero(a.status), "error.type": absentIfEmpty(a.failure),
-		"http.request.resend_count": absentIfZero(nth),
+		"http.request.resend_count": absentIfZero(nth), "peer.service": "default/" + a.backend,
 	}
 	if _, closed := tr.closed[a.backend]; !closed {
 		want["network.peer.address"], want["network.peer.port"] = "127.0.0.1", int64(port.Of(a.backend))
