@@ -16,14 +16,17 @@ import (
 func (q *request) ask() bool {
 	q.rec.Upstream = q.h.Upstream
 	q.rec.Enter(telemetry.Pick)
-	first := q.h.Pool.Pick(nil)
+	first := q.h.loggedInAt(&connOf(q.ctx).pin, q.asked.client)
+	if first == nil {
+		first = q.h.Pool.Pick(nil).Backend
+	}
 	q.rec.Enter(telemetry.Own)
-	if first.Backend == nil {
+	if first == nil {
 		q.answer(telemetry.NoBackend)
 		return false
 	}
 	q.prepare()
-	next := step{backend: first.Backend}
+	next := step{backend: first}
 	for tried := make([]*lb.Backend, 0, 4); ; {
 		failure := q.attempt(next)
 		if failure == nil {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/exchange"
 	"pace/telemetry"
 )
 
@@ -29,6 +30,7 @@ type clientConn struct {
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
 	state        atomic.Int32 // an http.ConnState
+	pin          exchange.Pin // the backend's connection on which this client has logged in
 }
 
 type connKey struct{}
@@ -64,6 +66,12 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}
 	return n, err
+}
+
+// Close implements net.Conn. A login at a backend ends with the client's connection.
+func (c *clientConn) Close() error {
+	c.pin.Close()
+	return c.TCPConn.Close()
 }
 
 // SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's

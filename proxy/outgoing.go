@@ -32,6 +32,7 @@ func (q *request) prepare() {
 		o.Trailer = q.trailer
 	}
 	o.Repeatable = q.body == nil && slices.Contains(idempotent, r.Method)
+	o.Login, o.Pin, o.Client = bindsConnection(r.Header["Authorization"]), &connOf(q.ctx).pin, q.asked.client
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()
 	o.lines = q.asked.appendFields(o.lines, q.peer)

@@ -15,6 +15,7 @@ type conn struct {
 	remote netip.AddrPort  // zero if it is not TCP
 	peek   func(fd uintptr)
 	dead   bool      // what peek found
+	login  bool      // a login took place on it: it serves one client only, and never returns to the pool
 	since  time.Time // when it was made
 	idle   time.Time // since when the pool has it
 	// The deadlines set on the connection. They are left standing from one exchange to the next and

@@ -157,11 +157,15 @@ func (x *exchange) enterLocked(p Phase) {
 	}
 }
 
-// connect takes a pooled connection that is alive, or, of plain TCP, unseen; or dials. It replaces
+// connect takes the client's pinned connection, or a pooled connection that is alive, or, of plain TCP, unseen; or dials. It replaces
 // the one in use.
 func (x *exchange) connect(unseen bool) error {
 	if !x.req.NewConnection {
-		if c := x.pool.get(unseen); c != nil {
+		c := x.req.Pin.get(x.pool, x.req.Client, unseen)
+		if c == nil {
+			c = x.pool.get(unseen)
+		}
+		if c != nil {
 			return x.use(c, true)
 		}
 	}
@@ -182,6 +186,7 @@ func (x *exchange) use(c *conn, reused bool) error {
 		x.c.Close()
 	}
 	x.c, x.reused = c, reused
+	c.login = c.login || x.req.Login
 	if x.cause != nil { // ended while dialing
 		return x.cause
 	}

@@ -31,6 +31,8 @@ type head struct {
 	keepAlive bool   // Connection: keep-alive
 	upgrade   string // value of the Upgrade fields
 	spans     []span
+
+	persistentLogin bool // Persistent-Auth: true, by which IIS says that who logged in is known for the whole connection
 }
 
 // span is where a field stands in its block: name from:colon, value start:end.
@@ -173,7 +175,7 @@ func parseField(line []byte) (span, error) {
 // readFraming takes from the fields what decides where the message ends (RFC 9112 §6) and
 // whether the connection may be used again (§9.3).
 func (h *head) readFraming() error {
-	h.length, h.chunked, h.close, h.keepAlive, h.upgrade = -1, false, false, false, ""
+	h.length, h.chunked, h.close, h.keepAlive, h.upgrade, h.persistentLogin = -1, false, false, false, "", false
 	lengthText, coded := "", false
 	for _, f := range h.fields {
 		switch f.Name {
@@ -198,6 +200,8 @@ func (h *head) readFraming() error {
 				h.upgrade += ", "
 			}
 			h.upgrade += f.Value
+		case "Persistent-Auth":
+			h.persistentLogin = !strings.EqualFold(f.Value, "false")
 		}
 	}
 	if coded && (h.http10 || h.length >= 0) {

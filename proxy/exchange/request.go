@@ -3,6 +3,7 @@ package exchange
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -27,8 +28,14 @@ type Request struct {
 	Upgrade       string // "": none. "h2c" is never asked for: its tunnel would get around the proxy.
 	TrailersOK    bool   // sends "TE: trailers"
 	Expect        bool   // sends "Expect: 100-continue" and holds Body back until 100 or 1 s have come; a final answer means it is never sent
-	NewConnection bool   // never use a pooled one
+	NewConnection bool   // never use a pooled or pinned one
 	Repeatable    bool   // it may be sent again: a 408 on a reused connection is then never taken for its response
+
+	// Login says that the request is part of a login that holds for the connection: after it, the connection
+	// goes to Pin and serves Client only. nil: it is closed.
+	Login  bool
+	Pin    *Pin
+	Client netip.Addr
 
 	// On1xx is given each interim response except 101, on Do's goroutine, and 100 before Body is read
 	// because of it. fields are valid until it returns, and may include hop-by-hop ones. nil: they are

@@ -139,7 +139,7 @@ func (r *Response) Close() error {
 	r.BytesSent = x.sent
 	if x.c != nil {
 		if x.reusable() {
-			x.pool.put(x.c)
+			x.keep()
 		} else {
 			x.c.Close()
 		}
