@@ -14,12 +14,11 @@ import (
 	"pace/config/toml"
 )
 
-// A check returns a string as it goes into the Config, which may be another spelling of what was
-// written, or why it does not. The sample is the key's own: one that passes.
+// A check returns a string in the spelling that goes into the Config, or why it is refused. The sample
+// is a string that passes for this key; remedies take from it what is missing.
 type check func(s, sample string) (string, *refusal)
 
-// checks are the names that an is tag may have. Of a key that has no default the sample is what its
-// remedies show.
+// checks are the names that an is tag may have. The sample is for keys without a default.
 var checks = map[string]struct {
 	check  check
 	sample string
@@ -154,8 +153,8 @@ func backend(s, sample string) (string, *refusal) {
 	return net.JoinHostPort(host, cmp.Or(port, "80")), nil
 }
 
-// tooMuch names what a URL has besides host and port, and gives those two alone. rest is the
-// URL without scheme.
+// tooMuch names what a URL has in addition to host and port, and returns only those two as bare. rest is
+// the URL without scheme.
 func tooMuch(rest string) (what, bare string) {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		what = map[byte]string{'/': "a path", '?': "a query", '#': "a fragment"}[rest[i]]
@@ -167,8 +166,8 @@ func tooMuch(rest string) (what, bare string) {
 	return what, rest
 }
 
-// splitHostPort takes host[:port] apart and puts both into their usual spelling; port is ""
-// if none is written.
+// splitHostPort splits host[:port] and returns both in their usual spelling; port is "" if none is
+// written.
 func splitHostPort(s string) (host, port string, bad *refusal) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Is6() {
 		bad := &refusal{what: toml.Quote(s) + " is an IPv6 address without brackets", host: s}
@@ -231,7 +230,7 @@ func hostName(host string) (string, *refusal) {
 			form: "letters, digits, hyphens and dots (an international name in its xn-- form), or an address",
 		}
 	case strings.Trim(last, "0123456789.") == "":
-		// "10.0.0.300" and "10.1" resolve to whatever the resolver makes of them, so no.
+		// What "10.0.0.300" and "10.1" mean depends on the resolver, so they are refused.
 		return "", &refusal{
 			what: toml.Quote(host) + " is not an IP address",
 			form: "four numbers from 0 to 255, separated by dots",

@@ -20,7 +20,7 @@ type Fault struct {
 	Remedy string // what to do: write "http://127.0.0.1:8001"
 }
 
-// Error is one line, FILE:LINE: KEY: WHAT; MEND, without the parts that are not known.
+// Error is one line, FILE:LINE: KEY: WHAT; REMEDY, without the parts that are not known.
 func (f *Fault) Error() string {
 	var b strings.Builder
 	b.WriteString(f.File)

@@ -35,7 +35,7 @@ func Load(file string) (*File, error) {
 // StandardInput is the name of a file that is read from standard input.
 const StandardInput = "-"
 
-// read stops one byte above the limit, so that a device or a wrong file cannot fill the memory.
+// read stops one byte above the limit, so that a device or a wrong file does not fill the memory.
 func read(file string) ([]byte, error) {
 	if file == StandardInput {
 		return io.ReadAll(io.LimitReader(os.Stdin, maxBytes+1))
@@ -48,7 +48,7 @@ func read(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxBytes+1))
 }
 
-// Default is what an empty file would mean, but for the backends, which have no default.
+// Default is what an empty file means, except for the backends, which have no default.
 func Default() Config {
 	r := reader{file: &File{}}
 	r.document(nil)

@@ -8,7 +8,7 @@ import (
 	"pace/config/toml"
 )
 
-// taken are header names that a setting must not claim, by why not. Framing fields and those
+// taken are header names that a setting must not use, by the reason. Framing fields and those
 // of one connection (RFC 9110 §7.6.1) would break the message; the others carry a meaning of
 // their own that a proxy must not overwrite: those that IANA's registry of fields calls permanent
 // and a browser, a cache or a backend acts on, and those that pace and other proxies write.
@@ -37,8 +37,8 @@ var taken = map[string][]string{
 			x-rate-limit-remaining x-rate-limit-reset x-real-ip x-request-id`)),
 }
 
-// takenFamilies are names' beginnings that belong to one meaning: of the Fetch standard and of
-// what it lets no script set.
+// takenFamilies are prefixes of header names that belong to the Fetch standard, or that it lets no script
+// set.
 var takenFamilies = []string{"access-control-", "sec-"}
 
 // headerName is a token (RFC 9110 §5.6.2) that no other field needs.
@@ -59,7 +59,7 @@ func headerName(s, _ string) (string, *refusal) {
 	return s, nil
 }
 
-// takenBy says why a name, in lower case, is not free; "": it is.
+// takenBy is the reason why a name, in lower case, is taken; "" if it is free.
 func takenBy(name string) string {
 	for why, names := range taken {
 		if slices.Contains(names, name) {
@@ -77,7 +77,7 @@ func isTokenRune(r rune) bool {
 }
 
 // headerValue is a field value (RFC 9110 §5.5) that is not empty. Bytes above ASCII are
-// refused: the RFC lets them pass, but a receiver may read them as it likes.
+// refused: the RFC allows them, but receivers decode them differently.
 func headerValue(s, _ string) (string, *refusal) {
 	trimmed := strings.Trim(s, " \t")
 	switch {

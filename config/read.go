@@ -16,14 +16,14 @@ import (
 type reader struct {
 	file         *File
 	faults       []*Fault
-	syntaxFaults int      // the first of faults
+	syntaxFaults int      // how many of faults, at its start, are about the syntax
 	meant        []string // what unknown keys were most likely meant to be
-	trial        bool     // whether there are faults is all that counts
+	trial        bool     // only whether there are faults matters; nobody reads them
 }
 
 func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
 
-// fault notes a fault at a key, at one where the line is known otherwise.
+// fault notes a fault on the line of a key; at notes one on a line that is known otherwise.
 func (r *reader) fault(key, what, remedy string) { r.at(r.file.lines[key], key, what, remedy) }
 
 func (r *reader) at(line int, key, what, remedy string) {
@@ -71,7 +71,7 @@ func (r *reader) table(t table, raw any, to reflect.Value) {
 	})
 }
 
-// strays reports what stands in a table, or with no table at the top, and is not known there.
+// strays reports the names in a table ("": the top of the file) that are not known there.
 func (r *reader) strays(table string, written map[string]any, known func(string) bool) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		if r.full() {
@@ -133,7 +133,7 @@ func (r *reader) whole(k *key, raw any) int64 {
 	return n
 }
 
-// fraction takes whole numbers too: sample_ratio = 1 can mean but one thing.
+// fraction accepts whole numbers, too: sample_ratio = 1 can only mean 1.0.
 func (r *reader) fraction(k *key, raw any) float64 {
 	n, ok := raw.(float64)
 	if whole, is := raw.(int64); is {
@@ -181,8 +181,8 @@ func (r *reader) within(k *key, n float64, text string) {
 	}
 }
 
-// list reads strings, each through one; an element that comes to the same as one before it is
-// refused, since a list that says a thing twice was meant to say another.
+// list reads a list of strings and checks each with one. An element that equals an earlier one is
+// refused: somebody who writes a thing twice most likely meant another one.
 func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *refusal)) (got []T) {
 	elements, ok := raw.([]any)
 	if !ok {
@@ -220,7 +220,7 @@ func (r *reader) wrongType(k *key, raw any) {
 	r.fault(k.Name, "expected "+k.like()+", got "+shown(raw), k.remedyFor(r, plain(raw)))
 }
 
-// plain is a scalar as a user would write it in quotes; "" for what is none.
+// plain is a string or number as a user would write it in quotes; "" for any other value.
 func plain(raw any) string {
 	switch v := raw.(type) {
 	case string:
@@ -233,7 +233,7 @@ func plain(raw any) string {
 	return ""
 }
 
-// shown is a value as faults tell of it.
+// shown is how faults describe a value.
 func shown(raw any) string {
 	switch v := raw.(type) {
 	case string:

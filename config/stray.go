@@ -60,7 +60,8 @@ func (r *reader) unknown(table, name, noun string) {
 	r.fault(toml.Join(table, toml.Name(name)), "unknown "+noun, remedy)
 }
 
-// valid lists what a table may hold; of one that is not known itself, and at the top, the tables.
+// valid lists the keys of a table; for an unknown table, and for the top of the file, it lists the
+// tables.
 func valid(table string) string {
 	var names []string
 	for _, t := range tables {
@@ -77,9 +78,10 @@ func valid(table string) string {
 }
 
 // nearest is the known key or table that a name in a table was likely meant to be; "" if none is
-// close. In another table, unless that one's name is close as well, only the very same key counts.
+// close. A key of another table counts only if it has exactly that name, or if the table's name is close
+// as well.
 func nearest(table, name, noun string) string {
-	if len(table)+len(name) > 100 { // the distance takes time in proportion to its length
+	if len(table)+len(name) > 100 { // distance takes time in proportion to the length
 		return ""
 	}
 	best, least := "", 1<<30
@@ -120,11 +122,11 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return "", s, false
 }
 
-// slack is how many slips of the finger are forgiven in a name.
+// slack is how many typing errors a name may have and still be recognised.
 func slack(s string) int { return max(1, len(s)/3) }
 
-// distance counts the letters to insert, drop, change or swap with the next (optimal string
-// alignment) on the way from a to b.
+// distance is how many letters must be inserted, removed, changed or swapped with the next one to turn a
+// into b (optimal string alignment).
 func distance(a, b string) int {
 	two, one := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range one {

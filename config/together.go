@@ -11,7 +11,7 @@ import (
 	"pace/config/toml"
 )
 
-// together checks what no key can be blamed for alone.
+// together checks keys against each other.
 func (r *reader) together() {
 	for _, t := range tables {
 		for _, k := range t.keys {
@@ -47,8 +47,8 @@ func (r *reader) explained(t table, k *key) bool {
 	return unreadable || slices.Contains(r.meant, k.Name) || slices.Contains(r.meant, "["+t.name+"]")
 }
 
-// listeners refuses two that no machine can open at once, and backends that are one of them: pace
-// would ask itself, and itself again.
+// listeners refuses two listeners that cannot be open at the same time, and a backend that is one of
+// them: pace would send each request to itself, without end.
 func (r *reader) listeners(c *Config) {
 	proxy, admin := c.Server.Listen, c.Admin.Listen
 	r.keepRemediesApart(c)
@@ -61,7 +61,7 @@ func (r *reader) listeners(c *Config) {
 			"write another port in one of them, such as "+strconv.Quote(c.freeAddress(address)))
 	}
 	if slices.ContainsFunc(r.faults, func(f *Fault) bool { return strings.HasPrefix(f.Key, "upstreams.backends[") }) {
-		return // a refused one is not in the list, so that the places in it are not those in the file
+		return // a refused backend is not in the list, so the indexes differ from those in the file
 	}
 	for i, b := range c.Upstreams.Backends {
 		for _, listen := range []string{proxy, admin} {
@@ -124,20 +124,20 @@ func (c *Config) freeAddress(address string) string {
 	}
 }
 
-// collide says whether two listeners cannot have these addresses, host:port or "", at once.
+// collide reports whether two listeners cannot be open at the same time. An address is host:port, or "".
 func collide(a, b string) bool {
 	host, port := place(a)
 	other, same := place(b)
 	return port == same && port != "" && (host == other || host == "" || other == "")
 }
 
-// reaches says whether who connects to the backend's address finds the listener, as far as the two
-// tell; by what names and addresses else a machine is known they do not.
+// reaches reports whether a connection to the backend's address arrives at the listener, as far as the
+// two addresses show. Other names and addresses of this machine are not known here.
 func reaches(backend, listen string) bool {
 	host, port := place(backend)
 	on, at := place(listen)
 	if host == "" {
-		host = loopback // where the system looks for "all addresses"
+		host = loopback // where the system connects to for "all addresses"
 	}
 	a, err := netip.ParseAddr(host)
 	return port == at && port != "" && (host == on || on == "" && err == nil && a.IsLoopback())
@@ -145,7 +145,7 @@ func reaches(backend, listen string) bool {
 
 const loopback = "127.0.0.1"
 
-// place takes an address apart. The host is "" if it is all addresses, and the port if it is any.
+// place splits an address into host and port. The host is "" for all addresses, the port "" for any.
 func place(address string) (host, port string) {
 	host, port, _ = net.SplitHostPort(address)
 	switch strings.TrimSuffix(host, ".") {
@@ -160,15 +160,15 @@ func place(address string) (host, port string) {
 	return host, port
 }
 
-// What the limiter keeps for a client and for each request of it, at most, in bytes;
+// Upper bounds, in bytes, of what the limiter keeps for a client and for each of its requests;
 // cmd/pace's TestMemoryBound holds this to the limiter's own account.
 const (
 	keyBytes   = 80
 	placeBytes = 10
-	maxMemory  = 64 << 30 // above that, the limit is a slip, not a wish
+	maxMemory  = 64 << 30 // a larger limit is more likely a typing error than a wish
 )
 
-// memory refuses a limit that could come to hold an absurd amount of it.
+// memory refuses a limit that may take an absurd amount of memory.
 func (r *reader) memory(l *RateLimit) {
 	if !tooLarge(l.MaxKeys, l.MaxRequests) {
 		return
@@ -207,8 +207,8 @@ func lower(key string, l *RateLimit) string {
 	return fmt.Sprintf("write %d or less, or lower max_keys", max(1, (maxMemory/int64(l.MaxKeys)-keyBytes)/placeBytes))
 }
 
-// writtenOne is the key to blame when keys contradict one another: the first that the file
-// holds, since the others have their defaults.
+// writtenOne is the key to blame when keys contradict each other: the first one that is written in the
+// file, since the others have their defaults.
 func (r *reader) writtenOne(keys ...string) string {
 	for _, key := range keys {
 		if r.file.lines[key] > 0 {

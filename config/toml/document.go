@@ -121,8 +121,8 @@ func (d *Document) checkBytes(data []byte) {
 	}
 }
 
-// decode fills the tree as the TOML library reads it; of a document that the library refuses, with
-// what can be read, after noting at least one fault.
+// decode fills the tree as the TOML library reads it. If the library refuses the document, decode notes
+// at least one fault and fills the tree with what can be read.
 func (d *Document) decode() {
 	var doc map[string]any
 	_, err := toml.Decode(d.index.text, &doc)

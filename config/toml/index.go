@@ -10,7 +10,7 @@ import (
 // dotted key, so that a hostile file would exhaust the stack or take hours.
 const maxDepth = 32
 
-// index finds the line of every key in a TOML document, which the TOML library does not tell.
+// index finds the line of every key in a TOML document, which the TOML library does not report.
 // It is at least as lenient as the library: each document that the library reads is indexed
 // in full, and one it refuses as far as can be made out, broken statements included.
 type index struct {
@@ -27,7 +27,7 @@ type index struct {
 	elements   map[string]int // how many [[path]] there were
 	table      string         // path and depth of the last header
 	tableDepth int
-	open       string // what the statement still lacks where its line or the file ends
+	open       string // what the statement still lacks at the end of its line or of the file
 	resumed    int    // statements that ran to the end of the file, and were cut short; <= maxResumed
 }
 
@@ -115,7 +115,7 @@ func (x *index) header(st *statement) {
 		path = Element(path, x.elements[path]-1)
 	}
 	st.path, x.table, x.tableDepth = path, path, len(names)
-	x.deeper(len(names))
+	x.stopIfDeeper(len(names))
 	x.add(path, true)
 }
 
@@ -126,7 +126,7 @@ func (x *index) pair(st *statement) {
 		x.open = "="
 		return
 	}
-	if x.deeper(x.tableDepth + len(names)) {
+	if x.stopIfDeeper(x.tableDepth + len(names)) {
 		return
 	}
 	st.path = x.pathOf(x.table, names)
@@ -156,12 +156,12 @@ func (x *index) descend(path string, names []string) string {
 	return path
 }
 
-// value skips a value and indexes what lies in it. Afterwards pos is behind it, or where it
-// could not be followed any further, with open set.
+// value skips a value and indexes its contents. Afterwards pos is after the value; or, if the value has
+// no end, where reading stopped, and open says what is missing.
 func (x *index) value(path string, depth int) {
 	x.skipBlanks()
 	switch {
-	case x.deeper(depth):
+	case x.stopIfDeeper(depth):
 	case x.pos == len(x.text):
 	case x.at('['):
 		x.list(path, depth+1)
@@ -225,7 +225,7 @@ func (x *index) inline(path string, depth int) {
 				}
 				return
 			}
-			if x.deeper(depth + len(names)) {
+			if x.stopIfDeeper(depth + len(names)) {
 				return
 			}
 			key := x.pathOf(path, names)
@@ -238,7 +238,7 @@ func (x *index) inline(path string, depth int) {
 	}
 }
 
-// names reads a dotted key and the blanks behind it.
+// names reads a dotted key and the blanks after it.
 func (x *index) names() (names []string, ok bool) {
 	for {
 		x.skipBlanks()
@@ -288,8 +288,8 @@ func (x *index) quoted() {
 	x.open = q
 }
 
-// multiline skips to behind the first three quotes in a row, and up to two more: those belong
-// to the text.
+// multiline skips to the end of the text: after the first three quotes in a row, and up to two more,
+// which still belong to the text.
 func (x *index) multiline(q byte, escapes bool) {
 	for x.pos < len(x.text) {
 		n := run(x.text[x.pos:], func(c byte) bool { return c == q })
@@ -335,15 +335,15 @@ func (x *index) here() int {
 	return x.line
 }
 
-// deeper reports whether depth is too much, and stops the indexing then.
-func (x *index) deeper(depth int) bool {
+// stopIfDeeper stops the indexing if depth exceeds maxDepth, and reports whether it is stopped.
+func (x *index) stopIfDeeper(depth int) bool {
 	if depth > maxDepth && x.deep == 0 {
 		x.deep = x.here()
 	}
 	return x.deep > 0
 }
 
-// add notes a key at this line; the first of several is the one with the line.
+// add notes a key on this line. A key that was added before keeps its first line.
 func (x *index) add(path string, header bool) {
 	if x.written[path] {
 		x.twice = append(x.twice, repeat{path, x.here(), x.lines[path], header})
@@ -354,14 +354,14 @@ func (x *index) add(path string, header bool) {
 	x.lines[path] = x.here()
 }
 
-// mark gives a line to what is not written as a key itself.
+// mark notes the line of something that is not a key: an element, or a table that a key implies.
 func (x *index) mark(path string) {
 	if _, ok := x.lines[path]; !ok {
 		x.lines[path] = x.here()
 	}
 }
 
-// run is how many bytes at the start of s are as is says.
+// run counts the bytes at the start of s for which is holds.
 func run(s string, is func(byte) bool) int {
 	for i := range len(s) {
 		if !is(s[i]) {
@@ -386,7 +386,7 @@ func Join(table, name string) string {
 	return table + "." + name
 }
 
-// Name is a name as it stands in a path: in quotes if it could be taken for several.
+// Name spells a name as in a path: in quotes if it could be read as several names.
 func Name(name string) string {
 	if name != "" && run(name, isBare) == len(name) {
 		return name

@@ -39,7 +39,7 @@ func (d *Document) pieces() map[string]any {
 		case err != nil:
 			d.broken(st, err)
 			if st.text[0] == '[' {
-				table = map[string]any{} // its keys are not for the table before
+				table = map[string]any{} // its keys do not belong to the table before it
 			}
 		case st.header != nil:
 			table = enter(tree, st.header, st.array)
@@ -50,8 +50,8 @@ func (d *Document) pieces() map[string]any {
 	return tree
 }
 
-// enter finds or makes the table of a header. Where a value stands in its way, the keys go
-// into a table that nobody reads.
+// enter finds or makes the table of a header. Where a name is a value already, the keys go into a table
+// that nobody reads.
 func enter(table map[string]any, names []string, array bool) map[string]any {
 	last := len(names) - 1
 	for i, name := range names {
@@ -78,7 +78,7 @@ func enter(table map[string]any, names []string, array bool) map[string]any {
 	return table
 }
 
-// merge moves the keys of from into the table; what is already there stays.
+// merge adds the keys of from to the table; keys that it has already keep their values.
 func merge(table, from map[string]any) {
 	for name, v := range from {
 		old, exists := table[name]
@@ -229,8 +229,8 @@ func firstLine(s string) string {
 
 var statementStart = regexp.MustCompile(`\n[ \t]*(\[\[?[A-Za-z_][A-Za-z0-9_.-]*\]|[A-Za-z_][A-Za-z0-9_.-]*[ \t]*=)`)
 
-// nextStatement is where the statement at the start of text ends if it lacks its closing
-// bracket or quote: before the first line that looks like another statement.
+// nextStatement is the end of the statement at the start of text, which lacks its closing bracket or
+// quote: it ends before the first line that looks like another statement.
 func nextStatement(text string) int {
 	if at := statementStart.FindStringIndex(text); at != nil {
 		return at[0]
