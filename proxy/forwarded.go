@@ -170,9 +170,7 @@ func parseList(lines []string) (list []string) {
 // invalid if there is none: alone or with a port, an IPv6 one with or without brackets, in quotes or not.
 // It is IPv4 if it is an IPv4-mapped one, and has no zone.
 func nodeAddress(node string) netip.Addr {
-	if n := len(node); n > 1 && node[0] == '"' && node[n-1] == '"' {
-		node = node[1 : n-1]
-	}
+	node = strings.Trim(node, `"`) // of X-Forwarded-For, which knows no quotes: perhaps of the whole list
 	a, err := netip.ParseAddr(node)
 	if err != nil {
 		a = addressBeforePort(node)
@@ -213,7 +211,7 @@ func isNode(s string) bool {
 		return isToken(hidden)
 	}
 	a := nodeAddress(s)
-	return s == "unknown" || s != "" && s[0] != '"' && a.IsValid() && (s[0] == '[') == strings.Contains(s, "]") && (a.Is4() || s[0] == '[')
+	return s == "unknown" || a.IsValid() && !strings.Contains(s, `"`) && (strings.HasPrefix(s, "[") || strings.Count(s, ":") < 2)
 }
 
 func trimBlanks(s string) string { return strings.Trim(s, " \t") }

@@ -40,6 +40,7 @@ func TestClient(t *testing.T) {
 		"an empty element is none":                    {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"192.0.2.7, , 10.2.2.2", " ,"}}, "192.0.2.7"},
 		"an empty element of Forwarded is none":       {"10.1.1.1:1", http.Header{"Forwarded": {"for=192.0.2.7,, for=10.2.2.2,"}}, "192.0.2.7"},
 		"a comma in quotes ends no element":           {"10.1.1.1:1", http.Header{"Forwarded": {`for=192.0.2.7;by="_a,b";host="x, for=6.6.6.6"`}}, "192.0.2.7"},
+		"quotes around the whole list":                {"10.1.1.1:1", http.Header{"X-Forwarded-For": {`"192.0.2.7, 10.2.2.2"`}}, "192.0.2.7"},
 		"an escaped quotation mark ends no quotes":    {"10.1.1.1:1", http.Header{"Forwarded": {`for=192.0.2.7;host="a\",b"`}}, "192.0.2.7"},
 		"quotes that nobody closes hide no proxy":     {"10.1.1.1:1", http.Header{"Forwarded": {`for="6.6.6.6, for=192.0.2.7`}}, "192.0.2.7"},
 		"nor in a line of their own":                  {"10.1.1.1:1", http.Header{"Forwarded": {`for="6.6.6.6`, `for="192.0.2.7"`}}, "192.0.2.7"},
