@@ -100,7 +100,7 @@ func TestMetricsOnProxy_NotAtAll(t *testing.T) {
 	p := pacetest.Start(t, set(upstreams(b), "metrics", "endpoint", ""))
 	for i, got := range []pacetest.Response{p.Get("/metrics"), p.Get("/metrics", "Via", "1.1 x"), p.Send("POST", "/metrics", "x")} {
 		if got.Status != 200 || got.Body != "backend_up 1" || got.Header.Get("X-Backend") != b.Name() {
-			t.Errorf("request %d: status %d, body %q", i, got.Status, got.Body)
+			t.Errorf("request %d: status %d, body %.80q", i, got.Status, got.Body)
 		}
 	}
 	b.WantGot(3, "/metrics")
