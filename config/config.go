@@ -39,6 +39,7 @@ type Server struct {
 	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on, host:port; port 0 takes a free one."`
 	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all."`
 	DrainTimeout      time.Duration  `toml:"drain_timeout" default:"30s" min:"0s" max:"24h" doc:"How long requests in flight may take to finish when pace ends."`
+	DrainDelay        time.Duration  `toml:"drain_delay" default:"0s" min:"0s" max:"24h" doc:"How long pace keeps accepting when it is told to end, while /readyz already says 503, so that a load balancer in front can look elsewhere first."`
 	TrustedProxies    []netip.Prefix `toml:"trusted_proxies" default:"" doc:"Networks of the proxies in front, whose forwarding headers are believed and continued."`
 	ReadHeaderTimeout time.Duration  `toml:"read_header_timeout" default:"10s" min:"1ms" max:"1h" doc:"Longest wait for the whole header of a request."`
 	IdleTimeout       time.Duration  `toml:"idle_timeout" default:"75s" min:"1ms" max:"24h" doc:"How long a client's connection is kept open between requests."`

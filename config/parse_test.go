@@ -102,7 +102,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		}
 	}
 	want := Config{
-		Server: Server{":0", 2, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
+		Server: Server{":0", 2, 0, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
 			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50},
 		Admin: Admin{"", true, []string{"pace.example.com", "::1"}},
 		Upstreams: Upstreams{[]string{"example.com:80", "[::1]:8000", "[fe80::1%eth0]:80", "10.0.0.1:81", "my_app-1:8000"},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,17 @@ type clientConn struct {
 	handled      atomic.Bool // the present request reached the handler
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
+	h            *Handler
 	state        atomic.Int32 // an http.ConnState
 	pin          exchange.Pin // the backend's connection on which this client has logged in
+
+	// Of a drain.
+	heard   atomic.Bool // something has been read
+	known   atomic.Bool // it is no newcomer any more
+	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
+
+	writing  sync.Mutex // guards frames, if it is HTTP/2, and goneAway, and orders the writes
+	goneAway bool       // GOAWAY is sent
 }
 
 type connKey struct{}
@@ -40,6 +50,7 @@ func connOf(ctx context.Context) *clientConn { return ctx.Value(connKey{}).(*cli
 
 // handling notes that a request reached the handler.
 func (c *clientConn) handling() {
+	c.meet()
 	if !c.handled.Load() { // HTTP/2 has many at a time
 		c.handled.Store(true)
 	}
@@ -51,6 +62,7 @@ func (c *clientConn) next() {
 	c.rested.Store(false)
 	c.handled.Store(false)
 	c.timedOut.Store(false)
+	c.welcome.Store(false)
 }
 
 // late says whether a header has begun, and not come to its end in time.
@@ -62,6 +74,10 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	if n > 0 && !c.begun.Load() {
 		c.begun.Store(true)
 	}
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+		c.welcome.Store(c.h.draining.Load())
+	}
 	if err != nil {
 		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}
@@ -71,6 +87,10 @@ func (c *clientConn) Read(b []byte) (int, error) {
 // Close implements net.Conn. A login at a backend ends with the client's connection.
 func (c *clientConn) Close() error {
 	c.pin.Close()
+	c.meet()
+	if c.spoken.Load() {
+		c.h.multiplexed.remove(c)
+	}
 	return c.TCPConn.Close()
 }
 
@@ -92,11 +112,12 @@ func (c *clientConn) Write(b []byte) (int, error) {
 		c.spoken.Store(true)
 		if len(b) > 0 && b[0] == 0 { // the length of a frame; a status line begins with a letter
 			c.frames = newFrames(func(why telemetry.Refusal) { c.refuse(why, c) })
+			c.h.multiplexed.add(c)
 		}
 	}
 	switch {
 	case c.frames != nil:
-		c.frames.read(b)
+		return c.writeFrames(b)
 	case c.handled.Load():
 	default:
 		// What stopped halfway net/http may take for a whole line, and answer; late is what it was.
@@ -105,6 +126,13 @@ func (c *clientConn) Write(b []byte) (int, error) {
 		}
 	}
 	return c.TCPConn.Write(b)
+}
+
+// meet notes that the connection is no newcomer any more.
+func (c *clientConn) meet() {
+	if !c.known.Load() && c.known.CompareAndSwap(false, true) {
+		c.h.newcomers.Add(-1)
+	}
 }
 
 var statusLine = []byte("HTTP/1.1 ")
@@ -139,7 +167,8 @@ func (l listener) Accept() (net.Conn, error) {
 		l.tell(err)
 		return nil, err
 	}
-	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse}, nil
+	l.h.newcomers.Add(1)
+	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, h: l.h}, nil
 }
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes

@@ -45,7 +45,7 @@ func (q *request) deliver() {
 	}
 	switch {
 	case q.stalled.Load(): // already of an interim answer; net/http swallowed the error
-		q.breakOff(telemetry.ClientAborted)
+		q.breakOff(q.undelivered())
 		q.rec.LeftIn = telemetry.Deliver
 	case q.copyTrailer(h):
 		q.rec.Outcome = delivered(q.resp.Status)
@@ -81,7 +81,7 @@ func (q *request) deliverEvents() {
 	if q.stalled.Load() {
 		q.rec.Closed = telemetry.LostClient
 	}
-	if q.h.draining.Load() && q.ctx.Err() != nil {
+	if q.aborted() {
 		q.rec.Closed = telemetry.ClosedByDrain
 	}
 	q.rec.Outcome = header
@@ -188,7 +188,7 @@ func (q *request) write(piece []byte) bool {
 		q.rec.Moved(0, int64(n))
 	}
 	if err != nil {
-		q.breakOff(telemetry.ClientAborted)
+		q.breakOff(q.undelivered())
 		return false
 	}
 	return true
@@ -198,7 +198,7 @@ func (q *request) write(piece []byte) bool {
 func (q *request) flush() bool {
 	q.rec.Enter(telemetry.Deliver)
 	if err := q.w.(interface{ FlushError() error }).FlushError(); err != nil {
-		q.breakOff(telemetry.ClientAborted)
+		q.breakOff(q.undelivered())
 		return false
 	}
 	return true
@@ -208,6 +208,9 @@ func (q *request) flush() bool {
 // request's context ends first, and only that makes the read from the backend fail; net/http ends
 // it, too, when the client is late with its own body.
 func (q *request) cutShort(err error) telemetry.Outcome {
+	if q.aborted() {
+		return telemetry.DrainTimeout
+	}
 	e, _ := errors.AsType[*exchange.Error](err)
 	if q.body != nil && e != nil && (e.Kind == exchange.RequestBody || e.Kind == exchange.Canceled) {
 		q.resp.Close() // nobody reads the request's body any more: what was wrong with it is known

@@ -51,13 +51,15 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 	backend, release := holding(t)
 	p := start(t, nil, backend)
 	idle, idleReader := p.dial(t)
+	io.WriteString(idle, "GET /")
+	time.Sleep(200 * time.Millisecond) // until it is read, else its first request would be served
 	c, r := p.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	waitFor(t, "the request", func() bool { return len(p.server.handler.Telemetry.InFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
 
 	// A connection that was open before is heard once more.
-	io.WriteString(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(idle, " HTTP/1.1\r\nHost: x\r\n\r\n")
 	late, err := http.ReadResponse(idleReader, nil)
 	if err != nil || late.StatusCode != 503 || !late.Close || late.Header.Get("Proxy-Status") != `pace; error=proxy_internal_response; details="draining"` {
 		t.Errorf("a request that came late: got %v, %v", late, err)
@@ -121,8 +123,9 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 	}
 	waitFor(t, "all four", func() bool { return len(p.server.handler.Telemetry.InFlight()) == 4 })
 	begin := time.Now()
-	if err := <-p.drain(t, 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the drain ended with %v", err)
+	err := <-p.drain(t, 100*time.Millisecond)
+	if aborted, ok := errors.AsType[*AbortedError](err); !ok || aborted.Requests != 4 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the drain ended with %v, want 4 aborted", err)
 	}
 	if d := time.Since(begin); d < 100*time.Millisecond {
 		t.Errorf("the drain took %v, it had 100 ms", d)
@@ -139,7 +142,7 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 	for _, l := range p.lines(t, 4) {
 		got[l.text("path")] = l
 	}
-	for path, want := range map[string][2]string{"/wait": {"client_gone", ""}, "/body": {"client_aborted", ""}, "/sse": {"ok", "drained"}, "/ws": {"upgraded", "drained"}} {
+	for path, want := range map[string][2]string{"/wait": {"drain_timeout", ""}, "/body": {"drain_timeout", ""}, "/sse": {"ok", "drained"}, "/ws": {"upgraded", "drained"}} {
 		if l := got[path]; l["outcome"] != want[0] || l.text("close_reason") != want[1] {
 			t.Errorf("%s: got %v, want %v", path, l, want)
 		}

@@ -36,9 +36,10 @@ func newFrames(refuse func(telemetry.Refusal)) *frames {
 	return f
 }
 
-// Two types of frames, and their flag (RFC 9113 §6.2, §6.10).
+// Types of frames, and a flag (RFC 9113 §6.2, §6.8, §6.10).
 const (
 	headersFrame      = 1
+	goAwayFrame       = 7
 	continuationFrame = 9
 	endHeaders        = 4
 )
@@ -67,6 +68,9 @@ func (f *frames) read(b []byte) {
 		}
 	}
 }
+
+// between reports whether another frame may be sent now: none has begun, nor a block of fields.
+func (f *frames) between() bool { return f.fields != nil && f.have == 0 && len(f.block) == 0 }
 
 // message judges a block of fields that is whole.
 func (f *frames) message() {

@@ -109,7 +109,7 @@ func (q *request) release() {
 // refused answers what cannot be proxied at all.
 func (q *request) refused() bool {
 	switch {
-	case q.h.draining.Load():
+	case q.h.draining.Load() && !connOf(q.ctx).welcome.Load():
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+
 	"pace/proxy/exchange"
 	"pace/telemetry"
 )
@@ -9,6 +11,8 @@ import (
 // at one instant the client goes before the backend.
 func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 	switch {
+	case q.aborted():
+		return telemetry.DrainTimeout
 	case e.Kind != exchange.Canceled && e.Kind != exchange.RequestBody:
 	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
 		return q.body.verdict()
@@ -44,6 +48,17 @@ func proxyError(k exchange.Kind) string {
 		return "http_response_header_section_size"
 	}
 	return ""
+}
+
+// aborted reports whether draining has ended the request, before its client left.
+func (q *request) aborted() bool { return context.Cause(q.ctx) == errAborted }
+
+// undelivered names why the client has not taken its response.
+func (q *request) undelivered() telemetry.Outcome {
+	if q.aborted() {
+		return telemetry.DrainTimeout
+	}
+	return telemetry.ClientAborted
 }
 
 // gone says whether the client has left.

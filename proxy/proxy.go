@@ -68,7 +68,10 @@ type Handler struct {
 	proxyLine []byte          // rendered ProxyName and ProxyValue
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
+	newcomers atomic.Int64 // connections whose first request has not reached the handler
 	streams   streams
+
+	multiplexed multiplexed
 
 	refusals, loops, accepts, panics capped // lines in the log about each
 }

@@ -43,13 +43,16 @@ type Server struct {
 
 	open  atomic.Pointer[listener] // what Serve answers on
 	ended context.CancelFunc       // of what lives until the end of Drain
-	conns connCounts
+
+	abortRequests context.CancelCauseFunc
+	conns         connCounts
 }
 
 // NewServer returns a Server for HTTP/1.1 and for HTTP/2 in clear text.
 func NewServer(o ServerOptions) *Server {
 	ctx, ended := context.WithCancel(context.Background())
-	s := &Server{handler: o.Handler, ended: ended}
+	base, abort := context.WithCancelCause(context.Background()) // of all requests
+	s := &Server{handler: o.Handler, ended: ended, abortRequests: abort}
 	go o.Handler.watchDelivery(ctx)
 	h := o.Handler.Telemetry.Wrap(o.Handler, o.Handler.trust.public(o.Trust))
 	h = shareTrailer(h)
@@ -68,6 +71,7 @@ func NewServer(o ServerOptions) *Server {
 		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: o.Handler.DeliverTimeout}, // a connection; see watchDelivery
 		MaxHeaderBytes:               o.MaxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		BaseContext:                  func(net.Listener) context.Context { return base },
 		ConnContext:                  withConn,
 		ConnState:                    s.connState,
 		ErrorLog:                     log.New(complaints{o.Handler}, "", 0),
@@ -114,49 +118,6 @@ func (s *Server) Serve(l net.Listener) error {
 		return nil
 	}
 	return err
-}
-
-// Drain takes no more connections and waits until the requests in flight, streams included, are
-// finished or ctx ends; then it breaks off what is left and returns ctx's error. Either way every
-// record is closed when it returns. A request that still comes on an open connection is answered,
-// with the outcome draining: net/http's Shutdown, which would drop it without a word, comes last.
-func (s *Server) Drain(ctx context.Context) error {
-	defer s.ended()
-	s.handler.draining.Store(true)
-	if l := s.open.Load(); l != nil {
-		l.Close()
-	}
-	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
-	err := s.handler.quiet(ctx)
-	if err == nil {
-		err = s.http.Shutdown(ctx)
-	}
-	if err != nil {
-		s.http.Close()
-		s.handler.streams.closeAll()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), breakOffTimeout)
-		defer cancel()
-		s.handler.quiet(last)
-	}
-	s.handler.Close()
-	return err
-}
-
-// breakOffTimeout bounds the wait for handlers whose connections are closed already.
-const breakOffTimeout = 5 * time.Second
-
-// quiet returns when no request is in progress, or ctx's error.
-func (h *Handler) quiet(ctx context.Context) error {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for h.running.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-		}
-	}
-	return nil
 }
 
 // connState follows each connection through its life, and finds what was refused on it.

@@ -47,7 +47,7 @@ func (q *request) splice() (done, whole bool) {
 	err := q.resp.Spliced(b.moved, cmp.Or(b.unread, b.unsent))
 	switch {
 	case b.unsent != nil:
-		q.breakOff(telemetry.ClientAborted)
+		q.breakOff(q.undelivered())
 	case b.unread != nil:
 		q.fallShort(err)
 	}

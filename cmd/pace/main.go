@@ -75,7 +75,7 @@ func runCommand() *cobra.Command {
 		Use:   "run [FILE]",
 		Short: "Serve, until TERM or INT",
 		Long: "Serve as the configuration says. FILE may be - for standard input.\n" +
-			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one ends it at once.\n" +
+			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one aborts them.\n" +
 			"SIGUSR1 reopens the log file. SIGHUP is ignored: restart pace to apply a changed configuration.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s := catchSignals()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -34,7 +35,7 @@ func run(f *config.File, s signals) error {
 	if err != nil {
 		return runFailure{err}
 	}
-	return p.serve(l, f.Server.DrainTimeout, f.Admin.Pprof)
+	return p.serve(l, drainOf(f), f.Admin.Pprof)
 }
 
 // listeners are the sockets that pace answers on.
@@ -51,10 +52,27 @@ func listen(f *config.File) (l listeners, err error) {
 	return l, err
 }
 
-// serve answers on l until a signal comes, then drains and flushes. A second signal ends at once.
-func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
-	stop, done := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer done()
+// drain is how pace ends.
+type drain struct {
+	delay   time.Duration // how long it keeps accepting
+	timeout time.Duration // how long requests may take after that
+}
+
+func drainOf(f *config.File) drain {
+	return drain{delay: f.Server.DrainDelay, timeout: f.Server.DrainTimeout}
+}
+
+// errSecondSignal is the cause that ends a drain early.
+var errSecondSignal = errors.New("second signal")
+
+// errAborted ends pace with exit code 1, and without a word: the log has told.
+var errAborted = runFailure{errors.New("")}
+
+// serve answers on l until a signal comes, then drains and flushes. A second signal aborts what is left.
+func (p *parts) serve(l listeners, d drain, pprof bool) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
 
 	admin := newAdmin(p.telemetry, pprof, p.hosts)
 	failed := make(chan error, 2)
@@ -63,34 +81,62 @@ func (p *parts) serve(l listeners, drain time.Duration, pprof bool) error {
 	}
 	go func() { failed <- p.server.Serve(l.proxy) }()
 	admin.ready.Store(true)
-	p.log.LogAttrs(stop, slog.LevelInfo, "listening", l.attrs()...)
+	p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", l.attrs()...)
 
+	var cause os.Signal
 	select {
 	case err := <-failed:
 		return runFailure{err}
-	case <-stop.Done():
+	case cause = <-signals:
 	}
-	done() // from here on a signal has its usual effect
 	admin.ready.Store(false)
-	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining", slog.Any("cause", context.Cause(stop)), slog.String("at_most", drain.String()))
-	p.end(drain)
+	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining",
+		slog.String("cause", cause.String()), slog.String("delay", d.delay.String()), slog.String("at_most", d.timeout.String()))
+	err := p.end(d, signals)
 	if l.admin != nil {
 		admin.http.Close()
 	}
-	return nil
+	return err
 }
 
 // end lets the requests in flight finish and sends what telemetry holds back.
-func (p *parts) end(drain time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
+func (p *parts) end(d drain, signals <-chan os.Signal) error {
+	patient, second := context.WithCancelCause(context.Background())
+	defer second(nil)
+	go func() {
+		select {
+		case <-signals:
+			second(errSecondSignal)
+		case <-patient.Done():
+		}
+	}()
+	wait(patient, d.delay)
+	ctx, cancel := context.WithTimeout(patient, d.timeout)
 	defer cancel()
-	if err := p.server.Drain(ctx); errors.Is(err, context.DeadlineExceeded) {
-		p.log.LogAttrs(ctx, slog.LevelWarn, "drain timeout: what was still in flight has been broken off")
+	err := p.server.Drain(ctx)
+	if aborted, ok := errors.AsType[*proxy.AbortedError](err); ok {
+		why := "drain timeout"
+		if errors.Is(aborted.Cause, errSecondSignal) {
+			why = errSecondSignal.Error()
+		}
+		p.log.LogAttrs(ctx, slog.LevelWarn, fmt.Sprintf("%s: aborted %d requests", why, aborted.Requests))
+		err = errAborted
 	}
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	p.telemetry.Shutdown(flush)
 	p.log.LogAttrs(flush, slog.LevelInfo, "stopped")
+	return err
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (l listeners) attrs() []slog.Attr {

@@ -171,7 +171,7 @@ func TestCheck_DefaultsAreAFileThatPasses(t *testing.T) {
 
 var defaults = map[string]map[string]string{
 	"server": {
-		"listen": `"0.0.0.0:8080"`, "workers": "0", "drain_timeout": `"30s"`, "trusted_proxies": "[]", "read_header_timeout": `"10s"`,
+		"listen": `"0.0.0.0:8080"`, "workers": "0", "drain_timeout": `"30s"`, "drain_delay": `"0s"`, "trusted_proxies": "[]", "read_header_timeout": `"10s"`,
 		"idle_timeout": `"75s"`, "max_header_bytes": "65536", "max_body_bytes": "0", "body_timeout": `"60s"`,
 	},
 	"admin": {"listen": `"127.0.0.1:9464"`, "pprof": "false"},

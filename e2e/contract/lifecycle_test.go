@@ -71,7 +71,9 @@ func TestDrain_EndsAtItsTimeout(t *testing.T) {
 	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
 	b.WantGot(1, "/x")
 	began := time.Now()
-	p.Stop()
+	if code := p.Stop(); code != 1 {
+		t.Errorf("exit %d, want 1: a request was aborted", code)
+	}
 	if took := time.Since(began); took < 500*time.Millisecond || took > 10*time.Second {
 		t.Errorf("pace ended after %v with drain_timeout 500ms", took)
 	}
@@ -95,7 +97,9 @@ func TestDrain_SecondSignalEndsAtOnce(t *testing.T) {
 		return nil
 	})
 	p.Signal(sigTERM)
-	p.Wait() // within pacetest.Patience, far less than the hour
+	if code := p.Wait(); code != 1 {
+		t.Errorf("exit %d, want 1: a request was aborted", code)
+	} // within pacetest.Patience, far less than the hour
 }
 
 func TestDrain_IdleConnectionsDoNotHoldIt(t *testing.T) {
