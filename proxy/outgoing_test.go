@@ -41,7 +41,7 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &clientConn{peer: h.trust.peer(netip.MustParseAddrPort(peer))}
+	c := &clientConn{h: h, peer: h.trust.peer(netip.MustParseAddrPort(peer))}
 	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
