@@ -20,6 +20,7 @@ import (
 type requestBody struct {
 	ctx     context.Context // of the request
 	src     io.Reader
+	w       http.ResponseWriter
 	conn    *http.ResponseController
 	client  *clientConn
 	length  int64 // -1: unknown
@@ -36,13 +37,12 @@ type requestBody struct {
 	cut     bool      // a Read was stopped: nothing can be read any more
 	left    bool      // the client had left before the stop
 	until   time.Time // the stop's deadline
-	held    bool      // the client waits for 100 before it sends
-	letting bool      // net/http may be telling it so
+	held    bool      // the client waits for 100 before it sends, and an answer has not begun
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
 	expects := r.ProtoAtLeast(1, 1) && namedIn(r.Header["Expect"], "100-continue") // HTTP/1.0 knows no 100 (RFC 9110 §10.1.1)
-	return &requestBody{ctx: r.Context(), src: r.Body, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
+	return &requestBody{ctx: r.Context(), src: r.Body, w: w, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
 		expects: expects, held: expects && r.ProtoMajor == 1}
 }
 
@@ -57,7 +57,6 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // account notes what a Read has come to.
 func (b *requestBody) account(n int, err error) (int, error) {
-	b.let()
 	total := b.n.Add(int64(n))
 	if err == io.EOF {
 		b.ended.Store(true)
@@ -113,36 +112,41 @@ func (b *requestBody) verdict() telemetry.Outcome {
 	return telemetry.ClientGone
 }
 
-// await prepares the next Read. The first one makes net/http send 100 to a client that waits for it.
+// await prepares the next Read. Before the first one it sends 100 to a client that waits for it: net/http
+// would send it from within the Read, where it takes no turns with the handler's interim responses, and the
+// two would be written into one another.
 func (b *requestBody) await() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.letting, b.held = b.held, false
+	if b.held {
+		b.held = false
+		b.w.WriteHeader(http.StatusContinue)
+	}
 	if b.timeout > 0 && !b.stopped {
 		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
 	}
 }
 
-// let ends what await began.
-func (b *requestBody) let() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.letting = false
-}
-
-// interim makes write send an interim answer, unless it must not be sent. The 100 goes to a client
-// that waits for it, once. No other goes while net/http itself may be sending 100: it takes no turns
-// with those of the handler, and the two would be written into one another.
+// interim has write send an interim response, unless it is a second 100: one that pace has sent already, or
+// that net/http sends over HTTP/2 as soon as the body is read.
 func (b *requestBody) interim(status int, write func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.letting || status == http.StatusContinue && !b.held {
-		return
-	}
 	if status == http.StatusContinue {
+		if b.expects && !b.held {
+			return
+		}
 		b.held = false
 	}
 	write()
+}
+
+// answering notes that the handler begins the answer. The goroutine that reads the body sends no 100 from
+// here on; net/http may, which takes turns with an answer.
+func (b *requestBody) answering() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held = false
 }
 
 // gone says whether the client has left. A Read that is stopped makes net/http end the request's

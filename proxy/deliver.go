@@ -18,6 +18,9 @@ func (q *request) deliver() {
 		q.upgrade()
 		return
 	}
+	if q.body != nil {
+		q.body.answering()
+	}
 	h := q.w.Header()
 	q.copyFields(h)
 	q.closeUnfinished(h)
@@ -245,13 +248,14 @@ func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
 }
 
-// interim hands on a 1xx answer, but not to HTTP/1.0, which does not know it (RFC 9110 §15.2).
+// interim hands on each 1xx response, also a 100 that nobody asked for, but none to HTTP/1.0, which does not
+// know them (RFC 9110 §15.2).
 func (q *request) interim(status int, fields []exchange.Field) {
 	switch {
 	case !q.r.ProtoAtLeast(1, 1):
 	case q.body != nil:
 		q.body.interim(status, func() { q.writeInterim(status, fields) })
-	case status != http.StatusContinue: // that was about a body
+	default:
 		q.writeInterim(status, fields)
 	}
 }
