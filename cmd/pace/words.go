@@ -22,8 +22,11 @@ func load(file string) (*config.File, error) {
 	var unknown []*config.Fault
 	faults := config.Faults(err)
 	for _, w := range words(f) {
-		known := func(f *config.Fault) bool { return f.Key == w.key }
-		if !slices.Contains(w.known, w.got) && !slices.ContainsFunc(faults, known) {
+		i := slices.IndexFunc(faults, func(f *config.Fault) bool { return f.Key == w.key })
+		switch {
+		case i >= 0 && !w.knows(faults[i].Remedy):
+			faults[i].Remedy = "write " + oneOf(w.known)
+		case i < 0 && !slices.Contains(w.known, w.got):
 			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
 		}
 	}
@@ -46,6 +49,13 @@ func oneOf(words []string) string {
 type word struct {
 	key, got string
 	known    []string
+}
+
+// knows reports whether a remedy of config's, which knows no words, proposes none that is unknown.
+func (w word) knows(remedy string) bool {
+	text, _ := strings.CutPrefix(remedy, "write ")
+	proposed, err := strconv.Unquote(text)
+	return err != nil || slices.Contains(w.known, proposed)
 }
 
 var levels = []string{"debug", "info", "warn", "error"}

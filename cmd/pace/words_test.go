@@ -25,12 +25,19 @@ func TestLoad_EveryWordOfARemedyPasses(t *testing.T) {
 		return err
 	}
 	f := &config.File{Config: config.Default()}
-	f.RateLimit = &config.RateLimit{}
+	f.RateLimit = &config.RateLimit{KeyExtractor: "client_ip"}
 	for _, w := range words(f) {
 		faults := config.Faults(load(w.key, `"nonsense"`))
 		if len(faults) != 1 || faults[0].Key != w.key || faults[0].Line != 4 || faults[0].What != `unknown word "nonsense"` {
 			t.Errorf("%s: got %v", w.key, faults)
 			continue
+		}
+		bare := config.Faults(load(w.key, `nonsense`))
+		if len(bare) != 1 || bare[0].Remedy != faults[0].Remedy {
+			t.Errorf("%s = nonsense, without quotes: got %v, want the remedy %q", w.key, bare, faults[0].Remedy)
+		}
+		if got := config.Faults(load(w.key, w.got)); len(got) != 1 || got[0].Remedy != fmt.Sprintf("write %q", w.got) {
+			t.Errorf("%s = %s, without quotes: got %v", w.key, w.got, got)
 		}
 		listed := strings.TrimPrefix(strings.TrimPrefix(faults[0].Remedy, "write "), "one of ")
 		values := strings.Split(listed, ", ")
