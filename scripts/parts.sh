@@ -25,6 +25,9 @@ nginx      nginx-light
 haproxy    haproxy
 strace     strace
 curl       curl
+git        git
+ip         iproute2
+openssl    openssl
 '
 
 # install_missing [PROGRAM...] installs the packages of those programs (of all, without arguments)
