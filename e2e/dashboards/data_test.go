@@ -77,7 +77,8 @@ func wantOutcomes(t *testing.T, p *parts.Prom) {
 	seen := p.By(`http_server_request_duration_seconds_count`, "pace_outcome")
 	t.Logf("requests by outcome: %v", seen)
 	for outcome := range strings.FieldsSeq(`ok client_error upstream_error rate_limited draining connect_failed connect_timeout
-		upstream_timeout upstream_reset upstream_invalid upstream_truncated client_gone client_aborted request_timeout bad_request too_large upgraded`) {
+		upstream_timeout upstream_reset upstream_invalid upstream_truncated client_gone client_aborted request_timeout bad_request too_large upgraded
+		dns_failed exhausted`) {
 		if seen[outcome] == 0 {
 			t.Errorf("no request ended as %s", outcome)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
 )
@@ -48,19 +50,66 @@ func settle(t *testing.T, collector string) *town {
 		"half":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
 		"dead":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t))},
 		"far":    {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
+		"lost":   {"upstreams": pacetest.Upstreams(noSuchName{})},
+		"poor":   {"upstreams": pacetest.Upstreams(backend())},
+		"hasty":  {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "100ms"}},
 		"ending": {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
 	w.houses["mute"] = startMute(t, pacetest.NewClosed(t).Address(), pacetest.NewClosed(t).Address(), backend())
 	var targets []string
-	for _, h := range w.houses {
-		targets = append(targets, h.Admin)
+	for name, h := range w.houses {
+		if name != "hasty" { // it is gone soon
+			targets = append(targets, h.Admin)
+		}
 	}
 	w.prom = parts.Prometheus(t, targets...)
 	w.occupy()
 	w.drain()
+	w.starve()
+	w.cutShort()
 	return w
+}
+
+// noSuchName is a backend whose name nobody knows (RFC 2606 §2).
+type noSuchName struct{}
+
+func (noSuchName) Address() string { return "nowhere.invalid:80" }
+
+// starve lets a pace run out of descriptors for the time of one request.
+func (w *town) starve() {
+	p := w.houses["poor"]
+	c := p.Wire()
+	defer c.Close()
+	p.WantMetric(1, "pace_connections")
+	before := unix.Rlimit{}
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		w.t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 3, Max: before.Max} // what is open stays so
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	c.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	c.Response("GET")
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// cutShort ends a pace that does not wait for its requests. Its spans tell of it.
+func (w *town) cutShort() {
+	p := w.houses["hasty"]
+	w.hold(p)
+	pacetest.Eventually(w.t, func() error {
+		if n := p.Metrics().Sum("http_server_active_requests"); n != 1 {
+			return fmt.Errorf("http_server_active_requests = %v", n)
+		}
+		return nil
+	})
+	p.Signal(syscall.SIGTERM)
+	p.Wait()
 }
 
 // behaviour answers by path; what it holds it holds until hold is closed.
@@ -184,6 +233,7 @@ func (w *town) busy() {
 		{10, w.get("half", "/")},
 		{8, w.get("dead", "/")},
 		{2, w.get("far", "/")},
+		{2, w.get("lost", "/")},
 		{8, w.get("mute", "/")},
 		{lateComers / 4, w.comeLate},
 	} {
