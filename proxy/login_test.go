@@ -1,6 +1,11 @@
 package proxy
 
-import "testing"
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
 
 func TestBindsConnection(t *testing.T) {
 	for _, tt := range []struct {
@@ -24,4 +29,20 @@ func TestBindsConnection(t *testing.T) {
 			t.Errorf("%s: %q binds %v, want %v", tt.name, tt.fields, got, tt.want)
 		}
 	}
+}
+
+// FuzzBindsConnection holds the reading of the scheme to a plain one: its letters end at the first byte that
+// cannot be part of a token.
+func FuzzBindsConnection(f *testing.F) {
+	for _, s := range []string{"NTLM x", "negotiate", "Negotiate,Basic", "Basic NTLM", "\tNTLM", "NTLMx", ""} {
+		f.Add(s)
+	}
+	scheme := regexp.MustCompile(`^[ \t]*(?i:ntlm|negotiate|nego2|kerberos|credssp)([ \t,]|$)`)
+	f.Fuzz(func(t *testing.T, field string) {
+		if utf8.ValidString(field) && !strings.ContainsAny(field, "\n\u017f\u212a") { // EqualFold and (?i) know letters beyond ASCII
+			if got, want := bindsConnection([]string{field}), scheme.MatchString(field); got != want {
+				t.Errorf("%q binds %v, want %v", field, got, want)
+			}
+		}
+	})
 }

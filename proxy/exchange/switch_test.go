@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,4 +92,30 @@ func TestDo_NoSwitchWithinABody(t *testing.T) {
 			wantKind(t, p.Do(ctx, req, &resp), tt.kind)
 		})
 	}
+}
+
+// FuzzAccepts holds the list of protocols that a backend switches to against those that were asked for: a
+// switch is accepted if each of its words was asked for, and h2c was not.
+func FuzzAccepts(f *testing.F) {
+	f.Add("websocket", "WebSocket")
+	f.Add("a, b ,c", "c,A")
+	f.Add("a,,b", ",")
+	f.Add("h2c, a", "a")
+	f.Fuzz(func(t *testing.T, asked, got string) {
+		words := func(list string) (all []string) {
+			for w := range strings.SplitSeq(list, ",") {
+				all = append(all, strings.Trim(w, " \t"))
+			}
+			return all
+		}
+		want := got != ""
+		for _, w := range words(got) {
+			has := func(is string) bool { return strings.EqualFold(is, w) }
+			want = want && w != "" && slices.ContainsFunc(words(asked), has)
+		}
+		want = want && !slices.ContainsFunc(words(asked), func(w string) bool { return strings.EqualFold(w, "h2c") })
+		if ok := (&Request{Upgrade: asked}).accepts(got); ok != want {
+			t.Errorf("asked for %q, a switch to %q is accepted: %v, want %v", asked, got, ok, want)
+		}
+	})
 }
