@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -149,6 +150,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
 				o, dial, dialed := p.o, p.o.Dial, []string{}
+				var mu sync.Mutex // guards dialed
 				if tt.timeout != 0 {
 					o.ConnectTimeout = tt.timeout
 				}
@@ -160,7 +162,9 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 				}
 				o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					host, _, _ := net.SplitHostPort(addr)
-					dialed = append(dialed, host) // one after the other: time stands still in between
+					mu.Lock() // one after the other, for time stands still in between; but on goroutines of their own
+					dialed = append(dialed, host)
+					mu.Unlock()
 					switch err := tt.answers[host]; err {
 					case nil:
 						return dial(ctx, network, addr)
@@ -178,6 +182,8 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 				if took := elapsed(start); took != tt.took {
 					t.Errorf("took %v, want %v", took, tt.took)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				if got := strings.Join(dialed, " "); got != tt.want {
 					t.Errorf("dialed %q, want %q", got, tt.want)
 				}
