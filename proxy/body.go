@@ -23,7 +23,8 @@ type requestBody struct {
 	w       http.ResponseWriter
 	conn    *http.ResponseController
 	client  *clientConn
-	length  int64 // -1: unknown
+	stream  uint32 // of HTTP/2
+	length  int64  // -1: unknown
 	http1   bool
 	expects bool  // the client would like 100 before it sends
 	limit   int64 // 0: none
@@ -31,6 +32,8 @@ type requestBody struct {
 	n       atomic.Int64
 	ended   atomic.Bool   // read to its end
 	fault   atomic.Uint32 // a telemetry.Outcome, the first one
+	peeked  bool          // first holds a byte that Read has yet to return
+	first   [1]byte
 
 	mu      sync.Mutex // guards what follows, and orders the deadlines of await and stop
 	stopped bool
@@ -42,8 +45,14 @@ type requestBody struct {
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
 	expects := r.ProtoAtLeast(1, 1) && namedIn(r.Header["Expect"], "100-continue") // HTTP/1.0 knows no 100 (RFC 9110 §10.1.1)
-	return &requestBody{ctx: r.Context(), src: r.Body, w: w, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength, http1: r.ProtoMajor == 1,
-		expects: expects, held: expects && r.ProtoMajor == 1}
+	b := &requestBody{
+		ctx: r.Context(), src: r.Body, w: w, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength,
+		http1: r.ProtoMajor == 1, expects: expects, held: expects && r.ProtoMajor == 1,
+	}
+	if !b.http1 {
+		b.stream = streamID(w)
+	}
+	return b
 }
 
 var errTooLarge = errors.New("body over the limit")
@@ -51,8 +60,41 @@ var errTooLarge = errors.New("body over the limit")
 // Read implements io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.await()
+	if b.peeked {
+		b.peeked = false
+		return b.account(copy(p, b.first[:]), nil)
+	}
 	n, err := b.src.Read(p)
+	if err == nil && !b.http1 && b.length >= 0 && b.read()+int64(n) >= b.length {
+		n, err = b.awaitEnd(n)
+	}
 	return b.account(n, err)
+}
+
+// awaitEnd keeps the last n announced bytes back until the stream has ended. By HTTP/2 a body may turn
+// out longer than announced, which makes the request malformed (RFC 9113 §8.1.1). The backend must not
+// answer it as if it were whole, be the surplus early or late.
+func (b *requestBody) awaitEnd(n int) (int, error) {
+	more, err := b.src.Read(b.first[:])
+	if more > 0 {
+		err = errTooLong
+	}
+	return n, err
+}
+
+var errTooLong = errors.New("body longer than announced")
+
+// peek reads the body's first byte, which the next Read returns. It reports whether there is none.
+func (b *requestBody) peek() (empty bool, err error) {
+	b.await()
+	n, err := b.src.Read(b.first[:])
+	if b.peeked = n > 0; b.peeked {
+		return false, nil
+	}
+	if _, err = b.account(0, err); err == io.EOF {
+		return true, nil
+	}
+	return false, err
 }
 
 // account notes what a Read has come to.
@@ -69,7 +111,7 @@ func (b *requestBody) account(n int, err error) (int, error) {
 		return 0, errTooLarge
 	}
 	if err != nil && err != io.EOF && !b.cutShort() {
-		b.blame(readFault(err))
+		b.blame(b.readFault(err))
 	}
 	return n, err
 }
@@ -204,14 +246,24 @@ func (b *requestBody) hand(broken bool) {
 // lingering is how long a client may take to notice that its body is of no use any more.
 const lingering = 5 * time.Second
 
-// readFault tells a client that stalls from one that left and one that breaks the rules of chunked coding.
-func readFault(err error) telemetry.Outcome {
+// readFault tells a client that stalls from one that left and one that breaks the rules of HTTP.
+func (b *requestBody) readFault(err error) telemetry.Outcome {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return telemetry.RequestTimeout
 	}
-	_, network := errors.AsType[net.Error](err)
-	if network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose) {
+	if b.clientLeft() || b.http1 && brokenOff(err) {
 		return telemetry.ClientGone
 	}
 	return telemetry.BadRequest
+}
+
+// clientLeft reports whether the connection shows that the client has left. Where a chunked body ends in its
+// trailer, only that tells leaving from breaking the rules.
+func (b *requestBody) clientLeft() bool { return b.client != nil && b.client.clientLeft(b.stream) }
+
+// brokenOff reports whether the error is what a connection that ended makes of a read.
+func brokenOff(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose)
 }

@@ -23,8 +23,11 @@ type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
 	peer         peer
 	refuse       func(telemetry.Refusal, net.Conn)
-	spoken       atomic.Bool // something has been written
-	frames       *frames     // nil: not HTTP/2
+	headerBytes  int         // net/http's limit of a header
+	h2           *h2Conn     // nil: not HTTP/2. Set by the Read that brings its preface, before anything else happens.
+	spoken       atomic.Bool // its HTTP/2 has begun to write
+	preface      int         // bytes of it that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
 	begun        atomic.Bool // a request has begun since the last one, if there was one
 	rested       atomic.Bool // net/http has set a deadline since
 	handled      atomic.Bool // the present request reached the handler
@@ -39,7 +42,7 @@ type clientConn struct {
 	known   atomic.Bool // it is no newcomer any more
 	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
 
-	writing  sync.Mutex // guards frames, if it is HTTP/2, and goneAway, and orders the writes
+	writing  sync.Mutex // guards what h2 has read of what is written, and goneAway, and orders the writes
 	goneAway bool       // GOAWAY is sent
 }
 
@@ -78,20 +81,60 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.heard.Store(true)
 		c.welcome.Store(c.h.draining.Load())
 	}
+	if n > 0 && c.preface >= 0 {
+		c.follow(b[:n])
+	}
 	if err != nil {
-		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		c.timedOut.Store(late)
+		if !late {
+			c.lost.Store(true)
+		}
 	}
 	return n, err
 }
 
+// follow finds out whether the client speaks HTTP/2, and then reads along.
+func (c *clientConn) follow(b []byte) {
+	if c.h2 == nil {
+		n := min(len(h2Preface)-c.preface, len(b))
+		if string(b[:n]) != h2Preface[c.preface:c.preface+n] {
+			c.preface = -1
+			return
+		}
+		if c.preface += n; c.preface < len(h2Preface) {
+			return
+		}
+		b = b[n:]
+		c.h2 = newH2Conn(c.headerBytes, func(why telemetry.Refusal) { c.refuse(why, c) })
+	}
+	c.h2.in.read(b)
+}
+
 // Close implements net.Conn. A login at a backend ends with the client's connection.
 func (c *clientConn) Close() error {
+	c.lost.Store(true)
 	c.pin.Close()
 	c.meet()
 	if c.spoken.Load() {
 		c.h.multiplexed.remove(c)
 	}
 	return c.TCPConn.Close()
+}
+
+// clientLeft reports whether a request ended because the client left. Otherwise net/http ended it, because
+// the client broke a rule of HTTP. stream is 0 for HTTP/1.
+func (c *clientConn) clientLeft(stream uint32) bool {
+	if c.h2 == nil || stream == 0 {
+		return c.lost.Load()
+	}
+	switch c.h2.fate(stream) {
+	case clientLeft:
+		return true
+	case clientBroke:
+		return false
+	}
+	return c.lost.Load() && !c.h2.over.Load()
 }
 
 // SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's
@@ -108,15 +151,12 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 
 // Write implements net.Conn.
 func (c *clientConn) Write(b []byte) (int, error) {
-	if !c.spoken.Load() {
-		c.spoken.Store(true)
-		if len(b) > 0 && b[0] == 0 { // the length of a frame; a status line begins with a letter
-			c.frames = newFrames(func(why telemetry.Refusal) { c.refuse(why, c) })
+	switch {
+	case c.h2 != nil:
+		if !c.spoken.Load() {
+			c.spoken.Store(true)
 			c.h.multiplexed.add(c)
 		}
-	}
-	switch {
-	case c.frames != nil:
 		return c.writeFrames(b)
 	case c.handled.Load():
 	default:
@@ -157,7 +197,8 @@ func refusal(b []byte) (telemetry.Refusal, bool) {
 // listener wraps each connection.
 type listener struct {
 	*net.TCPListener
-	h *Handler
+	h           *Handler
+	headerBytes int
 }
 
 // Accept implements net.Listener.
@@ -168,7 +209,7 @@ func (l listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.h.newcomers.Add(1)
-	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, h: l.h}, nil
+	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, headerBytes: l.headerBytes, h: l.h}, nil
 }
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes

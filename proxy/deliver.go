@@ -220,10 +220,10 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 		if o := q.body.verdict(); o != telemetry.ClientGone {
 			return o
 		}
-		return telemetry.ClientAborted
+		return q.undelivered()
 	}
 	if q.ctx.Err() != nil {
-		return telemetry.ClientAborted
+		return q.undelivered()
 	}
 	return telemetry.UpstreamTruncated
 }

@@ -1,90 +1,59 @@
 package proxy
 
-import (
-	"strings"
-
-	"golang.org/x/net/http2/hpack"
-
-	"pace/telemetry"
-)
-
-// frames reads along what net/http sends by HTTP/2, for the answers that it gives by itself: to
-// what HTTP/2 forbids, and to a header that is too large. It tells nobody of them, and on the wire
-// nothing tells them from others but the request's id, which every answer of the handler bears.
-type frames struct {
-	refuse func(telemetry.Refusal)
-	head   [9]byte // of the present frame (RFC 9113 §4.1)
-	have   int     // bytes of head that have come
-	left   int     // bytes of its payload that have not
-	block  []byte  // field block of the present message
-
-	fields *hpack.Decoder // nil: the blocks cannot be read any more
-	status string         // of the present message, "" in trailers
-	named  bool           // it bears the request's id
+// frameCutter cuts a direction of an HTTP/2 connection into its frames (RFC 9113 §4.1). The bytes may come
+// in pieces of any size. It keeps the head of a frame and as much of its payload as its user asks for.
+type frameCutter struct {
+	head    [9]byte
+	have    int // bytes of head that have come
+	left    int // bytes of the payload that have not
+	payload []byte
 }
 
-func newFrames(refuse func(telemetry.Refusal)) *frames {
-	f := &frames{refuse: refuse}
-	f.fields = hpack.NewDecoder(4<<10, func(h hpack.HeaderField) { // net/http never grows its table beyond
-		switch {
-		case h.Name == ":status":
-			f.status = h.Value
-		case strings.EqualFold(h.Name, requestIDField):
-			f.named = true
-		}
-	})
-	return f
-}
-
-// Types of frames, and a flag (RFC 9113 §6.2, §6.8, §6.10).
+// The types of frames that pace looks into, and the flags that change what they mean (RFC 9113 §6).
 const (
+	dataFrame         = 0
 	headersFrame      = 1
+	priorityFrame     = 2
+	resetFrame        = 3
 	goAwayFrame       = 7
+	windowUpdateFrame = 8
 	continuationFrame = 9
-	endHeaders        = 4
+
+	endStream   = 0x1
+	endHeaders  = 0x4
+	padded      = 0x8
+	prioritized = 0x20
 )
 
-// read takes the next bytes, cut anywhere.
-func (f *frames) read(b []byte) {
-	for f.fields != nil {
-		if f.have < len(f.head) {
-			n := copy(f.head[f.have:], b)
-			b, f.have = b[n:], f.have+n
-			if f.have < len(f.head) {
-				return
-			}
-			f.left = int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2])
-		}
-		n := min(f.left, len(b))
-		if kind := f.head[3]; kind == headersFrame || kind == continuationFrame {
-			f.block = append(f.block, b[:n]...) // net/http neither pads it nor gives it a priority
-		}
-		if b, f.left = b[n:], f.left-n; f.left > 0 {
-			return
-		}
-		f.have = 0
-		if len(f.block) > 0 && f.head[4]&endHeaders != 0 {
-			f.message()
-		}
-	}
+func (f *frameCutter) kind() byte         { return f.head[3] }
+func (f *frameCutter) has(flag byte) bool { return f.head[4]&flag != 0 }
+func (f *frameCutter) length() int        { return int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2]) }
+func (f *frameCutter) stream() uint32     { return number(f.head[5:]) &^ (1 << 31) }
+
+// number reads the first four bytes of b.
+func number(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
-// between reports whether another frame may be sent now: none has begun, nor a block of fields.
-func (f *frames) between() bool { return f.fields != nil && f.have == 0 && len(f.block) == 0 }
-
-// message judges a block of fields that is whole.
-func (f *frames) message() {
-	f.status, f.named = "", false
-	if _, err := f.fields.Write(f.block); err != nil || f.fields.Close() != nil {
-		f.fields = nil
-		return
+// next takes bytes from b, which must not be empty, and returns those that it did not take. It reports
+// whether a frame is whole. keep says how much of a payload is kept.
+func (f *frameCutter) next(b []byte, keep func(*frameCutter) int) (rest []byte, whole bool) {
+	if f.have < len(f.head) {
+		n := copy(f.head[f.have:], b)
+		b, f.have = b[n:], f.have+n
+		if f.have < len(f.head) {
+			return nil, false
+		}
+		f.left, f.payload = f.length(), f.payload[:0]
 	}
-	f.block = f.block[:0]
-	switch {
-	case f.named:
-	case f.status == "400":
-		f.refuse(telemetry.RefusedBadRequest)
-	case f.status == "431":
-		f.refuse(telemetry.RefusedHeaderTooLarge)
+	n := min(f.left, len(b))
+	if room := keep(f) - len(f.payload); room > 0 {
+		f.payload = append(f.payload, b[:min(n, room)]...)
 	}
+	b, f.left = b[n:], f.left-n
+	if f.left > 0 {
+		return nil, false
+	}
+	f.have = 0
+	return b, true
 }

@@ -81,60 +81,39 @@ func TestRefused_HTTP2(t *testing.T) {
 			w.get("/200", field, "x")
 		}
 		w.get("/200", slices.Repeat([]string{"x-long", strings.Repeat("x", 8000)}, 9)...)
-		w.get("/bad", ":late", "a pseudo-field that is none") // reset, which is no answer
+		w.get("/bad", ":late", "a pseudo-field that is none") // reset
 	}
-	for reason, want := range map[string]float64{"bad_request": 6 * rounds, "header_too_large": rounds} {
+	for reason, want := range map[string]float64{"bad_request": 6 * rounds, "header_too_large": rounds, "h2_error": rounds} {
 		waitFor(t, reason, func() bool { return p.metric(t, telemetry.MetricRefused, "reason", reason) >= want })
 		if got := p.metric(t, telemetry.MetricRefused, "reason", reason); got != want {
 			t.Errorf("%v refused for %s, want %v", got, reason, want)
 		}
 	}
 	p.lines(t, 4*rounds)
-	if got := p.metric(t, telemetry.MetricRefused); got != 7*rounds {
-		t.Errorf("%v refused, want %v", got, 7*rounds)
+	if got := p.metric(t, telemetry.MetricRefused); got != 8*rounds {
+		t.Errorf("%v refused, want %v", got, 8*rounds)
 	}
 }
 
-// sent is what a server sends: settings, an answer of the handler's with this many bytes, and two
-// that are net/http's own, the second in two frames.
-func sent(bytesOfBody int) []byte {
-	var block bytes.Buffer
-	e := hpack.NewEncoder(&block)
-	fields := func(list ...string) []byte {
-		block.Reset()
-		for i := 0; i < len(list); i += 2 {
-			e.WriteField(hpack.HeaderField{Name: list[i], Value: list[i+1]})
-		}
-		return bytes.Clone(block.Bytes())
-	}
-	b := frame(4, 0, 0, []byte("\x00\x03\x00\x00\x00\xfa"))
-	b = append(b, frame(1, 4, 1, fields(":status", "400", "x-request-id", "0123456789abcdef0123456789abcdef", "content-type", "text/plain"))...)
-	b = append(b, frame(0, 0, 1, make([]byte, bytesOfBody))...)
-	b = append(b, frame(1, 5, 1, fields("x-sum", "42"))...)
-	b = append(b, frame(1, 4, 3, fields(":status", "400", "content-type", "text/plain"))...)
-	late := fields(":status", "431", "content-type", "text/plain")
-	b = append(b, frame(1, 0, 5, late[:3])...)
-	b = append(b, frame(9, 4, 5, late[3:])...)
-	return append(b, frame(0, 1, 5, nil)...)
-}
-
-func TestFrames_CutAnywhere(t *testing.T) {
-	all := sent(100)
+// Frames are found wherever the connection cuts them.
+func TestFrameCutter_CutAnywhere(t *testing.T) {
+	all := frame(4, 0, 0, []byte("\x00\x03\x00\x00\x00\xfa"))
+	all = append(all, frame(dataFrame, endStream, 3, make([]byte, 300))...)
+	all = append(all, frame(4, 1, 0, nil)...)
+	all = append(all, frame(resetFrame, 0, 1<<31|5, []byte{0, 0, 0, 8})...)
+	const want = "4 0 6 [0 3 0]; 0 3 300 [0 0 0]; 4 0 0 []; 3 5 4 [0 0 0]; "
 	for size := 1; size <= len(all); size++ {
-		var got []telemetry.Refusal
-		f := newFrames(func(why telemetry.Refusal) { got = append(got, why) })
+		var f frameCutter
+		var got strings.Builder
 		for part := range slices.Chunk(all, size) {
-			f.read(part)
+			for whole := false; len(part) > 0; {
+				if part, whole = f.next(part, func(*frameCutter) int { return 3 }); whole {
+					fmt.Fprintf(&got, "%d %d %d %v; ", f.kind(), f.stream(), f.length(), f.payload)
+				}
+			}
 		}
-		if want := []telemetry.Refusal{telemetry.RefusedBadRequest, telemetry.RefusedHeaderTooLarge}; !slices.Equal(got, want) {
-			t.Errorf("in parts of %d bytes: got %v, want %v", size, got, want)
+		if got.String() != want {
+			t.Errorf("in parts of %d bytes: got %s, want %s", size, got.String(), want)
 		}
 	}
-}
-
-// What cannot be read ends the reading, not the connection.
-func TestFrames_Unreadable(t *testing.T) {
-	f := newFrames(func(why telemetry.Refusal) { t.Errorf("refused %v", why) })
-	f.read(frame(1, 4, 1, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}))
-	f.read(sent(0))
 }

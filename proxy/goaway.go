@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -64,8 +66,11 @@ var shutdownNotice = []byte{
 func (c *clientConn) writeFrames(b []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.frames.read(b)
+	c.h2.wrote(b)
 	n, err := c.TCPConn.Write(b)
+	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // net/http tries on after a deadline if there was progress
+		c.lost.Store(true)
+	}
 	if c.h.draining.Load() {
 		c.sayGoodbye()
 	}
@@ -75,7 +80,7 @@ func (c *clientConn) writeFrames(b []byte) (int, error) {
 // sayGoodbye sends the notice once, when a frame may begin; if none may now, writeFrames does it later.
 // c.writing is held.
 func (c *clientConn) sayGoodbye() {
-	if !c.goneAway && c.frames.between() {
+	if !c.goneAway && c.h2.between() {
 		c.goneAway = true
 		c.TCPConn.Write(shutdownNotice)
 	}

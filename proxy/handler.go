@@ -19,7 +19,7 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := h.begin(w, r)
 	defer q.end()
-	if q.refused() || q.limited() || q.lastHop() {
+	if q.refused() || q.limited() || q.lastHop() || q.rejectIfBodyFails() {
 		return
 	}
 	if q.ask() {
@@ -66,14 +66,13 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
 	q := requests.Get().(*request)
 	q.h, q.w, q.r, q.ctx = h, w, r, r.Context()
 	c := connOf(q.ctx)
-	c.handling()
 	q.peer = &c.peer
 	q.asked = h.trust.asked(r, q.peer)
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.asked.scheme())
 	q.describe()
 	q.rec.OnOverdue = q.onOverdue
 	q.rec.TakeOff()
-	if r.ContentLength != 0 { // HTTP/2 has a Body for every request
+	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(w, r, c, h.MaxBodyBytes, h.BodyTimeout)
 	}
 	return q
@@ -114,7 +113,7 @@ func (q *request) refused() bool {
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
 		q.out.Target == asterisk && q.r.Method != http.MethodOptions,
-		q.looped(), q.otherHost():
+		malformed(q.r), q.looped(), q.otherHost():
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)
@@ -153,6 +152,26 @@ func (q *request) lastHop() bool {
 	}
 	q.answer(telemetry.Responded)
 	return true
+}
+
+// rejectIfBodyFails waits for the body's first byte where only that tells whether there is a body: a
+// request without one must reach the backend without. It answers if the client does not send the byte.
+func (q *request) rejectIfBodyFails() bool {
+	if q.body == nil || !maybeEmpty(q.r) {
+		return false
+	}
+	q.rec.Enter(telemetry.ReadRequest)
+	empty, err := q.body.peek()
+	q.rec.Enter(telemetry.Own)
+	if err != nil {
+		e := &exchange.Error{Kind: exchange.RequestBody, Phase: exchange.ReadRequest, Err: err}
+		q.giveUp(&failure{e, q.outcome(e)})
+		return true
+	}
+	if empty {
+		q.body = nil
+	}
+	return false
 }
 
 // end closes the record, whatever happened, and breaks off the client's connection if its answer is not whole.

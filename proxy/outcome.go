@@ -15,14 +15,17 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 		return telemetry.DrainTimeout
 	case e.Kind != exchange.Canceled && e.Kind != exchange.RequestBody:
 	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
-		return q.body.verdict()
+		if o := q.body.verdict(); o != telemetry.ClientGone {
+			return o
+		}
+		return q.clientEnded()
 	case e.Kind == exchange.Canceled:
-		return telemetry.ClientGone
+		return q.clientEnded()
 	default:
 		return telemetry.BadRequest // the exchange would not write it
 	}
 	if q.gone() {
-		return telemetry.ClientGone
+		return q.clientEnded()
 	}
 	switch e.Kind {
 	case exchange.ConnectFailed:
@@ -53,10 +56,22 @@ func proxyError(k exchange.Kind) string {
 // aborted reports whether draining has ended the request, before its client left.
 func (q *request) aborted() bool { return context.Cause(q.ctx) == errAborted }
 
+// clientEnded names what the client did when it ended its request. By HTTP/2 it may have broken a rule:
+// net/http then resets the stream, and ends the request's context as if the client had left.
+func (q *request) clientEnded() telemetry.Outcome {
+	if q.r.ProtoMajor == 2 && !connOf(q.ctx).clientLeft(streamID(q.w)) {
+		return telemetry.BadRequest
+	}
+	return telemetry.ClientGone
+}
+
 // undelivered names why the client has not taken its response.
 func (q *request) undelivered() telemetry.Outcome {
-	if q.aborted() {
+	switch {
+	case q.aborted():
 		return telemetry.DrainTimeout
+	case !q.stalled.Load() && q.clientEnded() == telemetry.BadRequest:
+		return telemetry.BadRequest
 	}
 	return telemetry.ClientAborted
 }

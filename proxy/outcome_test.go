@@ -57,7 +57,7 @@ func TestOutcome(t *testing.T) {
 		"a client that leaves while we send its body":  {exchange.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
 		"the backend is late, and the client has left": {exchange.ResponseTimeout, gone, nil, telemetry.ClientGone},
 	} {
-		q := &request{ctx: tt.ctx, body: tt.body}
+		q := &request{ctx: tt.ctx, body: tt.body, r: &http.Request{ProtoMajor: 1}}
 		if got := q.outcome(&exchange.Error{Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
@@ -76,7 +76,7 @@ func TestReadFault(t *testing.T) {
 		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), telemetry.BadRequest},
 		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), telemetry.ClientGone},
 	} {
-		if got := readFault(tt.err); got != tt.want {
+		if got := (&requestBody{http1: true}).readFault(tt.err); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,17 +58,22 @@ func NewServer(o ServerOptions) *Server {
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
 	}
-	h = bounded(o.MaxHeaderBytes, h)
+	h = o.Handler.bounded(o.MaxHeaderBytes, h)
+	h = reached(h)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:                      h,
-		Protocols:                    protocols,
-		ReadHeaderTimeout:            o.ReadHeaderTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: o.Handler.DeliverTimeout}, // a connection; see watchDelivery
-		MaxHeaderBytes:               o.MaxHeaderBytes,
+		Handler:           h,
+		Protocols:         protocols,
+		ReadHeaderTimeout: o.ReadHeaderTimeout,
+		IdleTimeout:       o.IdleTimeout,
+		HTTP2: &http.HTTP2Config{
+			WriteByteTimeout: o.Handler.DeliverTimeout, // a connection; see watchDelivery
+			MaxReadFrameSize: largestFrame,
+			CountError:       o.Handler.countH2Error,
+		},
+		MaxHeaderBytes:               readHeaderBytes(o.MaxHeaderBytes),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
 		BaseContext:                  func(net.Listener) context.Context { return base },
 		ConnContext:                  withConn,
@@ -86,6 +90,20 @@ func shareTrailer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength < 0 && r.Trailer == nil {
 			r.Trailer = http.Header{}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// reached notes which requests net/http lets through to a handler of pace: it has refused all others.
+func reached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := connOf(r.Context())
+		c.handling()
+		if c.h2 != nil {
+			id := streamID(w)
+			c.h2.begin(id)
+			defer c.h2.end(id)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -111,7 +129,7 @@ func Listen(address string) (net.Listener, error) {
 
 // Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	open := &listener{l.(*net.TCPListener), s.handler}
+	open := &listener{l.(*net.TCPListener), s.handler, s.http.MaxHeaderBytes}
 	s.open.Store(open)
 	err := s.http.Serve(open)
 	if errors.Is(err, http.ErrServerClosed) || s.handler.draining.Load() {
@@ -140,9 +158,6 @@ type complaints struct{ h *Handler }
 // Write implements io.Writer.
 func (c complaints) Write(b []byte) (int, error) {
 	text := strings.TrimSpace(string(b))
-	if bytes.HasPrefix(b, []byte("http2: server")) {
-		c.h.refuse(telemetry.RefusedH2Error, nil)
-	}
 	c.h.Log.LogAttrs(context.Background(), slog.LevelDebug, "net/http", slog.String("says", text))
 	return len(b), nil
 }

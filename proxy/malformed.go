@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// malformed reports whether net/http let a request through by HTTP/2 that RFC 9113 calls malformed. It
+// refuses the like by HTTP/1.1 itself.
+func malformed(r *http.Request) bool {
+	return r.ProtoMajor == 2 && (!validPath(r) || !httpguts.ValidHostHeader(r.Host) || lengthLies(r))
+}
+
+// validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has
+// no meaning there, and to a backend that took it for the target it would name another host.
+func validPath(r *http.Request) bool {
+	return strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" || r.Method == http.MethodConnect
+}
+
+// lengthLies reports whether Content-Length fields are no numbers, contradict each other, or contradict
+// the end of the stream. net/http takes any of these for a body of no bytes, and would drop what comes.
+func lengthLies(r *http.Request) bool {
+	for _, v := range r.Header["Content-Length"] {
+		n, err := strconv.ParseUint(v, 10, 63) // takes digits only, no sign and no blanks
+		if err != nil || int64(n) != r.ContentLength {
+			return true
+		}
+	}
+	return false
+}
+
+// maybeEmpty reports whether only reading tells if the request has a body. By HTTP/2 a request begins
+// before its stream ends: an announced length of 0 may be exceeded, and a request that needs no body
+// may get one, or end by an empty DATA frame.
+func maybeEmpty(r *http.Request) bool {
+	if r.ProtoMajor != 2 {
+		return false
+	}
+	switch {
+	case r.ContentLength == 0:
+		return r.Header["Content-Length"] != nil
+	case r.ContentLength > 0:
+		return false
+	}
+	return r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch
+}
