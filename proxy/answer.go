@@ -32,6 +32,7 @@ func (q *request) answerLimited(limit int, seconds int64) {
 }
 
 func (q *request) respond(o telemetry.Outcome, body, kind string) {
+	q.h.at(inRespond)
 	info, h := o.Info(), q.w.Header()
 	q.rec.Outcome, q.rec.Status = o, info.Status
 	h["Content-Type"] = []string{kind}

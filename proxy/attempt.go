@@ -16,6 +16,7 @@ import (
 func (q *request) ask() bool {
 	q.rec.Upstream = q.h.Upstream
 	q.rec.Enter(telemetry.Pick)
+	q.h.at(inPick)
 	first := q.h.loggedInAt(&connOf(q.ctx).pin, q.asked.client)
 	if first == nil {
 		first = q.h.Pool.Pick(nil).Backend
@@ -56,6 +57,7 @@ type failure struct {
 func (q *request) attempt(s step) *failure {
 	b := q.h.backends[s.backend]
 	a := q.rec.BeginAttempt(s.backend.Addr, s.backend.Host(), s.backend.Port())
+	q.h.at(inAttempt)
 	out := &q.out
 	out.render(q, a)
 	out.NewConnection, out.Host = s.fresh, cmp.Or(q.r.Host, s.backend.Addr)

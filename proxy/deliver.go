@@ -13,6 +13,7 @@ import (
 
 // deliver sends the backend's answer to the client, as it comes.
 func (q *request) deliver() {
+	q.h.at(inDeliver)
 	q.rec.Status = q.resp.Status
 	if q.resp.Status == http.StatusSwitchingProtocols {
 		q.upgrade()
@@ -155,6 +156,7 @@ func (q *request) copyTrailer(h http.Header) bool {
 // stream copies the body piece by piece, straight from the buffer it was read into, and flushes
 // whenever the next piece is not at hand yet. It returns false if the answer is not whole.
 func (q *request) stream() bool {
+	q.h.at(inStream)
 	for {
 		if !q.resp.Buffered() {
 			if done, whole := q.splice(); done && !whole {
@@ -251,6 +253,7 @@ func (q *request) breakOff(o telemetry.Outcome) {
 // interim hands on each 1xx response, also a 100 that nobody asked for, but none to HTTP/1.0, which does not
 // know them (RFC 9110 §15.2).
 func (q *request) interim(status int, fields []exchange.Field) {
+	q.h.at(inInterim)
 	switch {
 	case !q.r.ProtoAtLeast(1, 1):
 	case q.body != nil:

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -15,10 +14,14 @@ import (
 	"pace/telemetry"
 )
 
-// ServeHTTP walks one request through pace.
+// ServeHTTP walks one request through pace. What reads the request runs after the record was opened
+// and its end deferred, so that a panic in it is a request that ended as internal_error. Only who asked
+// is read before, because the record needs the scheme; of that panic, guard makes such a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := h.begin(w, r)
+	q := h.open(w, r, h.whoAsked(r))
+	defer h.leave()
 	defer q.end()
+	q.describe()
 	if q.refused() || q.limited() || q.lastHop() || q.rejectIfBodyFails() {
 		return
 	}
@@ -57,42 +60,58 @@ var requests = sync.Pool{New: func() any {
 	return q
 }}
 
-// begin opens the record.
-func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *request {
+// open opens the record. It must not read what the client wrote.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, a asked) *request {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
-	h.running.Add(1)
 	q := requests.Get().(*request)
-	q.h, q.w, q.r, q.ctx = h, w, r, r.Context()
-	c := connOf(q.ctx)
-	q.peer = &c.peer
-	q.asked = h.trust.asked(r, q.peer)
-	q.rec = h.Telemetry.Begin(q.ctx, r.Method, q.asked.scheme())
-	q.describe()
-	q.rec.OnOverdue = q.onOverdue
-	q.rec.TakeOff()
-	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = newRequestBody(w, r, c, h.MaxBodyBytes, h.BodyTimeout)
-	}
+	q.h, q.w, q.r, q.ctx, q.asked = h, w, r, r.Context(), a
+	q.peer = &connOf(q.ctx).peer
+	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.scheme())
+	q.rec.Route = Route
+	q.rec.Peer, q.rec.PeerPort = q.peer.text, q.peer.port
+	h.running.Add(1)
 	return q
 }
 
-// describe notes what the request says of itself.
+// leave lets draining know that the request is over. A panic that comes this far came from closing the
+// record: the request cannot be counted any more, and its client's connection ends.
+func (h *Handler) leave() {
+	h.running.Add(-1)
+	if p := recover(); p != nil {
+		if p != http.ErrAbortHandler {
+			h.tellPanic(context.Background(), p, "")
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// whoAsked reads who asked.
+func (h *Handler) whoAsked(r *http.Request) asked {
+	h.at(inForwarding)
+	return h.trust.asked(r, &connOf(r.Context()).peer)
+}
+
+// describe notes what the request says of itself, and lists it among those in flight.
 func (q *request) describe() {
+	q.h.at(inDescribe)
 	rec, r := q.rec, q.r
-	rec.Route = Route
 	q.out.Target = target(r)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = protocolVersion(r)
-	rec.Peer, rec.PeerPort = q.peer.text, q.peer.port
 	rec.Client = q.peer.text
 	if q.asked.client != q.peer.addr {
 		rec.Client = q.asked.client.String()
 	}
 	rec.RequestID = requestID(r, q.peer.trusted)
+	rec.OnOverdue = q.onOverdue
+	rec.TakeOff()
+	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
+		q.body = newRequestBody(q.w, r, connOf(q.ctx), q.h.MaxBodyBytes, q.h.BodyTimeout)
+	}
 }
 
 // release gives the request back to the pool, with nothing of this exchange in it.
@@ -107,6 +126,7 @@ func (q *request) release() {
 
 // refused answers what cannot be proxied at all.
 func (q *request) refused() bool {
+	q.h.at(inRefused)
 	switch {
 	case q.h.draining.Load() && !connOf(q.ctx).welcome.Load():
 		q.w.Header().Set("Connection", "close")
@@ -125,6 +145,7 @@ func (q *request) refused() bool {
 
 // limited asks the limiter and answers its no.
 func (q *request) limited() bool {
+	q.h.at(inLimited)
 	l := q.h.Limit
 	if l == nil {
 		return false
@@ -174,44 +195,40 @@ func (q *request) rejectIfBodyFails() bool {
 	return false
 }
 
-// end closes the record, whatever happened, and breaks off the client's connection if its answer is not whole.
+// end lets go of the request's and the response's body, whatever happened, and then closes the record.
 func (q *request) end() {
+	defer q.close()
 	if p := recover(); p != nil {
-		q.failed(p)
+		q.failed(p, string(debug.Stack()))
 	}
+	q.h.at(inEnd)
 	if q.body != nil {
 		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
 	}
 	if bug := q.resp.Close(); bug != nil {
-		q.failed(bug)
+		q.failed(bug, string(debug.Stack()))
 	}
 	if q.body != nil {
 		q.rec.Enter(telemetry.Own)
 		q.body.hand(q.broken)
 		q.rec.BytesIn += q.body.read() // beside a stream's own
 	}
+}
+
+// close closes the record, also after a panic of end, and breaks off the client's connection if its
+// answer is not whole.
+func (q *request) close() {
+	bug := recover()
+	if bug != nil {
+		q.failedTwice(bug)
+	}
+	q.h.at(inRecord)
 	q.rec.End() // from here on nobody interrupts
-	broken, h := q.broken || q.stalled.Load(), q.h
-	q.release()
-	h.running.Add(-1)
+	broken := q.broken || q.stalled.Load()
+	if bug == nil { // else its parts may be in any state, and no other request must get it
+		q.release()
+	}
 	if broken {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// failed answers a bug of ours.
-func (q *request) failed(p any) {
-	if q.h.panics.pass() { // a stack has some 4 KiB, and whoever found the bug can provoke it as often as they like
-		q.h.Log.LogAttrs(q.ctx, slog.LevelError, "panic in the handler: a bug of pace",
-			slog.Any("panic", p), slog.String("trace_id", q.rec.TraceID()), slog.String("stack", string(debug.Stack())))
-	}
-	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {
-		q.rec.Attempts[n-1].Failure = telemetry.InternalError
-	}
-	if q.answered {
-		q.rec.Outcome, q.broken = telemetry.InternalError, true
-		return
-	}
-	clear(q.w.Header())
-	q.answer(telemetry.InternalError)
 }

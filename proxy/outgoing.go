@@ -143,4 +143,7 @@ var phases = [...]telemetry.Phase{
 	exchange.Receive:     telemetry.Receive,
 }
 
-func (q *request) phase(p exchange.Phase) { q.rec.Enter(phases[p]) }
+func (q *request) phase(p exchange.Phase) {
+	q.h.at(inPhase)
+	q.rec.Enter(phases[p])
+}

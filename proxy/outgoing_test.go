@@ -45,8 +45,10 @@ func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
 	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := h.begin(w, r)
+		q := h.open(w, r, h.whoAsked(r))
+		defer h.leave()
 		defer q.end()
+		q.describe()
 		q.prepare()
 		q.out.render(q, q.rec.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80))
 		lines = string(q.out.Fields)

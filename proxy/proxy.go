@@ -42,6 +42,8 @@ type Options struct {
 	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
 
 	TraceName string // field that tells the client the trace's id; "": none
+
+	seam func(stage) // of tests: called as each stage begins; nil: none
 }
 
 // Limit is a limiter with the name that it has in the configuration.

@@ -59,6 +59,7 @@ func NewServer(o ServerOptions) *Server {
 		h = o.Scrape.before(h)
 	}
 	h = o.Handler.bounded(o.MaxHeaderBytes, h)
+	h = o.Handler.guard(h)
 	h = reached(h)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

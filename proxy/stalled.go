@@ -42,6 +42,8 @@ type progress struct {
 // overdue is told again and again that the answer's phase has lasted since then, beside the handler.
 // The record that tells is in flight, and so is q.
 func (q *request) overdue(since time.Time) {
+	defer q.h.survive()
+	q.h.at(inOverdue)
 	now := progress{at: time.Now()}
 	if q.r.ProtoMajor == 1 {
 		now.unacked = unacked(connOf(q.ctx).TCPConn)

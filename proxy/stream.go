@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 
 	"pace/telemetry"
@@ -22,20 +24,26 @@ type stream struct {
 // so, and may finish; when one is lost, both end.
 func (s *stream) join(read *bufio.Reader) {
 	rec := s.q.rec
-	done := make(chan struct{})
+	done := make(chan any)
 	go func() {
-		defer close(done)
 		in := &pump{s: s, from: s.client, to: s.server, moved: func(n int) { rec.Moved(int64(n), 0) },
 			ended: telemetry.ClosedByClient, unreadable: telemetry.LostClient, unwritable: telemetry.LostBackend}
-		rec.BytesIn = in.run(read)
+		var bug any
+		rec.BytesIn, bug = in.safely(read)
+		done <- bug
 	}()
 	out := &pump{s: s, from: s.server, to: s.client, moved: func(n int) { rec.Moved(0, int64(n)) },
 		ended: telemetry.ClosedByBackend, unreadable: telemetry.LostBackend, unwritable: telemetry.LostClient}
-	sent := out.run(nil)
-	<-done
+	sent, bug := out.safely(nil)
+	if other := <-done; bug == nil {
+		bug = other
+	}
 	rec.BytesOut = sent
 	if rec.Closed = s.closed; s.q.h.streams.broken() {
 		rec.Closed = telemetry.ClosedByDrain
+	}
+	if bug != nil { // both directions have ended, so nobody else touches the record
+		panic(bug)
 	}
 }
 
@@ -57,6 +65,21 @@ type pump struct {
 }
 
 var pieces = sync.Pool{New: func() any { return new([16 << 10]byte) }}
+
+// safely is run, but for a panic: that ends the stream, and is returned with its stack. No word for how
+// streams end means a bug of ours; drained is the one that blames neither side.
+func (p *pump) safely(first *bufio.Reader) (total int64, bug any) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.lost(telemetry.ClosedByDrain)
+			bug = fmt.Sprintf("%v\n%s", v, debug.Stack())
+		}
+	}()
+	if p.s.q.h.at(inStream); first != nil {
+		p.s.q.h.at(inStreamToBackend)
+	}
+	return p.run(first), nil
+}
 
 // run moves bytes until its side has ended, those in first before all others; first may be nil.
 // A stream that is silent holds no buffer.

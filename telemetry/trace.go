@@ -53,6 +53,13 @@ func identityFrom(ctx context.Context) identity {
 	panic("pace: BUG: a request that did not pass through Telemetry.Wrap")
 }
 
+// Identify returns ctx with the identity of a new root, for a request that failed before it got one by
+// [Telemetry.Wrap].
+func (t *Telemetry) Identify(ctx context.Context) context.Context {
+	ctx, _ = identifier{sampler: t.sampler}.Start(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), "")
+	return ctx
+}
+
 // identifier is the tracer that otelhttp gets: it gives each request its ids and the sampler's
 // word, and records nothing.
 type identifier struct {

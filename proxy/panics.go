@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"pace/telemetry"
+)
+
+// stage is a part of a request's walk, for the seam through which tests make each of them panic.
+type stage uint8
+
+const (
+	inMiddleware stage = iota + 1
+	inForwarding
+	inDescribe
+	inRefused
+	inLimited
+	inPick
+	inAttempt
+	inPhase // of an attempt; of a request with a body beside the handler
+	inInterim
+	inDeliver
+	inStream
+	inStreamToBackend // beside the handler
+	inOverdue         // beside the handler
+	inRespond
+	inEnd
+	inRecord
+	stages
+)
+
+// at calls the seam of a test, if there is one.
+func (h *Handler) at(s stage) {
+	if h.seam != nil {
+		h.seam(s)
+	}
+}
+
+// guard makes a panic of what runs before the handler (the scrape's page, otelhttp, a propagator, the
+// reader of forwarding fields) a request that ended as internal_error.
+func (h *Handler) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer h.catch(w, r)
+		h.at(inMiddleware)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// catch is deferred by guard. The handler itself lets only http.ErrAbortHandler through, when its
+// record is closed. The record opened here believes nothing that the client wrote, for reading that
+// may be what failed.
+func (h *Handler) catch(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	switch p {
+	case nil:
+		return
+	case http.ErrAbortHandler:
+		panic(p)
+	}
+	stack := string(debug.Stack())
+	peer := connOf(r.Context()).peer
+	q := h.open(w, r.WithContext(h.Telemetry.Identify(r.Context())), asked{client: peer.addr})
+	defer h.leave()
+	defer q.end()
+	q.failed(p, stack)
+}
+
+// failed answers a bug of ours.
+func (q *request) failed(p any, stack string) {
+	if rec := q.rec; rec.RequestID == "" { // describe did not come to its end
+		rec.Path, _, _ = strings.Cut(escaped(q.r.RequestURI), "?")
+		rec.Protocol, rec.Client, rec.RequestID = protocolVersion(q.r), q.peer.text, requestID(q.r, false)
+	}
+	q.h.tellPanic(q.ctx, p, stack, slog.String("trace_id", q.rec.TraceID()))
+	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {
+		q.rec.Attempts[n-1].Failure = telemetry.InternalError
+	}
+	if q.answered {
+		q.brokeStarted()
+		return
+	}
+	clear(q.w.Header())
+	if q.r.ProtoMajor == 1 && q.body == nil && q.r.ContentLength != 0 { // nobody takes care of the request's body
+		q.w.Header()["Connection"] = []string{"close"}
+	}
+	q.answer(telemetry.InternalError)
+}
+
+// failedTwice is for a panic while the request was ended, perhaps in answering the first one: it
+// answers by a status alone, if none has been sent.
+func (q *request) failedTwice(p any) {
+	defer func() {
+		if recover() != nil {
+			q.broken = true
+		}
+	}()
+	defer q.resp.Close()
+	q.h.tellPanic(q.ctx, p, string(debug.Stack()), slog.String("trace_id", q.rec.TraceID()))
+	if q.answered {
+		q.brokeStarted()
+		return
+	}
+	info := telemetry.InternalError.Info()
+	q.rec.Outcome, q.rec.Status = telemetry.InternalError, info.Status
+	h := q.w.Header()
+	clear(h)
+	h["Content-Length"] = []string{"0"}
+	if q.r.ProtoMajor == 1 {
+		h["Connection"] = []string{"close"}
+	}
+	q.answered = true
+	q.w.WriteHeader(info.Status)
+}
+
+// brokeStarted ends a response that has begun. Of a stream only its header counts as the request, and
+// that is counted already.
+func (q *request) brokeStarted() {
+	q.broken = true
+	if q.rec.Stream == telemetry.NoStream {
+		q.rec.Outcome = telemetry.InternalError
+	}
+}
+
+// tellPanic logs a panic. Its lines are capped: a stack has some 4 KiB, and whoever found the bug can
+// provoke it as often as they like.
+func (h *Handler) tellPanic(ctx context.Context, p any, stack string, attrs ...slog.Attr) {
+	if !h.panics.pass() {
+		return
+	}
+	h.Log.LogAttrs(ctx, slog.LevelError, "panic in the handler: a bug of pace",
+		append([]slog.Attr{slog.Any("panic", p)}, append(attrs, slog.String("stack", stack))...)...)
+}
+
+// survive is deferred by what runs beside the handlers for all requests, where a panic would end pace.
+func (h *Handler) survive() {
+	if p := recover(); p != nil {
+		h.tellPanic(context.Background(), p, string(debug.Stack()))
+	}
+}
