@@ -54,7 +54,7 @@ type Admin struct {
 	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
-	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names under which it may be asked, besides its own and localhost; others are refused, so that no web page can have a browser ask it. Addresses need not be named: on loopback those of loopback are accepted, elsewhere all."`
+	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`
 }
 
 // Upstreams is the pool called default. Backends are "host:port", each only once: the port is

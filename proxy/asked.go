@@ -7,31 +7,36 @@ import (
 	"strings"
 )
 
-// asked is who sent a request, for which host and over what, as far as the trusted proxies in front
-// tell. It is made once a request; pace's line, span and metrics, and both families of forwarding fields
-// that it sends, are made from it, so that they all say the same.
+// asked is who sent a request, for which host and with which scheme, as far as the trusted proxies in front
+// of pace tell. It is made once per request. pace's own signals and both families of forwarding fields are
+// made from it, so that they all say the same.
 type asked struct {
 	client netip.Addr // invalid: the proxies do not tell
-	host   string
-	proto  string // the scheme, in lower case
+	host   string     // "": the request named none
+	proto  string     // the scheme, in lower case
 
-	hops      []hop    // from the client's on; without the peer
-	legacy    []string // X-Forwarded-For as it came; nil: made from hops
-	forwarded []element
-	rebuild   bool // what came as Forwarded does not go on; it is made from hops
+	hops      []hop     // from the client's to the one before the peer's
+	legacy    []string  // elements of X-Forwarded-For as they came; nil: it is made from hops
+	forwarded []element // elements of Forwarded as they came
+	rebuild   bool      // Forwarded is made from hops instead of passed on
 }
 
-// hop is one proxy's word of whom it got the request from.
+// hop is what one proxy says of the node that sent it the request.
 type hop struct {
-	addr   netip.Addr // invalid: it told none
-	silent bool       // it did not even tell that it does not know
+	addr   netip.Addr // invalid: it names no address
+	silent bool       // it says nothing of the node at all
 }
 
 // askedBy reads what a trusted proxy says in X-Forwarded-For, -Host, -Proto and Forwarded. host is the one
 // that the proxy asked pace for. Each fact is taken from the X-Forwarded field if it is there, else from
 // Forwarded (RFC 7239 §7.4). isProxy reports whether an address is a trusted proxy's.
 func askedBy(h http.Header, host string, isProxy func(netip.Addr) bool) asked {
-	a := asked{host: host, proto: plainHTTP, legacy: parseList(h["X-Forwarded-For"]), forwarded: parseForwarded(h["Forwarded"])}
+	a := asked{
+		host:      host,
+		proto:     plainHTTP,
+		legacy:    parseList(h["X-Forwarded-For"]),
+		forwarded: parseForwarded(h["Forwarded"]),
+	}
 	if a.hops = hopsOf(a.legacy); len(a.hops) == 0 {
 		a.hops = hopsIn(a.forwarded)
 	}
@@ -77,9 +82,9 @@ func whoAsked(hops []hop, isProxy func(netip.Addr) bool) (client netip.Addr, at 
 	return client, at
 }
 
-// told returns a fact about the request that the client sent: from the list of an X-Forwarded field if
-// there is one, else from the elements of Forwarded. Of a list with as many elements as there are hops the
-// one that belongs to the client counts, else the first.
+// told returns a fact about the client's own request: from an X-Forwarded field, whose elements are list,
+// or from Forwarded if list is empty. If there are as many elements as hops, the client's counts, which is
+// the one at at. Otherwise the first one counts.
 func (a *asked) told(list []string, at int, fact func(element) string) string {
 	if len(list) == 0 {
 		if len(a.forwarded) != len(a.hops) {
@@ -98,11 +103,13 @@ func (a *asked) told(list []string, at int, fact func(element) string) string {
 	return list[at]
 }
 
-// forwardedAgrees reports whether Forwarded can go on as it came: it can be read in one way only, and
-// says nothing that the X-Forwarded fields, as far as they came, do not say too.
+// forwardedAgrees reports whether Forwarded may pass as it came: it follows the grammar, and it says nothing
+// that differs from the X-Forwarded fields that came with it.
 func (a *asked) forwardedAgrees(hostTold, protoTold bool, isProxy func(netip.Addr) bool) bool {
 	for _, e := range a.forwarded {
-		if !e.strict || hostTold && e.host != "" && !strings.EqualFold(e.host, a.host) || protoTold && e.proto != "" && !strings.EqualFold(e.proto, a.proto) {
+		otherHost := hostTold && e.host != "" && !strings.EqualFold(e.host, a.host)
+		otherProto := protoTold && e.proto != "" && !strings.EqualFold(e.proto, a.proto)
+		if !e.strict || otherHost || otherProto {
 			return false
 		}
 	}
@@ -150,7 +157,7 @@ func (a *asked) appendFields(b []byte, peer *peer) []byte {
 	return append(a.appendElement(b, peer.addr, true), "\r\n"...)
 }
 
-// appendLegacy appends the elements of X-Forwarded-For that another one follows.
+// appendLegacy appends the elements of X-Forwarded-For before pace's own.
 func (a *asked) appendLegacy(b []byte) []byte {
 	for _, node := range a.legacy {
 		b = append(append(b, node...), ", "...)
@@ -169,8 +176,9 @@ func (a *asked) appendLegacy(b []byte) []byte {
 	return b
 }
 
-// appendForwarded appends the elements of Forwarded that another one follows. If they are made anew each
-// has the same proto, and the first the host, for some readers take the first element and some the last.
+// appendForwarded appends the elements of Forwarded before pace's own. If it makes them itself, each has
+// the same proto, because some backends read the first element and some the last. Only the first has the
+// host, which may be long.
 func (a *asked) appendForwarded(b []byte) []byte {
 	if !a.rebuild {
 		for _, e := range a.forwarded {

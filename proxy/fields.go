@@ -27,8 +27,8 @@ var inHeaderOnly = map[string]bool{
 	"Age": true, "Expires": true, "Date": true, "Location": true, "Retry-After": true, "Vary": true, "Warning": true,
 }
 
-// replaced are the fields of proxies that pace sends in its own words, and Proxy, which no server gives a
-// meaning, but CGI hands on as HTTP_PROXY, where programs look for their own proxy.
+// replaced are the fields that pace drops from every request, because it writes its own. Proxy is among
+// them because CGI passes it on as HTTP_PROXY, which programs take for the proxy that they should use.
 var replaced = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Proxy"}
 
 // passes reports whether a field of the request goes on as it came.
@@ -37,7 +37,7 @@ func (q *request) passes(name string) bool {
 	switch {
 	case q.h.strip[read], namedIn(q.r.Header["Connection"], name):
 		return false
-	case isProxyField(read): // in another spelling it may be a client's that the proxy did not notice
+	case isProxyField(read): // the trusted proxy may have passed another spelling on from a client
 		return q.peer.trusted && read == name
 	}
 	return true

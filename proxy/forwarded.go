@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// maxHops bounds how many proxies are read from a forwarding field, counted from the nearest one. No
-// chain of proxies is that long; what stands to the left a client has written.
+// maxHops limits how many elements of a forwarding field are read, from the right. No chain of proxies is
+// that long: whatever is further left was written by a client.
 const maxHops = 64
 
 // element is one element of a Forwarded field (RFC 7239 §4): what one proxy says of the request that it
@@ -36,9 +36,9 @@ func parseForwarded(lines []string) (list []element) {
 	return list
 }
 
-// cutLastElement cuts a list at its last comma outside of a quoted string. It reads from the right: a
-// proxy appends its element to what a client may have written, and whatever that is, an opening
-// quotation mark that nothing closes included, the proxy's element is read as the proxy wrote it.
+// cutLastElement cuts a list at its last comma outside a quoted string. It reads from the right, because a
+// proxy appends its element to what a client may have written. So a client that leaves a quotation mark
+// open cannot change how the proxy's element is read.
 func cutLastElement(list string) (before, last string, found bool) {
 	quoted := false
 	for i := len(list) - 1; i >= 0; i-- {
@@ -58,9 +58,9 @@ func isEscaped(s string, i int) bool {
 	return n%2 == 1
 }
 
-// parseElement reads an element. It forgives what is common in the field: blanks around "=" and ";", and
-// values that should be quoted, such as addresses with a port. A parameter twice, or anything else, and
-// nothing of the element is believed.
+// parseElement reads an element. It accepts two common mistakes: blanks around "=" and ";", and values that
+// should be quoted, such as an address with a port. If anything else is wrong, such as a parameter that
+// comes twice, it ignores the whole element.
 func parseElement(text string) element {
 	e := element{text: text, readable: true, strict: true}
 	for rest := text; rest != ""; {
@@ -104,7 +104,8 @@ func cutPair(s string) (pair element, rest string, ok bool) {
 		return pair, "", false
 	}
 	rest = strings.TrimLeft(after, " \t")
-	pair.strict = word == name && rest == after && strings.HasPrefix(s[len(name)+1:], written) && (!bare || isToken(value))
+	blanks := word != name || rest != after || !strings.HasPrefix(s[len(name)+1:], written)
+	pair.strict = !blanks && (!bare || isToken(value))
 	if rest != "" {
 		if rest[0] != ';' {
 			return pair, "", false
@@ -187,7 +188,8 @@ func addressBeforePort(node string) netip.Addr {
 	host, port, six := node, "", strings.HasPrefix(node, "[")
 	if i := strings.LastIndexByte(node, ':'); i > strings.LastIndexByte(node, ']') {
 		host, port = node[:i], node[i+1:]
-		if hidden, ok := strings.CutPrefix(port, "_"); ok && !isToken(hidden) || !ok && (port == "" || strings.Trim(port, "0123456789") != "") {
+		hidden, named := strings.CutPrefix(port, "_")
+		if named && !isToken(hidden) || !named && (port == "" || strings.Trim(port, "0123456789") != "") {
 			return netip.Addr{}
 		}
 	}
@@ -210,8 +212,8 @@ func isNode(s string) bool {
 	if hidden, ok := strings.CutPrefix(s, "_"); ok {
 		return isToken(hidden)
 	}
-	a := nodeAddress(s)
-	return s == "unknown" || a.IsValid() && !strings.Contains(s, `"`) && (strings.HasPrefix(s, "[") || strings.Count(s, ":") < 2)
+	inBrackets := strings.HasPrefix(s, "[") || strings.Count(s, ":") < 2 // or it is IPv4, and needs none
+	return s == "unknown" || nodeAddress(s).IsValid() && inBrackets && !strings.Contains(s, `"`)
 }
 
 func trimBlanks(s string) string { return strings.Trim(s, " \t") }
@@ -225,5 +227,6 @@ func isToken(s string) bool {
 
 // isScheme reports whether s may be the scheme of a URI (RFC 3986 §3.1).
 func isScheme(s string) bool {
-	return len(s) <= 32 && isToken(s) && !strings.ContainsAny(s, "!#$%&'*^_`|~") && (s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z')
+	isLetter := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+	return len(s) <= 32 && isToken(s) && isLetter(s[0]) && !strings.ContainsAny(s, "!#$%&'*^_`|~")
 }

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// propagator reads a trace's context from requests and writes it into others. Baggage it leaves alone:
-// that goes on as the client sent it, whatever its encoding, since to read and write it anew loses what
-// the library's limits and grammar do not allow.
+// propagator reads the context of a trace from a client's request, and writes it into the requests to
+// backends. It does not touch baggage, whatever its encoding: the client's fields pass unchanged. The
+// library would drop members that its limits or its grammar do not allow.
 type propagator struct {
 	propagation.TextMapPropagator
 	w3c bool // the default: W3C's trace context, which pace renders itself
@@ -67,11 +67,12 @@ func (t *Telemetry) PropagationFields() []string {
 	return encodings
 }
 
-// requestFields reads fields as propagators want them, which know lists and doubled fields not at all.
+// requestFields reads a request's fields for propagators. They use the first line of a field only, which is
+// wrong for a list and for a field that must not come twice.
 type requestFields http.Header
 
-// Get returns the field's value without blanks around it. Of a field that may stand in a request once
-// only and stands there twice nobody knows which is right: it counts as absent.
+// Get returns the value of a field, without blanks around it. A field that must not come twice, and does,
+// counts as absent: either of the two may be the wrong one.
 func (f requestFields) Get(name string) string {
 	switch name {
 	case parentField:
@@ -89,7 +90,7 @@ func (f requestFields) Get(name string) string {
 // Set implements propagation.TextMapCarrier; requests are only read.
 func (f requestFields) Set(string, string) {}
 
-// Keys implements propagation.TextMapCarrier. It is asked for by who looks for baggage.
+// Keys implements propagation.TextMapCarrier. Propagators call it to find baggage, so there is none.
 func (f requestFields) Keys() []string { return nil }
 
 func single(lines []string) string {
@@ -99,12 +100,12 @@ func single(lines []string) string {
 	return strings.Trim(lines[0], " \t")
 }
 
-// maxStateMembers is how many members a tracestate may have; one with more is dropped as a whole (W3C
-// Trace Context §3.3.1.5).
+// maxStateMembers is how many members a tracestate may have. A longer one is dropped (W3C Trace Context
+// §3.3.1.5).
 const maxStateMembers = 32
 
-// joinState makes one list of the lines of tracestate (W3C Trace Context §3.3.1). Members that are empty or
-// blank are none; of a key that is there twice the first member stays, which is the later one in time.
+// joinState joins the lines of tracestate to one list (W3C Trace Context §3.3.1), without empty members. If
+// a key comes twice, joinState keeps the first member, because that is the newer one.
 func joinState(lines []string) string {
 	var members []string
 	for _, line := range lines {

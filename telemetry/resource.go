@@ -10,12 +10,12 @@ import (
 	"github.com/prometheus/otlptranslator"
 )
 
-// reservedLabels are Prometheus' own, beside those that begin with "__". An attribute of that name is a
-// label of target_info, which nobody could scrape any more, or not keep apart from what the scrape says.
+// reservedLabels are labels that Prometheus uses itself, besides those that begin with "__". Each resource
+// attribute becomes a label of target_info: one with such a name makes a scrape fail, or is renamed by it.
 var reservedLabels = []string{"le", "quantile", "job", "instance"}
 
-// resourceAttributes checks OTEL_RESOURCE_ATTRIBUTES. Names and values are in every export and every scrape: one
-// that cannot be written there would end them all.
+// resourceAttributes checks OTEL_RESOURCE_ATTRIBUTES. Every export and every scrape
+// contains the names and values, so one that cannot be encoded makes all of them fail.
 func resourceAttributes(variable, value string) (what, remedy string) {
 	if what, remedy = pairs(variable, value); what != "" {
 		return what, remedy
@@ -32,15 +32,17 @@ func resourceAttributes(variable, value string) (what, remedy string) {
 		namer := otlptranslator.LabelNamer{}
 		switch label, err := namer.Build(name); {
 		case err != nil:
-			return fmt.Sprintf("%q cannot be the name of a Prometheus label", name), "write a name with a letter or digit from ASCII in it"
+			return fmt.Sprintf("%q cannot be the name of a Prometheus label", name),
+				"write a name with a letter or digit from ASCII in it"
 		case slices.Contains(reservedLabels, label), strings.HasPrefix(name, "__"), strings.HasPrefix(label, "__"):
-			return fmt.Sprintf("the name %q is reserved by Prometheus", name), fmt.Sprintf("write another name, such as %q", "my."+strings.Trim(name, "._"))
+			return fmt.Sprintf("the name %q is reserved by Prometheus", name),
+				fmt.Sprintf("write another name, such as %q", "my."+strings.Trim(name, "._"))
 		}
 	}
 	return "", ""
 }
 
-// plainText checks a variable that is taken as it stands.
+// plainText checks a variable whose value is not decoded.
 func plainText(_, value string) (what, remedy string) {
 	if !utf8.ValidString(value) {
 		return "the value is not UTF-8", "write text in UTF-8"

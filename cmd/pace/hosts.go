@@ -11,12 +11,12 @@ import (
 	"pace/config"
 )
 
-// hosts are the names under which the admin listener may be asked, in lower case. The page of a stranger
-// can make its visitor's browser ask a listener that only the visitor reaches: the stranger lets his own
-// name resolve to its address (DNS rebinding). Such a request has the stranger's name in Host.
+// hosts are the names that the admin listener accepts in Host, in lower case. A web page can make a browser
+// send requests to a listener that only the browser's machine can reach: the page's own name resolves to
+// the listener's address (DNS rebinding). Such a request has the page's name in Host.
 type hosts []string
 
-// ownHosts are those of a configuration: the listener's own name, the machine's, and admin.hosts.
+// ownHosts returns the listener's own name, the machine's name, and those in admin.hosts.
 func ownHosts(a config.Admin) hosts {
 	names := slices.Clone(a.Hosts)
 	if host, _, err := net.SplitHostPort(a.Listen); err == nil && host != "" {
@@ -28,21 +28,24 @@ func ownHosts(a config.Admin) hosts {
 	return names
 }
 
-// guard refuses requests whose Host is none of the listener's. On loopback that is localhost, an address
-// of loopback, or one of hosts; elsewhere any address will do, for nobody can rebind an address.
+// guard answers 403 to a request whose Host is not accepted. A listener on loopback accepts localhost,
+// loopback addresses and the names in h. Any other listener accepts every address, because an address
+// cannot be rebound, and the same names.
 func (h hosts) guard(next http.Handler, listener net.Addr) http.Handler {
 	at, _ := netip.ParseAddrPort(listener.String())
 	loopback := at.Addr().Unmap().IsLoopback()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.allow(r.Host, loopback) {
-			http.Error(w, "the admin listener does not answer to this Host; ask it by its address, or add the name to admin.hosts", http.StatusForbidden)
+			http.Error(w, notOurHost, http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// allow reports whether a request with this Host is answered. Without one no browser has sent it.
+const notOurHost = "the admin listener does not accept this Host; use its address, or add the name to admin.hosts"
+
+// allow reports whether a request with this Host is accepted. A browser always sends one.
 func (h hosts) allow(host string, loopback bool) bool {
 	if host == "" {
 		return true
