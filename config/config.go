@@ -63,7 +63,7 @@ type Upstreams struct {
 	Backends               []string      `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written."`
 	MaxRetries             int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
 	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
-	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response."`
+	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response. Interim responses (1xx) do not extend it."`
 	MaxResponseHeaderBytes int           `toml:"max_response_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a backend's response, in bytes, and of an interim response or a trailer; it may have 1000 fields. A larger one is upstream_invalid."`
 	MaxIdlePerBackend      int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
 	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best a little shorter than the backend's own idle timeout."`
