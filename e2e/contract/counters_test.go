@@ -13,7 +13,7 @@ import (
 
 // sides are the outcomes of interface.md that can end a request today, by whose doing they are.
 var sides = map[string][]string{
-	"none":    words("ok upgraded"),
+	"none":    words("ok upgraded responded"),
 	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large"),
 	"limiter": words("rate_limited"),
 	"pace":    words("draining drain_timeout exhausted internal_error"),
