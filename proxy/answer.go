@@ -42,6 +42,9 @@ func (q *request) respond(o telemetry.Outcome, body, kind string) {
 		h["Proxy-Status"] = []string{proxyStatus(e, o)}
 	}
 	h["Via"] = []string{"1.1 pace"}
+	if q.body != nil && h["Connection"] == nil {
+		q.body.finish()
+	}
 	q.closeUnfinished(h)
 	q.identify(h)
 	q.answered = true

@@ -141,6 +141,38 @@ func (b *requestBody) unfinished() bool {
 	return !b.ended.Load()
 }
 
+// smallRest is up to how much of a body is read when its request is rejected, so that the connection
+// lasts; arriving is how long it may take to arrive.
+const (
+	smallRest = 64 << 10
+	arriving  = 2 * time.Millisecond
+)
+
+// finish reads the rest of a body of no use, if it is small and there already. Who waits for 100 has not
+// sent it. No attempt is using the body any more.
+func (b *requestBody) finish() {
+	b.mu.Lock()
+	unwanted := !b.http1 || b.held || b.cut || b.length > smallRest
+	b.mu.Unlock()
+	if unwanted || !b.unfinished() {
+		return
+	}
+	b.conn.SetReadDeadline(time.Now().Add(arriving))
+	var piece [4 << 10]byte
+	for rest := smallRest; rest > 0; {
+		n, err := b.src.Read(piece[:min(rest, len(piece))])
+		rest -= n
+		b.n.Add(int64(n))
+		if err == io.EOF {
+			b.ended.Store(true)
+			b.conn.SetReadDeadline(time.Time{})
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 // read returns how many bytes were read so far.
 func (b *requestBody) read() int64 { return b.n.Load() }
 

@@ -133,7 +133,8 @@ func (q *request) refused() bool {
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
 		q.out.Target == asterisk && q.r.Method != http.MethodOptions,
-		malformed(q.r), q.looped(), q.otherHost():
+		malformed(q.r), q.looped(), q.otherHost(),
+		q.r.ProtoMajor == 1 && connOf(q.ctx).misframed:
 		q.answer(telemetry.BadRequest)
 	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)

@@ -58,7 +58,7 @@ func NewServer(o ServerOptions) *Server {
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
 	}
-	h = o.Handler.bounded(o.MaxHeaderBytes, h)
+	h = framed(o.Handler.bounded(o.MaxHeaderBytes, h))
 	h = o.Handler.guard(h)
 	h = reached(h)
 	protocols := new(http.Protocols)
