@@ -135,7 +135,7 @@ func (w *chart) span(s *span) {
 		w.list(indent+margin, "#e3b341", "◆ "+e.Name, e.Attributes)
 	}
 	if s.Status.Message != "" {
-		w.list(indent+margin, "#ffa198", "", []attribute{{Key: s.Status.Message}})
+		w.wrapped(indent+margin, "#ffa198", s.Status.Message)
 	}
 	w.list(indent+margin, "#8b949e", "", slices.DeleteFunc(s.Attributes, func(a attribute) bool {
 		return !slices.ContainsFunc(shownAttributes, func(p string) bool { return strings.HasPrefix(a.Key, p) })
@@ -152,6 +152,20 @@ func (w *chart) list(x int, fill, row string, attributes []attribute) {
 			row = "  "
 		}
 		row = strings.TrimLeft(row+"  "+next, " ")
+	}
+	w.text(x, fill, row)
+}
+
+// wrapped writes a sentence in as many rows as it needs.
+func (w *chart) wrapped(x int, fill, sentence string) {
+	room := int(float64(w.width()-x-margin) / cell)
+	row := ""
+	for word := range strings.FieldsSeq(sentence) {
+		if row != "" && len(row)+1+len(word) > room {
+			w.text(x, fill, row)
+			row = ""
+		}
+		row = strings.TrimLeft(row+" "+word, " ")
 	}
 	w.text(x, fill, row)
 }
