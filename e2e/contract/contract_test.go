@@ -5,6 +5,8 @@ package contract
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"pace/e2e/pacetest"
@@ -58,3 +60,18 @@ func lacksAttr(t *testing.T, attrs map[string]any, key string) {
 
 // notYet says what a poll still waits for.
 func notYet(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+// freePort returns a port that stays free for whoever asks for it by number.
+func freePort(t *testing.T) int {
+	t.Helper()
+	return pacetest.NewClosed(t).Port()
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

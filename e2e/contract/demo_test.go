@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -145,4 +146,81 @@ func TestDemo_FitsATerminal(t *testing.T) {
 			t.Errorf("no %q on the terminal:\n%s", want, page)
 		}
 	}
+}
+
+func TestDemo_ServesItsSamples(t *testing.T) {
+	t.Parallel()
+	p := startDemo(t, freePort(t), "--no-limit")
+	for range 15 {
+		wantStatus(t, p.Get("/test"), 200)
+	}
+	for _, method := range []string{"GET", "POST"} {
+		got := p.Send(method, "/test", "")
+		for _, field := range []string{`"backend"`, `"method"`, `"path"`, `"port"`, method, "/test", "X-Proxy"} {
+			if !strings.Contains(strings.ToLower(got.Body), strings.ToLower(field)) {
+				t.Errorf("%s /test: %s is not in %s", method, field, got.Body)
+			}
+		}
+		if !strings.HasPrefix(got.Header.Get("X-Backend"), "backend_") {
+			t.Errorf("%s /test: X-Backend is %q", method, got.Header.Get("X-Backend"))
+		}
+	}
+	wantStatus(t, p.Get("/slow?ms=5"), 200)
+	wantStatus(t, p.Get("/status/404"), 404)
+	wantStatus(t, p.Get("/status/503"), 503)
+	if got := p.Get("/die"); got.Err == nil {
+		t.Errorf("/die ended as if whole: status %d, %d bytes", got.Status, len(got.Body))
+	}
+}
+
+func TestDemo_EleventhRequestIsRejected(t *testing.T) {
+	t.Parallel()
+	p := startDemo(t, freePort(t))
+	wantStatus(t, p.Get("/metrics"), 200)
+	rejected := 0
+	for range 15 {
+		if p.Get("/test").Status == 429 {
+			rejected++
+		}
+	}
+	if rejected != 6 { // of the ten places, startDemo's look at whether it serves took one
+		t.Errorf("%d of 15 requests got 429, want 6", rejected)
+	}
+}
+
+func TestDemo_TakenPortMovesToTheNextFree(t *testing.T) {
+	t.Parallel()
+	taken := pacetest.NewBackend(t, pacetest.Fine)
+	p := startDemo(t, taken.Port(), "--no-limit")
+	if p.Proxy == taken.Address() {
+		t.Errorf("demo claims to serve on the taken %s", p.Proxy)
+	}
+	wantStatus(t, p.Get("/test"), 200)
+	if out := p.Output(); !strings.Contains(out, strconv.Itoa(taken.Port())) {
+		t.Errorf("demo does not say that port %d is taken:\n%s", taken.Port(), out)
+	}
+	if got := taken.Got("/test"); len(got) > 0 {
+		t.Errorf("the taken port's owner got %d requests", len(got))
+	}
+}
+
+// startDemo runs pace demo with the proxy on port or the next free one, which it names in what
+// it says to try, and waits until that one answers with X-Backend.
+func startDemo(t *testing.T, port int, args ...string) *pacetest.Pace {
+	t.Helper()
+	args = append([]string{"demo", "--listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, args...)
+	p := pacetest.Launch(t, nil, args...)
+	named := regexp.MustCompile(`http://(?:localhost|127\.0\.0\.1):(\d+)`)
+	pacetest.Eventually(t, func() error {
+		says := named.FindStringSubmatch(p.Output())
+		if says == nil {
+			return fmt.Errorf("demo says no address:\n%s", p.Output())
+		}
+		p.Proxy = net.JoinHostPort("127.0.0.1", says[1])
+		if got := p.Get("/"); got.Header.Get("X-Backend") == "" {
+			return fmt.Errorf("no demo on %s: status %d, %v", p.Proxy, got.Status, got.Err)
+		}
+		return nil
+	})
+	return p
 }

@@ -233,14 +233,21 @@ func (p *Pace) tail() string {
 // [Patience].
 func Eventually(t testing.TB, cond func() error) {
 	t.Helper()
+	if err := Soon(cond); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Soon polls cond until it returns nil, and returns its last error after [Patience].
+func Soon(cond func() error) error {
 	deadline := time.Now().Add(Patience)
 	for {
 		err := cond()
 		if err == nil {
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v: %v", Patience, err)
+			return fmt.Errorf("after %v: %w", Patience, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
