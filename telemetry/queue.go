@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -43,6 +45,8 @@ type spanQueue struct {
 	delay   time.Duration // longest wait of a record for its batch to fill
 	timeout time.Duration // of one export
 	health  health        // of the collector, by the last export; run's own
+
+	panicked bool // making spans did, and a line says so; run's own
 }
 
 // newSpanQueue starts a queue with the OTEL_BSP_* variables' bounds.
@@ -114,13 +118,41 @@ func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Ti
 			if !open {
 				return batch, false
 			}
-			batch = r.appendSpans(batch)
-			r.recycle()
+			if more, ok := q.appendSpans(batch, r); ok {
+				batch = more
+				r.recycle()
+			}
 		case <-overdue:
 			return batch, true
 		}
 	}
 	return batch, true
+}
+
+// appendSpans adds the record's spans to the batch. On this goroutine a panic would end pace, for the
+// sake of one trace: the spans are dropped instead.
+func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *Record) (_ []sdktrace.ReadOnlySpan, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.drop(exportFailed, r.spanCount())
+			if !q.panicked { // once: the record that provokes it may come in any number
+				q.panicked = true
+				q.log.LogAttrs(q.ctx, slog.LevelError, "panic in making spans: a bug of pace",
+					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			}
+		}
+	}()
+	return r.appendSpans(batch), true
+}
+
+// send exports the batch. A panic of the exporter, which is a library's, is an export that failed.
+func (q *spanQueue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the exporter panicked: %v", p)
+		}
+	}()
+	return q.exporter.ExportSpans(ctx, batch)
 }
 
 // export sends the batch and returns it empty.
@@ -130,7 +162,7 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
-	err := q.exporter.ExportSpans(ctx, batch)
+	err := q.send(ctx, batch)
 	lost := lostOf(len(batch), err)
 	q.drop(exportFailed, lost)
 	switch {

@@ -230,3 +230,31 @@ func TestQueue_Environment(t *testing.T) {
 		}
 	}
 }
+
+func TestQueue_OutlivesPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exported := 0
+		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+			if exported++; exported == 1 {
+				panic("a bug of the exporter")
+			}
+			if len(s) != 2 {
+				t.Errorf("got %d spans, want those of the record that is whole", len(s))
+			}
+			return nil
+		}), slog.New(slog.DiscardHandler))
+		q.put(ended(1))
+		time.Sleep(time.Minute)
+		wantDropped(t, q, 0, 2, 0)
+		broken := ended(2)
+		broken.t = nil // its spans cannot be made
+		q.put(broken)
+		q.put(ended(1))
+		time.Sleep(time.Minute)
+		wantDropped(t, q, 0, 5, 0)
+		q.shutdown(t.Context())
+		if exported != 2 {
+			t.Errorf("%d batches were exported, want 2", exported)
+		}
+	})
+}
