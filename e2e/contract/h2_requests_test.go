@@ -3,6 +3,7 @@ package contract
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
@@ -169,5 +170,29 @@ func TestH2_EmptyBodies(t *testing.T) {
 				t.Errorf("the line says %s, %s bytes in", line.Text("outcome"), line.Text("bytes_in"))
 			}
 		})
+	}
+}
+
+// TestH2_ALateSurplus: a body that turns out longer than announced is malformed also when the surplus comes
+// late. Until then the backend must not have got a body that looks whole.
+func TestH2_ALateSurplus(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	w := p.H2Wire()
+	w.Headers(1, false, lengths("5")...)
+	w.WriteData(1, false, []byte("hello"))
+	b.WantGot(1, "/x")
+	if err := w.Alive(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // in which a backend that had got all would answer
+	w.WriteData(1, true, []byte("!"))
+	if got := w.Answer(1); got.Status == 200 {
+		t.Errorf("the client got %s", got)
+	}
+	wantOneBadRequest(t, p)
+	if got := b.WantGot(1, "/x")[0]; got.BodyErr == nil {
+		t.Errorf("the backend got a whole body: %q", got.Body)
 	}
 }
