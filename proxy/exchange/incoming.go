@@ -47,10 +47,31 @@ func (x *exchange) read() (int, error) {
 		if x.out.attempted(); x.conn() != c {
 			continue // the first write found c dead, and replaced it
 		}
+		if n, err := x.lastLook(c, err); n > 0 || err != nil {
+			return n, err
+		}
 		if err := x.lost(c, err); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// lastLook reads what lies in the socket although the time for the response is up: the process may have
+// been stopped, and the response have come in time. It blocks for nothing.
+func (x *exchange) lastLook(c *conn, err error) (int, error) {
+	if c.tcp == nil || !canReadOnce || !errors.Is(err, os.ErrDeadlineExceeded) || !x.overdue() {
+		return 0, nil
+	}
+	x.got.n, x.got.err = 0, nil
+	c.raw.Control(func(fd uintptr) { x.got.once(fd) })
+	return x.got.n, x.got.err
+}
+
+// overdue reports whether the time for the response header is up, and nothing else has ended the exchange.
+func (x *exchange) overdue() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause == nil && !x.until.IsZero() && !time.Now().Before(x.until)
 }
 
 // conn returns the connection in use, which the sender may replace.
