@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +36,8 @@ type server struct {
 	cmd   *exec.Cmd
 	out   string        // file
 	done  chan struct{} // closed once it has ended
+
+	stopped bool // by us; another server may have its ports
 }
 
 // newMachine starts one, on which repository is what $URL names.
@@ -124,10 +126,9 @@ func (m *machine) run(b *block, text string) (output string, code int) {
 func (m *machine) serve(b *block, ports []string) {
 	m.t.Helper()
 	for _, s := range m.servers {
-		for _, port := range ports {
-			if strings.Contains(" "+strings.Join(s.ports, " ")+" ", " "+port+" ") {
-				s.stop()
-			}
+		if !s.stopped && slices.ContainsFunc(ports, func(port string) bool { return slices.Contains(s.ports, port) }) {
+			s.stop()
+			m.awaitClosed(s)
 		}
 	}
 	s := &server{block: b, ports: ports, out: filepath.Join(m.dir, fmt.Sprintf("server-%d", b.line)), done: make(chan struct{})}
@@ -148,10 +149,26 @@ func (m *machine) serve(b *block, ports []string) {
 	}
 }
 
+// open reports whether somebody accepts connections on a port of the machine.
+func (m *machine) open(port string) bool {
+	return m.enter("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/"+port).Run() == nil
+}
+
+// awaitClosed waits until a stopped server has let go of its ports: nsenter, which stands above it, ends
+// at once, and the server drains first.
+func (m *machine) awaitClosed(s *server) {
+	m.t.Helper()
+	for deadline := time.Now().Add(time.Minute); slices.ContainsFunc(s.ports, m.open); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%s was stopped, and still listens:\n%s", s.block, s.said())
+		}
+	}
+}
+
 func (m *machine) await(s *server, port string) {
 	m.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		if m.enter("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/"+port).Run() == nil {
+		if m.open(port) {
 			return
 		}
 		select {
@@ -172,6 +189,7 @@ func (s *server) said() string {
 
 // stop types Ctrl-C.
 func (s *server) stop() {
+	s.stopped = true
 	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-s.done:
