@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"pace/lb"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -49,7 +49,7 @@ type step struct {
 
 // failure is why an attempt failed.
 type failure struct {
-	*exchange.Error
+	*http1.Error
 	outcome telemetry.Outcome
 }
 
@@ -69,7 +69,7 @@ func (q *request) attempt(s step) *failure {
 		q.backend = b
 		return nil
 	}
-	e, ok := errors.AsType[*exchange.Error](err)
+	e, ok := errors.AsType[*http1.Error](err)
 	if !ok {
 		panic("pace: BUG: " + err.Error())
 	}
@@ -100,7 +100,7 @@ func (q *request) next(f *failure, tried []*lb.Backend) step {
 			return step{backend: b}
 		}
 	}
-	if f.Kind == exchange.Reset && f.Reused && !f.Answered && len(q.rec.Retries) == 0 {
+	if f.Kind == http1.Reset && f.Reused && !f.Answered && len(q.rec.Retries) == 0 {
 		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: at, Backend: last.Addr, Attempt: n})
 		return step{backend: last, fresh: true}
 	}

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -35,7 +35,7 @@ type clientConn struct {
 	detour       detour
 	h            *Handler
 	state        atomic.Int32 // an http.ConnState
-	pin          exchange.Pin // the backend's connection on which this client has logged in
+	pin          http1.Pin    // the backend's connection on which this client has logged in
 
 	heads     heads
 	nth       int  // number of the present request, of HTTP/1

@@ -41,14 +41,14 @@ func (d *detour) read(c *net.TCPConn, b []byte) (int, error) {
 	return d.into.Fill(raw, int64(len(b)))
 }
 
-// Pipes implements [exchange.PipeReader].
+// Pipes implements [http1.PipeReader].
 func (b *requestBody) Pipes(left int64) bool {
 	return b.http1 && b.length >= 0 && left > buffered && b.client.detour.direct
 }
 
 var errBuffered = errors.New("pace: BUG: a body for the kernel was read from a buffer")
 
-// ReadPipe implements [exchange.PipeReader].
+// ReadPipe implements [http1.PipeReader].
 func (b *requestBody) ReadPipe(p *pipe.Pipe, left int64) (int, error) {
 	b.await()
 	b.client.detour.into = p

@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 )
 
 // What the exchange writes itself a client cannot write beside it. What that is, is asked of the
 // exchange: each request here makes it write all that it can.
 func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 	heads := make(chan textproto.MIMEHeader, 1)
-	pool := exchange.NewPool(rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+	pool := http1.NewPool(rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		head, err := readHead(r)
 		if err != nil {
 			return
@@ -27,12 +27,12 @@ func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 		heads <- head
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		io.Copy(io.Discard, r)
-	}), exchange.Options{ResponseTimeout: 10 * time.Second})
+	}), http1.Options{ResponseTimeout: 10 * time.Second})
 	t.Cleanup(pool.Close)
 	h, seen := newHandler(t, nil), map[string]bool{}
 	for _, length := range []int64{-1, 5} {
-		var resp exchange.Response
-		if err := pool.Do(t.Context(), &exchange.Request{
+		var resp http1.Response
+		if err := pool.Do(t.Context(), &http1.Request{
 			Method: "POST", Target: "/", Host: "x", Body: strings.NewReader("hello"), ContentLength: length,
 			Trailer: func() http.Header { return nil }, AnnouncedTrailer: "X-Sum",
 			Upgrade: "echo", TrailersOK: true, Expect: true,

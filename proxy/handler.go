@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"pace/limiter"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -41,7 +41,7 @@ type request struct {
 	rec   *telemetry.Record
 	body  *requestBody // nil: none
 	out   outgoing
-	resp  exchange.Response
+	resp  http1.Response
 
 	backend    *backend // that answered
 	proxyError string   // of the Proxy-Status field, if it is not the outcome's
@@ -186,7 +186,7 @@ func (q *request) rejectIfBodyFails() bool {
 	empty, err := q.body.peek()
 	q.rec.Enter(telemetry.Own)
 	if err != nil {
-		e := &exchange.Error{Kind: exchange.RequestBody, Phase: exchange.ReadRequest, Err: err}
+		e := &http1.Error{Kind: http1.RequestBody, Phase: http1.ReadRequest, Err: err}
 		q.giveUp(&failure{e, q.outcome(e)})
 		return true
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"pace/lb"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 )
 
 // connectionBound are the schemes whose login holds for the connection instead of the request, in lower
@@ -31,7 +31,7 @@ func bindsConnection(authorization []string) bool {
 
 // loggedInAt returns the backend at which client has logged in by pin's connection, or nil: its requests go
 // there, since the login is known nowhere else.
-func (h *Handler) loggedInAt(pin *exchange.Pin, client netip.Addr) *lb.Backend {
+func (h *Handler) loggedInAt(pin *http1.Pin, client netip.Addr) *lb.Backend {
 	pool := pin.Pool(client)
 	if pool == nil {
 		return nil

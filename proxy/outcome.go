@@ -3,23 +3,23 @@ package proxy
 import (
 	"context"
 
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
 // outcome names how a failed attempt ended. Where the failure happened, there its side was tagged;
 // at one instant the client goes before the backend.
-func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
+func (q *request) outcome(e *http1.Error) telemetry.Outcome {
 	switch {
 	case q.aborted():
 		return telemetry.DrainTimeout
-	case e.Kind != exchange.Canceled && e.Kind != exchange.RequestBody:
+	case e.Kind != http1.Canceled && e.Kind != http1.RequestBody:
 	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
 		if o := q.body.verdict(); o != telemetry.ClientGone {
 			return o
 		}
 		return q.clientEnded()
-	case e.Kind == exchange.Canceled:
+	case e.Kind == http1.Canceled:
 		return q.clientEnded()
 	default:
 		return telemetry.BadRequest // the exchange would not write it
@@ -28,17 +28,17 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 		return q.clientEnded()
 	}
 	switch e.Kind {
-	case exchange.ConnectFailed:
+	case http1.ConnectFailed:
 		return telemetry.ConnectFailed
-	case exchange.DNSFailed:
+	case http1.DNSFailed:
 		return telemetry.DNSFailed
-	case exchange.Exhausted:
+	case http1.Exhausted:
 		return telemetry.Exhausted
-	case exchange.ConnectTimeout:
+	case http1.ConnectTimeout:
 		return telemetry.ConnectTimeout
-	case exchange.ResponseTimeout:
+	case http1.ResponseTimeout:
 		return telemetry.UpstreamTimeout
-	case exchange.Invalid, exchange.HeaderTooLarge:
+	case http1.Invalid, http1.HeaderTooLarge:
 		return telemetry.UpstreamInvalid
 	}
 	return telemetry.UpstreamReset
@@ -46,8 +46,8 @@ func (q *request) outcome(e *exchange.Error) telemetry.Outcome {
 
 // proxyError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
 // enough, else "".
-func proxyError(k exchange.Kind) string {
-	if k == exchange.HeaderTooLarge {
+func proxyError(k http1.Kind) string {
+	if k == http1.HeaderTooLarge {
 		return "http_response_header_section_size"
 	}
 	return ""

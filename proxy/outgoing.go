@@ -7,14 +7,14 @@ import (
 	"strconv"
 	"strings"
 
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
 // outgoing is the request as it goes to a backend. Its fields are rendered once; each attempt adds
 // the lines that name it as the parent of what the backend does.
 type outgoing struct {
-	exchange.Request
+	http1.Request
 	lines  []byte
 	common int // bytes of lines that all attempts share
 }
@@ -50,7 +50,7 @@ func (o *outgoing) reset() {
 	if cap(o.lines) > mostKept {
 		o.lines = nil
 	}
-	o.Request = exchange.Request{OnPhase: o.OnPhase, On1xx: o.On1xx}
+	o.Request = http1.Request{OnPhase: o.OnPhase, On1xx: o.On1xx}
 }
 
 // render completes the fields for the attempt.
@@ -115,7 +115,7 @@ func protocolVersion(r *http.Request) string {
 }
 
 // backendVersion returns the HTTP version that a backend answered with.
-func backendVersion(r *exchange.Response) string {
+func backendVersion(r *http1.Response) string {
 	if r.HTTP10 {
 		return "1.0"
 	}
@@ -135,15 +135,15 @@ func announced(trailer http.Header) string {
 }
 
 var phases = [...]telemetry.Phase{
-	exchange.DNS:         telemetry.DNS,
-	exchange.Connect:     telemetry.Connect,
-	exchange.Send:        telemetry.Send,
-	exchange.ReadRequest: telemetry.ReadRequest,
-	exchange.Wait:        telemetry.Wait,
-	exchange.Receive:     telemetry.Receive,
+	http1.DNS:         telemetry.DNS,
+	http1.Connect:     telemetry.Connect,
+	http1.Send:        telemetry.Send,
+	http1.ReadRequest: telemetry.ReadRequest,
+	http1.Wait:        telemetry.Wait,
+	http1.Receive:     telemetry.Receive,
 }
 
-func (q *request) phase(p exchange.Phase) {
+func (q *request) phase(p http1.Phase) {
 	q.h.at(inPhase)
 	q.rec.Enter(phases[p])
 }

@@ -15,7 +15,7 @@ import (
 
 	"pace/lb"
 	"pace/limiter"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -26,7 +26,7 @@ type Options struct {
 
 	Upstream   string // name of the pool
 	Pool       *lb.Pool
-	Exchange   exchange.Options
+	Exchange   http1.Options
 	MaxRetries int // failovers of one request; 0: none
 
 	Limit *Limit // nil: no limit
@@ -80,7 +80,7 @@ type Handler struct {
 
 // backend is what the data path keeps for each member of the pool.
 type backend struct {
-	conns *exchange.Pool
+	conns *http1.Pool
 	label string // value of the field BackendName
 }
 
@@ -98,7 +98,7 @@ func NewHandler(o Options) *Handler {
 	}
 	for _, b := range o.Pool.Backends() {
 		h.backends[b] = &backend{
-			conns: exchange.NewPool(b.Addr, o.Exchange),
+			conns: http1.NewPool(b.Addr, o.Exchange),
 			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -51,7 +51,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 	}
 	o := Options{
 		Telemetry: tel, Log: log.Logger, Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
-		Exchange:  exchange.Options{ResponseTimeout: 10 * time.Second},
+		Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
 		ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
 	}
 	so := ServerOptions{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}

@@ -9,7 +9,7 @@ import (
 	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
-	"pace/proxy/exchange"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -58,7 +58,7 @@ func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 		Upstream:   poolName,
 		Pool:       lb.NewPool(f.Upstreams.Backends),
 		MaxRetries: f.Upstreams.MaxRetries,
-		Exchange: exchange.Options{
+		Exchange: http1.Options{
 			ConnectTimeout:  f.Upstreams.ConnectTimeout,
 			ResponseTimeout: f.Upstreams.ResponseTimeout,
 			MaxHeaderBytes:  f.Upstreams.MaxResponseHeaderBytes,

@@ -1,0 +1,50 @@
+package http1
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// conn is one connection to the backend. One exchange owns it at a time, or the pool.
+type conn struct {
+	net.Conn
+	tcp    *net.TCPConn    // nil if it is something else
+	raw    syscall.RawConn // nil if it has no file descriptor
+	remote netip.AddrPort  // zero if it is not TCP
+	peek   func(fd uintptr)
+	dead   bool      // what peek found
+	login  bool      // a login took place on it: it serves one client only, and never returns to the pool
+	since  time.Time // when it was made
+	idle   time.Time // since when the pool has it
+	// The deadlines set on the connection. They are left standing from one exchange to the next and
+	// moved only when they have passed or fire early: setting both for each exchange costs more
+	// than parsing its header.
+	readUntil, writeUntil time.Time
+}
+
+func newConn(nc net.Conn) *conn {
+	c := &conn{Conn: nc, since: time.Now()}
+	c.tcp, _ = nc.(*net.TCPConn)
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort()
+	}
+	if s, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = s.SyscallConn()
+	}
+	c.peek = c.look // once, for a method value is an allocation
+	return c
+}
+
+// alive reports whether an idle connection may be used: nothing has come from the backend, not
+// even its end.
+func (c *conn) alive() bool {
+	if c.raw == nil || !canPeek {
+		// Nothing to ask. Many servers keep a connection for 5 s (Node); one that dies on us is
+		// a Reset with Reused set.
+		return time.Since(c.idle) < 4*time.Second
+	}
+	c.dead = true
+	return c.raw.Control(c.peek) == nil && !c.dead
+}

@@ -1,0 +1,332 @@
+//go:build unix
+
+package http1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// onPark makes f be called each time the exchange is about to wait for the backend, on its
+// goroutine.
+func onPark(resp *Response, f func()) {
+	x := &resp.x
+	x.watched.onEnd = x.end
+	x.got.once = func(fd uintptr) bool {
+		done := x.readOnce(fd)
+		if !done {
+			f()
+		}
+		return done
+	}
+}
+
+func TestDo_HoldsNoBufferWhileItWaits(t *testing.T) {
+	const ok, waiting = "HTTP/1.1 200 OK\r\n", 50
+	post := func() *Request {
+		return &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
+	}
+	for name, tt := range map[string]struct {
+		req       func() *Request
+		now, then string // what is sent before the wait, and after it
+	}{
+		"for the header":               {func() *Request { return get("/") }, "", okHello},
+		"for the header, after a body": {post, "", okHello},
+		"after an interim response":    {func() *Request { return get("/") }, "HTTP/1.1 103 Early Hints\r\n\r\n", okHello},
+		"for the body":                 {func() *Request { return get("/") }, ok + "Content-Length: 5\r\n\r\n", "hello"},
+		"for the rest of the body":     {func() *Request { return get("/") }, ok + "Content-Length: 5\r\n\r\nhel", "lo"},
+		"for the next chunk":           {func() *Request { return get("/") }, ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", "2\r\nlo\r\n0\r\n\r\n"},
+		"for the connection's end":     {func() *Request { return get("/") }, ok + "\r\nhel", "lo"},
+		"for more after much":          {func() *Request { return get("/") }, ok + "\r\n" + strings.Repeat("hello", 4000), "hello"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goOn := make(chan struct{})
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+				answer(tt.now)(c, r)
+				<-goOn
+				io.WriteString(c, tt.then)
+			})
+			var all [waiting]Response
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer close(goOn)
+			parked := make(chan *exchange, 100*waiting)
+			for i := range all {
+				resp := &all[i]
+				var seen strings.Builder
+				onPark(resp, func() {
+					if resp.x.in.buf != nil {
+						t.Error("waits with a buffer")
+					}
+					if seen.Len() == len(afterHead(tt.now)) {
+						parked <- &resp.x
+					}
+				})
+				wg.Go(func() {
+					err := p.Do(t.Context(), tt.req(), resp)
+					for err == nil {
+						var b []byte
+						b, err = resp.Next()
+						seen.Write(b)
+					}
+					if err != io.EOF || !strings.HasSuffix(seen.String(), "hello") {
+						t.Errorf("%.50q, %v", seen.String(), err)
+					}
+					resp.Close()
+				})
+			}
+			for range all {
+				x := <-parked
+				eventually(t, "the request's buffer is given back", func() bool {
+					x.out.mu.Lock()
+					defer x.out.mu.Unlock()
+					return x.out.buf == nil
+				})
+			}
+		})
+	}
+}
+
+// afterHead is what Next has returned of these bytes of a response.
+func afterHead(s string) string {
+	_, body, _ := strings.Cut(strings.Replace(s, "3\r\nhel\r\n", "hel", 1), "\r\n\r\n")
+	return body
+}
+
+// Each byte comes alone, once the exchange waits for it: what was read before it must still be there.
+func TestDo_ReadsOnAfterEachByte(t *testing.T) {
+	const text = "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" +
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nSum: 1\r\n\r\n"
+	next := make(chan struct{}, 1)
+	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		for i := range len(text) {
+			<-next
+			io.WriteString(c, text[i:i+1])
+		}
+		r.ReadByte()
+	})
+	var resp Response
+	parks := 0
+	onPark(&resp, func() { parks++; next <- struct{}{} })
+	if err := p.Do(t.Context(), get("/"), &resp); err != nil {
+		t.Fatal(err)
+	}
+	body, err := readAll(&resp)
+	if resp.Status != 200 || body != "hello" || err != nil || field(resp.Trailer, "Sum") != "1" || parks != len(text) {
+		t.Errorf("%d %q, %v, trailer %v after %d waits, want %d", resp.Status, body, err, resp.Trailer, parks, len(text))
+	}
+	if resp.Close(); p.Idle() != 1 {
+		t.Errorf("%d idle", p.Idle())
+	}
+}
+
+// How a read fails must not tell how it was made: logs show the text.
+func TestDo_FailsAsReadDoes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		backend func(net.Conn, *bufio.Reader)
+		kind    Kind
+		is      error
+	}{
+		"reset":   {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); c.(*net.TCPConn).SetLinger(0) }, Reset, syscall.ECONNRESET},
+		"end":     {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r) }, Reset, io.EOF},
+		"timeout": {hang, ResponseTimeout, context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := script(t, Options{ResponseTimeout: 50 * time.Millisecond}, tt.backend)
+			text := func(dial func(context.Context, string, string) (net.Conn, error)) string {
+				var local string
+				p.o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := dial(ctx, network, addr)
+					if err == nil {
+						local = c.LocalAddr().String()
+					}
+					return c, err
+				}
+				var resp Response
+				e := wantKind(t, p.Do(t.Context(), get("/"), &resp), tt.kind)
+				var timeout net.Error
+				if tt.is == context.DeadlineExceeded && (!errors.As(e, &timeout) || !timeout.Timeout()) || tt.is != context.DeadlineExceeded && !errors.Is(e, tt.is) {
+					t.Errorf("%v is not %v", e, tt.is)
+				}
+				return strings.ReplaceAll(e.Error(), local, "LOCAL")
+			}
+			plain := new(net.Dialer).DialContext
+			bare := text(plain)
+			want := text(func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := plain(ctx, network, addr)
+				return struct{ net.Conn }{c}, err // hides the file descriptor
+			})
+			if bare != want {
+				t.Errorf("fails with %q, want %q", bare, want)
+			}
+		})
+	}
+}
+
+// On a pooled connection the first call writes, and the next one has something to read.
+func TestDo_WritesAndThenWaits(t *testing.T) {
+	wrote := make(chan struct{}, 1)
+	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+		for range 2 {
+			<-wrote
+			answer(okHello)(c, r)
+		}
+		r.ReadByte()
+	})
+	wrote <- struct{}{}
+	fetch(t, p, get("/"))
+	for i := range 2 { // at an answer, and at the connection's end
+		var resp Response
+		calls, phase, req := 0, Phase(0), get("/")
+		req.OnPhase = func(p Phase) { phase = p }
+		onPark(&resp, func() {
+			x := &resp.x
+			if phase != Wait || x.sent == 0 || !x.out.begun.Load() || !x.out.isSent() || x.out.buf != nil || x.in.buf != nil {
+				t.Errorf("waits in %v, %d bytes sent, %+v", phase, x.sent, &x.out)
+			}
+			wrote <- struct{}{}
+		})
+		counted := resp.x.got.once
+		resp.x.got.once = func(fd uintptr) bool { calls++; return counted(fd) }
+		err := p.Do(t.Context(), req, &resp)
+		if i == 0 {
+			if body, err := readAll(&resp); err != nil || body != "hello" || !resp.Reused {
+				t.Errorf("%q, %v, reused %v", body, err, resp.Reused)
+			}
+			resp.Close()
+		} else if e := wantKind(t, err, Reset); !e.Reused || e.Answered || e.BytesSent == 0 || e.Phase != Wait || !errors.Is(e, io.EOF) {
+			t.Errorf("%+v", e)
+		}
+		if calls != 2 {
+			t.Errorf("%d calls, want one that writes and one that reads", calls)
+		}
+	}
+}
+
+// What cannot be written at once goes the ordinary way.
+func TestDo_WritesInTheOrdinaryWayOtherwise(t *testing.T) {
+	long := get("/")
+	long.Fields = []byte("A: " + strings.Repeat("x", 8<<20) + "\r\n") // more than all buffers on the way hold
+	for name, tt := range map[string]struct {
+		req    *Request
+		harm   func(c *conn)
+		reused bool
+	}{
+		"a header that does not fit the socket":              {long, func(*conn) {}, true},
+		"a deadline left standing that has passed":           {get("/"), func(c *conn) { c.readUntil = longAgo; c.SetReadDeadline(longAgo) }, true},
+		"a connection on which nothing can be written":       {get("/"), func(c *conn) { c.tcp.CloseWrite() }, false},
+		"a connection that ended after it was last asked":    {get("/"), func(c *conn) { c.tcp.CloseRead() }, false},
+		"a connection that was closed by who knows whom":     {get("/"), func(c *conn) { c.Close() }, false},
+		"a connection whose writes have no time left either": {get("/"), func(c *conn) { c.writeUntil = longAgo; c.SetDeadline(longAgo) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got atomic.Int64
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
+				for {
+					req, err := http.ReadRequest(r)
+					if err != nil {
+						io.Copy(io.Discard, r) // stays open
+						return
+					}
+					got.Add(int64(len(req.Header.Get("A"))) + 1)
+					io.WriteString(c, okHello)
+				}
+			})
+			fetch(t, p, get("/"))
+			tt.harm(p.idle[0])
+			got.Store(0)
+			resp, body := fetch(t, p, tt.req)
+			if want := max(1, int64(len(tt.req.Fields))-4); body != "hello" || resp.Reused != tt.reused || got.Load() != want || resp.BytesSent != int64(len(tt.req.appendHead(nil))) {
+				t.Errorf("%q, reused %v, backend read %d bytes of a field, want %d; %d bytes sent", body, resp.Reused, got.Load(), want, resp.BytesSent)
+			}
+			resp, body = fetch(t, p, get("/")) // and nothing of that lasts
+			if body != "hello" || !resp.Reused || p.Idle() != 1 {
+				t.Errorf("%q, reused %v, %d idle", body, resp.Reused, p.Idle())
+			}
+		})
+	}
+}
+
+// A connection that waits for the answer to what it wrote at once gives up, and is given up, in time.
+func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		o      Options
+		leaves bool
+		kind   Kind
+	}{
+		"when the answer's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, ResponseTimeout},
+		"when nobody wants it any more":  {Options{}, true, Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := script(t, tt.o, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+			fetch(t, p, get("/"))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var resp Response
+			onPark(&resp, func() {
+				if tt.leaves {
+					cancel()
+				}
+			})
+			e := wantKind(t, p.Do(ctx, get("/"), &resp), tt.kind)
+			if e.Phase != Wait || !e.Reused || e.BytesSent == 0 || p.Idle() != 0 {
+				t.Errorf("%+v, %d idle", e, p.Idle())
+			}
+		})
+	}
+}
+
+// BenchmarkWaiting is the memory of an exchange that waits for its answer, with its goroutine's
+// stack, both ends of its connection, and all that is pooled.
+func BenchmarkWaiting(b *testing.B) {
+	const waiting = 1000
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	p := NewPool(l.Addr().String(), Options{})
+	all, conns := make([]Response, waiting), make([]net.Conn, 0, waiting)
+	req := smallGet()
+	before := inUse()
+	for b.Loop() {
+		ctx, cancel := context.WithCancel(b.Context())
+		var wg sync.WaitGroup
+		for i := range all {
+			wg.Go(func() { p.Do(ctx, req, &all[i]) })
+			c, err := l.Accept()
+			if err != nil {
+				b.Fatal(err)
+			}
+			io.ReadFull(c, make([]byte, len(req.appendHead(nil))))
+			conns = append(conns, c)
+		}
+		b.ReportMetric(float64(inUse()-before)/waiting, "B/waiting")
+		cancel()
+		wg.Wait()
+		for _, c := range conns {
+			c.Close()
+		}
+		conns = conns[:0]
+	}
+}
+
+// inUse is the memory of heap and stacks that is not free.
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}

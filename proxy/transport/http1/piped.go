@@ -1,0 +1,71 @@
+package http1
+
+import (
+	"io"
+
+	"pace/proxy/pipe"
+)
+
+// PipeReader is a Body whose bytes need not come into the process. The exchange then moves a large
+// one, of known length and over plain TCP, through the kernel.
+type PipeReader interface {
+	io.Reader
+
+	// Pipes reports whether ReadPipe may be called now, when left bytes are to come.
+	Pipes(left int64) bool
+
+	// ReadPipe reads as Read does, but into p, which is empty: at least one byte and at most left,
+	// or an error.
+	ReadPipe(p *pipe.Pipe, left int64) (int, error)
+}
+
+// pipe returns what sendPiped needs if the rest of the body can go through the kernel.
+func (x *exchange) pipe() (PipeReader, *pipe.Pipe) {
+	if !pipe.Supported || x.out.left < pipe.From || x.out.isDue() || x.conn().tcp == nil {
+		return nil, nil
+	}
+	b, ok := x.req.Body.(PipeReader)
+	if !ok || !b.Pipes(x.out.left) {
+		return nil, nil
+	}
+	p, err := pipe.Take()
+	if err != nil {
+		return nil, nil // too many open files: it goes the ordinary way
+	}
+	return b, p
+}
+
+// sendPiped sends the rest of the body, but for what b does not pipe. It reports whether to go on.
+func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
+	defer p.Release()
+	o := &x.out
+	o.drop()
+	for b.Pipes(o.left) {
+		x.enter(ReadRequest)
+		n, err := b.ReadPipe(p, o.left)
+		if err == nil || err == io.EOF {
+			err = o.countDown(n, err == io.EOF)
+		}
+		if err != nil {
+			x.fail(RequestBody, err)
+			return false
+		}
+		o.last.Store(o.ended)
+		if err := x.drain(p); err != nil {
+			x.sentAll(false)
+			return false
+		}
+	}
+	return true
+}
+
+// drain writes what p holds.
+func (x *exchange) drain(p *pipe.Pipe) error {
+	for p.Held() > 0 {
+		err := x.writing(pipe.LookAgain, func(c *conn) (int, error) { return p.Drain(c.raw) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+// Package http1 is one HTTP/1.1 request to one backend and its response, over pooled
+// connections without a goroutine each: what is written and read happens on the caller's
+// goroutine, save that a request's body is copied by another one until it is sent.
+//
+// It promises that one [Pool.Do] puts at most one request on the wire, that a connection about
+// which anything is unclear is never used again, and that no response is read with another
+// meaning than net/http gives it (stricter is fine). It must not know other packages of pace.
+package http1
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Options configures a Pool; the zero value works.
+type Options struct {
+	ConnectTimeout  time.Duration // 0: 1 s
+	ResponseTimeout time.Duration // from the request's last byte to the whole response header; also of one write that does not move; 0: 30 s
+	MaxIdle         int           // idle connections kept; 0: 512
+	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
+	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
+
+	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
+}
+
+func (o Options) withDefaults() Options {
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, time.Second)
+	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 30*time.Second)
+	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
+	if o.Lookup == nil && o.Dial == nil {
+		o.Lookup = newResolver().lookup
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	return o
+}
+
+// Pool is the connections to one backend. It is safe for concurrent use.
+type Pool struct {
+	addr       string
+	host, port string // of addr; host is "" unless it is a name to be resolved
+	o          Options
+
+	watcher watcher
+
+	mu     sync.Mutex // guards what follows
+	idle   []*conn    // a stack: the last one used is used next, so the rest can age
+	closed bool
+	timer  *time.Timer // runs expire; nil before the first idle connection
+	armed  bool        // timer is running
+}
+
+// NewPool returns a pool without connections. addr is "host:port".
+func NewPool(addr string, o Options) *Pool {
+	p := &Pool{addr: addr, o: o.withDefaults()}
+	host, port, err := net.SplitHostPort(addr)
+	if _, literal := netip.ParseAddr(host); p.o.Lookup != nil && err == nil && literal != nil {
+		p.host, p.port = host, port
+	}
+	return p
+}
+
+// Idle returns how many connections wait in the pool.
+func (p *Pool) Idle() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle)
+}
+
+// Close closes the idle connections, and makes each one in use be closed when its exchange ends.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
+	closeAll(idle)
+}
+
+// maxAge is how old a connection to a backend with a name may become. The name is resolved for each
+// new connection, so that after this time all requests follow a name that has changed its address.
+const maxAge = 30 * time.Second
+
+// get returns an idle connection that is alive, or nil. Of plain TCP it may be unseen: whether it
+// is alive is then for the caller to find out.
+func (p *Pool) get(unseen bool) *conn {
+	for {
+		c := p.pop()
+		switch {
+		case c == nil:
+			return nil
+		case p.host != "" && time.Since(c.since) >= maxAge:
+		case unseen && c.tcp != nil || c.alive():
+			return c
+		}
+		c.Close()
+	}
+}
+
+func (p *Pool) pop() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	c := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return c
+}
+
+// put keeps c for another exchange, or closes it if there is no room.
+func (p *Pool) put(c *conn) {
+	c.idle = time.Now()
+	p.mu.Lock()
+	if p.closed || len(p.idle) >= p.o.MaxIdle {
+		p.mu.Unlock()
+		c.Close()
+		return
+	}
+	p.idle = append(p.idle, c)
+	p.arm(p.o.IdleTimeout)
+	p.mu.Unlock()
+}
+
+// arm makes expire run after d, unless it is due already. p.mu is held.
+func (p *Pool) arm(d time.Duration) {
+	if p.armed {
+		return
+	}
+	p.armed = true
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, p.expire)
+	} else {
+		p.timer.Reset(d)
+	}
+}
+
+// expire closes what was idle for too long: one timer for all, since a stack is sorted by age.
+func (p *Pool) expire() {
+	p.mu.Lock()
+	p.armed = false
+	now, n := time.Now(), 0
+	for n < len(p.idle) && now.Sub(p.idle[n].idle) >= p.o.IdleTimeout {
+		n++
+	}
+	old := append([]*conn(nil), p.idle[:n]...)
+	p.idle = append(p.idle[:0], p.idle[n:]...)
+	clear(p.idle[len(p.idle):cap(p.idle)])
+	if len(p.idle) > 0 && !p.closed {
+		p.arm(p.idle[0].idle.Add(p.o.IdleTimeout).Sub(now))
+	}
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+func closeAll(conns []*conn) {
+	for _, c := range conns {
+		c.Close()
+	}
+}

@@ -1,0 +1,70 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Words says why the exchange failed, in the words of the system, such as "dial tcp 10.0.0.7:80:
+// connection refused". Nothing in it came over the wire: an error whose text might quote what a peer
+// sent is named by its kind alone. It is "" if the caller ended the exchange, or its body did and told
+// the caller why.
+func (e *Error) Words() string {
+	if e.Kind == Canceled {
+		return ""
+	}
+	if said := words(e.Err); said != "" || e.Kind == RequestBody {
+		return said
+	}
+	switch e.Kind {
+	case ConnectFailed, ConnectTimeout, DNSFailed, Exhausted: // nothing was read yet: it is the dialer's own text
+		return e.Err.Error()
+	}
+	return e.Kind.String()
+}
+
+// words is the text of an error of the system or of this package, "" of any other.
+func words(err error) string {
+	if all, ok := err.(interface{ Unwrap() []error }); ok { // as of several addresses that were dialed
+		said := ""
+		for _, one := range all.Unwrap() {
+			if w := words(one); w != "" && said != "" {
+				said += "; " + w
+			} else {
+				said += w
+			}
+		}
+		return said
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return operation(op)
+	}
+	if m, ok := errors.AsType[malformed](err); ok {
+		return m.Error()
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error()
+	}
+	for _, known := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, errUnfit, errBodyLong, errBodyShort} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "EOF: the connection was closed"
+	}
+	return ""
+}
+
+// operation is what op says, without the name of the system call.
+func operation(op *net.OpError) string {
+	plain := *op
+	if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
+		plain.Err = call.Err
+	}
+	return plain.Error()
+}
