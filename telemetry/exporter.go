@@ -5,50 +5,34 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"pace/telemetry/environment"
 )
 
 // Protocols are the words for tracing.protocol.
 var Protocols = []string{"grpc", "http/protobuf"}
 
-// disabled says whether OTEL_SDK_DISABLED switches the export of anything off.
-func disabled() bool {
-	return strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true")
-}
-
-// exports says whether the environment or else the options name an exporter.
-func exports(endpoint string) bool {
-	switch os.Getenv("OTEL_TRACES_EXPORTER") {
-	case "none":
-		return false
-	case "":
-		return !disabled() && (endpoint != "" || otlpInEnvironment())
-	}
-	return !disabled()
-}
-
 // newExporter returns the exporter that the environment or else the options name, nil if none is
 // named. It does not connect: a collector may come later, or never.
-func newExporter(endpoint, protocol string) (sdktrace.SpanExporter, error) {
-	switch kind := os.Getenv("OTEL_TRACES_EXPORTER"); kind {
+func newExporter(env environment.Environment, endpoint, protocol string) (sdktrace.SpanExporter, error) {
+	switch env.Exporter {
 	case "", "otlp", "none":
 	default:
-		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", kind)
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", env.Exporter)
 	}
-	if !exports(endpoint) {
+	if !env.Exports(endpoint) {
 		return nil, nil
 	}
-	protocol = cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), protocol)
-	if cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")) != "" {
+	if env.Endpoint != "" {
 		endpoint = "" // the environment goes before the file; the exporter reads it itself
 	}
-	client, err := newClient(endpoint, protocol)
+	client, err := newClient(endpoint, cmp.Or(env.Protocol, protocol))
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +67,4 @@ func withPath(endpoint string) string {
 		return endpoint
 	}
 	return u.JoinPath("v1/traces").String()
-}
-
-// otlpInEnvironment says whether any OTEL_EXPORTER_OTLP_* variable is set.
-func otlpInEnvironment() bool {
-	for _, pair := range os.Environ() {
-		if name, value, _ := strings.Cut(pair, "="); value != "" && strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") {
-			return true
-		}
-	}
-	return false
 }

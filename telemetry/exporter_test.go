@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"pace/telemetry/environment"
 )
 
 // clearEnvironment takes away what the test's own surroundings may say.
@@ -47,7 +49,7 @@ func TestNewExporter(t *testing.T) {
 			for k, v := range tt.env {
 				t.Setenv(k, v)
 			}
-			e, err := newExporter(tt.endpoint, tt.protocol)
+			e, err := newExporter(environment.Read(), tt.endpoint, tt.protocol)
 			if (e != nil) != tt.exports || (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("got %v, %v; want one: %v, error %q", e, err, tt.exports, tt.err)
 			}
@@ -86,7 +88,7 @@ func TestNewExporter_Precedence(t *testing.T) {
 				t.Setenv(k, v)
 			}
 			*atFile, *atEnv = nil, nil
-			e, err := newExporter(tt.file, "http/protobuf")
+			e, err := newExporter(environment.Read(), tt.file, "http/protobuf")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,8 @@ import (
 
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"pace/telemetry/environment"
 )
 
 // newPartial starts a collector, over both protocols, that answers each request with a partial success.
@@ -62,12 +64,12 @@ func TestQueue_CountsWhatIsRejected(t *testing.T) {
 		for _, protocol := range Protocols {
 			t.Run(name+" over "+protocol, func(t *testing.T) {
 				clearEnvironment(t)
-				e, err := newExporter(newPartial(t, tt.rejected, tt.message), protocol)
+				e, err := newExporter(environment.Read(), newPartial(t, tt.rejected, tt.message), protocol)
 				if err != nil {
 					t.Fatal(err)
 				}
 				var log bytes.Buffer
-				q := newSpanQueue(e, slog.New(slog.NewTextHandler(&log, nil)))
+				q := newQueue(e, slog.New(slog.NewTextHandler(&log, nil)))
 				q.put(ended(6))
 				q.shutdown(t.Context())
 				wantDropped(t, q, 0, tt.dropped, 0)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/textproto"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,9 +19,8 @@ type propagator struct {
 	w3c bool // the default: W3C's trace context, which pace renders itself
 }
 
-// newPropagator returns the propagator that OTEL_PROPAGATORS names; checkEnvironment has looked at it.
-func newPropagator() (propagator, error) {
-	value := strings.TrimSpace(os.Getenv("OTEL_PROPAGATORS"))
+// newPropagator returns the propagator that value, which is OTEL_PROPAGATORS, names.
+func newPropagator(value string) (propagator, error) {
 	if value == "" {
 		return propagator{propagation.TraceContext{}, true}, nil
 	}

@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"pace/telemetry/environment"
 )
 
 // Reasons for a dropped span.
@@ -50,16 +50,16 @@ type spanQueue struct {
 }
 
 // newSpanQueue starts a queue with the OTEL_BSP_* variables' bounds.
-func newSpanQueue(e sdktrace.SpanExporter, log *slog.Logger) *spanQueue {
+func newSpanQueue(e sdktrace.SpanExporter, env environment.Environment, log *slog.Logger) *spanQueue {
 	q := &spanQueue{
 		exporter: e,
 		log:      log,
-		records:  make(chan *Record, envInt("OTEL_BSP_MAX_QUEUE_SIZE", sdktrace.DefaultMaxQueueSize)),
+		records:  make(chan *Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
 		done:     make(chan struct{}),
 		dropped:  map[string]*atomic.Int64{queueFull: {}, exportFailed: {}, shutDown: {}},
-		batch:    envInt("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", sdktrace.DefaultMaxExportBatchSize),
-		delay:    envMilliseconds("OTEL_BSP_SCHEDULE_DELAY", sdktrace.DefaultScheduleDelay),
-		timeout:  envMilliseconds("OTEL_BSP_EXPORT_TIMEOUT", sdktrace.DefaultExportTimeout),
+		batch:    cmp.Or(env.BatchSize, sdktrace.DefaultMaxExportBatchSize),
+		delay:    cmp.Or(env.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
+		timeout:  cmp.Or(env.ExportTimeout, sdktrace.DefaultExportTimeout*time.Millisecond),
 	}
 	q.ctx, q.giveUp = context.WithCancel(context.Background())
 	go q.run()
@@ -211,13 +211,4 @@ func (q *spanQueue) note(ctx context.Context, now health, err error) {
 	case before == failing:
 		q.log.LogAttrs(ctx, slog.LevelInfo, "the collector takes spans again")
 	}
-}
-
-func envInt(name string, otherwise int) int {
-	n, _ := strconv.Atoi(os.Getenv(name))
-	return cmp.Or(max(n, 0), otherwise)
-}
-
-func envMilliseconds(name string, otherwise int) time.Duration {
-	return time.Duration(envInt(name, otherwise)) * time.Millisecond
 }

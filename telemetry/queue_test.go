@@ -14,6 +14,8 @@ import (
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"pace/telemetry/environment"
 )
 
 // collector is an exporter that calls itself.
@@ -23,6 +25,11 @@ func (c collector) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 	return c(ctx, spans)
 }
 func (c collector) Shutdown(context.Context) error { return nil }
+
+// newQueue starts a queue with the bounds that the environment says.
+func newQueue(e sdktrace.SpanExporter, log *slog.Logger) *spanQueue {
+	return newSpanQueue(e, environment.Read(), log)
+}
 
 // ended is a record at its end, with this many attempts.
 func ended(attempts int) *Record {
@@ -48,7 +55,7 @@ func TestQueue_ExportsWhatWaitsAfterTheDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var exported []time.Duration
 		begin := time.Now()
-		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
 			exported = append(exported, time.Since(begin))
 			if len(s) != 5 {
 				t.Errorf("got %d spans, want those of two records", len(s))
@@ -70,7 +77,7 @@ func TestQueue_ExportsAFullBatchAtOnce(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
 	synctest.Test(t, func(t *testing.T) {
 		var sizes []int
-		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
 			sizes = append(sizes, len(s))
 			return nil
 		}), slog.New(slog.DiscardHandler))
@@ -94,7 +101,7 @@ func TestQueue_SlowExporterBlocksNobody(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
 	t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "20000")
 	synctest.Test(t, func(t *testing.T) {
-		q := newSpanQueue(collector(func(ctx context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(ctx context.Context, s []sdktrace.ReadOnlySpan) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}), slog.New(slog.DiscardHandler))
@@ -125,7 +132,7 @@ func TestQueue_LogsAChangeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		var answer error
-		q := newSpanQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.NewTextHandler(&log, nil)))
+		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.NewTextHandler(&log, nil)))
 		down := errors.New("connection refused")
 		warns := &partialSuccess{error: errors.New("mind the size")}
 		for _, answer = range []error{nil, down, down, down, nil, nil, down, nil, warns, warns, nil, warns, down, warns} {
@@ -150,7 +157,7 @@ func TestQueue_LogsAChangeOnce(t *testing.T) {
 func TestQueue_ShutdownFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		exported := 0
-		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
 			exported += len(s)
 			return nil
 		}), slog.New(slog.DiscardHandler))
@@ -172,7 +179,7 @@ func TestQueue_ShutdownFlushes(t *testing.T) {
 // Shutdown ends with its context, also if an export that began before hangs; what is lost is counted.
 func TestQueue_ShutdownEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newSpanQueue(collector(func(ctx context.Context, _ []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(ctx context.Context, _ []sdktrace.ReadOnlySpan) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}), slog.New(slog.DiscardHandler))
@@ -198,7 +205,7 @@ func TestQueue_ShutdownLosesNothing_ConcurrentSafe(t *testing.T) {
 	for round := range 1000 {
 		const puts = 64
 		var exported, begun atomic.Int64
-		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
 			exported.Add(int64(len(s)))
 			return nil
 		}), slog.New(slog.DiscardHandler))
@@ -221,20 +228,10 @@ func TestQueue_ShutdownLosesNothing_ConcurrentSafe(t *testing.T) {
 	}
 }
 
-// A variable that is no positive number counts as not set.
-func TestQueue_Environment(t *testing.T) {
-	for word, want := range map[string]int{"": 7, "5": 5, "0": 7, "-1": 7, "many": 7} {
-		t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", word)
-		if got := envInt("OTEL_BSP_MAX_QUEUE_SIZE", 7); got != want {
-			t.Errorf("%q: got %d, want %d", word, got, want)
-		}
-	}
-}
-
 func TestQueue_OutlivesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		exported := 0
-		q := newSpanQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+		q := newQueue(collector(func(_ context.Context, s []sdktrace.ReadOnlySpan) error {
 			if exported++; exported == 1 {
 				panic("a bug of the exporter")
 			}

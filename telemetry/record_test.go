@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -240,26 +239,6 @@ func TestHops_InText(t *testing.T) {
 	raw, err := os.ReadFile(b.file)
 	if want := `failovers="10.0.0.1:80 connect_failed, 10.0.0.2:80 upstream_reset"`; err != nil || !strings.Contains(string(raw), want) {
 		t.Errorf("got %q, %v; want %s in it", raw, err, want)
-	}
-}
-
-// Each process is told from all others, unless somebody named it.
-func TestResource_NamesTheInstance(t *testing.T) {
-	id := func() string {
-		r, err := newResource(t.Context(), "1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, _ := r.Set().Value("service.instance.id")
-		return v.AsString()
-	}
-	one, other := id(), id()
-	if uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`); !uuid.MatchString(one) || one == other {
-		t.Errorf("got %q and %q, want two UUIDs", one, other)
-	}
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=edge-7")
-	if got := id(); got != "edge-7" {
-		t.Errorf("got %q, want what the environment says", got)
 	}
 }
 

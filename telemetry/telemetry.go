@@ -20,7 +20,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	semconv "go.opentelemetry.io/otel/semconv/v1.39.0"
+
+	"pace/telemetry/environment"
 )
 
 // Options configure [New]; Log must be set.
@@ -64,7 +65,8 @@ type Telemetry struct {
 
 // New builds the providers. It connects nowhere; an error names the variables to fix.
 func New(ctx context.Context, o Options) (*Telemetry, error) {
-	if err := checkEnvironment(exports(o.Endpoint)); err != nil {
+	env := environment.Read()
+	if err := environment.Check(env.Exports(o.Endpoint)); err != nil {
 		return nil, err
 	}
 	t := &Telemetry{
@@ -76,21 +78,21 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 		t.queryAllow[name] = true
 	}
 	var err error
-	if t.propagator, err = newPropagator(); err != nil {
+	if t.propagator, err = newPropagator(env.Propagators); err != nil {
 		return nil, err
 	}
-	if t.sampler, err = newSampler(o.SampleRatio); err != nil {
+	if t.sampler, err = newSampler(env, o.SampleRatio); err != nil {
 		return nil, err
 	}
-	if t.resource, err = newResource(ctx, o.Version); err != nil {
+	if t.resource, err = environment.Resource(ctx, o.Version); err != nil {
 		return nil, err
 	}
-	e, err := newExporter(o.Endpoint, o.Protocol)
+	e, err := newExporter(env, o.Endpoint, o.Protocol)
 	if err != nil {
 		return nil, err
 	}
 	if e != nil {
-		t.queue = newSpanQueue(e, o.Log.Logger)
+		t.queue = newSpanQueue(e, env, o.Log.Logger)
 	}
 	if !o.NoMetrics {
 		if err := t.startMetrics(); err != nil {
@@ -105,15 +107,6 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 		go t.watchSlow(watch, o.SlowAfter)
 	}
 	return t, nil
-}
-
-func newResource(ctx context.Context, version string) (*resource.Resource, error) {
-	return resource.New(ctx,
-		resource.WithAttributes(semconv.ServiceName("pace"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(newInstanceID())),
-		resource.WithTelemetrySDK(),
-		resource.WithHost(),
-		resource.WithFromEnv(),
-	)
 }
 
 // startMetrics bridges a MeterProvider to a Prometheus registry.

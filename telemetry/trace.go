@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 
@@ -16,6 +15,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"pace/telemetry/environment"
 )
 
 // Wrap puts otelhttp around h. It continues the trace a request brings, or begins one; whether a
@@ -152,15 +153,15 @@ func appendTraceContext(b []byte, c trace.SpanContext) []byte {
 
 // newSampler is the sampler that the environment names, else the head sampling of ratio (0 to 1),
 // which follows a sampled parent.
-func newSampler(ratio float64) (sdktrace.Sampler, error) {
-	if disabled() {
+func newSampler(env environment.Environment, ratio float64) (sdktrace.Sampler, error) {
+	if env.Disabled {
 		return sdktrace.NeverSample(), nil
 	}
-	name := os.Getenv("OTEL_TRACES_SAMPLER")
+	name := env.Sampler
 	if name == "" {
 		return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio)), nil
 	}
-	if arg := os.Getenv("OTEL_TRACES_SAMPLER_ARG"); arg == "" {
+	if arg := env.SamplerArg; arg == "" {
 		ratio = 1
 	} else if r, err := strconv.ParseFloat(arg, 64); err == nil && r >= 0 && r <= 1 {
 		ratio = r

@@ -17,6 +17,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"pace/telemetry/environment"
 )
 
 const (
@@ -108,7 +110,7 @@ func TestWrap_LinkIsExported(t *testing.T) {
 
 // About as many traces are sampled as the ratio says, and whoever shares the id decides alike.
 func TestSampler_Ratio(t *testing.T) {
-	s, err := newSampler(0.25)
+	s, err := newSampler(environment.Read(), 0.25)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func TestNewSampler_Environment(t *testing.T) {
 			t.Setenv("OTEL_TRACES_SAMPLER", tt.sampler)
 			t.Setenv("OTEL_TRACES_SAMPLER_ARG", tt.arg)
 			t.Setenv("OTEL_SDK_DISABLED", tt.disabled)
-			s, err := newSampler(0.5)
+			s, err := newSampler(environment.Read(), 0.5)
 			switch {
 			case err != nil:
 				if tt.err == "" || !strings.HasPrefix(err.Error(), tt.err) {

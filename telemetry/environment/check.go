@@ -1,4 +1,4 @@
-package telemetry
+package environment
 
 import (
 	"crypto/tls"
@@ -47,9 +47,9 @@ var exporterVariables = map[string]check{
 
 const otlp = "OTEL_EXPORTER_OTLP_"
 
-// checkEnvironment returns what makes no sense in the environment, one line a variable:
-// VARIABLE: WHAT; REMEDY.
-func checkEnvironment(exporting bool) error {
+// Check returns what makes no sense in the environment, one line a variable: VARIABLE: WHAT; REMEDY.
+// exporting says that spans are exported, and so whether the variables of the exporter matter.
+func Check(exporting bool) error {
 	checks := maps.Clone(variables)
 	if exporting {
 		for name, c := range exporterVariables {
