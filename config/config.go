@@ -13,8 +13,6 @@ import (
 	"time"
 )
 
-//go:generate go test -run ^TestConfigurationPage$ . -update
-
 // Config is all that a file says, one field a table, with defaults filled in.
 //
 // The tags of a key: toml is its name; default its value when it is not written, a list's

@@ -24,19 +24,8 @@ func WriteDefaults(w io.Writer) error {
 		}
 		fmt.Fprintf(b, "%s[%s]\n", off, t.name)
 		for _, k := range t.keys {
-			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.meaning(), off, k.leaf, k.example)
+			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.Meaning, off, k.leaf, k.example)
 		}
 	}
 	return b.Flush()
-}
-
-// meaning is the key's doc with what else binds its value.
-func (k *key) meaning() string {
-	switch {
-	case k.fallback == nil:
-		return k.Doc + " Required: at least one."
-	case k.low != "":
-		return k.Doc + " From " + k.low + " to " + k.top + "."
-	}
-	return k.Doc
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -90,43 +89,3 @@ func TestInterface(t *testing.T) {
 		t.Errorf("only %d defaults found in the contract", held)
 	}
 }
-
-// TestConfigurationPage holds docs/configuration.md to the tags; -update writes it.
-func TestConfigurationPage(t *testing.T) {
-	golden(t, "../docs/configuration.md", page())
-}
-
-func page() string {
-	var b strings.Builder
-	b.WriteString(`# Configuration
-
-<!-- Written by go generate ./config from the struct tags in config/config.go. -->
-
-pace reads one TOML file: the one that ` + "`--config`" + ` names, else ` + "`PACE_CONFIG`" + `, else ` + "`config/proxy.toml`" + `. Where the same thing can be set in several places, a flag comes before the environment, the environment before the file, and the file before the default.
-
-Reading is strict. An unknown key or table, a value of the wrong type or out of its range, a key written twice: each is refused, and all faults are reported at once, in the order of the file, each with its line and its remedy:
-
-` + "```" + `
-proxy.toml:2: server.lisen: unknown key; did you mean server.listen?
-proxy.toml:7: upstreams.backends[1]: no scheme in "127.0.0.1:8001"; write "http://127.0.0.1:8001"
-` + "```" + `
-
-` + "`pace check FILE`" + ` does so without starting anything; ` + "`pace check --defaults`" + ` prints every key with its default and its meaning, as a file to begin with. Durations are strings of numbers with units: ` + "`\"250ms\"`, `\"30s\"`, `\"1m30s\"`" + `. Networks are CIDRs without host bits: ` + "`\"10.0.0.0/8\"`, `\"10.0.0.1/32\"`" + `. A file has at most 1 MiB.
-
-Reserved for later versions, and refused as such: ` + "`[upstream.NAME]`, `[[route]]`, `[limit.NAME]`, `[tracing.keep]`" + `.
-`)
-	for _, t := range tables {
-		fmt.Fprintf(&b, "\n## `[%s]`\n\n%s\n\n| key | default | meaning |\n|---|---|---|\n", t.name, t.doc)
-		for _, k := range t.keys {
-			value := "required"
-			if k.Default != "" {
-				value = "`" + k.Default + "`"
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.leaf, value, cell.Replace(k.meaning()))
-		}
-	}
-	return b.String()
-}
-
-// cell keeps Markdown from reading names and stars as its own.
-var cell = strings.NewReplacer("|", `\|`, "*", `\*`, "[/path]", `\[/path\]`, "[:port]", `\[:port\]`)

@@ -18,6 +18,25 @@ type Key struct {
 	Name    string // dotted: server.listen
 	Default string // as TOML writes it; "" when the key is required
 	Doc     string // its meaning, in sentences
+	Meaning string // Doc, and what else binds the value
+}
+
+// Table describes one table and its keys, for documentation.
+type Table struct {
+	Name, Doc string
+	Keys      []Key
+}
+
+// Tables returns the tables that a file may hold, in the order of Config.
+func Tables() (all []Table) {
+	for _, t := range tables {
+		described := Table{Name: t.name, Doc: t.doc}
+		for _, k := range t.keys {
+			described.Keys = append(described.Keys, k.Key)
+		}
+		all = append(all, described)
+	}
+	return all
 }
 
 // Keys yields every key that a file may hold, table by table in the order of Config.
@@ -99,7 +118,19 @@ func describeKey(table string, i int, f reflect.StructField) *key {
 	} else {
 		k.example = asTOML(f.Type, f.Tag.Get("example"))
 	}
+	k.Meaning = k.meaning()
 	return k
+}
+
+// meaning is the key's doc with what else binds its value.
+func (k *key) meaning() string {
+	switch {
+	case k.fallback == nil:
+		return k.Doc + " Required: at least one."
+	case k.low != "":
+		return k.Doc + " From " + k.low + " to " + k.top + "."
+	}
+	return k.Doc
 }
 
 // wanted are the types that a field may have, as users call them.

@@ -18,7 +18,7 @@ import (
 	"pace/config/toml"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
+var update = flag.Bool("update", false, "rewrite golden files")
 
 // TestRefusals holds every file of testdata/bad to the faults beside it.
 func TestRefusals(t *testing.T) {

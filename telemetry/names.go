@@ -2,8 +2,6 @@ package telemetry
 
 import "slices"
 
-//go:generate go test -run=TestSignals -update .
-
 // The metrics' Prometheus names. Whoever writes an expression takes them from here.
 const (
 	MetricOlderDuration  = "http_requests_duration_seconds"

@@ -66,7 +66,7 @@ func wantWords(t *testing.T, i Instrument, family *dto.MetricFamily) {
 	t.Helper()
 	for _, series := range family.GetMetric() {
 		for _, l := range series.GetLabel() {
-			if list := words(i.Name, l.GetName()); list != nil && !slices.Contains(list, l.GetValue()) {
+			if list := Words(i.Name, l.GetName()); list != nil && !slices.Contains(list, l.GetValue()) {
 				t.Errorf("%s has %s=%q, the list says %v", i.Name, l.GetName(), l.GetValue(), list)
 			}
 		}
@@ -86,8 +86,15 @@ func TestNames_AreThoseOfTheSpans(t *testing.T) {
 		}
 		server, client := r.serverSpan(), r.clientSpan(1)
 		want := map[string][]string{}
-		for _, s := range published() {
-			want[s.kind] = append(want[s.kind], s.name)
+		for _, f := range Facts() {
+			if f.Attribute != "" {
+				want["attribute of SERVER"] = append(want["attribute of SERVER"], f.Attribute)
+			}
+		}
+		want["attribute of CLIENT"] = namesOf(AttemptDetails())
+		for _, e := range Events() {
+			want["event"] = append(want["event"], e.Name)
+			want["attribute of "+e.Name] = namesOf(e.Details)
 		}
 		got := map[string][]string{}
 		for _, a := range server.attributes {
@@ -110,6 +117,15 @@ func TestNames_AreThoseOfTheSpans(t *testing.T) {
 		r.End()
 	})
 }
+
+func namesOf(details []Detail) (names []string) {
+	for _, d := range details {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+func sorted(list []string) string { return strings.Join(slices.Sorted(slices.Values(list)), " ") }
 
 // A label that no metric has can only be asked for in vain.
 func TestNames_LabelsAreSomeMetrics(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"go/token"
 	"os"
 	"path/filepath"
@@ -11,22 +10,14 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write docs/picture/packages.svg")
-
 func TestPicture_IsOfTheseImports(t *testing.T) {
 	const file = "../../docs/picture/packages.svg"
 	packages, err := list("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := picture(packages)
-	if *update {
-		if err := os.WriteFile(file, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not the picture of today's imports (%v); draw it anew: go test ./scripts/structure -update", file, err)
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, picture(packages)) {
+		t.Errorf("%s is not the picture of today's imports (%v); draw it anew: go generate ./scripts/...", file, err)
 	}
 }
 

@@ -1,53 +1,36 @@
-package docs
+package main
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 )
 
-var update = flag.Bool("update", false, "write the README's figures anew from bench/results/README.md")
-
-// TestBench holds the README's figures to those of the last bench, every peer and every kind of
-// traffic that was measured; -update writes them.
-func TestBench(t *testing.T) {
-	results, err := os.ReadFile(filepath.Join(root, "bench/results/README.md"))
+// figures makes README.md anew: its figures are those of the last bench, every peer and every kind of
+// traffic that was measured.
+func figures(root fs.FS) (string, error) {
+	results, err := fs.ReadFile(root, "bench/results/README.md")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	file := filepath.Join(root, "README.md")
-	readme, err := os.ReadFile(file)
+	readme, err := fs.ReadFile(root, "README.md")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	const begin, end = "<!-- bench -->\n", "<!-- /bench -->"
 	head, rest, ok1 := strings.Cut(string(readme), begin)
-	old, tail, ok2 := strings.Cut(rest, end)
+	_, tail, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("README.md has no block from %s to %s", begin, end)
+		return "", fmt.Errorf("README.md has no block from %s to %s", begin, end)
 	}
-	want, err := benchBlock(string(results))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if old == want {
-		return
-	}
-	if !*update {
-		t.Fatalf("the README's figures are not those of bench/results/README.md: go test ./docs -run TestBench -update\ngot\n%swant\n%s", old, want)
-	}
-	if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	block, err := benchBlock(string(results))
+	return head + begin + block + end + tail, err
 }
 
-// section is one kind of traffic in the results.
-type section struct {
+// traffic is one kind of traffic in the results.
+type traffic struct {
 	title string
 	heads []string
 	rows  map[string][]string // by peer
@@ -56,12 +39,12 @@ type section struct {
 // benchBlock makes the README's table from the page that the bench wrote: a row for each peer, and for
 // each kind of traffic what the proxy costs (with the ratio to the bare ReverseProxy) and its rate.
 func benchBlock(results string) (string, error) {
-	sections, about, peers := readResults(results)
-	if len(sections) < 3 || len(peers) < 5 {
-		return "", fmt.Errorf("%d tables and %d peers in the results: they are read wrongly", len(sections), len(peers))
+	traffics, about, peers := readResults(results)
+	if len(traffics) < 3 || len(peers) < 5 {
+		return "", fmt.Errorf("%d tables and %d peers in the results: they are read wrongly", len(traffics), len(peers))
 	}
 	heads, rule := "| |", "|---|"
-	for _, s := range sections {
+	for _, s := range traffics {
 		heads += fmt.Sprintf(" %s: %s |", s.title, s.heads[1])
 		rule += "---:|"
 		if rate := s.rate(); rate > 0 {
@@ -73,7 +56,7 @@ func benchBlock(results string) (string, error) {
 	fmt.Fprintf(&b, "%s\n%s\n", heads, rule)
 	for _, peer := range peers {
 		row, measured := "", false
-		for _, s := range sections {
+		for _, s := range traffics {
 			cells, ok := s.rows[peer]
 			measured = measured || ok
 			row += " " + s.cost(cells) + " |"
@@ -85,7 +68,7 @@ func benchBlock(results string) (string, error) {
 			fmt.Fprintf(&b, "| %s |%s\n", about[peer], row)
 		}
 	}
-	if slower := slower(sections, "pace-1", "reverseproxy"); len(slower) > 0 {
+	if slower := slower(traffics, "pace-1", "reverseproxy"); len(slower) > 0 {
 		fmt.Fprintf(&b, "\nWhere pace-1 reaches a lower rate than the bare `ReverseProxy`: %s.\n", strings.Join(slower, ", "))
 	}
 	b.WriteString("\nIn brackets: the ratio to the bare `ReverseProxy`, less is better. An empty cell was not measured. " +
@@ -94,8 +77,8 @@ func benchBlock(results string) (string, error) {
 }
 
 // slower names the kinds of traffic in which a peer's rate is below another's.
-func slower(sections []*section, peer, than string) (titles []string) {
-	for _, s := range sections {
+func slower(traffics []*traffic, peer, than string) (titles []string) {
+	for _, s := range traffics {
 		one, err1 := strconv.ParseFloat(cell(s.rows[peer], s.rate()), 64)
 		other, err2 := strconv.ParseFloat(cell(s.rows[than], s.rate()), 64)
 		if s.rate() > 0 && err1 == nil && err2 == nil && one < other {
@@ -106,7 +89,7 @@ func slower(sections []*section, peer, than string) (titles []string) {
 }
 
 // rate is the index of the column of the rate, 0 if there is none.
-func (s *section) rate() int {
+func (s *traffic) rate() int {
 	for i, head := range s.heads {
 		if strings.HasSuffix(head, "/s") {
 			return i
@@ -116,7 +99,7 @@ func (s *section) rate() int {
 }
 
 // cost is the first figure, and its ratio to the bare ReverseProxy.
-func (s *section) cost(cells []string) string {
+func (s *traffic) cost(cells []string) string {
 	cost := cell(cells, 1)
 	if ratio := cell(cells, 2); cost != "" && ratio != "" && s.heads[2] == "× bare" {
 		return fmt.Sprintf("%s (%s)", cost, ratio)
@@ -133,12 +116,12 @@ func cell(cells []string, i int) string {
 
 var own = regexp.MustCompile(`^pace`)
 
-// readResults reads the tables of the bench's page: the sections, what each peer is, and the peers in
+// readResults reads the tables of the bench's page: the traffics, what each peer is, and the peers in
 // their order.
-func readResults(results string) (sections []*section, about map[string]string, peers []string) {
+func readResults(results string) (traffics []*traffic, about map[string]string, peers []string) {
 	about = map[string]string{}
 	title := ""
-	var open *section
+	var open *traffic
 	for line := range strings.Lines(results) {
 		line = strings.TrimSpace(line)
 		if next, is := strings.CutPrefix(line, "## "); is {
@@ -158,13 +141,13 @@ func readResults(results string) (sections []*section, about map[string]string, 
 			about[cells[0]] = describe(cells)
 		case title == "Peers":
 		case cells[0] == "peer":
-			open = &section{title: shortTitle(title), heads: cells, rows: map[string][]string{}}
-			sections = append(sections, open)
+			open = &traffic{title: shortTitle(title), heads: cells, rows: map[string][]string{}}
+			traffics = append(traffics, open)
 		case open != nil:
 			open.rows[cells[0]] = cells
 		}
 	}
-	return sections, about, peers
+	return traffics, about, peers
 }
 
 // shortTitle is "1 GiB PUT" of "1 GiB bodies: PUT, one at a time".
@@ -191,18 +174,5 @@ func describe(cells []string) string {
 		return name + ": " + what
 	default:
 		return name + " " + regexp.MustCompile(`\d+(\.\d+)+`).FindString(version) + ", " + what
-	}
-}
-
-func TestShortTitle(t *testing.T) {
-	for title, want := range map[string]string{
-		"Small JSON: GET, 300 B, 64 connections":              "Small JSON",
-		"1 GiB bodies: GET, one at a time":                    "1 GiB",
-		"1 GiB bodies: PUT, one at a time":                    "1 GiB PUT",
-		"10,000 idle connections, one request on each before": "10,000 idle connections",
-	} {
-		if got := shortTitle(title); got != want {
-			t.Errorf("%s: got %s, want %s", title, got, want)
-		}
 	}
 }

@@ -1,0 +1,41 @@
+// Command generate writes the pages that are made of what they describe, so that the two cannot disagree.
+// The tests of this package only compare. It must not know how pace does what it tells.
+package main
+
+import (
+	"io/fs"
+	"log"
+	"os"
+	"path/filepath"
+)
+
+//go:generate go run . ../..
+//go:generate go run pace/scripts/structure -draw ../../docs/picture/packages.svg
+
+// pages are the files that are written, and what makes the text of each from the checkout.
+var pages = []struct {
+	file string
+	text func(root fs.FS) (string, error)
+}{
+	{"docs/configuration.md", configuration}, // from the struct tags of config
+	{"docs/signals.md", signals},             // from the tables of telemetry
+	{"README.md", figures},                   // from the results of the bench
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("generate: ")
+	if len(os.Args) != 2 {
+		log.Fatal("usage: generate CHECKOUT")
+	}
+	root := os.Args[1]
+	for _, p := range pages {
+		text, err := p.text(os.DirFS(root))
+		if err != nil {
+			log.Fatalf("%s: %v", p.file, err)
+		}
+		if err := os.WriteFile(filepath.Join(root, p.file), []byte(text), 0o644); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
