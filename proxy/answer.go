@@ -7,12 +7,13 @@ import (
 	"strconv"
 	"time"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
 // answer gives pace's own response for the outcome.
 func (q *request) answer(o telemetry.Outcome) {
-	body, kind := responseBody(o.Info(), q.rec.TraceID(), preferred(q.r.Header["Accept"]))
+	body, kind := responseBody(o.Info(), q.rec.TraceID(), message.Preferred(q.r.Header["Accept"]))
 	q.respond(o, body, kind)
 }
 
@@ -23,9 +24,9 @@ func (q *request) answerLimited(limit int, seconds int64) {
 	h["X-Rate-Limit-Remaining"] = []string{"0"}
 	h["X-Rate-Limit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
 	h["Retry-After"] = h["X-Rate-Limit-Reset"]
-	f := preferred(q.r.Header["Accept"])
+	f := message.Preferred(q.r.Header["Accept"])
 	body, kind := responseBody(telemetry.RateLimited.Info(), q.rec.TraceID(), f)
-	if f == plainText {
+	if f == message.PlainText {
 		body = "Too Many Requests"
 	}
 	q.respond(telemetry.RateLimited, body, kind)
@@ -68,7 +69,7 @@ func (q *request) closeUnfinished(h http.Header) {
 
 // identify tells the client by which names its request is known.
 func (q *request) identify(h http.Header) {
-	h[requestIDField] = []string{q.rec.RequestID}
+	h[message.RequestIDField] = []string{q.rec.RequestID}
 	if q.h.TraceName != "" {
 		h[q.h.TraceName] = []string{q.rec.TraceID()}
 	}

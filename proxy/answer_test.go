@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pace/limiter"
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -75,17 +76,17 @@ func TestResponseBody_OfEveryOutcome(t *testing.T) {
 		if o.Sentence == "" {
 			continue
 		}
-		for _, f := range []form{plainText, page, object} {
+		for _, f := range []message.Form{message.PlainText, message.HTML, message.JSON} {
 			body, kind := responseBody(&o, trace, f)
 			for _, part := range []string{o.Word, trace} {
 				if strings.Count(body, part) != 1 {
 					t.Errorf("%s as %s: %q stands there %d times, want once:\n%s", o.Word, kind, part, strings.Count(body, part), body)
 				}
 			}
-			if !strings.HasSuffix(body, "\n") || f != object && strings.Count(body, html.EscapeString(o.Sentence)) != 1 {
+			if !strings.HasSuffix(body, "\n") || f != message.JSON && strings.Count(body, html.EscapeString(o.Sentence)) != 1 {
 				t.Errorf("%s as %s: got\n%s", o.Word, kind, body)
 			}
-			if f == object && !json.Valid([]byte(body)) {
+			if f == message.JSON && !json.Valid([]byte(body)) {
 				t.Errorf("%s: not JSON: %s", o.Word, body)
 			}
 		}

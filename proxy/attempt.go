@@ -17,7 +17,7 @@ func (q *request) ask() bool {
 	q.rec.Upstream = q.h.Upstream
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	first := q.h.loggedInAt(&connOf(q.ctx).pin, q.asked.client)
+	first := q.h.loggedInAt(&connOf(q.ctx).pin, q.asked.Client)
 	if first == nil {
 		first = q.h.Pool.Pick(nil).Backend
 	}

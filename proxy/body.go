@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -44,7 +45,7 @@ type requestBody struct {
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
-	expects := r.ProtoAtLeast(1, 1) && namedIn(r.Header["Expect"], "100-continue") // HTTP/1.0 knows no 100 (RFC 9110 §10.1.1)
+	expects := message.ExpectsContinue(r.ProtoMajor, r.ProtoMinor, r.Header)
 	b := &requestBody{
 		ctx: r.Context(), src: r.Body, w: w, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength,
 		http1: r.ProtoMajor == 1, expects: expects, held: expects && r.ProtoMajor == 1,

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -34,7 +35,7 @@ func headerBytes(r *http.Request) int {
 	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n") + len("Host: \r\n") + len(r.Host) + len("\r\n")
 	if r.ProtoMajor == 2 { // RFC 9113 §10.5.1
 		perField = 32
-		n = len(":method") + len(r.Method) + len(":path") + len(r.RequestURI) + len(":scheme"+plainHTTP) + len(":authority") + len(r.Host) + 4*perField
+		n = len(":method") + len(r.Method) + len(":path") + len(r.RequestURI) + len(":scheme"+message.HTTP) + len(":authority") + len(r.Host) + 4*perField
 	}
 	for name, values := range r.Header {
 		for _, v := range values {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/message"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -21,7 +22,7 @@ import (
 // handler, whatever is written is such a refusal.
 type clientConn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
-	peer         peer
+	peer         message.Peer
 	refuse       func(telemetry.Refusal, net.Conn)
 	headerBytes  int         // net/http's limit of a header
 	h2           *h2Conn     // nil: not HTTP/2. Set by the Read that brings its preface, before anything else happens.
@@ -234,7 +235,7 @@ func (l listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.h.newcomers.Add(1)
-	return &clientConn{TCPConn: c, peer: l.h.trust.peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, headerBytes: l.headerBytes, h: l.h}, nil
+	return &clientConn{TCPConn: c, peer: l.h.trust.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, headerBytes: l.headerBytes, h: l.h}, nil
 }
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pace/proxy/message"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -105,7 +106,7 @@ func (q *request) copyFields(h http.Header) {
 		switch {
 		case f.Name == "Trailer": // hop-by-hop, but net/http makes it anew
 			h[f.Name] = append(h[f.Name], f.Value)
-		case staysBehind(f.Name, connection):
+		case message.StaysBehind(f.Name, connection):
 		case f.Name == "Content-Length" && len(h[f.Name]) > 0: // once more the same: two that differ are refused
 		case len(h[f.Name]) > 0:
 			h[f.Name] = append(h[f.Name], f.Value)
@@ -116,15 +117,15 @@ func (q *request) copyFields(h http.Header) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
-	set("Via", via(h["Via"], backendVersion(&q.resp)))
+	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
 	if name := q.h.BackendName; name != "" {
 		set(name, q.backend.label)
 	}
-	set(requestIDField, q.rec.RequestID)
+	set(message.RequestIDField, q.rec.RequestID)
 	if q.h.TraceName != "" {
 		set(q.h.TraceName, q.rec.TraceID())
 	}
-	if contains(q.h.TimingAllow, q.asked.client) {
+	if message.Contains(q.h.TimingAllow, q.asked.Client) {
 		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}
 }
@@ -144,9 +145,9 @@ func (q *request) copyTrailer(h http.Header) bool {
 	if len(q.resp.Trailer) == 0 {
 		return true
 	}
-	own := []string{"Via", requestIDField, q.h.BackendName, q.h.TraceName}
+	own := []string{"Via", message.RequestIDField, q.h.BackendName, q.h.TraceName}
 	for _, f := range q.resp.Trailer {
-		if !hopByHop[f.Name] && !inHeaderOnly[f.Name] && !slices.Contains(own, f.Name) {
+		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) {
 			h.Add(http.TrailerPrefix+f.Name, f.Value)
 		}
 	}
@@ -268,7 +269,7 @@ func (q *request) writeInterim(status int, fields []http1.Field) {
 	h := q.w.Header()
 	connection := connectionFields(fields)
 	for _, f := range fields {
-		if !staysBehind(f.Name, connection) {
+		if !message.StaysBehind(f.Name, connection) {
 			h[f.Name] = append(h[f.Name], f.Value)
 		}
 	}

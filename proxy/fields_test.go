@@ -113,21 +113,6 @@ func TestHTTP2_HasOneHost(t *testing.T) {
 	}
 }
 
-func TestSameHost(t *testing.T) {
-	for _, tt := range []struct {
-		a, b, scheme string
-		want         bool
-	}{
-		{"a", "a", "http", true}, {"a", "A:80", "http", true}, {"a:443", "a", "https", true}, {"", "", "http", true},
-		{"a:443", "a", "http", false}, {"a:80", "a", "https", false}, {"a", "b", "http", false}, {"a", "", "http", false},
-		{"[::80]", "[::80]:80", "http", true}, {"a:8080", "a:80", "http", false},
-	} {
-		if got := sameHost(tt.a, tt.b, tt.scheme); got != tt.want {
-			t.Errorf("%q, %q by %s: got %v", tt.a, tt.b, tt.scheme, got)
-		}
-	}
-}
-
 // Behind CGI and its kin X_Forwarded_For is X-Forwarded-For. No spelling of a field that is pace's
 // goes on, whoever sent it; what is nobody's does.
 func TestSpellingsOfFields(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pace/limiter"
+	"pace/proxy/message"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -36,8 +37,8 @@ type request struct {
 	w     http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
 	r     *http.Request
 	ctx   context.Context
-	peer  *peer
-	asked asked
+	peer  *message.Peer
+	asked message.Forwarding
 	rec   *telemetry.Record
 	body  *requestBody // nil: none
 	out   outgoing
@@ -61,16 +62,16 @@ var requests = sync.Pool{New: func() any {
 }}
 
 // open opens the record. It must not read what the client wrote.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, a asked) *request {
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, a message.Forwarding) *request {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
 	q := requests.Get().(*request)
 	q.h, q.w, q.r, q.ctx, q.asked = h, w, r, r.Context(), a
 	q.peer = &connOf(q.ctx).peer
-	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.scheme())
+	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.Scheme())
 	q.rec.Route = Route
-	q.rec.Peer, q.rec.PeerPort = q.peer.text, q.peer.port
+	q.rec.Peer, q.rec.PeerPort = q.peer.Text, q.peer.Port
 	h.running.Add(1)
 	return q
 }
@@ -88,25 +89,25 @@ func (h *Handler) leave() {
 }
 
 // whoAsked reads who asked.
-func (h *Handler) whoAsked(r *http.Request) asked {
+func (h *Handler) whoAsked(r *http.Request) message.Forwarding {
 	h.at(inForwarding)
-	return h.trust.asked(r, &connOf(r.Context()).peer)
+	return h.trust.Forwarding(r.Header, r.Host, &connOf(r.Context()).peer)
 }
 
 // describe notes what the request says of itself, and lists it among those in flight.
 func (q *request) describe() {
 	q.h.at(inDescribe)
 	rec, r := q.rec, q.r
-	q.out.Target = target(r)
+	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
-	rec.Protocol = protocolVersion(r)
-	rec.Client = q.peer.text
-	if q.asked.client != q.peer.addr {
-		rec.Client = q.asked.client.String()
+	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
+	rec.Client = q.peer.Text
+	if q.asked.Client != q.peer.Addr {
+		rec.Client = q.asked.Client.String()
 	}
-	rec.RequestID = requestID(r, q.peer.trusted)
+	rec.RequestID = message.RequestID(r.Header, q.peer.Trusted)
 	rec.OnOverdue = q.onOverdue
 	rec.TakeOff()
 	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
@@ -118,7 +119,7 @@ func (q *request) describe() {
 func (q *request) release() {
 	q.out.reset()
 	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
-	q.asked, q.proxyError, q.answered, q.broken = asked{}, "", false, false
+	q.asked, q.proxyError, q.answered, q.broken = message.Forwarding{}, "", false, false
 	q.progress = progress{}
 	q.stalled.Store(false)
 	requests.Put(q)
@@ -132,7 +133,7 @@ func (q *request) refused() bool {
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
-		q.out.Target == asterisk && q.r.Method != http.MethodOptions,
+		q.out.Target == message.Asterisk && q.r.Method != http.MethodOptions,
 		malformed(q.r), q.looped(), q.otherHost(),
 		q.r.ProtoMajor == 1 && connOf(q.ctx).misframed:
 		q.answer(telemetry.BadRequest)
@@ -152,7 +153,7 @@ func (q *request) limited() bool {
 		return false
 	}
 	now := q.rec.Enter(telemetry.Limit)
-	d := l.Window.Allow(limiter.ClientIP(q.asked.client), now)
+	d := l.Window.Allow(limiter.ClientIP(q.asked.Client), now)
 	if !d.Denied {
 		return false
 	}
@@ -169,7 +170,7 @@ func (q *request) limited() bool {
 // lastHop answers a request that may reach no server after pace. The answer to TRACE does not repeat
 // the request, as RFC 9110 §9.3.8 suggests: a proxy in front may have added what its client must not see.
 func (q *request) lastHop() bool {
-	if hops, limited := maxForwards(q.r); !limited || hops > 0 {
+	if hops, limited := message.MaxForwards(q.r.Method, q.r.Header[message.MaxForwardsField]); !limited || hops > 0 {
 		return false
 	}
 	q.answer(telemetry.Responded)

@@ -2,17 +2,15 @@ package proxy
 
 import (
 	"log/slog"
-	"strings"
-)
+	"slices"
 
-// mostHops is how often a request may have passed through a pace: more than any chain of proxies
-// that somebody means, and few enough that a loop ends before it is felt.
-const mostHops = 16
+	"pace/proxy/message"
+)
 
 // looped says whether the request has come back, again and again: a backend, perhaps by a detour,
 // is pace itself (RFC 9110 §7.6.3).
 func (q *request) looped() bool {
-	if hops(q.r.Header["Via"]) <= mostHops {
+	if message.Hops(q.r.Header["Via"]) <= message.MaxHops {
 		return false
 	}
 	if q.h.loops.pass() {
@@ -22,14 +20,8 @@ func (q *request) looped() bool {
 	return true
 }
 
-// hops counts the paces in a list of intermediaries.
-func hops(list []string) (n int) {
-	for _, field := range list {
-		for item := range strings.SplitSeq(field, ",") {
-			if by := strings.Fields(item); len(by) > 1 && by[1] == "pace" {
-				n++
-			}
-		}
-	}
-	return n
+// otherHost says whether a Host field names another host than the one that the request goes to.
+// Only by HTTP/2 can a request have both.
+func (q *request) otherHost() bool {
+	return slices.ContainsFunc(q.r.Header["Host"], func(host string) bool { return !message.SameHost(host, q.r.Host, q.rec.Scheme) })
 }

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
+	"pace/proxy/message"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -23,21 +23,21 @@ type outgoing struct {
 func (q *request) prepare() {
 	o, r := &q.out, q.r
 	o.Method = r.Method
-	o.Upgrade, o.TrailersOK = upgradeOf(r), namedIn(r.Header["Te"], "trailers")
+	o.Upgrade, o.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {
 		q.body.goesOut()
 		o.Body, o.ContentLength, o.StopBody = q.body, r.ContentLength, q.body.stop
 		o.Expect = q.body.expects
-		o.AnnouncedTrailer = announced(q.trailer())
+		o.AnnouncedTrailer = message.Announcement(q.trailer())
 		o.Trailer = q.trailer
 	}
 	o.Repeatable = q.body == nil && slices.Contains(idempotent, r.Method)
-	o.Login, o.Pin, o.Client = bindsConnection(r.Header["Authorization"]), &connOf(q.ctx).pin, q.asked.client
+	o.Login, o.Pin, o.Client = message.BindsConnection(r.Header["Authorization"]), &connOf(q.ctx).pin, q.asked.Client
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()
-	o.lines = q.asked.appendFields(o.lines, q.peer)
-	o.line("Via", via(r.Header["Via"], protocolVersion(r)))
-	o.line(requestIDField, q.rec.RequestID)
+	o.lines = q.asked.AppendFields(o.lines, q.peer)
+	o.line("Via", message.Via(r.Header["Via"], message.Version(r.ProtoMajor, r.ProtoMinor)))
+	o.line(message.RequestIDField, q.rec.RequestID)
 	o.lines = append(o.lines, q.h.proxyLine...)
 	o.common = len(o.lines)
 }
@@ -69,9 +69,10 @@ func (o *outgoing) line(name, value string) { o.add(name, ": ", value, "\r\n") }
 
 // appendEndToEnd appends the client's fields that go on as they are.
 func (q *request) appendEndToEnd() {
-	hops, counted := maxForwards(q.r)
+	hops, counted := message.MaxForwards(q.r.Method, q.r.Header[message.MaxForwardsField])
+	connection := q.r.Header["Connection"]
 	for name, values := range q.r.Header {
-		if !q.passes(name) || counted && name == maxForwardsField {
+		if !q.h.filter.Passes(name, connection, q.peer.Trusted) || counted && name == message.MaxForwardsField {
 			continue
 		}
 		for _, v := range values {
@@ -79,7 +80,7 @@ func (q *request) appendEndToEnd() {
 		}
 	}
 	if counted { // also where the client's Connection field names it: it is for every proxy on the way
-		q.out.line(maxForwardsField, strconv.FormatUint(hops-1, 10)) // a request that allows none was answered before
+		q.out.line(message.MaxForwardsField, strconv.FormatUint(hops-1, 10)) // a request that allows none was answered before
 	}
 }
 
@@ -88,30 +89,9 @@ func (q *request) appendEndToEnd() {
 func (q *request) trailer() http.Header {
 	kept := maps.Clone(q.r.Trailer)
 	maps.DeleteFunc(kept, func(name string, _ []string) bool {
-		return !q.passes(name) || inHeaderOnly[asRead(name)] || isProxyField(asRead(name))
+		return !q.h.filter.PassesLate(name, q.r.Header["Connection"])
 	})
 	return kept
-}
-
-// via appends pace to a list of intermediaries; version is of the message as pace received it (RFC 9110 §7.6.3).
-func via(list []string, version string) string {
-	if len(list) > 0 {
-		return strings.Join(list, ", ") + ", " + version + " pace"
-	}
-	if version == "1.1" {
-		return "1.1 pace"
-	}
-	return version + " pace"
-}
-
-func protocolVersion(r *http.Request) string {
-	switch {
-	case r.ProtoMajor == 2:
-		return "2"
-	case r.ProtoMinor == 0:
-		return "1.0"
-	}
-	return "1.1"
 }
 
 // backendVersion returns the HTTP version that a backend answered with.
@@ -120,18 +100,6 @@ func backendVersion(r *http1.Response) string {
 		return "1.0"
 	}
 	return "1.1"
-}
-
-func announced(trailer http.Header) string {
-	if len(trailer) == 0 {
-		return ""
-	}
-	names := make([]string, 0, len(trailer))
-	for name := range trailer {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }
 
 var phases = [...]telemetry.Phase{

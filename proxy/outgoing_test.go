@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"testing"
 
 	"pace/lb"
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -41,7 +41,7 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &clientConn{h: h, peer: h.trust.peer(netip.MustParseAddrPort(peer))}
+	c := &clientConn{h: h, peer: h.trust.Peer(netip.MustParseAddrPort(peer))}
 	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -126,7 +126,7 @@ func TestTrailerOfARequest(t *testing.T) {
 					if err != nil {
 						return
 					}
-					announced := announced(q.Trailer)
+					announced := message.Announcement(q.Trailer)
 					io.Copy(io.Discard, q.Body)
 					io.WriteString(c, ok(fmt.Sprint(announced, " ", q.Trailer)))
 				}
@@ -144,6 +144,9 @@ func TestTrailerOfARequest(t *testing.T) {
 		})
 	}
 }
+
+// replaced are the fields of proxies that pace writes itself.
+var replaced = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"}
 
 // FuzzOutgoing holds that no request adds a line, takes one over that is pace's or the exchange's,
 // or forges a forwarding field.
@@ -183,10 +186,10 @@ func FuzzOutgoing(f *testing.F) {
 			}
 		}
 		for name := range got {
-			if asRead(name) != name && (h.strip[asRead(name)] || isProxyField(asRead(name))) {
+			if read := message.AsRead(name); read != name && (!h.filter.Passes(read, nil, true) || message.IsProxyField(read)) {
 				t.Fatalf("%s may be read as another: %q", name, lines)
 			}
-			if name == "Proxy" || !trusted && isProxyField(name) && !slices.Contains(replaced, name) {
+			if name == "Proxy" || !trusted && message.IsProxyField(name) && !slices.Contains(replaced, name) {
 				t.Fatalf("%s is not to go on: %q", name, lines)
 			}
 		}
@@ -207,54 +210,6 @@ func FuzzOutgoing(f *testing.F) {
 	})
 }
 
-func TestVia(t *testing.T) {
-	for _, tt := range []struct {
-		list          []string
-		version, want string
-	}{
-		{nil, "1.1", "1.1 pace"}, {nil, "1.0", "1.0 pace"}, {nil, "2", "2 pace"},
-		{[]string{"1.1 a"}, "1.1", "1.1 a, 1.1 pace"}, {[]string{"1.0 a", "2 b (x)"}, "2", "1.0 a, 2 b (x), 2 pace"},
-	} {
-		if got := via(tt.list, tt.version); got != tt.want {
-			t.Errorf("%q, %s: got %q, want %q", tt.list, tt.version, got, tt.want)
-		}
-	}
-}
-
-func TestUpgradeOf(t *testing.T) {
-	for name, tt := range map[string]struct {
-		major, minor        int
-		connection, upgrade string
-		want                string
-	}{
-		"a WebSocket":                        {1, 1, "Upgrade", "websocket", "websocket"},
-		"among other words":                  {1, 1, "keep-alive, upgrade", "websocket", "websocket"},
-		"not named in Connection":            {1, 1, "keep-alive", "websocket", ""},
-		"named in Connection, but not there": {1, 1, "upgrade", "", ""},
-		"a switch to HTTP/2":                 {1, 1, "Upgrade, HTTP2-Settings", "h2c", ""},
-		"also among others":                  {1, 1, "Upgrade", "websocket, H2C", ""},
-		"HTTP/1.0 cannot":                    {1, 0, "Upgrade", "websocket", ""},
-		"HTTP/2 has other ways":              {2, 0, "Upgrade", "websocket", ""},
-	} {
-		r := &http.Request{ProtoMajor: tt.major, ProtoMinor: tt.minor, Header: http.Header{"Connection": {tt.connection}}}
-		if tt.upgrade != "" {
-			r.Header.Set("Upgrade", tt.upgrade)
-		}
-		if got := upgradeOf(r); got != tt.want {
-			t.Errorf("%s: got %q, want %q", name, got, tt.want)
-		}
-	}
-}
-
-func TestAnnounced(t *testing.T) {
-	if got := announced(http.Header{"X-B": nil, "X-A": nil}); got != "X-A, X-B" {
-		t.Errorf("got %q", got)
-	}
-	if got := announced(nil); got != "" {
-		t.Errorf("got %q", got)
-	}
-}
-
 // A large header is no reason to hold its buffer for ever, an ordinary one is no reason to make a new one.
 func TestOutgoing_KeepsItsBuffer(t *testing.T) {
 	for size, kept := range map[int]bool{100: true, mostKept: true, mostKept + 1: false} {
@@ -264,25 +219,4 @@ func TestOutgoing_KeepsItsBuffer(t *testing.T) {
 			t.Errorf("%d bytes: kept %v, want %v", size, o.lines != nil, kept)
 		}
 	}
-}
-
-// FuzzAppendQuoted holds that what is quoted comes back (RFC 9110 §5.6.4).
-func FuzzAppendQuoted(f *testing.F) {
-	f.Add(`a"b\c`)
-	f.Fuzz(func(t *testing.T, s string) {
-		got := appendQuoted(nil, s)
-		var back bytes.Buffer
-		for i := 1; i < len(got)-1; i++ {
-			if got[i] == '"' {
-				t.Fatalf("%q ends early: %s", s, got)
-			}
-			if got[i] == '\\' {
-				i++
-			}
-			back.WriteByte(got[i])
-		}
-		if back.String() != s {
-			t.Fatalf("%q came back as %q", s, back.String())
-		}
-	})
 }

@@ -6,16 +6,17 @@ import (
 	"net/http"
 	"strings"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
 // responseBody is the body of pace's own response, and its media type. It says the same in each form:
 // a sentence, the outcome's word and the trace's id. It never names an address, nor an error's text.
-func responseBody(o *telemetry.OutcomeInfo, traceID string, f form) (body, kind string) {
+func responseBody(o *telemetry.OutcomeInfo, traceID string, f message.Form) (body, kind string) {
 	switch f {
-	case page:
+	case message.HTML:
 		return errorPage(o, traceID), "text/html; charset=utf-8"
-	case object:
+	case message.JSON:
 		return fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q}`+"\n", o.Status, o.Word, traceID), "application/json"
 	}
 	return o.Sentence + "\nOutcome: " + o.Word + "\nTrace: " + traceID + "\n", "text/plain; charset=utf-8"

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -63,7 +64,7 @@ func (h *Handler) catch(w http.ResponseWriter, r *http.Request) {
 	}
 	stack := string(debug.Stack())
 	peer := connOf(r.Context()).peer
-	q := h.open(w, r.WithContext(h.Telemetry.Identify(r.Context())), asked{client: peer.addr})
+	q := h.open(w, r.WithContext(h.Telemetry.Identify(r.Context())), message.Forwarding{Client: peer.Addr})
 	defer h.leave()
 	defer q.end()
 	q.failed(p, stack)
@@ -72,8 +73,8 @@ func (h *Handler) catch(w http.ResponseWriter, r *http.Request) {
 // failed answers a bug of ours.
 func (q *request) failed(p any, stack string) {
 	if rec := q.rec; rec.RequestID == "" { // describe did not come to its end
-		rec.Path, _, _ = strings.Cut(escaped(q.r.RequestURI), "?")
-		rec.Protocol, rec.Client, rec.RequestID = protocolVersion(q.r), q.peer.text, requestID(q.r, false)
+		rec.Path, _, _ = strings.Cut(message.Escape(q.r.RequestURI), "?")
+		rec.Protocol, rec.Client, rec.RequestID = message.Version(q.r.ProtoMajor, q.r.ProtoMinor), q.peer.Text, message.RequestID(q.r.Header, false)
 	}
 	q.h.tellPanic(q.ctx, p, stack, slog.String("trace_id", q.rec.TraceID()))
 	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {

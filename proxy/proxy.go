@@ -5,16 +5,15 @@ package proxy
 
 import (
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"pace/lb"
 	"pace/limiter"
+	"pace/proxy/message"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -65,9 +64,9 @@ const clientIP = "client_ip"
 type Handler struct {
 	Options
 	backends  map[*lb.Backend]*backend
-	trust     *trust
-	strip     map[string]bool // request fields that stay behind, by asRead: hop-by-hop ones and those that pace or the exchange writes
-	proxyLine []byte          // rendered ProxyName and ProxyValue
+	trust     *message.Trust
+	filter    message.Filter
+	proxyLine []byte // rendered ProxyName and ProxyValue
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
 	newcomers atomic.Int64 // connections whose first request has not reached the handler
@@ -90,8 +89,8 @@ func NewHandler(o Options) *Handler {
 	h := &Handler{
 		Options:  o,
 		backends: map[*lb.Backend]*backend{},
-		trust:    newTrust(o.Trusted),
-		strip:    map[string]bool{},
+		trust:    message.NewTrust(o.Trusted),
+		filter:   message.NewFilter(append(o.Telemetry.PropagationFields(), o.ProxyName)...),
 	}
 	if o.ProxyName != "" {
 		h.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
@@ -101,10 +100,6 @@ func NewHandler(o Options) *Handler {
 			conns: http1.NewPool(b.Addr, o.Exchange),
 			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
 		}
-	}
-	own := slices.Concat(exchangesOwn, replaced, o.Telemetry.PropagationFields(), []string{o.ProxyName, requestIDField, "Via"})
-	for _, name := range slices.AppendSeq(own, maps.Keys(hopByHop)) {
-		h.strip[asRead(http.CanonicalHeaderKey(name))] = true
 	}
 	return h
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -53,7 +54,7 @@ func NewServer(o ServerOptions) *Server {
 	base, abort := context.WithCancelCause(context.Background()) // of all requests
 	s := &Server{handler: o.Handler, ended: ended, abortRequests: abort}
 	go o.Handler.watchDelivery(ctx)
-	h := o.Handler.Telemetry.Wrap(o.Handler, o.Handler.trust.public(o.Trust))
+	h := o.Handler.Telemetry.Wrap(o.Handler, public(o.Trust))
 	h = shareTrailer(h)
 	if o.Scrape != nil {
 		h = o.Scrape.before(h)
@@ -182,16 +183,6 @@ func (s *Scrape) before(next http.Handler) http.Handler {
 
 // allowed reports whether the peer may see the metrics: one in Allow, or one on loopback that is no proxy.
 func (s *Scrape) allowed(r *http.Request) bool {
-	peer := connOf(r.Context()).peer.addr
-	return contains(s.Allow, peer) || peer.IsLoopback() && !isProxied(r.Header)
-}
-
-// isProxied reports whether a proxy has left its mark on a request: who sent it may be anybody.
-func isProxied(h http.Header) bool {
-	for name := range h {
-		if read := asRead(name); read == "Via" || isProxyField(read) {
-			return true
-		}
-	}
-	return false
+	peer := connOf(r.Context()).peer.Addr
+	return message.Contains(s.Allow, peer) || peer.IsLoopback() && !message.IsProxied(r.Header)
 }

@@ -1,25 +1,25 @@
-package proxy
+package message
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
-// asterisk is the target of an OPTIONS request that is about the server as a whole (RFC 9112 §3.2.4).
-const asterisk = "*"
+// Asterisk is the target of an OPTIONS request that is about the server as a whole (RFC 9112 §3.2.4).
+const Asterisk = "*"
 
-// target returns the request's target as it goes to a backend: in origin form, and otherwise as it
-// came. It is never decoded and encoded anew, because a backend may tell %2F from /, or %3B from ;.
-func target(r *http.Request) string {
-	raw := r.RequestURI
+// Target returns a request's target as it goes to a backend: in origin form, and otherwise as it came. raw is
+// the target as it came, and u what net/url reads in it. It is never decoded and encoded anew, because a backend may tell %2F from /, or %3B from ;.
+func Target(method, raw string, u *url.URL) string {
 	switch {
-	case strings.HasPrefix(raw, "/"), raw == asterisk:
-	case r.URL.Host == "" && r.URL.Path == "": // CONNECT, or "GET mailto:x": it is rejected, and only logged
-		raw = r.URL.RequestURI()
+	case strings.HasPrefix(raw, "/"), raw == Asterisk:
+	case u.Host == "" && u.Path == "": // CONNECT, or "GET mailto:x": it is rejected, and only logged
+		raw = u.RequestURI()
 	default:
-		raw = originForm(r.Method, raw)
+		raw = originForm(method, raw)
 	}
-	return escaped(raw)
+	return Escape(raw)
 }
 
 // originForm returns what follows the authority in a target in absolute form (RFC 9112 §3.2.2). A
@@ -37,7 +37,7 @@ func originForm(method, raw string) string {
 	case strings.HasPrefix(rest, "/"):
 		return rest
 	case rest == "" && method == http.MethodOptions:
-		return asterisk
+		return Asterisk
 	}
 	return "/" + rest
 }
@@ -56,8 +56,8 @@ func plain(s string) bool {
 // in more than one way.
 func misleading(c byte) bool { return c <= ' ' || c >= 0x7f || c == '#' }
 
-// escaped percent-encodes the bytes of s that are misleading, one by one, and no others.
-func escaped(s string) string {
+// Escape percent-encodes the bytes of s that must not stand in a request line, one by one, and no others.
+func Escape(s string) string {
 	if plain(s) {
 		return s
 	}

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"net/http"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// asked is who sent a request, for which host and with which scheme, as far as the trusted proxies in front
+// Forwarding is who sent a request, for which host and with which scheme, as far as the trusted proxies in front
 // of pace tell. It is made once per request. pace's own signals and both families of forwarding fields are
 // made from it, so that they all say the same.
-type asked struct {
-	client netip.Addr // invalid: the proxies do not tell
+type Forwarding struct {
+	Client netip.Addr // invalid: the proxies do not tell
 	host   string     // "": the request named none
 	proto  string     // the scheme, in lower case
 
@@ -27,31 +27,31 @@ type hop struct {
 	silent bool       // it says nothing of the node at all
 }
 
-// askedBy reads what a trusted proxy says in X-Forwarded-For, -Host, -Proto and Forwarded. host is the one
+// readForwarding reads what a trusted proxy says in X-Forwarded-For, -Host, -Proto and Forwarded. host is the one
 // that the proxy asked pace for. Each fact is taken from the X-Forwarded field if it is there, else from
 // Forwarded (RFC 7239 §7.4). isProxy reports whether an address is a trusted proxy's.
-func askedBy(h http.Header, host string, isProxy func(netip.Addr) bool) asked {
-	a := asked{
+func readForwarding(h http.Header, host string, isProxy func(netip.Addr) bool) Forwarding {
+	f := Forwarding{
 		host:      host,
-		proto:     plainHTTP,
+		proto:     HTTP,
 		legacy:    parseList(h["X-Forwarded-For"]),
 		forwarded: parseForwarded(h["Forwarded"]),
 	}
-	if a.hops = hopsOf(a.legacy); len(a.hops) == 0 {
-		a.hops = hopsIn(a.forwarded)
+	if f.hops = hopsOf(f.legacy); len(f.hops) == 0 {
+		f.hops = hopsIn(f.forwarded)
 	}
-	client, at := whoAsked(a.hops, isProxy)
-	a.client = client
+	client, at := whoAsked(f.hops, isProxy)
+	f.Client = client
 
 	hosts, protos := parseList(h["X-Forwarded-Host"]), parseList(h["X-Forwarded-Proto"])
-	if s := a.told(hosts, at, func(e element) string { return e.host }); s != "" {
-		a.host = s
+	if s := f.told(hosts, at, func(e element) string { return e.host }); s != "" {
+		f.host = s
 	}
-	if s := a.told(protos, at, func(e element) string { return e.proto }); isScheme(s) {
-		a.proto = strings.ToLower(s)
+	if s := f.told(protos, at, func(e element) string { return e.proto }); isScheme(s) {
+		f.proto = strings.ToLower(s)
 	}
-	a.rebuild = !a.forwardedAgrees(len(hosts) > 0, len(protos) > 0, isProxy)
-	return a
+	f.rebuild = !f.forwardedAgrees(len(hosts) > 0, len(protos) > 0, isProxy)
+	return f
 }
 
 func hopsOf(list []string) []hop {
@@ -85,19 +85,19 @@ func whoAsked(hops []hop, isProxy func(netip.Addr) bool) (client netip.Addr, at 
 // told returns a fact about the client's own request: from an X-Forwarded field, whose elements are list,
 // or from Forwarded if list is empty. If there are as many elements as hops, the client's counts, which is
 // the one at at. Otherwise the first one counts.
-func (a *asked) told(list []string, at int, fact func(element) string) string {
+func (f *Forwarding) told(list []string, at int, fact func(element) string) string {
 	if len(list) == 0 {
-		if len(a.forwarded) != len(a.hops) {
+		if len(f.forwarded) != len(f.hops) {
 			at = 0
 		}
-		for _, e := range a.forwarded[min(at, len(a.forwarded)):] {
+		for _, e := range f.forwarded[min(at, len(f.forwarded)):] {
 			if s := fact(e); s != "" {
 				return s
 			}
 		}
 		return ""
 	}
-	if len(list) != len(a.hops) {
+	if len(list) != len(f.hops) {
 		at = 0
 	}
 	return list[at]
@@ -105,23 +105,23 @@ func (a *asked) told(list []string, at int, fact func(element) string) string {
 
 // forwardedAgrees reports whether Forwarded may pass as it came: it follows the grammar, and it says nothing
 // that differs from the X-Forwarded fields that came with it.
-func (a *asked) forwardedAgrees(hostTold, protoTold bool, isProxy func(netip.Addr) bool) bool {
-	for _, e := range a.forwarded {
-		otherHost := hostTold && e.host != "" && !strings.EqualFold(e.host, a.host)
-		otherProto := protoTold && e.proto != "" && !strings.EqualFold(e.proto, a.proto)
+func (f *Forwarding) forwardedAgrees(hostTold, protoTold bool, isProxy func(netip.Addr) bool) bool {
+	for _, e := range f.forwarded {
+		otherHost := hostTold && e.host != "" && !strings.EqualFold(e.host, f.host)
+		otherProto := protoTold && e.proto != "" && !strings.EqualFold(e.proto, f.proto)
 		if !e.strict || otherHost || otherProto {
 			return false
 		}
 	}
-	if len(a.legacy) == 0 {
+	if len(f.legacy) == 0 {
 		return true
 	}
-	if len(a.forwarded) == 0 {
+	if len(f.forwarded) == 0 {
 		return false
 	}
-	mine := hopsIn(a.forwarded)
+	mine := hopsIn(f.forwarded)
 	client, _ := whoAsked(mine, isProxy)
-	return client == a.client && isPartOf(mine, a.hops)
+	return client == f.Client && isPartOf(mine, f.hops)
 }
 
 // isPartOf reports whether all hops are among those of whole, in the same order.
@@ -136,36 +136,36 @@ func isPartOf(hops, whole []hop) bool {
 	return true
 }
 
-// scheme returns the scheme for pace's own signals: one of two, whatever the proxies say.
-func (a *asked) scheme() string {
-	if a.proto == https {
-		return https
+// Scheme returns the scheme for pace's own signals: one of two, whatever the proxies say.
+func (f *Forwarding) Scheme() string {
+	if f.proto == HTTPS {
+		return HTTPS
 	}
-	return plainHTTP
+	return HTTP
 }
 
-// appendFields appends X-Forwarded-For, -Host and -Proto, and Forwarded, with peer as the nearest hop.
-func (a *asked) appendFields(b []byte, peer *peer) []byte {
+// AppendFields appends X-Forwarded-For, -Host and -Proto, and Forwarded, with peer as the nearest hop.
+func (f *Forwarding) AppendFields(b []byte, peer *Peer) []byte {
 	b = append(b, "X-Forwarded-For: "...)
-	b = a.appendLegacy(b)
-	b = append(append(b, peer.text...), "\r\n"...)
-	if a.host != "" {
-		b = append(append(append(b, "X-Forwarded-Host: "...), a.host...), "\r\n"...)
+	b = f.appendLegacy(b)
+	b = append(append(b, peer.Text...), "\r\n"...)
+	if f.host != "" {
+		b = append(append(append(b, "X-Forwarded-Host: "...), f.host...), "\r\n"...)
 	}
-	b = append(append(append(b, "X-Forwarded-Proto: "...), a.proto...), "\r\nForwarded: "...)
-	b = a.appendForwarded(b)
-	return append(a.appendElement(b, peer.addr, true), "\r\n"...)
+	b = append(append(append(b, "X-Forwarded-Proto: "...), f.proto...), "\r\nForwarded: "...)
+	b = f.appendForwarded(b)
+	return append(f.appendElement(b, peer.Addr, true), "\r\n"...)
 }
 
 // appendLegacy appends the elements of X-Forwarded-For before pace's own.
-func (a *asked) appendLegacy(b []byte) []byte {
-	for _, node := range a.legacy {
+func (f *Forwarding) appendLegacy(b []byte) []byte {
+	for _, node := range f.legacy {
 		b = append(append(b, node...), ", "...)
 	}
-	if a.legacy != nil {
+	if f.legacy != nil {
 		return b
 	}
-	for _, h := range a.hops {
+	for _, h := range f.hops {
 		switch {
 		case h.addr.IsValid():
 			b = append(h.addr.AppendTo(b), ", "...)
@@ -179,17 +179,17 @@ func (a *asked) appendLegacy(b []byte) []byte {
 // appendForwarded appends the elements of Forwarded before pace's own. If it makes them itself, each has
 // the same proto, because some backends read the first element and some the last. Only the first has the
 // host, which may be long.
-func (a *asked) appendForwarded(b []byte) []byte {
-	if !a.rebuild {
-		for _, e := range a.forwarded {
+func (f *Forwarding) appendForwarded(b []byte) []byte {
+	if !f.rebuild {
+		for _, e := range f.forwarded {
 			b = append(append(b, e.text...), ", "...)
 		}
 		return b
 	}
 	first := true
-	for _, h := range a.hops {
+	for _, h := range f.hops {
 		if !h.silent {
-			b = append(a.appendElement(b, h.addr, first), ", "...)
+			b = append(f.appendElement(b, h.addr, first), ", "...)
 			first = false
 		}
 	}
@@ -197,7 +197,7 @@ func (a *asked) appendForwarded(b []byte) []byte {
 }
 
 // appendElement appends one element of Forwarded.
-func (a *asked) appendElement(b []byte, node netip.Addr, withHost bool) []byte {
+func (f *Forwarding) appendElement(b []byte, node netip.Addr, withHost bool) []byte {
 	switch {
 	case !node.IsValid():
 		b = append(b, "for=unknown"...)
@@ -206,10 +206,10 @@ func (a *asked) appendElement(b []byte, node netip.Addr, withHost bool) []byte {
 	default:
 		b = node.AppendTo(append(b, "for="...))
 	}
-	if withHost && a.host != "" {
-		b = appendQuoted(append(b, ";host="...), a.host)
+	if withHost && f.host != "" {
+		b = appendQuoted(append(b, ";host="...), f.host)
 	}
-	return append(append(b, ";proto="...), a.proto...)
+	return append(append(b, ";proto="...), f.proto...)
 }
 
 // appendQuoted appends s as a quoted string (RFC 9110 §5.6.4), which a host with a port needs.

@@ -1,11 +1,14 @@
-package proxy
+package message
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
-// isProxyField reports whether proxies use the field to say who sent a request, for which host and path,
-// and with which scheme. name is canonical, as asRead returns it. Backends and their frameworks trust such
+// IsProxyField reports whether proxies use the field to say who sent a request, for which host and path,
+// and with which scheme. name is canonical, as AsRead returns it. Backends and their frameworks trust such
 // a field whoever sent it, so pace passes it on from trusted proxies only.
-func isProxyField(name string) bool {
+func IsProxyField(name string) bool {
 	return strings.HasPrefix(name, "X-Forwarded-") || proxyFields[name]
 }
 
@@ -43,4 +46,14 @@ var proxyFields = map[string]bool{
 	// with which scheme
 	"X-Scheme": true, "X-Url-Scheme": true, "Front-End-Https": true, "X-Arr-Ssl": true,
 	"X-Https": true,
+}
+
+// IsProxied reports whether a proxy has left its mark on a request: who sent it may be anybody.
+func IsProxied(h http.Header) bool {
+	for name := range h {
+		if read := AsRead(name); read == "Via" || IsProxyField(read) {
+			return true
+		}
+	}
+	return false
 }

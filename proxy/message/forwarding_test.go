@@ -1,14 +1,17 @@
-package proxy
+package message
 
 import (
+	"bufio"
+	"bytes"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strings"
 	"testing"
 )
 
 // Whatever family of fields the trusted proxies in front speak, a backend is told the same in both.
-func TestAsked_TellsTheSameInBothFamilies(t *testing.T) {
+func TestForwarding_TellsTheSameInBothFamilies(t *testing.T) {
 	const proto, host, legacy = "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-For"
 	tests := []struct {
 		name   string
@@ -50,12 +53,12 @@ func TestAsked_TellsTheSameInBothFamilies(t *testing.T) {
 		{"an element without for tells no address", http.Header{"Forwarded": {"proto=https;host=shop"}},
 			[4]string{"10.1.1.1", "shop", "https", `proto=https;host=shop, for=10.1.1.1;host="shop";proto=https`}},
 	}
-	trusted := newTrust(prefixes("10.0.0.0/8"))
-	peer := trusted.peer(netip.MustParseAddrPort("10.1.1.1:1"))
+	trusted := NewTrust(prefixes("10.0.0.0/8"))
+	peer := trusted.Peer(netip.MustParseAddrPort("10.1.1.1:1"))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := trusted.asked(&http.Request{Host: "here", Header: tt.header}, &peer)
-			got := parsed(t, string(a.appendFields(nil, &peer)))
+			a := trusted.Forwarding(tt.header, "here", &peer)
+			got := parsed(t, string(a.AppendFields(nil, &peer)))
 			for i, name := range []string{legacy, host, proto, "Forwarded"} {
 				if got.Get(name) != tt.want[i] {
 					t.Errorf("%s\n got %s\nwant %s", name, got.Get(name), tt.want[i])
@@ -66,12 +69,42 @@ func TestAsked_TellsTheSameInBothFamilies(t *testing.T) {
 }
 
 // What a trusted proxy says may be long, but what pace makes of it is bounded.
-func TestAsked_IsBounded(t *testing.T) {
-	trusted := newTrust(prefixes("10.0.0.0/8"))
-	peer := trusted.peer(netip.MustParseAddrPort("10.1.1.1:1"))
+func TestForwarding_IsBounded(t *testing.T) {
+	trusted := NewTrust(prefixes("10.0.0.0/8"))
+	peer := trusted.Peer(netip.MustParseAddrPort("10.1.1.1:1"))
 	h := http.Header{"X-Forwarded-For": {strings.Repeat("x,", 30_000) + "192.0.2.7"}, "X-Forwarded-Host": {strings.Repeat("h", 10_000)}}
-	a := trusted.asked(&http.Request{Header: h}, &peer)
-	if n := len(a.appendFields(nil, &peer)); n > 50_000 || a.client.String() != "192.0.2.7" {
-		t.Errorf("%d bytes, client %v", n, a.client)
+	a := trusted.Forwarding(h, "", &peer)
+	if n := len(a.AppendFields(nil, &peer)); n > 50_000 || a.Client.String() != "192.0.2.7" {
+		t.Errorf("%d bytes, client %v", n, a.Client)
 	}
+}
+
+func parsed(t testing.TB, lines string) http.Header {
+	t.Helper()
+	h, err := textproto.NewReader(bufio.NewReader(strings.NewReader(lines + "\r\n"))).ReadMIMEHeader()
+	if err != nil {
+		t.Fatalf("%v in %q", err, lines)
+	}
+	return http.Header(h)
+}
+
+// FuzzAppendQuoted holds that what is quoted comes back (RFC 9110 §5.6.4).
+func FuzzAppendQuoted(f *testing.F) {
+	f.Add(`a"b\c`)
+	f.Fuzz(func(t *testing.T, s string) {
+		got := appendQuoted(nil, s)
+		var back bytes.Buffer
+		for i := 1; i < len(got)-1; i++ {
+			if got[i] == '"' {
+				t.Fatalf("%q ends early: %s", s, got)
+			}
+			if got[i] == '\\' {
+				i++
+			}
+			back.WriteByte(got[i])
+		}
+		if back.String() != s {
+			t.Fatalf("%q came back as %q", s, back.String())
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"regexp"
@@ -25,7 +25,7 @@ func TestBindsConnection(t *testing.T) {
 		{"another name that begins so is not", []string{"NegotiateX YII="}, false},
 		{"an empty field is not", []string{""}, false},
 	} {
-		if got := bindsConnection(tt.fields); got != tt.want {
+		if got := BindsConnection(tt.fields); got != tt.want {
 			t.Errorf("%s: %q binds %v, want %v", tt.name, tt.fields, got, tt.want)
 		}
 	}
@@ -40,7 +40,7 @@ func FuzzBindsConnection(f *testing.F) {
 	scheme := regexp.MustCompile(`^[ \t]*(?i:ntlm|negotiate|nego2|kerberos|credssp)([ \t,]|$)`)
 	f.Fuzz(func(t *testing.T, field string) {
 		if utf8.ValidString(field) && !strings.ContainsAny(field, "\n\u017f\u212a") { // EqualFold and (?i) know letters beyond ASCII
-			if got, want := bindsConnection([]string{field}), scheme.MatchString(field); got != want {
+			if got, want := BindsConnection([]string{field}), scheme.MatchString(field); got != want {
 				t.Errorf("%q binds %v, want %v", field, got, want)
 			}
 		}

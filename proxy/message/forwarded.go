@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"net/netip"

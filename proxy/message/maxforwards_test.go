@@ -1,8 +1,7 @@
-package proxy
+package message
 
 import (
 	"math"
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -32,7 +31,7 @@ func TestMaxForwards(t *testing.T) {
 		{"nothing is no number", "TRACE", []string{""}, 0, false},
 		{"one that is no number spoils the list", "TRACE", []string{"0, x"}, 0, false},
 	} {
-		hops, limited := maxForwards(&http.Request{Method: tt.method, Header: http.Header{"Max-Forwards": tt.values}})
+		hops, limited := MaxForwards(tt.method, tt.values)
 		if limited != tt.limited || limited && hops != tt.hops {
 			t.Errorf("%s: got %d, %v; want %d, %v", tt.name, hops, limited, tt.hops, tt.limited)
 		}
@@ -45,7 +44,7 @@ func FuzzMaxForwards(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		hops, limited := maxForwards(&http.Request{Method: "TRACE", Header: http.Header{"Max-Forwards": {value}}})
+		hops, limited := MaxForwards("TRACE", []string{value})
 		number := strings.Trim(value, " \t")
 		if limited == (number == "" || strings.Trim(number, "0123456789") != "") && !strings.Contains(number, ",") {
 			t.Fatalf("%q: limited is %v", value, limited)

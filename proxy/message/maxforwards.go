@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"math"
@@ -7,18 +7,19 @@ import (
 	"strings"
 )
 
-const maxForwardsField = "Max-Forwards"
+// MaxForwardsField limits how far an OPTIONS or TRACE request goes.
+const MaxForwardsField = "Max-Forwards"
 
-// maxForwards returns how many more proxies and servers an OPTIONS or TRACE request may reach after
-// pace, and whether its client limits that at all (RFC 9110 §7.6.2). Of several numbers the smallest
+// MaxForwards returns how many more proxies and servers an OPTIONS or TRACE request may reach after
+// pace, and whether its client limits that at all (RFC 9110 §7.6.2). fields are the Max-Forwards fields. Of several numbers the smallest
 // holds. A number that fits no counter is as good as the largest that does. A value that is no
 // number limits nothing, and goes on as it came.
-func maxForwards(r *http.Request) (hops uint64, limited bool) {
-	if r.Method != http.MethodOptions && r.Method != http.MethodTrace {
+func MaxForwards(method string, fields []string) (hops uint64, limited bool) {
+	if method != http.MethodOptions && method != http.MethodTrace {
 		return 0, false
 	}
 	hops = math.MaxUint64
-	for _, field := range r.Header[maxForwardsField] {
+	for _, field := range fields {
 		for item := range strings.SplitSeq(field, ",") {
 			n, ok := digits(strings.Trim(item, " \t"))
 			if !ok {

@@ -1,22 +1,22 @@
-package proxy
+package message
 
 import (
 	"strconv"
 	"strings"
 )
 
-// form is how pace's own response is written.
-type form uint8
+// Form is how pace's own response is written.
+type Form uint8
 
 const (
-	plainText form = iota
-	page           // HTML
-	object         // JSON
+	PlainText Form = iota
+	HTML
+	JSON
 )
 
-// preferred returns the form that the Accept field ranks highest (RFC 9110 §12.5.1). Plain text goes
+// Preferred returns the form that the Accept field ranks highest (RFC 9110 §12.5.1). Plain text goes
 // before the others where they are equal, and JSON before HTML.
-func preferred(accept []string) form {
+func Preferred(accept []string) Form {
 	var plain, html, json quality
 	for _, field := range accept {
 		for item := range strings.SplitSeq(field, ",") {
@@ -43,11 +43,11 @@ func preferred(accept []string) form {
 	}
 	switch {
 	case plain.value >= html.value && plain.value >= json.value:
-		return plainText
+		return PlainText
 	case json.value >= html.value:
-		return object
+		return JSON
 	}
-	return page
+	return HTML
 }
 
 // quality is the weight that the most specific media range gives.

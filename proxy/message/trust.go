@@ -1,0 +1,53 @@
+package message
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+)
+
+// Trust knows which proxies are believed. It is made once and only read.
+type Trust struct {
+	prefixes []netip.Prefix
+}
+
+// NewTrust returns a Trust in the proxies with these addresses.
+func NewTrust(prefixes []netip.Prefix) *Trust { return &Trust{prefixes} }
+
+// Peer is who is connected, in the forms that each request on the connection needs.
+type Peer struct {
+	Addr    netip.Addr // IPv4 as such, without zone
+	Text    string
+	Port    int
+	Trusted bool // a proxy whose forwarding fields are believed
+}
+
+// Peer returns what is known of who is connected from an address.
+func (t *Trust) Peer(a netip.AddrPort) Peer {
+	addr := a.Addr().Unmap().WithZone("")
+	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port()), Trusted: Contains(t.prefixes, addr)}
+}
+
+// Contains reports whether one of the prefixes contains the address.
+func Contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Forwarding returns who sent a request, for which host and over what: what the peer itself asked for, unless
+// it is a trusted proxy that tells more. host is the one that the peer asked for.
+func (t *Trust) Forwarding(h http.Header, host string, p *Peer) Forwarding {
+	if !p.Trusted {
+		return Forwarding{Client: p.Addr, host: host, proto: HTTP}
+	}
+	f := readForwarding(h, host, func(a netip.Addr) bool { return Contains(t.prefixes, a) })
+	if !f.Client.IsValid() {
+		f.Client = p.Addr
+	}
+	return f
+}
+
+// The schemes a client may have used. pace itself speaks plain HTTP alone.
+const (
+	HTTP  = "http"
+	HTTPS = "https"
+)
