@@ -5,26 +5,26 @@ import (
 	"net/netip"
 )
 
-// Key says whose requests are counted together. Keys are made by functions such as
-// [ClientIP]. The zero Key is nobody's: it is never limited and takes no memory.
+// Key says which requests are counted together. Functions such as [ClientIP] make keys. The zero Key
+// belongs to no client: it is never limited and takes no memory.
 type Key struct {
 	hi, lo uint64 // the highest byte of lo is the kind
 }
 
-// A key's kind keeps keys of different making apart: without it ::1 would fold to the zero
-// Key, and an IPv6 client could own an IPv4 client's key.
+// A key's kind separates the keys of different functions. Without it, ::1 would be the zero Key, and an
+// IPv6 client could have the key of an IPv4 client.
 const (
 	kindIPv4 uint64 = (iota + 1) << 56
 	kindIPv6
 )
 
-// ClientIP is the key of the client at a. An IPv6 address counts as its /64, since that is
-// the least that one subscriber gets; hence all link-local clients of all zones are one.
-// An IPv4-mapped address is the IPv4 address.
+// ClientIP returns the key of the client at a. An IPv6 address counts as its /64, the smallest network
+// that one subscriber gets; so all link-local clients, of all zones, share one key. An IPv4-mapped
+// address counts as the IPv4 address.
 //
-// The invalid Addr gives the zero Key, which is not limited: a shared key would let one
-// client without an address use up the places of all others. A caller that would rather
-// limit than pass must put an address in its place, such as that of the peer.
+// The invalid Addr gives the zero Key, which is never limited: with a shared key, one client without an
+// address could exhaust the quota of all others. A caller that prefers to limit such a client passes
+// another address, such as that of the peer.
 func ClientIP(a netip.Addr) Key {
 	a = a.Unmap()
 	switch {

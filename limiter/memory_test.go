@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// heap is the bytes in use after a collection.
+// heap returns the bytes in use after a collection.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -15,14 +15,14 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestMemoryBound fills windows until keys must leave, every key with all its places, and
-// lets it churn: what is held must stay within the bound, and not far below it, or the
-// bound would refuse what works.
+// TestMemoryBound fills windows until keys are evicted, and every key uses its whole quota. What is held
+// must stay within the bound, and not far below it: a bound that is too high would reject
+// configurations that work.
 func TestMemoryBound(t *testing.T) {
 	tests := map[string]Options{
-		"one place":             {Max: 1, MaxKeys: 15_000},
+		"a limit of one":        {Max: 1, MaxKeys: 15_000},
 		"a shard just over 2^n": {Max: 1, MaxKeys: 16 * 1024},
-		"the default's places":  {Max: 10, MaxKeys: 15_000},
+		"the default limit":     {Max: 10, MaxKeys: 15_000},
 		"an awkward number":     {Max: 193, MaxKeys: 1_000},
 		"large rings":           {Max: 4097, MaxKeys: 50},
 	}
@@ -66,7 +66,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 
 func TestMemoryBound_OfTheDefaults(t *testing.T) {
 	if got := (Options{}).MemoryBound(); got > 200<<20 {
-		t.Errorf("a million keys of 10 places: got %d MiB, want at most 200", got>>20)
+		t.Errorf("a million keys with a limit of 10: got %d MiB, want at most 200", got>>20)
 	}
 }
 
@@ -78,8 +78,8 @@ func TestMemoryBound_SaysSoWhenItIsTooLargeToSay(t *testing.T) {
 	}
 }
 
-// BenchmarkMemory fills a million keys with ten places each, and reports the bytes a key;
-// the floor is what one writes first, a map of slices, which has no order for leaving.
+// BenchmarkMemory has a million keys use a quota of ten, and reports the bytes per key. The floor is the
+// naive limiter, a map of slices, which does not know its oldest key.
 func BenchmarkMemory(b *testing.B) {
 	const keys, max = 1_000_000, 10
 	for name, fill := range map[string]func(now time.Time) any{

@@ -7,38 +7,37 @@ import (
 	"time"
 )
 
-// lateness is how far a caller's time may lie behind the latest one seen. A key is kept
-// that much longer than its places, or a late caller could not know that they were taken.
+// lateness is how much earlier a caller's time may be than the latest one seen. A key is kept that much
+// longer than its quota needs; otherwise a late caller would find the quota unused.
 const lateness = time.Second
 
-// shard holds a part of the keys in a hash table of its own making. Go's map never shrinks,
-// has a size that nobody promises, and would hash the key again; and the entries must be
-// in a list by age in any case.
+// shard holds a part of the keys in its own hash table. Go's map never shrinks, promises no size, and
+// would hash the key a second time. The entries need a list by age in any case.
 type shard struct {
 	opts  *Options
 	seed  maphash.Seed
 	limit int // len(entries)-1 <= limit
 
-	mu      sync.Mutex // guards all below
-	entries []entry    // dense; entries[0] is no key but the anchor of the list by age
-	chains  []uint32   // len 2^n; first entry of each hash chain, 0: none
-	latest  time.Duration
-	allowed uint64
-	evicted uint64
+	mu      sync.Mutex    // guards all below
+	entries []entry       // dense; entries[0] holds no key: it anchors the list by age
+	chains  []uint32      // len 2^n; index of the first entry of each hash chain, 0: none
+	latest  time.Duration // the latest time that a caller passed
+	allowed uint64        // calls of allow
+	evicted uint64        // keys that were removed although they had used some of their quota
 
-	_ [24]byte // to 128 bytes, so that no two shards share a cache line
+	_ [24]byte // pads to 128 bytes, so that no two shards share a cache line
 }
 
-// entry is a key and its places. It is linked by index into two lists: the circular one by
-// age, through the anchor, and the chain of the keys with like hashes, which ends at 0.
+// entry is a key and its quota. It is linked by index into two lists: the circular list by age, which
+// goes through the anchor, and the hash chain, which ends at 0.
 type entry struct {
 	key          Key
-	places       places
+	quota        quota
 	older, newer uint32 // by last request; the anchor's newer is the oldest key
-	chained      uint32
+	chained      uint32 // the next entry of the hash chain
 }
 
-// allow is Window.Allow under the lock; now counts from the window's start.
+// allow is Window.Allow, for a caller that holds mu. now counts from the window's start.
 func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
 	s.latest = max(s.latest, now)
 	i := s.find(k, hash)
@@ -48,9 +47,10 @@ func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
 		s.unlink(i)
 	}
 	s.linkNewest(i)
-	return s.entries[i].places.take(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
+	return s.entries[i].quota.take(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
 }
 
+// find returns the index of k's entry, 0 if there is none.
 func (s *shard) find(k Key, hash uint64) uint32 {
 	i := *s.chain(hash)
 	for i != 0 && s.entries[i].key != k {
@@ -59,26 +59,27 @@ func (s *shard) find(k Key, hash uint64) uint32 {
 	return i
 }
 
+// chain returns the start of the hash chain that keys of this hash are in.
 func (s *shard) chain(hash uint64) *uint32 {
 	return &s.chains[hash&uint64(len(s.chains)-1)]
 }
 
-// expire lets go of at most n keys whose places are all free, the oldest first.
+// expire removes at most n keys that have their whole quota again, the oldest first.
 func (s *shard) expire(n int) {
 	for ; n > 0 && len(s.entries) > 1; n-- {
 		oldest := s.entries[0].newer
-		if s.entries[oldest].places.newest()+s.opts.Per > s.latest-lateness {
+		if s.entries[oldest].quota.newest()+s.opts.Per > s.latest-lateness {
 			return
 		}
 		s.remove(oldest)
 	}
 }
 
-// add makes an entry for k, not yet in the list by age; a full shard loses its oldest one.
+// add makes an entry for k, which is not in the list by age yet. A full shard removes its oldest entry.
 func (s *shard) add(k Key, hash uint64) uint32 {
 	if len(s.entries)-1 == s.limit {
 		oldest := s.entries[0].newer
-		if s.entries[oldest].places.newest()+s.opts.Per > s.latest {
+		if s.entries[oldest].quota.newest()+s.opts.Per > s.latest {
 			s.evicted++
 		}
 		s.remove(oldest)
@@ -92,7 +93,7 @@ func (s *shard) add(k Key, hash uint64) uint32 {
 	return i
 }
 
-// remove forgets the key of entry i, and moves the last entry into the gap.
+// remove forgets the key of entry i, and moves the last entry to index i.
 func (s *shard) remove(i uint32) {
 	s.unlink(i)
 	*s.chainedTo(i) = s.entries[i].chained
@@ -103,14 +104,14 @@ func (s *shard) remove(i uint32) {
 		s.entries[i] = e
 		s.entries[e.older].newer, s.entries[e.newer].older = i, i
 	}
-	s.entries[last] = entry{} // frees its places
+	s.entries[last] = entry{} // frees its quota
 	s.entries = s.entries[:last]
 	if len(s.entries) < cap(s.entries)/4 {
 		s.resize(cap(s.entries) / 2)
 	}
 }
 
-// chainedTo is the link that leads to entry i in its chain.
+// chainedTo returns the link to entry i in its hash chain.
 func (s *shard) chainedTo(i uint32) *uint32 {
 	link := s.chain(maphash.Comparable(s.seed, s.entries[i].key))
 	for *link != i {
@@ -119,18 +120,20 @@ func (s *shard) chainedTo(i uint32) *uint32 {
 	return link
 }
 
+// unlink takes entry i out of the list by age.
 func (s *shard) unlink(i uint32) {
 	e := &s.entries[i]
 	s.entries[e.older].newer, s.entries[e.newer].older = e.newer, e.older
 }
 
+// linkNewest adds entry i to the list by age, as the newest.
 func (s *shard) linkNewest(i uint32) {
 	was := s.entries[0].older
 	s.entries[i].older, s.entries[i].newer = was, 0
 	s.entries[was].newer, s.entries[0].older = i, i
 }
 
-// resize moves the table to one with room for n entries, the anchor included.
+// resize moves the entries to a table for n entries, the anchor included.
 func (s *shard) resize(n int) {
 	entries := make([]entry, max(len(s.entries), 1), n)
 	copy(entries, s.entries)

@@ -1,6 +1,6 @@
-// Package limiter answers whether a key may pass now, and how long until it may. A
-// [Window] is exact: in no span of its length does a key pass more often than allowed,
-// and its memory has a bound that follows from its options ([Options.MemoryBound]).
+// Package limiter decides whether a request of a key may pass now, and if not, when the next one may.
+// A [Window] is exact: a key never passes more often than its limit in any span of the window's length.
+// Its memory has a bound that follows from its options ([Options.MemoryBound]).
 // It must not know HTTP, OpenTelemetry, or any other package of pace.
 package limiter
 
@@ -13,7 +13,7 @@ import (
 
 // Options configures a Window; the zero value works. Negative values make NewWindow panic.
 type Options struct {
-	Max     int           // places in a window, one a request; 0: 10
+	Max     int           // the limit: requests of one key in a window; 0: 10
 	Per     time.Duration // length of the window; 0: 1 min
 	MaxKeys int           // keys remembered at once; 0: 1,000,000
 }
@@ -26,24 +26,24 @@ func (o Options) withDefaults() Options {
 	}
 }
 
-// Decision is the limiter's answer to one request.
+// Decision says whether one request passes, and what its key has left.
 type Decision struct {
 	Denied    bool
-	Limit     int           // places in a window
-	Remaining int           // places left after this request, never negative
-	Reset     time.Duration // until the next place is free; 0: one is free now
+	Limit     int           // requests of one key in a window
+	Remaining int           // requests of the quota that remain after this one, never negative
+	Reset     time.Duration // until the next request may pass; 0: one may pass now
 }
 
-// Window is an exact sliding window per key: a place taken at t is free again at t+Per, not
-// a nanosecond sooner or later. It is safe for concurrent use and has no goroutine.
+// Window is an exact sliding window per key: a request that passed at t counts against the quota until
+// t+Per, not a nanosecond less or more. It is safe for concurrent use and has no goroutine.
 type Window struct {
 	opts   Options
 	start  time.Time
-	seed   maphash.Seed // of this process alone, so that no client can aim at a shard
+	seed   maphash.Seed // differs in each process, so that no client can aim at one shard
 	shards []shard      // 2^n; each holds its share of MaxKeys
 }
 
-// NewWindow makes a window in which nobody has taken a place.
+// NewWindow returns a window in which every key has its whole quota.
 func NewWindow(o Options) *Window {
 	o = o.withDefaults()
 	if o.Max < 0 || o.Per < 0 || o.MaxKeys < 0 {
@@ -59,23 +59,23 @@ func NewWindow(o Options) *Window {
 	return w
 }
 
-// shards is the number of shards: 64, or fewer if one would hold less than 1024 keys,
-// because the order in which keys leave a full window is exact only within a shard.
+// shards returns the number of shards: 64, or fewer if a shard would hold fewer than 1024 keys. Only
+// within a shard do keys leave in the exact order of their last requests.
 func (o Options) shards() int {
-	most := min(max(o.MaxKeys/1024, 1), 64)
-	return 1 << (bits.Len(uint(most)) - 1)
+	limit := min(max(o.MaxKeys/1024, 1), 64)
+	return 1 << (bits.Len(uint(limit)) - 1) // a power of two
 }
 
-// Allow takes one place for k if one is left; a denied request takes none. now is the time
-// of the request, from time.Now.
+// Allow uses one request of k's quota, if one remains. A denied request uses none. now is the time of
+// the request, from time.Now.
 //
-// Callers may race from reading now to calling Allow: judged by the times they pass, at
-// most Max requests of a key pass in any span of length Per, in whatever order they come.
-// A now more than a second behind the latest one counts as one second behind.
+// Callers may race between time.Now and Allow, so times may arrive out of order. Still, by the times
+// that are passed, at most Max requests of a key pass in any span of length Per. A time more than a
+// second earlier than the latest one counts as one second earlier.
 //
-// When MaxKeys are held, the key that asked least recently is forgotten and starts again
-// with all its places: the limit fails open for it, and [Window.Evicted] counts it if it
-// held any. A key that goes on asking, passed or denied, is not the one.
+// When MaxKeys are held, Allow forgets the key whose last request, passed or denied, is the oldest.
+// That key starts again with its whole quota, so for it the limit fails open. [Window.Evicted] counts
+// the key if it had used some of its quota.
 func (w *Window) Allow(k Key, now time.Time) Decision {
 	if k == (Key{}) {
 		return Decision{Limit: w.opts.Max, Remaining: w.opts.Max}
@@ -96,12 +96,12 @@ func (w *Window) Allow(k Key, now time.Time) Decision {
 	return d
 }
 
-// helpEvery is how many requests a shard serves until it helps to let keys leave. Each help
-// lets go of up to four keys a request, and a request brings one at most.
+// helpEvery is how many requests of a shard pay for one call of help. A call removes up to four keys for
+// each of these requests, and a request adds at most one, so removing is faster than adding.
 const helpEvery = 16
 
-// help lets keys leave a shard, in turn every one: not the caller's alone, since after a flood
-// of addresses the few clients that remain would keep only their own shards clean.
+// help removes expired keys from one shard; successive calls take the shards in turn. If each caller
+// cleaned its own shard only, the other shards would stay full after a flood of addresses.
 func (w *Window) help(turn uint64, now time.Duration) {
 	s := &w.shards[turn%uint64(len(w.shards))]
 	if !s.mu.TryLock() {
@@ -112,8 +112,8 @@ func (w *Window) help(turn uint64, now time.Duration) {
 	s.expire(4 * helpEvery)
 }
 
-// Keys is the number of keys held now. A key leaves a second after its last place is free
-// again, or as soon after that as requests of whatever key give the occasion.
+// Keys returns the number of keys held now. A key expires one second after it has its whole quota again.
+// Later requests, of any key, then remove it.
 func (w *Window) Keys() (n int) {
 	for i := range w.shards {
 		s := &w.shards[i]
@@ -124,8 +124,8 @@ func (w *Window) Keys() (n int) {
 	return n
 }
 
-// Evicted counts the keys that had to leave while they held places, because MaxKeys was
-// reached.
+// Evicted returns how many keys were forgotten because MaxKeys were held, although they had used some of
+// their quota.
 func (w *Window) Evicted() (n uint64) {
 	for i := range w.shards {
 		s := &w.shards[i]

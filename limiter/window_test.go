@@ -24,18 +24,18 @@ func TestWindowAllow(t *testing.T) {
 		waits []time.Duration // before each request
 		want  Decision        // on the last one
 	}{
-		"the first has all places but its own": {3, []time.Duration{0}, Decision{Limit: 3, Remaining: 2}},
-		"the last place":                       {2, []time.Duration{0, 10 * s}, Decision{Limit: 2, Reset: 50 * s}},
-		"third waits for first":                {2, []time.Duration{0, 10 * s, 10 * s}, Decision{Denied: true, Limit: 2, Reset: 40 * s}},
-		"place is free at its end":             {2, []time.Duration{0, 10 * s, 50 * s}, Decision{Limit: 2, Reset: 10 * s}},
-		"not a nanosecond sooner":              {1, []time.Duration{0, 60*s - ns}, Decision{Denied: true, Limit: 1, Reset: ns}},
-		"nor later":                            {1, []time.Duration{0, 60 * s}, Decision{Limit: 1, Reset: 60 * s}},
-		"the denied take no place":             {1, []time.Duration{0, 30 * s, 30 * s}, Decision{Limit: 1, Reset: 60 * s}},
-		"all at one instant":                   {2, []time.Duration{0, 0, 0}, Decision{Denied: true, Limit: 2, Reset: 60 * s}},
-		"two ends apart are two places":        {2, []time.Duration{0, 10 * s, 50 * s, 9 * s}, Decision{Denied: true, Limit: 2, Reset: s}},
-		"all free again after a long rest":     {3, []time.Duration{0, 0, 0, 500 * s}, Decision{Limit: 3, Remaining: 2}},
-		"one free of three":                    {3, []time.Duration{0, 30 * s, 20 * s, 10 * s, 0}, Decision{Denied: true, Limit: 3, Reset: 30 * s}},
-		"some free at their end":               {3, []time.Duration{0, 0, 10 * s, 55 * s}, Decision{Limit: 3, Remaining: 1}},
+		"the first request leaves two of three":           {3, []time.Duration{0}, Decision{Limit: 3, Remaining: 2}},
+		"the last request of the quota passes":            {2, []time.Duration{0, 10 * s}, Decision{Limit: 2, Reset: 50 * s}},
+		"the third waits until the first is a minute old": {2, []time.Duration{0, 10 * s, 10 * s}, Decision{Denied: true, Limit: 2, Reset: 40 * s}},
+		"a request counts until the end of its window":    {2, []time.Duration{0, 10 * s, 50 * s}, Decision{Limit: 2, Reset: 10 * s}},
+		"a request is denied a nanosecond before that":    {1, []time.Duration{0, 60*s - ns}, Decision{Denied: true, Limit: 1, Reset: ns}},
+		"a request passes at that very nanosecond":        {1, []time.Duration{0, 60 * s}, Decision{Limit: 1, Reset: 60 * s}},
+		"a denied request uses no quota":                  {1, []time.Duration{0, 30 * s, 30 * s}, Decision{Limit: 1, Reset: 60 * s}},
+		"requests at one instant all count":               {2, []time.Duration{0, 0, 0}, Decision{Denied: true, Limit: 2, Reset: 60 * s}},
+		"each request counts until its own window ends":   {2, []time.Duration{0, 10 * s, 50 * s, 9 * s}, Decision{Denied: true, Limit: 2, Reset: s}},
+		"the whole quota is back after a long rest":       {3, []time.Duration{0, 0, 0, 500 * s}, Decision{Limit: 3, Remaining: 2}},
+		"one expired request of three lets one pass":      {3, []time.Duration{0, 30 * s, 20 * s, 10 * s, 0}, Decision{Denied: true, Limit: 3, Reset: 30 * s}},
+		"two that end at once are back at once":           {3, []time.Duration{0, 0, 10 * s, 55 * s}, Decision{Limit: 3, Remaining: 1}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestNewWindow_PanicsOnNegativeOptions(t *testing.T) {
 	}
 }
 
-func TestAllow_DoesNotLimitNobody(t *testing.T) {
+func TestAllow_DoesNotLimitTheZeroKey(t *testing.T) {
 	w, now := NewWindow(Options{Max: 1}), time.Now()
 	for range 3 {
 		if got, want := w.Allow(Key{}, now), (Decision{Limit: 1, Remaining: 1}); got != want {
@@ -91,8 +91,8 @@ func TestAllow_DoesNotLimitNobody(t *testing.T) {
 	}
 }
 
-// twin is Window without any cleverness: all times that ever passed, per key, and the keys
-// by their last request.
+// twin is a naive Window: it keeps all times that ever passed, per key, and the keys in the order of
+// their last requests.
 type twin struct {
 	opts    Options
 	passed  map[Key][]time.Time
@@ -113,8 +113,8 @@ func (w *twin) allow(k Key, now time.Time) Decision {
 	return d
 }
 
-// touch makes k the key that asked last, and forgets the one that asked first if there are
-// too many. It never forgets free keys otherwise: nobody could see the difference.
+// touch makes k the key that asked last. If there are too many keys, it forgets the one that asked least
+// recently. It keeps keys with their whole quota: nobody could see the difference.
 func (w *twin) touch(k Key, now time.Time) {
 	i := slices.Index(w.asked, k)
 	if i >= 0 {
@@ -138,8 +138,8 @@ func (w *twin) held(k Key, now time.Time) (held []time.Time) {
 	return held
 }
 
-// mostInASpan is the largest number of times in any span [t, t+per).
-func mostInASpan(times []time.Time, per time.Duration) (most int) {
+// largestInASpan returns the largest number of times in any span [t, t+per).
+func largestInASpan(times []time.Time, per time.Duration) (largest int) {
 	slices.SortFunc(times, time.Time.Compare)
 	for i, from := range times {
 		n := 0
@@ -148,13 +148,13 @@ func mostInASpan(times []time.Time, per time.Duration) (most int) {
 				n++
 			}
 		}
-		most = max(most, n)
+		largest = max(largest, n)
 	}
-	return most
+	return largest
 }
 
-// schedule draws options and the times between requests that suit them: bursts at one
-// instant, steps that end exactly on a boundary, and rests in which keys leave.
+// schedule draws random options, and times between requests that suit them: bursts at one instant, steps
+// that end exactly on a boundary, and rests in which keys expire.
 type schedule struct {
 	*rand.Rand
 	opts Options
@@ -210,12 +210,12 @@ func TestAllow_AgreesWithItsTwin(t *testing.T) {
 	}
 }
 
-// TestAllow_IsExactForLateCallers passes times out of order, as racing callers do: by the
-// times passed, no span may hold more than Max, even if the key has left in between.
+// TestAllow_IsExactForLateCallers passes times out of order, as racing callers do. By the times passed,
+// no span may hold more than Max requests, even if the key expired in between.
 func TestAllow_IsExactForLateCallers(t *testing.T) {
 	for seed := range uint64(150) {
 		s := newSchedule(seed)
-		s.opts.MaxKeys = s.keys // enough for all: the forgotten may pass again
+		s.opts.MaxKeys = s.keys // enough for all: a forgotten key may pass again
 		w, passed := NewWindow(s.opts), map[Key][]time.Time{}
 		now := time.Now()
 		for range 500 {
@@ -229,7 +229,7 @@ func TestAllow_IsExactForLateCallers(t *testing.T) {
 			}
 		}
 		for k, times := range passed {
-			if n := mostInASpan(times, s.opts.Per); n > s.opts.Max {
+			if n := largestInASpan(times, s.opts.Per); n > s.opts.Max {
 				t.Fatalf("seed %d, %+v: %x passed %d times in a window", seed, s.opts, k, n)
 			}
 		}
@@ -242,11 +242,11 @@ func TestAllow_LateCaller(t *testing.T) {
 		times []time.Duration // since the start; the last is late
 		want  Decision        // on the last one
 	}{
-		"a free place is free":                     {[]time.Duration{10 * s, 10*s - 1}, Decision{Limit: 2, Reset: 60*s + 1}},
-		"a place that was taken then is taken":     {[]time.Duration{0, s, 61 * s, 61*s - 1}, Decision{Denied: true, Limit: 2, Reset: 1}},
-		"a late place is as old as the newest":     {[]time.Duration{2 * s, s, 62 * s, 61*s + s/2}, Decision{Denied: true, Limit: 2, Reset: s / 2}},
-		"later than a second counts as one second": {[]time.Duration{0, 30 * s, 62 * s, 0}, Decision{Denied: true, Limit: 2, Reset: 29 * s}},
-		"also before the window was made":          {[]time.Duration{0, -time.Hour}, Decision{Limit: 2, Reset: 61 * s}},
+		"a late request passes while quota remains":                   {[]time.Duration{10 * s, 10*s - 1}, Decision{Limit: 2, Reset: 60*s + 1}},
+		"a late request counts what had passed by its time":           {[]time.Duration{0, s, 61 * s, 61*s - 1}, Decision{Denied: true, Limit: 2, Reset: 1}},
+		"a late request is noted as late as the newest":               {[]time.Duration{2 * s, s, 62 * s, 61*s + s/2}, Decision{Denied: true, Limit: 2, Reset: s / 2}},
+		"a lateness of more than a second counts as one second":       {[]time.Duration{0, 30 * s, 62 * s, 0}, Decision{Denied: true, Limit: 2, Reset: 29 * s}},
+		"a time before the window was made counts as one second late": {[]time.Duration{0, -time.Hour}, Decision{Limit: 2, Reset: 61 * s}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,18 +287,18 @@ func TestAllow_ConcurrentSafe(t *testing.T) {
 	}
 }
 
-// TestKeys_ConcurrentSafe lets keys come, leave and be evicted in all shards at once.
+// TestKeys_ConcurrentSafe adds keys, lets them expire and evicts them in all shards at once.
 func TestKeys_ConcurrentSafe(t *testing.T) {
-	const workers, each, most = 8, 4000, 4096
-	w := NewWindow(Options{Max: 1, Per: time.Microsecond, MaxKeys: most})
+	const workers, each, limit = 8, 4000, 4096
+	w := NewWindow(Options{Max: 1, Per: time.Microsecond, MaxKeys: limit})
 	start := time.Now()
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
 			for i := range each {
 				w.Allow(client(worker*each+i), start.Add(time.Duration(i)*time.Millisecond))
-				if n := w.Keys(); n > most {
-					t.Errorf("got %d keys, want at most %d", n, most)
+				if n := w.Keys(); n > limit {
+					t.Errorf("got %d keys, want at most %d", n, limit)
 					return
 				}
 			}
@@ -307,7 +307,7 @@ func TestKeys_ConcurrentSafe(t *testing.T) {
 	wg.Wait()
 }
 
-func TestAllow_FullWindowForgetsWhoAskedLeastRecently(t *testing.T) {
+func TestAllow_FullWindowForgetsTheKeyThatAskedLeastRecently(t *testing.T) {
 	w, now := NewWindow(Options{Max: 1, Per: time.Minute, MaxKeys: 3}), time.Now()
 	for _, n := range []int{1, 2, 3, 1, 4, 5} { // 1 is denied at its second, and that counts
 		w.Allow(client(n), now)
@@ -325,10 +325,10 @@ func TestAllow_FullWindowForgetsWhoAskedLeastRecently(t *testing.T) {
 	}
 }
 
-func TestEvicted_CountsOnlyKeysThatHeldPlaces(t *testing.T) {
+func TestEvicted_CountsOnlyKeysThatHadUsedQuota(t *testing.T) {
 	w, now := NewWindow(Options{Max: 1, Per: time.Minute, MaxKeys: 1}), time.Now()
 	w.Allow(client(1), now)
-	w.Allow(client(2), now.Add(time.Minute)) // all places of 1 are free, though it is still there
+	w.Allow(client(2), now.Add(time.Minute)) // 1 has its whole quota again, but is still held
 	if w.Keys() != 1 || w.Evicted() != 0 {
 		t.Errorf("got %d keys and %d evicted, want 1 and 0", w.Keys(), w.Evicted())
 	}
@@ -339,34 +339,34 @@ func TestAllow_OneKeyIsEnough(t *testing.T) {
 	for range 2 {
 		for range 2 {
 			if w.Allow(client(1), now).Denied {
-				t.Fatal("denied a place that is free")
+				t.Fatal("denied although quota remains")
 			}
 		}
 		if !w.Allow(client(1), now).Denied {
-			t.Fatal("third of two passed")
+			t.Fatal("a third request passed, the limit is two")
 		}
 		w.Allow(client(2), now)
 	}
 }
 
 func TestKeys_StayWithinTheirLimit(t *testing.T) {
-	for _, most := range []int{1, 2, 1000, 1025, 5000, 70_001} {
-		w, now := NewWindow(Options{Max: 1, MaxKeys: most}), time.Now()
-		for n := range 2 * most {
+	for _, limit := range []int{1, 2, 1000, 1025, 5000, 70_001} {
+		w, now := NewWindow(Options{Max: 1, MaxKeys: limit}), time.Now()
+		for n := range 2 * limit {
 			w.Allow(client(n), now)
 		}
-		if got := w.Keys(); got > most || got < most*9/10 {
-			t.Errorf("MaxKeys %d, after twice as many: got %d keys", most, got)
+		if got := w.Keys(); got > limit || got < limit*9/10 {
+			t.Errorf("MaxKeys %d, after twice as many: got %d keys", limit, got)
 		}
-		if got, want := w.Evicted(), uint64(2*most-w.Keys()); got != want {
-			t.Errorf("MaxKeys %d, after twice as many: got %d evicted, want %d", most, got, want)
+		if got, want := w.Evicted(), uint64(2*limit-w.Keys()); got != want {
+			t.Errorf("MaxKeys %d, after twice as many: got %d evicted, want %d", limit, got, want)
 		}
 	}
 }
 
-// TestKeys_UntouchedOnesLeave is the flood that is over: of very many clients one remains,
-// and its requests alone must clean all shards.
-func TestKeys_UntouchedOnesLeave(t *testing.T) {
+// TestKeys_UntouchedOnesExpire is the end of a flood: of very many clients one remains, and its requests
+// alone must clean all shards.
+func TestKeys_UntouchedOnesExpire(t *testing.T) {
 	const flood = 100_000
 	w, now := NewWindow(Options{Max: 10, Per: time.Minute}), time.Now()
 	for n := range flood {
@@ -401,7 +401,7 @@ func TestAllow_AllocatesNothingForAKnownKey(t *testing.T) {
 	}
 }
 
-// floor is what no limiter can undercut: a lock and a map.
+// floor is the least work that a limiter can do: a lock and a map.
 type floor struct {
 	mu   sync.Mutex
 	last map[Key]time.Time
