@@ -3,48 +3,40 @@ package proxy
 import (
 	"cmp"
 	"errors"
-	"slices"
 	"syscall"
 
 	"pace/lb"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
 // ask sends the request to a backend, and to another one where that is safe and allowed, until one
 // answers. If none does it answers in their place and returns false.
 func (q *request) ask() bool {
-	q.rec.Upstream = q.h.Upstream
+	up := q.h.upstream
+	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	first := q.h.loggedInAt(&connOf(q.ctx).pin, q.asked.Client)
-	if first == nil {
-		first = q.h.Pool.Pick(nil).Backend
-	}
+	first := up.First(&connOf(q.ctx).pin, q.asked.Client)
 	q.rec.Enter(telemetry.Own)
 	if first == nil {
 		q.answer(telemetry.NoBackend)
 		return false
 	}
 	q.prepare()
-	next := step{backend: first}
+	next := upstream.Step{Backend: first}
 	for tried := make([]*lb.Backend, 0, 4); ; {
 		failure := q.attempt(next)
 		if failure == nil {
 			return true
 		}
-		tried = append(tried, next.backend)
-		if next = q.next(failure, tried); next.backend == nil {
+		tried = append(tried, next.Backend.Backend)
+		if next = q.next(failure, tried); next.Backend == nil {
 			q.giveUp(failure)
 			return false
 		}
 	}
-}
-
-// step is the next attempt to make: a failover, or a retry on a new connection.
-type step struct {
-	backend *lb.Backend // nil: none
-	fresh   bool
 }
 
 // failure is why an attempt failed.
@@ -54,14 +46,14 @@ type failure struct {
 }
 
 // attempt makes one attempt; the answer's header is in q.resp if it returns nil.
-func (q *request) attempt(s step) *failure {
-	b := q.h.backends[s.backend]
-	a := q.rec.BeginAttempt(s.backend.Addr, s.backend.Host(), s.backend.Port())
+func (q *request) attempt(s upstream.Step) *failure {
+	b := s.Backend
+	a := q.rec.BeginAttempt(b.Addr, b.Host(), b.Port())
 	q.h.at(inAttempt)
 	out := &q.out
 	out.render(q, a)
-	out.NewConnection, out.Host = s.fresh, cmp.Or(q.r.Host, s.backend.Addr)
-	err := b.conns.Do(q.ctx, &out.Request, &q.resp)
+	out.NewConnection, out.Host = s.Fresh, cmp.Or(q.r.Host, b.Addr)
+	err := b.Do(q.ctx, &out.Request, &q.resp)
 	q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Protocol = backendVersion(&q.resp)
@@ -83,28 +75,24 @@ func (q *request) attempt(s step) *failure {
 	return f
 }
 
-// next decides what follows a failed attempt, and notes it. Failovers are bounded by MaxRetries; a
-// retry is made at most once, and only where the backend may have closed an idle connection in the
-// moment we took it (docs/interface.md, "Attempts, failovers, retries").
-func (q *request) next(f *failure, tried []*lb.Backend) step {
-	if !f.mayPassElsewhere() || !q.repeatable(f) {
-		return step{}
+// next decides what follows a failed attempt, and notes it.
+func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
+	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.again() {
+		return upstream.Step{}
 	}
+	step := q.h.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
 	n, last := len(q.rec.Attempts), tried[len(tried)-1]
 	at := q.rec.Attempts[n-1].End
-	if len(q.rec.Failovers) < q.h.MaxRetries {
-		if b := q.h.Pool.Pick(tried).Backend; b != nil {
-			q.rec.Failovers = append(q.rec.Failovers, telemetry.Failover{
-				At: at, From: last.Addr, To: b.Addr, Reason: f.outcome, Attempt: n, BytesSent: f.BytesSent,
-			})
-			return step{backend: b}
-		}
-	}
-	if f.Kind == http1.Reset && f.Reused && !f.Answered && len(q.rec.Retries) == 0 {
+	switch {
+	case step.Backend == nil:
+	case step.Fresh:
 		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: at, Backend: last.Addr, Attempt: n})
-		return step{backend: last, fresh: true}
+	default:
+		q.rec.Failovers = append(q.rec.Failovers, telemetry.Failover{
+			At: at, From: last.Addr, To: step.Backend.Addr, Reason: f.outcome, Attempt: n, BytesSent: f.BytesSent,
+		})
 	}
-	return step{}
+	return step
 }
 
 // mayPassElsewhere says whether another backend may do better. That pace lacks a port is so for one
@@ -114,15 +102,6 @@ func (f *failure) mayPassElsewhere() bool {
 		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
 	}
 	return f.outcome.Info().Side == telemetry.BackendSide
-}
-
-// idempotent are the methods that RFC 9110 §9.2.2 allows to repeat, and QUERY, which is safe.
-var idempotent = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "QUERY"}
-
-// repeatable says whether the request may be sent once more: none of its body is used up, and
-// either nothing of it was written or its method is idempotent.
-func (q *request) repeatable(f *failure) bool {
-	return (f.BytesSent == 0 || slices.Contains(idempotent, q.r.Method)) && (q.body == nil || q.body.again())
 }
 
 // giveUp answers for a backend that did not, with the last attempt's outcome.

@@ -13,6 +13,7 @@ import (
 
 	"pace/lb"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -68,7 +69,7 @@ func TestNext(t *testing.T) {
 			pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
 			tried := pool.Backends()[:tt.tried]
 			q := &request{
-				h: &Handler{Options: Options{Pool: pool, MaxRetries: tt.maxRetries}}, r: &http.Request{Method: tt.method},
+				h: &Handler{upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries})}, r: &http.Request{Method: tt.method},
 				rec: &telemetry.Record{Attempts: make([]telemetry.Attempt, tt.tried), Failovers: make([]telemetry.Failover, tt.failovers), Retries: make([]telemetry.Retry, tt.retries)},
 			}
 			if tt.read >= 0 {
@@ -78,11 +79,11 @@ func TestNext(t *testing.T) {
 			last := tried[len(tried)-1]
 			next := q.next(tt.failure, tried)
 			switch got := next; {
-			case tt.want == "end" && (got != step{}):
+			case tt.want == "end" && (got != upstream.Step{}):
 				t.Errorf("got %+v, want no further attempt", got)
-			case tt.want == "failover" && (got.backend == nil || got.backend == last || got.fresh):
+			case tt.want == "failover" && (got.Backend == nil || got.Backend.Backend == last || got.Fresh):
 				t.Errorf("got %+v, want another backend than %s", got, last.Addr)
-			case tt.want == "retry" && (got.backend != last || !got.fresh):
+			case tt.want == "retry" && (got.Backend == nil || got.Backend.Backend != last || !got.Fresh):
 				t.Errorf("got %+v, want a new connection to %s", got, last.Addr)
 			}
 			failovers, retries := len(q.rec.Failovers)-tt.failovers, len(q.rec.Retries)-tt.retries
@@ -91,7 +92,7 @@ func TestNext(t *testing.T) {
 			}
 			if failovers == 1 {
 				f := q.rec.Failovers[tt.failovers]
-				if f.From != last.Addr || f.To != next.backend.Addr || f.Reason != tt.failure.outcome || f.Attempt != tt.tried || f.BytesSent != tt.failure.BytesSent {
+				if f.From != last.Addr || f.To != next.Backend.Addr || f.Reason != tt.failure.outcome || f.Attempt != tt.tried || f.BytesSent != tt.failure.BytesSent {
 					t.Errorf("noted %+v", f)
 				}
 			}

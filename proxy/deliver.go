@@ -119,7 +119,7 @@ func (q *request) copyFields(h http.Header) {
 	}
 	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
 	if name := q.h.BackendName; name != "" {
-		set(name, q.backend.label)
+		set(name, q.backend.Label)
 	}
 	set(message.RequestIDField, q.rec.RequestID)
 	if q.h.TraceName != "" {

@@ -11,11 +11,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"pace/proxy/pipe"
+	"pace/proxy/transport/http1"
 )
 
 // digesting is a backend that answers with the SHA-256 of what it got.
@@ -62,7 +64,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 	if in != float64(total) {
 		t.Errorf("logged %v bytes in, want %d", in, total)
 	}
-	if n := p.server.handler.backends[p.server.handler.Pool.Pick(nil).Backend].conns.Idle(); n != 1 {
+	if n := p.server.handler.upstream.First(new(http1.Pin), netip.Addr{}).Idle(); n != 1 {
 		t.Errorf("%d idle connections to the backend, want the one", n)
 	}
 }

@@ -11,7 +11,9 @@ import (
 
 	"pace/limiter"
 	"pace/proxy/message"
+	"pace/proxy/route"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -44,10 +46,10 @@ type request struct {
 	out   outgoing
 	resp  http1.Response
 
-	backend    *backend // that answered
-	proxyError string   // of the Proxy-Status field, if it is not the outcome's
-	answered   bool     // a final status has been handed to net/http
-	broken     bool     // the client's connection must be broken off: its answer is not whole
+	backend    *upstream.Backend // that answered
+	proxyError string            // of the Proxy-Status field, if it is not the outcome's
+	answered   bool              // a final status has been handed to net/http
+	broken     bool              // the client's connection must be broken off: its answer is not whole
 
 	onOverdue func(time.Time) // overdue, made once
 	progress  progress        // overdue's own
@@ -70,7 +72,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, a message.Forward
 	q.h, q.w, q.r, q.ctx, q.asked = h, w, r, r.Context(), a
 	q.peer = &connOf(q.ctx).peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.Scheme())
-	q.rec.Route = Route
+	q.rec.Route = route.All // until describe has asked
 	q.rec.Peer, q.rec.PeerPort = q.peer.Text, q.peer.Port
 	h.running.Add(1)
 	return q
@@ -100,6 +102,7 @@ func (q *request) describe() {
 	rec, r := q.rec, q.r
 	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
+	rec.Route = q.h.routes.Take(r.Host, r.URL.Path).Pattern
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)

@@ -3,11 +3,11 @@ package proxy
 import (
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"pace/proxy/message"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -31,7 +31,7 @@ func (q *request) prepare() {
 		o.AnnouncedTrailer = message.Announcement(q.trailer())
 		o.Trailer = q.trailer
 	}
-	o.Repeatable = q.body == nil && slices.Contains(idempotent, r.Method)
+	o.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
 	o.Login, o.Pin, o.Client = message.BindsConnection(r.Header["Authorization"]), &connOf(q.ctx).pin, q.asked.Client
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()

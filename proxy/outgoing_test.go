@@ -17,6 +17,7 @@ import (
 
 	"pace/lb"
 	"pace/proxy/message"
+	"pace/proxy/route"
 	"pace/telemetry"
 )
 
@@ -27,7 +28,7 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tel, err := telemetry.New(context.Background(), telemetry.Options{Log: log, Upstream: "default", Route: Route})
+	tel, err := telemetry.New(context.Background(), telemetry.Options{Log: log, Upstream: "default", Route: route.All})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,14 +7,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"pace/lb"
 	"pace/limiter"
 	"pace/proxy/message"
+	"pace/proxy/route"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -52,9 +53,6 @@ type Limit struct {
 	Per    time.Duration
 }
 
-// Route is the only one that the short form of the configuration knows.
-const Route = "/"
-
 // KeyKinds are the words for what tells the clients of a limit apart.
 var KeyKinds = []string{clientIP}
 
@@ -63,7 +61,8 @@ const clientIP = "client_ip"
 // Handler proxies requests. Safe for concurrent use.
 type Handler struct {
 	Options
-	backends  map[*lb.Backend]*backend
+	routes    *route.Table
+	upstream  *upstream.Upstream
 	trust     *message.Trust
 	filter    message.Filter
 	proxyLine []byte // rendered ProxyName and ProxyValue
@@ -77,36 +76,21 @@ type Handler struct {
 	refusals, loops, accepts, panics capped // lines in the log about each
 }
 
-// backend is what the data path keeps for each member of the pool.
-type backend struct {
-	conns *http1.Pool
-	label string // value of the field BackendName
-}
-
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
 	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
 	h := &Handler{
 		Options:  o,
-		backends: map[*lb.Backend]*backend{},
+		routes:   route.NewTable(),
+		upstream: upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
 		trust:    message.NewTrust(o.Trusted),
 		filter:   message.NewFilter(append(o.Telemetry.PropagationFields(), o.ProxyName)...),
 	}
 	if o.ProxyName != "" {
 		h.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
 	}
-	for _, b := range o.Pool.Backends() {
-		h.backends[b] = &backend{
-			conns: http1.NewPool(b.Addr, o.Exchange),
-			label: "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
-		}
-	}
 	return h
 }
 
 // Close closes the idle connections to the backends.
-func (h *Handler) Close() {
-	for _, b := range h.backends {
-		b.conns.Close()
-	}
-}
+func (h *Handler) Close() { h.upstream.Close() }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pace/lb"
+	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -45,7 +46,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 	if err != nil {
 		t.Fatal(err)
 	}
-	tel, err := telemetry.New(t.Context(), telemetry.Options{Log: log, SampleRatio: 1, Upstream: "default", Route: Route})
+	tel, err := telemetry.New(t.Context(), telemetry.Options{Log: log, SampleRatio: 1, Upstream: "default", Route: route.All})
 	if err != nil {
 		t.Fatal(err)
 	}

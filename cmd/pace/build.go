@@ -9,6 +9,7 @@ import (
 	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
+	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -42,7 +43,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 		QueryAllow: f.Tracing.QueryAllow,
 		NoMetrics:  !f.Metrics.Enabled,
 		SlowAfter:  f.Log.SlowAfter,
-		Upstream:   poolName, Route: proxy.Route,
+		Upstream:   poolName, Route: route.All,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,63 @@
+package upstream
+
+import (
+	"net/netip"
+	"testing"
+
+	"pace/lb"
+	"pace/proxy/transport/http1"
+)
+
+// What may be sent again is asked of every attempt that failed, so a wrong word here is a request done twice.
+func TestMayRepeat(t *testing.T) {
+	for _, tt := range []struct {
+		name, method string
+		sent         int64
+		want         bool
+	}{
+		{"a GET of which bytes went out may be sent again", "GET", 100, true},
+		{"so may a QUERY, which is safe", "QUERY", 100, true},
+		{"a POST may only if no byte of it went out", "POST", 0, true},
+		{"a POST of which one byte went out may not", "POST", 1, false},
+		{"nor may a PATCH", "PATCH", 1, false},
+		{"nor may a method that nobody knows", "BREW", 1, false},
+		{"methods are told apart by case", "get", 1, false},
+	} {
+		if got := MayRepeat(tt.method, &http1.Error{BytesSent: tt.sent}); got != tt.want {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+func TestNext(t *testing.T) {
+	pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
+	stale := &http1.Error{Kind: http1.Reset, Reused: true}
+	for _, tt := range []struct {
+		name             string
+		tries            Tries
+		e                *http1.Error
+		failover, repeat bool
+	}{
+		{"another backend is next", Tries{At: pool.Backends()[:1]}, stale, true, false},
+		{"where all were tried, a stale connection is replaced", Tries{At: pool.Backends(), Failovers: 1}, stale, false, true},
+		{"once", Tries{At: pool.Backends(), Failovers: 1, Retries: 1}, stale, false, false},
+		{"a new connection that broke is not replaced", Tries{At: pool.Backends(), Failovers: 1}, &http1.Error{Kind: http1.Reset}, false, false},
+	} {
+		u, last := New(Options{Pool: pool, Failovers: 1}), tt.tries.At[len(tt.tries.At)-1]
+		got := u.Next(tt.tries, tt.e)
+		switch {
+		case tt.failover && (got.Backend == nil || got.Backend.Backend == last || got.Fresh),
+			tt.repeat && (got.Backend == nil || got.Backend.Backend != last || !got.Fresh),
+			!tt.failover && !tt.repeat && got != Step{}:
+			t.Errorf("%s: got %+v", tt.name, got)
+		}
+	}
+}
+
+func TestFirst(t *testing.T) {
+	u := New(Options{Pool: lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:81"})})
+	first, second := u.First(new(http1.Pin), netip.Addr{}), u.First(new(http1.Pin), netip.Addr{})
+	if first == second || first.Label != "backend_10.0.0.1_80" || second.Label != "backend_10.0.0.2_81" {
+		t.Errorf("got %+v, then %+v", first, second)
+	}
+}
