@@ -16,8 +16,8 @@ const (
 )
 
 var (
-	chunk       = bytes.Repeat([]byte("pace"), mib/4)
-	smallAnswer = fmt.Appendf(head("application/json", smallSize),
+	chunk         = bytes.Repeat([]byte("pace"), mib/4)
+	smallResponse = fmt.Appendf(head("application/json", smallSize),
 		`{"backend":"bench","method":"GET","path":"/small","note":"%s"}`, strings.Repeat("x", smallSize-60))
 )
 
@@ -37,11 +37,11 @@ func serveBackend(addr string) error {
 			return err
 		}
 		accepted.Add(1)
-		go answerAll(conn, &accepted)
+		go serveConn(conn, &accepted)
 	}
 }
 
-func answerAll(conn net.Conn, accepted *atomic.Int64) {
+func serveConn(conn net.Conn, accepted *atomic.Int64) {
 	defer conn.Close()
 	request := make([]byte, 0, 4096)
 	for len(request) < cap(request) {
@@ -87,7 +87,7 @@ func answer(conn net.Conn, request []byte, accepted *atomic.Int64) (err error) {
 	path, _, _ = bytes.Cut(path, []byte(" "))
 	switch string(path) {
 	case "/small":
-		_, err = conn.Write(smallAnswer)
+		_, err = conn.Write(smallResponse)
 	case "/mib":
 		err = send(conn, mib)
 	case "/gib":

@@ -128,10 +128,10 @@ func (c *contender) proven(got sample, dials float64, log string) error {
 	if c.binary != "pace" || c.ratio == 0 {
 		return nil
 	}
-	const least = 100 // bytes of an access line
+	const lineSize = 100 // bytes of the shortest access line
 	if info, err := os.Stat(log); err != nil {
 		return err
-	} else if float64(info.Size()) < least*got.requests {
+	} else if float64(info.Size()) < lineSize*got.requests {
 		return fmt.Errorf("%d bytes of log for %.0f requests", info.Size(), got.requests)
 	}
 	return nil

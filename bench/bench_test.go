@@ -136,7 +136,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func TestVerdict(t *testing.T) {
+func TestCheckRatio(t *testing.T) {
 	small := func(pace float64) map[string]map[string][]sample {
 		return map[string]map[string][]sample{"small": {bare: {{cost: 60}}, paceOn: {{cost: pace}}}}
 	}
@@ -152,7 +152,7 @@ func TestVerdict(t *testing.T) {
 	}
 	for name, tt := range tests {
 		b := &bench{options: options{maxRatio: 0.65}, results: tt.results}
-		if err := b.verdict(); (err != nil) != tt.fails {
+		if err := b.checkRatio(); (err != nil) != tt.fails {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

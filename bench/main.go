@@ -116,7 +116,7 @@ func run(ctx context.Context, o options) error {
 	if err := b.report(began, load); err != nil {
 		return err
 	}
-	return b.verdict()
+	return b.checkRatio()
 }
 
 var scenarioNames, peerNames = func() (s, p []string) {
@@ -145,7 +145,7 @@ func known(only []string) error {
 
 // verdict fails on one ratio only, and with a margin: the rest of a noisy run is to be read, not
 // obeyed.
-func (b *bench) verdict() error {
+func (b *bench) checkRatio() error {
 	small := b.results["small"]
 	switch got := ratio(small, paceOn, bare, cost); {
 	case got == 0 && len(b.only) == 0:

@@ -11,9 +11,9 @@ import (
 func (b *bench) plot(s scenario) []byte {
 	const left, width, row = 180, 460, 26
 	var bars bytes.Buffer
-	most, y := 0.0, 48
+	largest, y := 0.0, 48
 	for _, samples := range b.results[s.name] {
-		most = max(most, median(samples, cost))
+		largest = max(largest, median(samples, cost))
 	}
 	for _, c := range b.contenders {
 		value := median(b.results[s.name][c.name], cost)
@@ -24,7 +24,7 @@ func (b *bench) plot(s scenario) []byte {
 		if strings.HasPrefix(c.name, "pace") {
 			fill = "#0f766e"
 		}
-		length := value / most * width
+		length := value / largest * width
 		fmt.Fprintf(&bars, `<text x="%d" y="%d" text-anchor="end">%s</text>`+
 			`<rect x="%d" y="%d" width="%.1f" height="18" rx="2" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
 			left-8, y+14, html.EscapeString(c.name), left, y, length, fill, left+length+6, y+14, fmt.Sprintf(s.columns[0].verb, value))

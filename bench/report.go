@@ -75,10 +75,10 @@ func (b *bench) table(text *strings.Builder, s scenario) {
 				fmt.Fprintf(text, " %s |", shown("%.2f", ratio(results, c.name, bare, col.value)))
 			}
 		}
-		least := slices.MinFunc(samples, byCost).cost
-		fmt.Fprintf(text, " %s |\n", shown("± %.0f %%", 50*(slices.MaxFunc(samples, byCost).cost-least)/max(least, 1)))
+		lowest := slices.MinFunc(samples, byCost).cost
+		fmt.Fprintf(text, " %s |\n", shown("± %.0f %%", 50*(slices.MaxFunc(samples, byCost).cost-lowest)/max(lowest, 1)))
 	}
-	fmt.Fprintf(text, "\nMedians of %d windows; *spread*: half of what lies between the least and the most of the first column.%s\n\n", min(s.rounds, b.rounds), limits(results))
+	fmt.Fprintf(text, "\nMedians of %d windows; *spread*: half of what lies between the lowest and the highest value of the first column.%s\n\n", min(s.rounds, b.rounds), limits(results))
 }
 
 func byCost(a, b sample) int { return cmp.Compare(a.cost, b.cost) }
