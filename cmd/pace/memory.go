@@ -9,42 +9,45 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// limitMemory lets the collector run as rarely as is cheap, and keeps it within the cgroup's limit,
-// less a tenth. GOGC and GOMEMLIMIT go before it.
+// limitMemory trades memory for less garbage collection while the heap is small, and sets Go's memory
+// limit to nine tenths of the cgroup's. GOGC and GOMEMLIMIT take precedence.
 func limitMemory() {
 	if os.Getenv("GOGC") == "" {
 		tuneCollector()
 	}
-	// Without a cgroup there is nothing to keep within, and that is no fault.
+	// Set fails without a cgroup; then there is no limit to keep, and nothing to report.
 	memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup))
 }
 
-// tuneCollector keeps the percentage by which the heap may grow in step with what lives in it.
+// tuneCollector sets the percentage by which the heap may grow, and adapts it after each collection to
+// the size of the live heap.
 func tuneCollector() {
-	debug.SetGCPercent(mostGrowth)
-	afterCollection(mostGrowth)
+	debug.SetGCPercent(maxGrowth)
+	afterCollection(maxGrowth)
 }
 
-// mostGrowth is for a small heap, of a few MiB: 8 % less CPU a small request than with Go's 100, for
-// 7 MiB (docs/decisions/0006).
-const mostGrowth = 300
+// maxGrowth is the percentage for a small heap, of a few MiB: a small request needs 8 % less CPU than
+// with Go's 100, for 7 MiB (docs/decisions/0006).
+const maxGrowth = 300
 
-// allowance is the garbage that is cheap at any size.
-const allowance = 24 << 20
+// freeGarbage is how many bytes of garbage cost too little memory to matter, whatever the heap's size.
+const freeGarbage = 24 << 20
 
-// growth is the percentage for a heap in which so much lives: what idle connections hold, for
-// instance, must not be held three times more.
+// growth returns the percentage for a heap with so many live bytes. A large heap, for instance of many
+// idle connections, grows by no more than Go's 100 %: three times its size would be too much garbage.
 func growth(live uint64) int {
-	return int(max(100, min(mostGrowth, allowance*100/max(live, 1))))
+	return int(max(100, min(maxGrowth, freeGarbage*100/max(live, 1))))
 }
 
-// afterCollection sets the percentage after each collection, beginning with the next one.
+// afterCollection sets the percentage after each collection, beginning with the next one. last is the
+// percentage in force. A cleanup runs after a collection has found its object unreachable, so each
+// cleanup registers the next one on a new object.
 func afterCollection(last int) {
 	runtime.AddCleanup(&struct{ self *byte }{}, func(last int) {
 		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(live)
 		next := growth(live[0].Value.Uint64())
-		if next != last { // it stops the world
+		if next != last { // SetGCPercent stops the world
 			debug.SetGCPercent(next)
 		}
 		afterCollection(next)

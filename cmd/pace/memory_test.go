@@ -18,7 +18,7 @@ func TestGrowth(t *testing.T) {
 
 // The percentage follows the heap, both ways.
 func TestTuneCollector(t *testing.T) {
-	before := debug.SetGCPercent(mostGrowth)
+	before := debug.SetGCPercent(maxGrowth)
 	defer debug.SetGCPercent(before)
 	tuneCollector()
 	percent := func() uint64 {
