@@ -41,7 +41,7 @@ type clientConn struct {
 	heads     heads
 	nth       int  // number of the present request, of HTTP/1
 	misframed bool // its framing is at fault
-	padded    bool // rubbish has been made long enough to be answered
+	padded    bool // malformed bytes have been made long enough for net/http to answer them
 
 	// Of a drain.
 	heard   atomic.Bool // something has been read
@@ -80,7 +80,7 @@ func (c *clientConn) late() bool { return c.begun.Load() && !c.handled.Load() &&
 
 // Read implements net.Conn.
 func (c *clientConn) Read(b []byte) (int, error) {
-	if !c.padded && !c.spoken.Load() && c.heads.rubbish() {
+	if !c.padded && !c.spoken.Load() && c.heads.malformed() {
 		c.padded = true
 		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as long as what net/http waits for
 	}
@@ -275,7 +275,7 @@ func (n *connCounts) read() (active, idle int) {
 }
 
 // refuse counts a request or connection that never reached the handler. Its log lines are capped at
-// one a second, since whoever sends rubbish may send much of it. c may be nil.
+// one a second, since a client that sends malformed requests may send many. c may be nil.
 func (h *Handler) refuse(why telemetry.Refusal, c net.Conn) {
 	h.Telemetry.Refused(why)
 	if !h.refusals.pass() {

@@ -186,7 +186,7 @@ func TestNotRefused_IdleConnections(t *testing.T) {
 	}
 }
 
-// Who sends much rubbish gets a line in the log each second, not each time.
+// A client that sends many malformed requests causes one log line per second, not one per request.
 func TestRefused_LogIsCapped(t *testing.T) {
 	p := start(t, nil, unreachable(t))
 	begin := time.Now()

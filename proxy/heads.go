@@ -257,9 +257,9 @@ func (h *heads) resume() {
 	}
 }
 
-// rubbish reports whether what has come can be no request, though it is shorter than what net/http
+// malformed reports whether what has come cannot be a request, though it is shorter than what net/http
 // waits for, the beginning of HTTP/2's preface: it has a line that is too short, or begins no method.
-func (h *heads) rubbish() bool {
+func (h *heads) malformed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.total > 0 && h.total < len(prefaceStart) && (h.lines > 0 || !isTokenByte(h.first))

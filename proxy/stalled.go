@@ -9,7 +9,7 @@ import (
 )
 
 // watchDelivery breaks off answers of which the client takes nothing for too long, until ctx ends:
-// with each, a backend's connection would be held for as long as a stranger likes. It looks at the
+// with each, a backend's connection would be held for as long as any client likes. It looks at the
 // phases of what is in flight; a deadline for each write would cost every request, and HTTP/2 has
 // none for a stream whose window is shut. (A connection of HTTP/2 that takes nothing at all is net/http's
 // to end: WriteByteTimeout.)

@@ -104,7 +104,7 @@ func TestNewExporter_Precedence(t *testing.T) {
 }
 
 // New reports what it cannot use, and names the variable to fix.
-func TestNew_NamesWhatToMend(t *testing.T) {
+func TestNew_SaysWhatToDo(t *testing.T) {
 	for variable, word := range map[string]string{"OTEL_TRACES_SAMPLER": "sometimes", "OTEL_TRACES_EXPORTER": "zipkin"} {
 		t.Run(variable, func(t *testing.T) {
 			clearEnvironment(t)

@@ -25,7 +25,7 @@ type Record struct {
 	Protocol  string // "1.0", "1.1", "2"
 	UserAgent string
 	RequestID string
-	Peer      string // address of who is connected, and
+	Peer      string // address of the connected peer, and
 	PeerPort  int    // its port
 	Client    string // address of who asked, according to the proxies we trust
 

@@ -79,8 +79,8 @@ func TestEmptyLines_BeforeARequestAreIgnored(t *testing.T) {
 	}
 }
 
-// TestRubbish_ShorterThanAPrefaceIsAnsweredAtOnce, though net/http waits for more.
-func TestRubbish_ShorterThanAPrefaceIsAnsweredAtOnce(t *testing.T) {
+// TestMalformed_ShorterThanAPrefaceIsAnsweredAtOnce, though net/http waits for more.
+func TestMalformed_ShorterThanAPrefaceIsAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "read_header_timeout", "1h"))
 	for i, raw := range []string{"x\r\n\r\n", "GET /\r\n", "QUIT\n", "\x16\x03\x01", "\x00", "\xff\xff"} {

@@ -235,11 +235,11 @@ func TestRefused_OnceOverHTTP1(t *testing.T) {
 func TestScrape_IsInNothing(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string]string{
-		"HTTP/1.1":           "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
-		"Connection: close":  "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-		"HTTP/1.0":           "GET /metrics HTTP/1.0\r\n\r\n",
-		"HTTP/1.0, one kept": "GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-		"a stranger's":       "GET /metrics HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n",
+		"HTTP/1.1":              "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+		"Connection: close":     "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		"HTTP/1.0":              "GET /metrics HTTP/1.0\r\n\r\n",
+		"HTTP/1.0, one kept":    "GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		"an untrusted client's": "GET /metrics HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -179,7 +179,7 @@ func TestHeaders_RequestID(t *testing.T) {
 		continued bool
 	}{
 		"from a trusted proxy":                {[]string{"127.0.0.0/8"}, "from-the-edge-7", true},
-		"from a stranger":                     {[]string{}, "from-the-edge-7", false},
+		"from an untrusted client":            {[]string{}, "from-the-edge-7", false},
 		"absurd, though from a trusted proxy": {[]string{"127.0.0.0/8"}, strings.Repeat("y", 5000), false},
 	} {
 		b := pacetest.NewBackend(t, pacetest.Fine)
@@ -261,11 +261,11 @@ func TestTrust(t *testing.T) {
 		proxies []string
 		want    bool // continued
 	}{
-		"all":                      {"all", nil, true},
-		"none":                     {"none", nil, false},
-		"none, not even a proxy":   {"none", []string{"127.0.0.0/8"}, false},
-		"trusted, from a proxy":    {"trusted", []string{"127.0.0.0/8"}, true},
-		"trusted, from a stranger": {"trusted", []string{"10.0.0.0/8"}, false},
+		"all":                               {"all", nil, true},
+		"none":                              {"none", nil, false},
+		"none, not even a proxy":            {"none", []string{"127.0.0.0/8"}, false},
+		"trusted, from a proxy":             {"trusted", []string{"127.0.0.0/8"}, true},
+		"trusted, from an untrusted client": {"trusted", []string{"10.0.0.0/8"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

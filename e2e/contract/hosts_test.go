@@ -35,14 +35,14 @@ func TestAdmin_HostIsChecked(t *testing.T) {
 		{"loopback by localhost", p.Admin, "localhost:9464", 200},
 		{"loopback by IPv6's address", p.Admin, "[::1]:9464", 200},
 		{"loopback by no Host", p.Admin, "", 200},
-		{"loopback by a stranger's name", p.Admin, "rebind.example:9464", 403},
+		{"loopback by another site's name", p.Admin, "rebind.example:9464", 403},
 		{"loopback by a name that looks like an address", p.Admin, "127.0.0.1.rebind.example", 403},
 		{"loopback by another machine's address", p.Admin, "10.0.0.1", 403},
 		{"loopback by a name that is not in admin.hosts", p.Admin, "pace.internal", 403},
 		{"loopback by a name of admin.hosts", named.Admin, "pace.internal:9464", 200},
 		{"all addresses by one of them", "127.0.0.1:" + port, "10.0.0.1:9464", 200},
 		{"all addresses by a name of admin.hosts", "127.0.0.1:" + port, "PACE.internal.", 200},
-		{"all addresses by a stranger's name", "127.0.0.1:" + port, "rebind.example", 403},
+		{"all addresses by another site's name", "127.0.0.1:" + port, "rebind.example", 403},
 	}
 	for _, tt := range tests {
 		for _, path := range words("/metrics /livez /readyz /api/v1/inflight") {

@@ -340,13 +340,13 @@ func TestSeries_AreBounded(t *testing.T) {
 			p.Send(method, "/", "", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i+2), "X-Forwarded-Proto", scheme)
 		}
 	}
-	strangers(t, p, 200, 1)
+	randomRequests(t, p, 200, 1)
 	before, keys := p.Series(), p.Exposition("text/plain")
-	strangers(t, p, 10_000, 2)
+	randomRequests(t, p, 10_000, 2)
 	if after := p.Series(); after != before {
 		t.Errorf("%d series before, %d after:\n%s", before, after, newSeries(keys, p.Exposition("text/plain")))
 	}
-	for _, word := range []string{"stranger", "192.0.2", "example"} {
+	for _, word := range []string{"clientword", "192.0.2", "example"} {
 		if strings.Contains(p.Exposition("text/plain"), word) {
 			t.Errorf("%q, which a client sent, is in the exposition", word)
 		}

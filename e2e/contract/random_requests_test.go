@@ -10,9 +10,9 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// strangers sends n requests over both protocols, in which all that a client may choose is
+// randomRequests sends n requests over both protocols, in which all that a client may choose is
 // random: host, method, path, query, user agent, forwarding headers. The seed is fixed.
-func strangers(t *testing.T, p *pacetest.Pace, n int, seed uint64) {
+func randomRequests(t *testing.T, p *pacetest.Pace, n int, seed uint64) {
 	t.Helper()
 	const workers = 8
 	var group sync.WaitGroup
@@ -22,7 +22,7 @@ func strangers(t *testing.T, p *pacetest.Pace, n int, seed uint64) {
 		group.Go(func() {
 			r := rand.New(rand.NewPCG(seed, w))
 			for range n / workers {
-				req := stranger(p, r)
+				req := randomRequest(p, r)
 				if got := pacetest.Do(c, req); got.Status != 200 || got.Err != nil {
 					t.Errorf("%s %s: status %d, %v", req.Method, req.URL, got.Status, got.Err)
 					return
@@ -33,8 +33,8 @@ func strangers(t *testing.T, p *pacetest.Pace, n int, seed uint64) {
 	group.Wait()
 }
 
-func stranger(p *pacetest.Pace, r *rand.Rand) *http.Request {
-	word := func() string { return fmt.Sprintf("stranger%x", r.Uint64()) }
+func randomRequest(p *pacetest.Pace, r *rand.Rand) *http.Request {
+	word := func() string { return fmt.Sprintf("clientword%x", r.Uint64()) }
 	method := word()
 	if r.IntN(2) == 0 {
 		method = knownMethods[r.IntN(len(knownMethods))]

@@ -14,7 +14,7 @@ type Trust struct {
 // NewTrust returns a Trust in the proxies with these addresses.
 func NewTrust(prefixes []netip.Prefix) *Trust { return &Trust{prefixes} }
 
-// Peer is who is connected, in the forms that each request on the connection needs.
+// Peer is the address that is connected to pace, in the forms that each request on the connection needs.
 type Peer struct {
 	Addr    netip.Addr // IPv4 as such, without zone
 	Text    string
@@ -22,7 +22,7 @@ type Peer struct {
 	Trusted bool // a proxy whose forwarding fields are believed
 }
 
-// Peer returns what is known of who is connected from an address.
+// Peer returns what is known of the client that is connected from an address.
 func (t *Trust) Peer(a netip.AddrPort) Peer {
 	addr := a.Addr().Unmap().WithZone("")
 	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port()), Trusted: Contains(t.prefixes, addr)}
