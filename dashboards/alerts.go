@@ -31,7 +31,7 @@ func alerts() []rule {
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(), storm(), notAnswering(), rejections(),
+	return append(list, latency(), storm(), unanswering(), rejections(),
 		dropped("PaceSpansDropped", telemetry.MetricSpansDropped, "spans are being lost: traces have holes",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -115,7 +115,7 @@ func storm() rule {
 		"see failovers by reason and the table of backends in the dashboard; mend that backend, or take it out of the configuration")
 }
 
-func notAnswering() rule {
+func unanswering() rule {
 	return alert("PaceBackendNotAnswering",
 		fmt.Sprintf("%s > %v", recordedUnanswered, unanswered),
 		2*time.Minute, critical,
