@@ -6,7 +6,7 @@ import (
 	"syscall"
 
 	"pace/lb"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -41,7 +41,7 @@ func (q *request) ask() bool {
 
 // failure is why an attempt failed.
 type failure struct {
-	*http1.Error
+	*transport.Error
 	outcome telemetry.Outcome
 }
 
@@ -61,7 +61,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 		q.backend = b
 		return nil
 	}
-	e, ok := errors.AsType[*http1.Error](err)
+	e, ok := errors.AsType[*transport.Error](err)
 	if !ok {
 		panic("pace: BUG: " + err.Error())
 	}

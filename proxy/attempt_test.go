@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -21,10 +21,10 @@ import (
 func TestNext(t *testing.T) {
 	const sent = 100 // bytes
 	reset := func(sent int64, reused, answered bool) *failure {
-		return &failure{&http1.Error{Kind: http1.Reset, BytesSent: sent, Reused: reused, Answered: answered}, telemetry.UpstreamReset}
+		return &failure{&transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Answered: answered}, telemetry.UpstreamReset}
 	}
-	failed := func(kind http1.Kind, o telemetry.Outcome, sent int64) *failure {
-		return &failure{&http1.Error{Kind: kind, BytesSent: sent}, o}
+	failed := func(kind transport.Kind, o telemetry.Outcome, sent int64) *failure {
+		return &failure{&transport.Error{Kind: kind, BytesSent: sent}, o}
 	}
 	for name, tt := range map[string]struct {
 		method     string
@@ -37,19 +37,19 @@ func TestNext(t *testing.T) {
 		want       string
 	}{
 		"a GET goes to the other backend":                           {"GET", -1, reset(sent, false, false), 1, 0, 0, 1, "failover"},
-		"whose connection was refused, too":                         {"GET", -1, failed(http1.ConnectFailed, telemetry.ConnectFailed, 0), 1, 0, 0, 1, "failover"},
-		"whose answer was not HTTP":                                 {"GET", -1, failed(http1.Invalid, telemetry.UpstreamInvalid, sent), 1, 0, 0, 1, "failover"},
-		"whose answer did not come in time":                         {"GET", -1, failed(http1.ResponseTimeout, telemetry.UpstreamTimeout, sent), 1, 0, 0, 1, "failover"},
+		"whose connection was refused, too":                         {"GET", -1, failed(transport.ConnectFailed, telemetry.ConnectFailed, 0), 1, 0, 0, 1, "failover"},
+		"whose answer was not HTTP":                                 {"GET", -1, failed(transport.Invalid, telemetry.UpstreamInvalid, sent), 1, 0, 0, 1, "failover"},
+		"whose answer did not come in time":                         {"GET", -1, failed(transport.ResponseTimeout, telemetry.UpstreamTimeout, sent), 1, 0, 0, 1, "failover"},
 		"but not if none may be made":                               {"GET", -1, reset(sent, false, false), 1, 0, 0, 0, "end"},
 		"nor a second time":                                         {"GET", -1, reset(sent, false, false), 1, 1, 0, 1, "end"},
 		"nor if all were tried":                                     {"GET", -1, reset(sent, false, false), 2, 0, 0, 5, "end"},
-		"nor if the client left":                                    {"GET", -1, failed(http1.Canceled, telemetry.ClientGone, sent), 1, 0, 0, 1, "end"},
-		"nor if the client's body broke the rules":                  {"PUT", 0, failed(http1.RequestBody, telemetry.BadRequest, sent), 1, 0, 0, 1, "end"},
-		"nor if the client stalled":                                 {"PUT", 0, failed(http1.RequestBody, telemetry.RequestTimeout, sent), 1, 0, 0, 1, "end"},
+		"nor if the client left":                                    {"GET", -1, failed(transport.Canceled, telemetry.ClientGone, sent), 1, 0, 0, 1, "end"},
+		"nor if the client's body broke the rules":                  {"PUT", 0, failed(transport.RequestBody, telemetry.BadRequest, sent), 1, 0, 0, 1, "end"},
+		"nor if the client stalled":                                 {"PUT", 0, failed(transport.RequestBody, telemetry.RequestTimeout, sent), 1, 0, 0, 1, "end"},
 		"a POST of which bytes went out is never sent again":        {"POST", -1, reset(sent, false, false), 1, 0, 0, 1, "end"},
 		"not even on a stale connection":                            {"POST", -1, reset(sent, true, false), 1, 0, 0, 1, "end"},
-		"a POST of which nothing went out is":                       {"POST", -1, failed(http1.ConnectFailed, telemetry.ConnectFailed, 0), 1, 0, 0, 1, "failover"},
-		"with its body":                                             {"POST", 0, failed(http1.ConnectTimeout, telemetry.ConnectTimeout, 0), 1, 0, 0, 1, "failover"},
+		"a POST of which nothing went out is":                       {"POST", -1, failed(transport.ConnectFailed, telemetry.ConnectFailed, 0), 1, 0, 0, 1, "failover"},
+		"with its body":                                             {"POST", 0, failed(transport.ConnectTimeout, telemetry.ConnectTimeout, 0), 1, 0, 0, 1, "failover"},
 		"a PATCH is like a POST":                                    {"PATCH", -1, reset(sent, false, false), 1, 0, 0, 1, "end"},
 		"an unknown method is like a POST":                          {"BREW", -1, reset(sent, false, false), 1, 0, 0, 1, "end"},
 		"a PUT whose body is untouched is sent again":               {"PUT", 0, reset(sent, false, false), 1, 0, 0, 1, "failover"},
@@ -62,7 +62,7 @@ func TestNext(t *testing.T) {
 		"once":                                                      {"GET", -1, reset(sent, true, false), 2, 1, 1, 1, "end"},
 		"not if the connection was new":                             {"GET", -1, reset(sent, false, false), 2, 1, 0, 1, "end"},
 		"not if a byte of the answer had come":                      {"GET", -1, reset(sent, true, true), 2, 1, 0, 1, "end"},
-		"not if it answered rubbish":                                {"GET", -1, &failure{&http1.Error{Kind: http1.Invalid, BytesSent: sent, Reused: true}, telemetry.UpstreamInvalid}, 2, 1, 0, 1, "end"},
+		"not if it answered rubbish":                                {"GET", -1, &failure{&transport.Error{Kind: transport.Invalid, BytesSent: sent, Reused: true}, telemetry.UpstreamInvalid}, 2, 1, 0, 1, "end"},
 		"an early byte of the answer is no reason against failover": {"GET", -1, reset(sent, true, true), 1, 0, 0, 1, "failover"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pace/proxy/message"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -35,8 +35,8 @@ type clientConn struct {
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
 	h            *Handler
-	state        atomic.Int32 // an http.ConnState
-	pin          http1.Pin    // the backend's connection on which this client has logged in
+	state        atomic.Int32  // an http.ConnState
+	pin          transport.Pin // the backend's connection on which this client has logged in
 
 	heads     heads
 	nth       int  // number of the present request, of HTTP/1

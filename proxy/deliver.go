@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"pace/proxy/message"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -130,7 +130,7 @@ func (q *request) copyFields(h http.Header) {
 	}
 }
 
-func connectionFields(fields []http1.Field) (list []string) {
+func connectionFields(fields []transport.Field) (list []string) {
 	for _, f := range fields {
 		if f.Name == "Connection" {
 			list = append(list, f.Value)
@@ -217,8 +217,8 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 	if q.aborted() {
 		return telemetry.DrainTimeout
 	}
-	e, _ := errors.AsType[*http1.Error](err)
-	if q.body != nil && e != nil && (e.Kind == http1.RequestBody || e.Kind == http1.Canceled) {
+	e, _ := errors.AsType[*transport.Error](err)
+	if q.body != nil && e != nil && (e.Kind == transport.RequestBody || e.Kind == transport.Canceled) {
 		q.resp.Close() // nobody reads the request's body any more: what was wrong with it is known
 		if o := q.body.verdict(); o != telemetry.ClientGone {
 			return o
@@ -235,7 +235,7 @@ func (q *request) cutShort(err error) telemetry.Outcome {
 func (q *request) fallShort(err error) {
 	o := q.cutShort(err)
 	q.breakOff(o)
-	if e, ok := errors.AsType[*http1.Error](err); ok && o != telemetry.ClientAborted {
+	if e, ok := errors.AsType[*transport.Error](err); ok && o != telemetry.ClientAborted {
 		q.rec.Attempts[len(q.rec.Attempts)-1].Error = e.Words()
 	}
 }
@@ -253,7 +253,7 @@ func (q *request) breakOff(o telemetry.Outcome) {
 
 // interim hands on each 1xx response, also a 100 that nobody asked for, but none to HTTP/1.0, which does not
 // know them (RFC 9110 §15.2).
-func (q *request) interim(status int, fields []http1.Field) {
+func (q *request) interim(status int, fields []transport.Field) {
 	q.h.at(inInterim)
 	switch {
 	case !q.r.ProtoAtLeast(1, 1):
@@ -265,7 +265,7 @@ func (q *request) interim(status int, fields []http1.Field) {
 }
 
 // writeInterim writes a 1xx answer. Its hop-by-hop fields stay behind, as those of the final one.
-func (q *request) writeInterim(status int, fields []http1.Field) {
+func (q *request) writeInterim(status int, fields []transport.Field) {
 	h := q.w.Header()
 	connection := connectionFields(fields)
 	for _, f := range fields {

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"pace/proxy/pipe"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 )
 
 // digesting is a backend that answers with the SHA-256 of what it got.
@@ -64,7 +64,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 	if in != float64(total) {
 		t.Errorf("logged %v bytes in, want %d", in, total)
 	}
-	if n := p.server.handler.upstream.First(new(http1.Pin), netip.Addr{}).Idle(); n != 1 {
+	if n := p.server.handler.upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
 		t.Errorf("%d idle connections to the backend, want the one", n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
 )
 
@@ -32,7 +33,7 @@ func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 	h, seen := newHandler(t, nil), map[string]bool{}
 	for _, length := range []int64{-1, 5} {
 		var resp http1.Response
-		if err := pool.Do(t.Context(), &http1.Request{
+		if err := pool.Do(t.Context(), &transport.Request{
 			Method: "POST", Target: "/", Host: "x", Body: strings.NewReader("hello"), ContentLength: length,
 			Trailer: func() http.Header { return nil }, AnnouncedTrailer: "X-Sum",
 			Upgrade: "echo", TrailersOK: true, Expect: true,

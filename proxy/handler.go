@@ -12,6 +12,7 @@ import (
 	"pace/limiter"
 	"pace/proxy/message"
 	"pace/proxy/route"
+	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
@@ -190,7 +191,7 @@ func (q *request) rejectIfBodyFails() bool {
 	empty, err := q.body.peek()
 	q.rec.Enter(telemetry.Own)
 	if err != nil {
-		e := &http1.Error{Kind: http1.RequestBody, Phase: http1.ReadRequest, Err: err}
+		e := &transport.Error{Kind: transport.RequestBody, Phase: transport.ReadRequest, Err: err}
 		q.giveUp(&failure{e, q.outcome(e)})
 		return true
 	}

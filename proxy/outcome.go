@@ -3,23 +3,23 @@ package proxy
 import (
 	"context"
 
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
 // outcome names how a failed attempt ended. Where the failure happened, there its side was tagged;
 // at one instant the client goes before the backend.
-func (q *request) outcome(e *http1.Error) telemetry.Outcome {
+func (q *request) outcome(e *transport.Error) telemetry.Outcome {
 	switch {
 	case q.aborted():
 		return telemetry.DrainTimeout
-	case e.Kind != http1.Canceled && e.Kind != http1.RequestBody:
+	case e.Kind != transport.Canceled && e.Kind != transport.RequestBody:
 	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
 		if o := q.body.verdict(); o != telemetry.ClientGone {
 			return o
 		}
 		return q.clientEnded()
-	case e.Kind == http1.Canceled:
+	case e.Kind == transport.Canceled:
 		return q.clientEnded()
 	default:
 		return telemetry.BadRequest // the exchange would not write it
@@ -28,17 +28,17 @@ func (q *request) outcome(e *http1.Error) telemetry.Outcome {
 		return q.clientEnded()
 	}
 	switch e.Kind {
-	case http1.ConnectFailed:
+	case transport.ConnectFailed:
 		return telemetry.ConnectFailed
-	case http1.DNSFailed:
+	case transport.DNSFailed:
 		return telemetry.DNSFailed
-	case http1.Exhausted:
+	case transport.Exhausted:
 		return telemetry.Exhausted
-	case http1.ConnectTimeout:
+	case transport.ConnectTimeout:
 		return telemetry.ConnectTimeout
-	case http1.ResponseTimeout:
+	case transport.ResponseTimeout:
 		return telemetry.UpstreamTimeout
-	case http1.Invalid, http1.HeaderTooLarge:
+	case transport.Invalid, transport.HeaderTooLarge:
 		return telemetry.UpstreamInvalid
 	}
 	return telemetry.UpstreamReset
@@ -46,8 +46,8 @@ func (q *request) outcome(e *http1.Error) telemetry.Outcome {
 
 // proxyError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
 // enough, else "".
-func proxyError(k http1.Kind) string {
-	if k == http1.HeaderTooLarge {
+func proxyError(k transport.Kind) string {
+	if k == transport.HeaderTooLarge {
 		return "http_response_header_section_size"
 	}
 	return ""

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -34,31 +34,31 @@ func TestOutcome(t *testing.T) {
 		return b
 	}
 	for name, tt := range map[string]struct {
-		kind http1.Kind
+		kind transport.Kind
 		ctx  context.Context
 		body *requestBody
 		want telemetry.Outcome
 	}{
-		"refused":                                      {http1.ConnectFailed, live, nil, telemetry.ConnectFailed},
-		"no connection in time":                        {http1.ConnectTimeout, live, nil, telemetry.ConnectTimeout},
-		"no header in time":                            {http1.ResponseTimeout, live, nil, telemetry.UpstreamTimeout},
-		"lost":                                         {http1.Reset, live, nil, telemetry.UpstreamReset},
-		"rubbish":                                      {http1.Invalid, live, nil, telemetry.UpstreamInvalid},
-		"canceled, which only a client does":           {http1.Canceled, live, nil, telemetry.ClientGone},
-		"at one instant the client goes first":         {http1.Reset, gone, nil, telemetry.ClientGone},
-		"likewise with a body":                         {http1.Reset, gone, body(gone, 0, false), telemetry.ClientGone},
-		"but not if we made it look so":                {http1.Reset, gone, body(gone, 0, true), telemetry.UpstreamReset},
-		"a body over the limit":                        {http1.RequestBody, live, body(live, telemetry.TooLarge, false), telemetry.TooLarge},
-		"a body that stalls":                           {http1.RequestBody, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
-		"also if the context's end was seen first":     {http1.Canceled, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
-		"a body that breaks the rules":                 {http1.RequestBody, live, body(live, telemetry.BadRequest, false), telemetry.BadRequest},
-		"a body that is shorter than announced":        {http1.RequestBody, live, body(live, 0, false), telemetry.ClientGone},
-		"a request that cannot be written":             {http1.RequestBody, live, nil, telemetry.BadRequest},
-		"a client that leaves while we send its body":  {http1.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
-		"the backend is late, and the client has left": {http1.ResponseTimeout, gone, nil, telemetry.ClientGone},
+		"refused":                                      {transport.ConnectFailed, live, nil, telemetry.ConnectFailed},
+		"no connection in time":                        {transport.ConnectTimeout, live, nil, telemetry.ConnectTimeout},
+		"no header in time":                            {transport.ResponseTimeout, live, nil, telemetry.UpstreamTimeout},
+		"lost":                                         {transport.Reset, live, nil, telemetry.UpstreamReset},
+		"rubbish":                                      {transport.Invalid, live, nil, telemetry.UpstreamInvalid},
+		"canceled, which only a client does":           {transport.Canceled, live, nil, telemetry.ClientGone},
+		"at one instant the client goes first":         {transport.Reset, gone, nil, telemetry.ClientGone},
+		"likewise with a body":                         {transport.Reset, gone, body(gone, 0, false), telemetry.ClientGone},
+		"but not if we made it look so":                {transport.Reset, gone, body(gone, 0, true), telemetry.UpstreamReset},
+		"a body over the limit":                        {transport.RequestBody, live, body(live, telemetry.TooLarge, false), telemetry.TooLarge},
+		"a body that stalls":                           {transport.RequestBody, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
+		"also if the context's end was seen first":     {transport.Canceled, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
+		"a body that breaks the rules":                 {transport.RequestBody, live, body(live, telemetry.BadRequest, false), telemetry.BadRequest},
+		"a body that is shorter than announced":        {transport.RequestBody, live, body(live, 0, false), telemetry.ClientGone},
+		"a request that cannot be written":             {transport.RequestBody, live, nil, telemetry.BadRequest},
+		"a client that leaves while we send its body":  {transport.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
+		"the backend is late, and the client has left": {transport.ResponseTimeout, gone, nil, telemetry.ClientGone},
 	} {
 		q := &request{ctx: tt.ctx, body: tt.body, r: &http.Request{ProtoMajor: 1}}
-		if got := q.outcome(&http1.Error{Kind: tt.kind}); got != tt.want {
+		if got := q.outcome(&transport.Error{Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}

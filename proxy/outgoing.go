@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"pace/proxy/message"
+	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
@@ -14,7 +15,7 @@ import (
 // outgoing is the request as it goes to a backend. Its fields are rendered once; each attempt adds
 // the lines that name it as the parent of what the backend does.
 type outgoing struct {
-	http1.Request
+	transport.Request
 	lines  []byte
 	common int // bytes of lines that all attempts share
 }
@@ -50,7 +51,7 @@ func (o *outgoing) reset() {
 	if cap(o.lines) > mostKept {
 		o.lines = nil
 	}
-	o.Request = http1.Request{OnPhase: o.OnPhase, On1xx: o.On1xx}
+	o.Request = transport.Request{OnPhase: o.OnPhase, On1xx: o.On1xx}
 }
 
 // render completes the fields for the attempt.
@@ -103,15 +104,15 @@ func backendVersion(r *http1.Response) string {
 }
 
 var phases = [...]telemetry.Phase{
-	http1.DNS:         telemetry.DNS,
-	http1.Connect:     telemetry.Connect,
-	http1.Send:        telemetry.Send,
-	http1.ReadRequest: telemetry.ReadRequest,
-	http1.Wait:        telemetry.Wait,
-	http1.Receive:     telemetry.Receive,
+	transport.DNS:         telemetry.DNS,
+	transport.Connect:     telemetry.Connect,
+	transport.Send:        telemetry.Send,
+	transport.ReadRequest: telemetry.ReadRequest,
+	transport.Wait:        telemetry.Wait,
+	transport.Receive:     telemetry.Receive,
 }
 
-func (q *request) phase(p http1.Phase) {
+func (q *request) phase(p transport.Phase) {
 	q.h.at(inPhase)
 	q.rec.Enter(phases[p])
 }

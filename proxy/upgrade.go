@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -61,7 +61,7 @@ func (q *request) writeSwitch(client net.Conn, early []byte) error {
 
 // sayUpgrade keeps the protocols that the backend names, which are hop-by-hop fields, in an answer over
 // HTTP/1: of a 101, and of a 426, which would mean nothing without them (RFC 9110 §15.5.22).
-func sayUpgrade(h http.Header, fields []http1.Field) {
+func sayUpgrade(h http.Header, fields []transport.Field) {
 	for _, f := range fields {
 		if f.Name == "Upgrade" {
 			h["Upgrade"] = append(h["Upgrade"], f.Value)

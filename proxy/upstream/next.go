@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"pace/lb"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 )
 
 // Step is the next attempt to make: a failover, or a retry on a new connection.
@@ -23,13 +23,13 @@ type Tries struct {
 // Next decides what follows an attempt that failed with e, where another one may be made at all. Failovers
 // are bounded by the configuration; a retry is made at most once, and only where the backend may have closed
 // an idle connection in the moment pace took it (docs/interface.md, "Attempts, failovers, retries").
-func (u *Upstream) Next(t Tries, e *http1.Error) Step {
+func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 	if t.Failovers < u.failovers {
 		if b := u.pool.Pick(t.At).Backend; b != nil {
 			return Step{Backend: u.backends[b]}
 		}
 	}
-	if e.Kind == http1.Reset && e.Reused && !e.Answered && t.Retries == 0 {
+	if e.Kind == transport.Reset && e.Reused && !e.Answered && t.Retries == 0 {
 		return Step{Backend: u.backends[t.At[len(t.At)-1]], Fresh: true}
 	}
 	return Step{}
@@ -43,4 +43,4 @@ func Idempotent(method string) bool { return slices.Contains(idempotent, method)
 
 // MayRepeat reports whether a request that failed with e may be sent once more: either nothing of it was
 // written, or its method is idempotent. Whether its body is used up the caller knows.
-func MayRepeat(method string, e *http1.Error) bool { return e.BytesSent == 0 || Idempotent(method) }
+func MayRepeat(method string, e *transport.Error) bool { return e.BytesSent == 0 || Idempotent(method) }

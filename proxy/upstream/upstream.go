@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"pace/lb"
+	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
 )
 
@@ -60,7 +61,7 @@ func (u *Upstream) Close() {
 
 // First returns the backend for a request's first attempt, nil if nobody is left. A client who has logged in
 // on pin's connection goes where its login is known.
-func (u *Upstream) First(pin *http1.Pin, client netip.Addr) *Backend {
+func (u *Upstream) First(pin *transport.Pin, client netip.Addr) *Backend {
 	if b := u.loggedInAt(pin, client); b != nil {
 		return b
 	}
@@ -68,7 +69,7 @@ func (u *Upstream) First(pin *http1.Pin, client netip.Addr) *Backend {
 }
 
 // loggedInAt returns the backend at which client has logged in by pin's connection, or nil.
-func (u *Upstream) loggedInAt(pin *http1.Pin, client netip.Addr) *Backend {
+func (u *Upstream) loggedInAt(pin *transport.Pin, client netip.Addr) *Backend {
 	pool := pin.Pool(client)
 	if pool == nil {
 		return nil
@@ -81,8 +82,8 @@ func (u *Upstream) loggedInAt(pin *http1.Pin, client netip.Addr) *Backend {
 	return nil
 }
 
-// Do makes one attempt: it sends the request at most once. Its errors are of type [*http1.Error].
-func (b *Backend) Do(ctx context.Context, req *http1.Request, resp *http1.Response) error {
+// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error].
+func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
 	return b.conns.Do(ctx, req, resp)
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"pace/lb"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 )
 
 // What may be sent again is asked of every attempt that failed, so a wrong word here is a request done twice.
@@ -23,7 +23,7 @@ func TestMayRepeat(t *testing.T) {
 		{"nor may a method that nobody knows", "BREW", 1, false},
 		{"methods are told apart by case", "get", 1, false},
 	} {
-		if got := MayRepeat(tt.method, &http1.Error{BytesSent: tt.sent}); got != tt.want {
+		if got := MayRepeat(tt.method, &transport.Error{BytesSent: tt.sent}); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
 		}
 	}
@@ -31,17 +31,17 @@ func TestMayRepeat(t *testing.T) {
 
 func TestNext(t *testing.T) {
 	pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
-	stale := &http1.Error{Kind: http1.Reset, Reused: true}
+	stale := &transport.Error{Kind: transport.Reset, Reused: true}
 	for _, tt := range []struct {
 		name             string
 		tries            Tries
-		e                *http1.Error
+		e                *transport.Error
 		failover, repeat bool
 	}{
 		{"another backend is next", Tries{At: pool.Backends()[:1]}, stale, true, false},
 		{"where all were tried, a stale connection is replaced", Tries{At: pool.Backends(), Failovers: 1}, stale, false, true},
 		{"once", Tries{At: pool.Backends(), Failovers: 1, Retries: 1}, stale, false, false},
-		{"a new connection that broke is not replaced", Tries{At: pool.Backends(), Failovers: 1}, &http1.Error{Kind: http1.Reset}, false, false},
+		{"a new connection that broke is not replaced", Tries{At: pool.Backends(), Failovers: 1}, &transport.Error{Kind: transport.Reset}, false, false},
 	} {
 		u, last := New(Options{Pool: pool, Failovers: 1}), tt.tries.At[len(tt.tries.At)-1]
 		got := u.Next(tt.tries, tt.e)
@@ -56,7 +56,7 @@ func TestNext(t *testing.T) {
 
 func TestFirst(t *testing.T) {
 	u := New(Options{Pool: lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:81"})})
-	first, second := u.First(new(http1.Pin), netip.Addr{}), u.First(new(http1.Pin), netip.Addr{})
+	first, second := u.First(new(transport.Pin), netip.Addr{}), u.First(new(transport.Pin), netip.Addr{})
 	if first == second || first.Label != "backend_10.0.0.1_80" || second.Label != "backend_10.0.0.2_81" {
 		t.Errorf("got %+v, then %+v", first, second)
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 const smallAnswer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ndate: Tue, 24 Nov 2026 10:00:00 GMT\r\nserver: bench\r\nCache-Control: no-store\r\nContent-Length: 27\r\n\r\n{\"backend\":1,\"path\":\"/abc\"}"
@@ -39,15 +41,15 @@ func parrot(text string, size int) func(net.Conn, *bufio.Reader) {
 }
 
 // smallGet is what a proxy has to send: a dozen fields.
-func smallGet() *Request {
-	return &Request{Method: "GET", Target: "/abc?d=e", Host: "example.org", Fields: []byte(strings.Join([]string{
+func smallGet() *transport.Request {
+	return &transport.Request{Method: "GET", Target: "/abc?d=e", Host: "example.org", Fields: []byte(strings.Join([]string{
 		"User-Agent: bench/1.0", "Accept: */*", "Accept-Encoding: gzip", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Host: example.org",
 		"X-Forwarded-Proto: http", "Forwarded: for=192.0.2.1;proto=http", "Via: 1.1 pace", "X-Proxy: pace",
 		"X-Request-Id: 0af7651916cd43dd8448eb211c80319c", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""}, "\r\n"))}
 }
 
 // drain does one exchange and drops the body.
-func drain(p *Pool, ctx context.Context, req *Request, resp *Response) error {
+func drain(p *Pool, ctx context.Context, req *transport.Request, resp *Response) error {
 	if err := p.Do(ctx, req, resp); err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func benchTransport(b *testing.B, size int) {
 	p := script(b, Options{}, parrot(smallAnswer, size))
 	tr := &http.Transport{DisableCompression: true}
 	defer tr.CloseIdleConnections()
-	proto, err := http.NewRequest("GET", "http://"+p.addr+"/abc?d=e", nil)
+	proto, err := http.NewRequest("GET", "http://"+p.dialer.Addr+"/abc?d=e", nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -128,12 +130,12 @@ func benchTransport(b *testing.B, size int) {
 
 func benchFloor(b *testing.B) {
 	p := script(b, Options{}, parrot(smallAnswer, 0))
-	c, err := net.DialTimeout("tcp", p.addr, time.Second)
+	c, err := net.DialTimeout("tcp", p.dialer.Addr, time.Second)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	head, buf := smallGet().appendHead(nil), make([]byte, smallBuffer)
+	head, buf := appendHead(nil, smallGet()), make([]byte, smallBuffer)
 	defer reportCPU(b)()
 	for b.Loop() {
 		if _, err := c.Write(head); err != nil {

@@ -14,16 +14,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // spent notes the time that an exchange's phases take, as a proxy does.
 type spent struct {
-	of    map[Phase]time.Duration
-	now   Phase
+	of    map[transport.Phase]time.Duration
+	now   transport.Phase
 	since time.Time
 }
 
-func (s *spent) enter(p Phase) {
+func (s *spent) enter(p transport.Phase) {
 	s.of[s.now] += time.Since(s.since)
 	s.now, s.since = p, time.Now()
 }
@@ -35,18 +37,18 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 		addr         string
 		lookup       time.Duration
 		err          error
-		kind         Kind // 0: it connects
-		phase        Phase
+		kind         transport.Kind // 0: it connects
+		phase        transport.Phase
 		dns, connect time.Duration
 	}{
 		{name: "a name is resolved, then connected to", addr: "backend:80", lookup: 300 * time.Millisecond, dns: 300 * time.Millisecond, connect: handshake},
 		{name: "an address is connected to", addr: "192.0.2.1:80", connect: handshake},
 		{name: "an IPv6 address is connected to", addr: "[2001:db8::1]:80", connect: handshake},
-		{name: "a name does not exist", addr: "backend:80", err: &net.DNSError{Err: "no such host", IsNotFound: true}, kind: DNSFailed, phase: DNS},
-		{name: "a name server says that it has failed", addr: "backend:80", err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}, kind: DNSFailed, phase: DNS},
-		{name: "a name server answers too late for itself", addr: "backend:80", err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}, kind: DNSFailed, phase: DNS},
-		{name: "a name takes longer than connect_timeout", addr: "backend:80", lookup: time.Hour, kind: DNSFailed, phase: DNS},
-		{name: "there is no descriptor for a lookup", addr: "backend:80", err: &net.OpError{Op: "dial", Err: syscall.EMFILE}, kind: Exhausted, phase: DNS},
+		{name: "a name does not exist", addr: "backend:80", err: &net.DNSError{Err: "no such host", IsNotFound: true}, kind: transport.DNSFailed, phase: transport.DNS},
+		{name: "a name server says that it has failed", addr: "backend:80", err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}, kind: transport.DNSFailed, phase: transport.DNS},
+		{name: "a name server answers too late for itself", addr: "backend:80", err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}, kind: transport.DNSFailed, phase: transport.DNS},
+		{name: "a name takes longer than connect_timeout", addr: "backend:80", lookup: time.Hour, kind: transport.DNSFailed, phase: transport.DNS},
+		{name: "there is no descriptor for a lookup", addr: "backend:80", err: &net.OpError{Op: "dial", Err: syscall.EMFILE}, kind: transport.Exhausted, phase: transport.DNS},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +71,7 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 					}
 				}
 				p = NewPool(tt.addr, o)
-				took, req := spent{of: map[Phase]time.Duration{}, since: time.Now()}, get("/")
+				took, req := spent{of: map[transport.Phase]time.Duration{}, since: time.Now()}, get("/")
 				req.OnPhase = took.enter
 				var resp Response
 				err := p.Do(t.Context(), req, &resp)
@@ -79,7 +81,7 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 					}
 					return
 				}
-				if err != nil || took.of[DNS] != tt.dns || took.of[Connect] != tt.connect {
+				if err != nil || took.of[transport.DNS] != tt.dns || took.of[transport.Connect] != tt.connect {
 					t.Errorf("%v, phases %v", err, took.of)
 				}
 				resp.Close()
@@ -101,8 +103,8 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 		timeout time.Duration // connect_timeout; 0: 1 s
 		want    string        // the addresses dialed, in order
 		took    time.Duration
-		kind    Kind     // 0: it connects
-		says    []string // in the error
+		kind    transport.Kind // 0: it connects
+		says    []string       // in the error
 	}{
 		{
 			name: "the second answers while the first is silent", found: "10.0.0.1 10.0.0.2",
@@ -128,22 +130,22 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 		{
 			name: "all are silent, and each is named", found: "10.0.0.1 10.0.0.2",
 			answers: map[string]error{"10.0.0.1": silent, "10.0.0.2": silent}, want: "10.0.0.1 10.0.0.2",
-			took: time.Second, kind: ConnectTimeout, says: []string{"dial tcp 10.0.0.1:80: i/o timeout", "dial tcp 10.0.0.2:80: i/o timeout"},
+			took: time.Second, kind: transport.ConnectTimeout, says: []string{"dial tcp 10.0.0.1:80: i/o timeout", "dial tcp 10.0.0.2:80: i/o timeout"},
 		},
 		{
 			name: "one is silent and one refuses: the time ran out", found: "10.0.0.1 10.0.0.2",
 			answers: map[string]error{"10.0.0.1": silent, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2",
-			took: time.Second, kind: ConnectTimeout, says: []string{"10.0.0.1:80: i/o timeout", "refused"},
+			took: time.Second, kind: transport.ConnectTimeout, says: []string{"10.0.0.1:80: i/o timeout", "refused"},
 		},
 		{
 			name: "one cannot be reached from here and one refuses: it is the backend's doing", found: "2001:db8::1 10.0.0.1",
-			answers: map[string]error{"2001:db8::1": noPort, "10.0.0.1": refused}, want: "2001:db8::1 10.0.0.1", kind: ConnectFailed,
+			answers: map[string]error{"2001:db8::1": noPort, "10.0.0.1": refused}, want: "2001:db8::1 10.0.0.1", kind: transport.ConnectFailed,
 		},
 		{
 			name: "there is no port for any", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": noPort, "10.0.0.2": noPort}, want: "10.0.0.1 10.0.0.2", kind: Exhausted,
+			answers: map[string]error{"10.0.0.1": noPort, "10.0.0.2": noPort}, want: "10.0.0.1 10.0.0.2", kind: transport.Exhausted,
 		},
-		{name: "a name without addresses", kind: DNSFailed, says: []string{"lookup backend: no address"}},
+		{name: "a name without addresses", kind: transport.DNSFailed, says: []string{"lookup backend: no address"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -210,9 +212,9 @@ func fromSystem(op string, errno syscall.Errno) error { return &net.OpError{Op: 
 
 // TestDo_WhatThisMachineLacksIsNotTheBackends for each error that says so.
 func TestDo_WhatThisMachineLacksIsNotTheBackends(t *testing.T) {
-	for errno, kind := range map[syscall.Errno]Kind{
-		syscall.EMFILE: Exhausted, syscall.ENFILE: Exhausted, syscall.EADDRNOTAVAIL: Exhausted, syscall.ENOBUFS: Exhausted, syscall.ENOMEM: Exhausted,
-		syscall.ECONNREFUSED: ConnectFailed, syscall.EHOSTUNREACH: ConnectFailed, syscall.ENETUNREACH: ConnectFailed, syscall.ETIMEDOUT: ConnectTimeout,
+	for errno, kind := range map[syscall.Errno]transport.Kind{
+		syscall.EMFILE: transport.Exhausted, syscall.ENFILE: transport.Exhausted, syscall.EADDRNOTAVAIL: transport.Exhausted, syscall.ENOBUFS: transport.Exhausted, syscall.ENOMEM: transport.Exhausted,
+		syscall.ECONNREFUSED: transport.ConnectFailed, syscall.EHOSTUNREACH: transport.ConnectFailed, syscall.ENETUNREACH: transport.ConnectFailed, syscall.ETIMEDOUT: transport.ConnectTimeout,
 	} {
 		p := NewPool("192.0.2.1:80", Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, fromSystem("dial", errno) }})
 		var resp Response

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // longAgo is a deadline that wakes whoever is blocked.
@@ -15,7 +17,7 @@ var longAgo = time.Unix(1, 0)
 type exchange struct {
 	ctx  context.Context
 	pool *Pool // nil: no exchange
-	req  *Request
+	req  *transport.Request
 
 	head head
 	in   body
@@ -42,13 +44,13 @@ type state struct {
 	c        *conn
 	reused   bool // c came from the pool
 	answered bool // a byte of a response was read
-	phase    Phase
-	final    bool      // the final header was parsed
-	closing  bool      // Close waits for the last bytes to be sent
-	until    time.Time // deadline of the response header; zero: none
-	cause    *Error    // what ended the exchange: the first in time
-	told     bool      // somebody has heard of it, a panic
-	sent     int64     // bytes the kernel took
+	phase    transport.Phase
+	final    bool             // the final header was parsed
+	closing  bool             // Close waits for the last bytes to be sent
+	until    time.Time        // deadline of the response header; zero: none
+	cause    *transport.Error // what ended the exchange: the first in time
+	told     bool             // somebody has heard of it, a panic
+	sent     int64            // bytes the kernel took
 }
 
 // Do sends req and reads the response up to the end of its header; the body is then read through
@@ -56,7 +58,7 @@ type state struct {
 // that it ended is noticed at once, but not in an exchange's first 10 ms. One Do puts at most one
 // request on the wire: a pooled connection is replaced by another only while not a byte was
 // written.
-func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
+func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) error {
 	x := &resp.x
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
@@ -67,7 +69,7 @@ func (p *Pool) Do(ctx context.Context, req *Request, resp *Response) error {
 	return nil
 }
 
-func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
+func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	if x.pool != nil {
 		panic("pace: BUG: http1.Response used again before Close")
 	}
@@ -82,20 +84,20 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *Request) {
 
 // run is the story of an exchange up to the final header.
 func (x *exchange) run() error {
-	if !x.req.fit() {
-		return x.fail(RequestBody, errUnfit)
+	if !fit(x.req) {
+		return x.fail(transport.RequestBody, errUnfit)
 	}
 	if x.ctx.Err() != nil { // the watcher would be late
-		return x.fail(Canceled, context.Cause(x.ctx))
+		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
-	atOnce := canReadOnce && !x.req.hasBody() // with a look at whether the connection is alive
+	atOnce := canReadOnce && !x.req.HasBody() // with a look at whether the connection is alive
 	if err := x.connect(atOnce); err != nil {
 		return err
 	}
 	x.out.render(x.req)
 	x.out.atOnce = atOnce && x.reused && x.c.tcp != nil
 	switch {
-	case x.req.hasBody():
+	case x.req.HasBody():
 		x.startSending()
 	case !x.out.atOnce:
 		if err := x.sendHead(); err != nil {
@@ -106,23 +108,23 @@ func (x *exchange) run() error {
 }
 
 var (
-	errUnfit  = errors.New("request line or field with a byte that would break the header")
+	errUnfit  = transport.NewFault("request line or field with a byte that would break the header")
 	errClosed = errors.New("response closed before the request was sent")
 )
 
 // fail ends the exchange for this reason, unless it has ended already; it returns the reason that
 // came first. Whoever is blocked on the connection wakes.
-func (x *exchange) fail(k Kind, err error) error {
+func (x *exchange) fail(k transport.Kind, err error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.failLocked(k, err)
 }
 
-func (x *exchange) failLocked(k Kind, err error) error {
+func (x *exchange) failLocked(k transport.Kind, err error) error {
 	if x.cause != nil {
 		return x.cause
 	}
-	x.cause = &Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Answered: x.answered, Err: err}
+	x.cause = &transport.Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Answered: x.answered, Err: err}
 	if x.c != nil {
 		x.cause.Remote = x.c.remote
 		x.c.SetDeadline(longAgo)
@@ -131,8 +133,27 @@ func (x *exchange) failLocked(k Kind, err error) error {
 	return x.cause
 }
 
+// raise returns err, the end of the exchange, unless that is a panic.
+func (x *exchange) raise(err error) error {
+	if bug := x.bug(); bug != nil {
+		panic(bug)
+	}
+	return err
+}
+
+// bug returns the panic that ended the exchange, once.
+func (x *exchange) bug() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause == nil || x.cause.Kind != transport.Panicked || x.told {
+		return nil
+	}
+	x.told = true
+	return x.cause.Err
+}
+
 // enter begins a phase. The callback runs under the lock, which is what makes it one at a time.
-func (x *exchange) enter(p Phase) {
+func (x *exchange) enter(p transport.Phase) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.enterLocked(p)
@@ -147,7 +168,7 @@ func (x *exchange) again() {
 	}
 }
 
-func (x *exchange) enterLocked(p Phase) {
+func (x *exchange) enterLocked(p transport.Phase) {
 	if x.final || x.phase == p {
 		return
 	}
@@ -161,7 +182,7 @@ func (x *exchange) enterLocked(p Phase) {
 // the one in use.
 func (x *exchange) connect(unseen bool) error {
 	if !x.req.NewConnection {
-		c := x.req.Pin.get(x.pool, x.req.Client, unseen)
+		c := x.pool.pinned(x.req, unseen)
 		if c == nil {
 			c = x.pool.get(unseen)
 		}
@@ -169,12 +190,12 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
-	c, kind, err := x.dial()
+	nc, kind, err := x.pool.dialer.Dial(x.ctx, x.enter)
 	switch {
 	case err == nil:
-		return x.use(c, false)
+		return x.use(newConn(nc), false)
 	case x.ctx.Err() != nil:
-		return x.fail(Canceled, context.Cause(x.ctx))
+		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
 	return x.fail(kind, err)
 }
@@ -190,7 +211,7 @@ func (x *exchange) use(c *conn, reused bool) error {
 	if x.cause != nil { // ended while dialing
 		return x.cause
 	}
-	x.enterLocked(Send)
+	x.enterLocked(transport.Send)
 	return nil
 }
 
@@ -220,11 +241,11 @@ func (x *exchange) readHead() error {
 	for {
 		p := in.buf[in.pos:in.end]
 		if !plausible(p) {
-			return x.fail(Invalid, malformed("not HTTP/1"))
+			return x.fail(transport.Invalid, malformed("not HTTP/1"))
 		}
 		n := headEnd(p, max(0, scanned-2)) // a blank line may have been cut in two
 		if max(n, len(p)*btoi(n == 0)) > x.pool.o.MaxHeaderBytes {
-			return x.fail(HeaderTooLarge, malformed("header is too large"))
+			return x.fail(transport.HeaderTooLarge, malformed("header is too large"))
 		}
 		if n > 0 {
 			x.headSize = n
@@ -233,7 +254,7 @@ func (x *exchange) readHead() error {
 		}
 		scanned = len(p)
 		if err := x.fill(); err != nil {
-			return x.fail(Reset, err)
+			return x.fail(transport.Reset, err)
 		}
 	}
 }
@@ -244,16 +265,16 @@ func (x *exchange) parseHead(block []byte) error {
 	case nil:
 		return nil
 	case errManyFields:
-		return x.fail(HeaderTooLarge, err)
+		return x.fail(transport.HeaderTooLarge, err)
 	}
-	return x.fail(Invalid, err)
+	return x.fail(transport.Invalid, err)
 }
 
 // interim handles a 1xx response other than 101. Its framing fields mean nothing (RFC 9110 §15.2),
 // but whoever sends them is not trusted with another request.
 func (x *exchange) interim() error {
 	if x.interims += int64(x.headSize); x.interims > x.mostInterim() {
-		return x.fail(HeaderTooLarge, malformed("interim responses are too large in sum"))
+		return x.fail(transport.HeaderTooLarge, malformed("interim responses are too large in sum"))
 	}
 	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
 	if x.req.On1xx != nil {
@@ -295,7 +316,7 @@ func (x *exchange) isIdleTimeout() bool {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	whole := !x.req.hasBody() || x.out.isSent() || x.out.last.Load() || !x.out.begun.Load()
+	whole := !x.req.HasBody() || x.out.isSent() || x.out.last.Load() || !x.out.begun.Load()
 	return x.reused && whole && (x.req.Repeatable || !x.head.lasts())
 }
 
@@ -306,7 +327,7 @@ func (x *exchange) failIdleTimeout() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.answered = false
-	return x.failLocked(Reset, errIdleTimeout)
+	return x.failLocked(transport.Reset, errIdleTimeout)
 }
 
 // switched accepts a 101 that was asked for, after the whole request was sent. It need not say
@@ -314,8 +335,8 @@ func (x *exchange) failIdleTimeout() error {
 func (x *exchange) switched() error {
 	x.unclear = true
 	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
-	if !x.req.accepts(x.head.upgrade) {
-		return x.fail(Invalid, malformed("switch to a protocol that was not asked for"))
+	if !accepts(x.req, x.head.upgrade) {
+		return x.fail(transport.Invalid, malformed("switch to a protocol that was not asked for"))
 	}
 	if err := x.awaitSent(); err != nil {
 		return err
@@ -335,10 +356,10 @@ func (x *exchange) awaitSent() error {
 	select {
 	case <-x.out.done:
 	case <-x.ctx.Done():
-		return x.fail(Canceled, context.Cause(x.ctx))
+		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
 	if !x.out.isSent() {
-		return x.fail(Reset, errBeforeSwitch)
+		return x.fail(transport.Reset, errBeforeSwitch)
 	}
 	return nil
 }
@@ -354,9 +375,9 @@ func (x *exchange) settle() error {
 		return x.cause
 	}
 	if !x.out.begun.Load() {
-		return x.failLocked(Invalid, malformed("response before the request"))
+		return x.failLocked(transport.Invalid, malformed("response before the request"))
 	}
-	x.final, x.phase, x.until = true, Receive, time.Time{}
+	x.final, x.phase, x.until = true, transport.Receive, time.Time{}
 	x.out.cancel()
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"pace/proxy/transport"
 )
 
 // serve starts a net/http server as the backend and returns a pool of connections to it.
@@ -55,7 +57,9 @@ func answer(texts ...string) func(net.Conn, *bufio.Reader) {
 	}
 }
 
-func get(target string) *Request { return &Request{Method: "GET", Target: target, Host: "backend"} }
+func get(target string) *transport.Request {
+	return &transport.Request{Method: "GET", Target: target, Host: "backend"}
+}
 
 // readAll reads the body to its end.
 func readAll(r *Response) (string, error) {
@@ -73,7 +77,7 @@ func readAll(r *Response) (string, error) {
 }
 
 // fetch does one whole exchange that must succeed.
-func fetch(t testing.TB, p *Pool, req *Request) (*Response, string) {
+func fetch(t testing.TB, p *Pool, req *transport.Request) (*Response, string) {
 	t.Helper()
 	var resp Response
 	if err := p.Do(context.Background(), req, &resp); err != nil {
@@ -87,7 +91,7 @@ func fetch(t testing.TB, p *Pool, req *Request) (*Response, string) {
 	return &resp, body
 }
 
-func field(fields []Field, name string) string {
+func field(fields []transport.Field, name string) string {
 	for _, f := range fields {
 		if f.Name == name {
 			return f.Value
@@ -108,21 +112,21 @@ func TestDo_SendsWhatWasAsked(t *testing.T) {
 	p := serve(t, Options{}, echo)
 	long := strings.Repeat("0123456789", 20_000)
 	for name, tt := range map[string]struct {
-		req  Request
+		req  transport.Request
 		want string
 	}{
-		"a get has no body":                  {Request{Method: "GET", Target: "/a?b"}, `GET /a?b h 0 [] `},
-		"a post without body says so":        {Request{Method: "POST", Target: "/"}, `POST / h 0 [] `},
-		"a body with its length":             {Request{Method: "POST", Target: "/", Body: strings.NewReader("hello"), ContentLength: 5}, `POST / h 5 [] hello`},
-		"an empty body with its length":      {Request{Method: "PUT", Target: "/", Body: strings.NewReader(""), ContentLength: 0}, `PUT / h 0 [] `},
-		"an unknown length is chunked":       {Request{Method: "POST", Target: "/", Body: strings.NewReader("hello"), ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
-		"an empty chunked body":              {Request{Method: "POST", Target: "/", Body: strings.NewReader(""), ContentLength: -1}, `POST / h -1 ["chunked"] `},
-		"a long body with its length":        {Request{Method: "POST", Target: "/", Body: strings.NewReader(long), ContentLength: int64(len(long))}, `POST / h 200000 [] ` + long},
-		"a long chunked body":                {Request{Method: "POST", Target: "/", Body: strings.NewReader(long), ContentLength: -1}, `POST / h -1 ["chunked"] ` + long},
-		"a body in single bytes":             {Request{Method: "POST", Target: "/", Body: iotestOneByte{strings.NewReader("hello")}, ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
-		"a body that waits for 100":          {Request{Method: "POST", Target: "/", Expect: true, Body: strings.NewReader("hello"), ContentLength: 5}, `POST / h 5 [] hello`},
-		"a body behind a long head":          {Request{Method: "POST", Target: "/", Fields: []byte("X: " + long[:9000] + "\r\n"), Body: strings.NewReader("hello"), ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
-		"a trailer that was announced comes": {Request{Method: "POST", Target: "/", AnnouncedTrailer: "Sum", Trailer: func() http.Header { return http.Header{"Sum": {"1"}} }, Body: strings.NewReader("x"), ContentLength: -1}, `POST / h -1 ["chunked"] x map["Sum":["1"]]`},
+		"a get has no body":                  {transport.Request{Method: "GET", Target: "/a?b"}, `GET /a?b h 0 [] `},
+		"a post without body says so":        {transport.Request{Method: "POST", Target: "/"}, `POST / h 0 [] `},
+		"a body with its length":             {transport.Request{Method: "POST", Target: "/", Body: strings.NewReader("hello"), ContentLength: 5}, `POST / h 5 [] hello`},
+		"an empty body with its length":      {transport.Request{Method: "PUT", Target: "/", Body: strings.NewReader(""), ContentLength: 0}, `PUT / h 0 [] `},
+		"an unknown length is chunked":       {transport.Request{Method: "POST", Target: "/", Body: strings.NewReader("hello"), ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
+		"an empty chunked body":              {transport.Request{Method: "POST", Target: "/", Body: strings.NewReader(""), ContentLength: -1}, `POST / h -1 ["chunked"] `},
+		"a long body with its length":        {transport.Request{Method: "POST", Target: "/", Body: strings.NewReader(long), ContentLength: int64(len(long))}, `POST / h 200000 [] ` + long},
+		"a long chunked body":                {transport.Request{Method: "POST", Target: "/", Body: strings.NewReader(long), ContentLength: -1}, `POST / h -1 ["chunked"] ` + long},
+		"a body in single bytes":             {transport.Request{Method: "POST", Target: "/", Body: iotestOneByte{strings.NewReader("hello")}, ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
+		"a body that waits for 100":          {transport.Request{Method: "POST", Target: "/", Expect: true, Body: strings.NewReader("hello"), ContentLength: 5}, `POST / h 5 [] hello`},
+		"a body behind a long head":          {transport.Request{Method: "POST", Target: "/", Fields: []byte("X: " + long[:9000] + "\r\n"), Body: strings.NewReader("hello"), ContentLength: -1}, `POST / h -1 ["chunked"] hello`},
+		"a trailer that was announced comes": {transport.Request{Method: "POST", Target: "/", AnnouncedTrailer: "Sum", Trailer: func() http.Header { return http.Header{"Sum": {"1"}} }, Body: strings.NewReader("x"), ContentLength: -1}, `POST / h -1 ["chunked"] x map["Sum":["1"]]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.req.Host = "h"
@@ -188,7 +192,7 @@ func TestDo_ReadsEveryFraming(t *testing.T) {
 					r.ReadByte()
 				}
 			})
-			resp, got := fetch(t, p, &Request{Method: tt.method, Target: "/", Host: "h"})
+			resp, got := fetch(t, p, &transport.Request{Method: tt.method, Target: "/", Host: "h"})
 			if got != tt.body {
 				t.Errorf("body %.100q, want %.100q", got, tt.body)
 			}
@@ -240,9 +244,9 @@ func TestDo_TrailerComesAfterTheBody(t *testing.T) {
 	}
 }
 
-func wantKind(t *testing.T, err error, k Kind) *Error {
+func wantKind(t *testing.T, err error, k transport.Kind) *transport.Error {
 	t.Helper()
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errors.AsType[*transport.Error](err)
 	if !ok || e.Kind != k {
 		t.Fatalf("error %v, want kind %v", err, k)
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // eventually polls until f is true.
@@ -31,27 +33,27 @@ func eventually(t *testing.T, what string, f func() bool) {
 
 func TestDo_SaysHowTheBackendFailed(t *testing.T) {
 	reset := func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }
-	post := &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
+	post := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
 	for name, tt := range map[string]struct {
 		backend  func(net.Conn, *bufio.Reader)
-		req      *Request
-		kind     Kind
+		req      *transport.Request
+		kind     transport.Kind
 		answered bool
 	}{
-		"it closes without an answer":         {answer(""), get("/"), Reset, false},
-		"it closes without an answer to post": {answer(""), post, Reset, false},
-		"it closes within the header":         {answer("HTTP/1.1 200 OK\r\nContent-"), get("/"), Reset, true},
-		"it closes within the version":        {answer("HTT"), get("/"), Reset, true},
-		"it closes after an interim response": {answer("HTTP/1.1 100 Continue\r\n\r\n"), get("/"), Reset, true},
-		"it resets without an answer":         {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, get("/"), Reset, false},
-		"it resets within the header":         {func(c net.Conn, r *bufio.Reader) { answer("HTTP/1.1 200")(c, r); reset(c) }, get("/"), Reset, true},
+		"it closes without an answer":         {answer(""), get("/"), transport.Reset, false},
+		"it closes without an answer to post": {answer(""), post, transport.Reset, false},
+		"it closes within the header":         {answer("HTTP/1.1 200 OK\r\nContent-"), get("/"), transport.Reset, true},
+		"it closes within the version":        {answer("HTT"), get("/"), transport.Reset, true},
+		"it closes after an interim response": {answer("HTTP/1.1 100 Continue\r\n\r\n"), get("/"), transport.Reset, true},
+		"it resets without an answer":         {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, get("/"), transport.Reset, false},
+		"it resets within the header":         {func(c net.Conn, r *bufio.Reader) { answer("HTTP/1.1 200")(c, r); reset(c) }, get("/"), transport.Reset, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, tt.backend)
 			var resp Response
 			e := wantKind(t, p.Do(t.Context(), tt.req, &resp), tt.kind)
 			// A reset may take what came before it along.
-			if e.Answered && !tt.answered || e.Reused || e.BytesSent == 0 || e.Remote.String() != p.addr || p.Idle() != 0 {
+			if e.Answered && !tt.answered || e.Reused || e.BytesSent == 0 || e.Remote.String() != p.dialer.Addr || p.Idle() != 0 {
 				t.Errorf("%+v, want answered %v", e, tt.answered)
 			}
 			resp.Close() // allowed, needless
@@ -66,15 +68,15 @@ func TestDo_ConnectFails(t *testing.T) {
 	}
 	l.Close()
 	var resp Response
-	e := wantKind(t, NewPool(l.Addr().String(), Options{}).Do(t.Context(), get("/"), &resp), ConnectFailed)
-	if !errors.Is(e, syscall.ECONNREFUSED) || e.BytesSent != 0 || e.Phase != Connect || e.Remote.IsValid() {
+	e := wantKind(t, NewPool(l.Addr().String(), Options{}).Do(t.Context(), get("/"), &resp), transport.ConnectFailed)
+	if !errors.Is(e, syscall.ECONNREFUSED) || e.BytesSent != 0 || e.Phase != transport.Connect || e.Remote.IsValid() {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestDo_BodyMustKeepItsLength(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader("he"), readerFunc(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }))
-	for name, req := range map[string]*Request{
+	for name, req := range map[string]*transport.Request{
 		"a body that is too short":       {Body: strings.NewReader("hell"), ContentLength: 5},
 		"a body that is too long":        {Body: strings.NewReader("hello!"), ContentLength: 5},
 		"a body that breaks off":         {Body: broken, ContentLength: 5},
@@ -90,8 +92,8 @@ func TestDo_BodyMustKeepItsLength(t *testing.T) {
 			})
 			req.Method, req.Target, req.Host = "POST", "/", "h"
 			var resp Response
-			e := wantKind(t, p.Do(t.Context(), req, &resp), RequestBody)
-			if e.Phase != ReadRequest || whole.Load() || p.Idle() != 0 {
+			e := wantKind(t, p.Do(t.Context(), req, &resp), transport.RequestBody)
+			if e.Phase != transport.ReadRequest || whole.Load() || p.Idle() != 0 {
 				t.Errorf("%+v, whole at the backend: %v", e, whole.Load())
 			}
 		})
@@ -133,7 +135,7 @@ func TestDo_ReplacesADeadConnection(t *testing.T) {
 				eventually(t, "found dead", func() bool { return !c.alive() })
 				req := get("/")
 				if body != "" {
-					req = &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader(body), ContentLength: int64(len(body))}
+					req = &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader(body), ContentLength: int64(len(body))}
 				}
 				resp, got := fetch(t, p, req)
 				if got != "hello" || resp.Reused || seen.Load() != 2 || p.Idle() != 1 {
@@ -159,7 +161,7 @@ func (r refusing) Write(p []byte) (int, error) {
 
 func TestDo_ReplacesAConnectionThatTakesNoByte(t *testing.T) {
 	long := strings.Repeat("0123456789", 10_000)
-	for name, req := range map[string]*Request{
+	for name, req := range map[string]*transport.Request{
 		"GET":                get("/"),
 		"POST":               {Method: "POST", Body: strings.NewReader("hello"), ContentLength: 5},
 		"POST in chunks":     {Method: "POST", Body: strings.NewReader(long), ContentLength: -1},
@@ -169,7 +171,7 @@ func TestDo_ReplacesAConnectionThatTakesNoByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, Options{}, echo)
 			dials, now := 0, new(atomic.Bool)
-			p := NewPool(s.addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			p := NewPool(s.dialer.Addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				c, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if dials++; dials < 3 {
 					c = refusing{c, now}
@@ -221,21 +223,21 @@ func TestDo_SendsAtMostOnce(t *testing.T) {
 		all[i].Close()
 	}
 	var resp Response
-	e := wantKind(t, p.Do(t.Context(), get("/die"), &resp), Reset)
+	e := wantKind(t, p.Do(t.Context(), get("/die"), &resp), transport.Reset)
 	if !e.Reused || e.BytesSent == 0 || e.Answered || seen.Load() != 1 || p.Idle() != 4 {
 		t.Errorf("%+v, backend saw it %d times, %d idle", e, seen.Load(), p.Idle())
 	}
 }
 
 func TestDo_DoesNotReplaceAConnectionThatTookSome(t *testing.T) {
-	for name, req := range map[string]*Request{
+	for name, req := range map[string]*transport.Request{
 		"GET":  get("/"),
 		"POST": {Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dials, now := 0, new(atomic.Bool)
 			s := serve(t, Options{}, echo)
-			p := NewPool(s.addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			p := NewPool(s.dialer.Addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				dials++
 				c, err := new(net.Dialer).DialContext(ctx, network, addr)
 				return halting{c, now}, err
@@ -243,7 +245,7 @@ func TestDo_DoesNotReplaceAConnectionThatTookSome(t *testing.T) {
 			fetch(t, p, get("/"))
 			now.Store(true)
 			var resp Response
-			e := wantKind(t, p.Do(t.Context(), req, &resp), Reset)
+			e := wantKind(t, p.Do(t.Context(), req, &resp), transport.Reset)
 			if dials != 1 || !e.Reused || e.BytesSent != 3 {
 				t.Errorf("%+v after %d dials", e, dials)
 			}
@@ -281,7 +283,7 @@ func TestDo_AnswerBeforeTheBodyWasSent(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	var stops atomic.Int32
-	req := &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 1 << 30, StopBody: func() { stops.Add(1); r.CloseWithError(io.ErrClosedPipe) }}
+	req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 1 << 30, StopBody: func() { stops.Add(1); r.CloseWithError(io.ErrClosedPipe) }}
 	resp, body := fetch(t, p, req)
 	if resp.Status != 413 || body != "no" || stops.Load() != 1 || p.Idle() != 0 {
 		t.Errorf("%d %q, %d stops, %d idle", resp.Status, body, stops.Load(), p.Idle())
@@ -298,7 +300,7 @@ func TestDo_ChunksStaySmallBehindALargeHeader(t *testing.T) {
 	})
 	for _, header := range []int{68 << 10, 300 << 10} {
 		const size = 4 << 20
-		req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: -1, Body: io.LimitReader(zeros{}, size),
+		req := &transport.Request{Method: "POST", Target: "/", Host: "x", ContentLength: -1, Body: io.LimitReader(zeros{}, size),
 			Fields: []byte("A: " + strings.Repeat("a", header) + "\r\n")}
 		if _, got := fetch(t, p, req); got != fmt.Sprint(size, nil) {
 			t.Errorf("behind %d bytes of header: the backend read %s, want all %d", header, got, size)
@@ -329,7 +331,7 @@ func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 				io.Copy(io.Discard, r)
 			})
 			goes, gone := make(chan bool), make(chan bool)
-			req := &Request{Method: "POST", Target: "/", Host: "x", ContentLength: 5, Body: readerFunc(func([]byte) (int, error) {
+			req := &transport.Request{Method: "POST", Target: "/", Host: "x", ContentLength: 5, Body: readerFunc(func([]byte) (int, error) {
 				if tt.answer != "" {
 					<-goes
 				}
@@ -338,8 +340,8 @@ func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 			})}
 			if strings.Contains(name, "callback") {
 				req.Body = strings.NewReader("hello")
-				req.OnPhase = func(p Phase) {
-					if p == ReadRequest {
+				req.OnPhase = func(p transport.Phase) {
+					if p == transport.ReadRequest {
 						panic("oops")
 					}
 				}
@@ -422,7 +424,7 @@ func TestDo_LooksAtAConnectionWhoseDeadlineHasPassed(t *testing.T) {
 func TestClose_GrantsTheLastBytesOneMoment(t *testing.T) {
 	var x exchange
 	p := script(t, Options{}, hang)
-	nc, err := p.o.Dial(t.Context(), "tcp", p.addr)
+	nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.dialer.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,7 +454,7 @@ func TestDo_FullDuplex(t *testing.T) {
 	})
 	r, w := io.Pipe()
 	var resp Response
-	if err := p.Do(t.Context(), &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1}, &resp); err != nil {
+	if err := p.Do(t.Context(), &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1}, &resp); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
@@ -483,12 +485,12 @@ func TestSplice_MovesTheRest(t *testing.T) {
 	for name, tt := range map[string]struct {
 		head string
 		send int // bytes of body sent
-		kind Kind
+		kind transport.Kind
 		idle int
 	}{
 		"with its length":                  {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long), 0, 1},
 		"not to the end of the connection": {"", len(long), 0, 0},
-		"too short":                        {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long) - 1, Truncated, 0},
+		"too short":                        {fmt.Sprintf("Content-Length: %d\r\n", len(long)), len(long) - 1, transport.Truncated, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // seeds are responses of every framing, and the faults that proxies have had.
@@ -114,7 +116,7 @@ func referTo(raw []byte, method string) (ref reference, ok bool) {
 }
 
 // sameFields compares all fields but those that net/http takes out or adds.
-func sameFields(got []Field, want http.Header) bool {
+func sameFields(got []transport.Field, want http.Header) bool {
 	have := http.Header{}
 	for _, f := range got {
 		have[f.Name] = append(have[f.Name], f.Value)

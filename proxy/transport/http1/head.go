@@ -3,6 +3,8 @@ package http1
 import (
 	"bytes"
 	"strings"
+
+	"pace/proxy/transport"
 )
 
 // Field is one line of a header or trailer. Name is in canonical form ("Content-Type"), Value is
@@ -13,18 +15,16 @@ type Field struct{ Name, Value string }
 // times its bytes in memory.
 const maxFields = 1000
 
-const errManyFields = malformed("too many fields")
+var errManyFields = malformed("too many fields")
 
-// malformed says what was not acceptable in a response.
-type malformed string
-
-func (m malformed) Error() string { return "malformed response: " + string(m) }
+// malformed returns an error that says what was not acceptable in a response.
+func malformed(what string) error { return transport.NewFault("malformed response: " + what) }
 
 // head is a parsed response header. It is reused: fields and spans keep their arrays.
 type head struct {
 	status    int
 	http10    bool
-	fields    []Field
+	fields    []transport.Field
 	length    int64  // of the Content-Length field, -1: none
 	chunked   bool   // Transfer-Encoding: chunked
 	close     bool   // Connection: close
@@ -134,7 +134,7 @@ func (h *head) parseFields(b []byte, i int) error {
 	text := string(b[first:i]) // the only copy
 	h.fields = h.fields[:0]
 	for _, s := range h.spans {
-		h.fields = append(h.fields, Field{text[s.from-first : s.colon-first], text[s.start-first : s.end-first]})
+		h.fields = append(h.fields, transport.Field{Name: text[s.from-first : s.colon-first], Value: text[s.start-first : s.end-first]})
 	}
 	return nil
 }

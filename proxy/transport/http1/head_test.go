@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pace/proxy/transport"
 )
 
 func TestDo_RefusesWhatIsNotClear(t *testing.T) {
@@ -60,7 +62,7 @@ func TestDo_RefusesWhatIsNotClear(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { answer(raw)(c, r); r.ReadByte() })
 			var resp Response
-			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), Invalid)
+			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), transport.Invalid)
 			if !e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
@@ -83,7 +85,7 @@ func TestDo_RefusesWhatIsTooLarge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { answer(tt.raw)(c, r); r.ReadByte() })
 			var resp Response
-			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), HeaderTooLarge)
+			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), transport.HeaderTooLarge)
 			if !e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
@@ -98,7 +100,7 @@ func TestDo_TakesWhatIsNotTooLarge(t *testing.T) {
 	hints := "HTTP/1.1 103 Early Hints\r\nA: " + strings.Repeat("b", 8<<10-len("HTTP/1.1 103 Early Hints\r\n")-len(rest)) + "\r\n\r\n"
 	p := script(t, Options{MaxHeaderBytes: 8 << 10}, answer(strings.Repeat(hints, 16)+largest))
 	n, req := 0, get("/")
-	req.On1xx = func(int, []Field) { n++ }
+	req.On1xx = func(int, []transport.Field) { n++ }
 	if resp, _ := fetch(t, p, req); resp.Status != 200 || n != 16 {
 		t.Errorf("status %d after %d interim responses, want 200 after 16", resp.Status, n)
 	}
@@ -131,7 +133,7 @@ func TestDo_AsksForUpgradesOnly(t *testing.T) {
 			if err := p.Do(t.Context(), req, &resp); (err == nil) != tt.ok {
 				t.Errorf("%v", err)
 			} else if err != nil {
-				wantKind(t, err, Invalid)
+				wantKind(t, err, transport.Invalid)
 			}
 			resp.Close()
 		})
@@ -141,7 +143,7 @@ func TestDo_AsksForUpgradesOnly(t *testing.T) {
 func TestDo_NamesAreCanonicalAndValuesTrimmed(t *testing.T) {
 	p := script(t, Options{}, answer("HTTP/1.1 200 OK\r\ncontent-TYPE:  text/plain \t\r\nwww-authenticate:a\r\nETag: \"x\"\r\n1a-!b: \r\nset-cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"))
 	resp, _ := fetch(t, p, get("/"))
-	want := []Field{{"Content-Type", "text/plain"}, {"Www-Authenticate", "a"}, {"Etag", `"x"`}, {"1a-!b", ""}, {"Set-Cookie", "a"}, {"Set-Cookie", "b"}, {"Content-Length", "0"}}
+	want := []transport.Field{{Name: "Content-Type", Value: "text/plain"}, {Name: "Www-Authenticate", Value: "a"}, {Name: "Etag", Value: `"x"`}, {Name: "1a-!b", Value: ""}, {Name: "Set-Cookie", Value: "a"}, {Name: "Set-Cookie", Value: "b"}, {Name: "Content-Length", Value: "0"}}
 	if !slices.Equal(resp.Fields, want) {
 		t.Errorf("got %q, want %q", resp.Fields, want)
 	}
@@ -153,7 +155,7 @@ func TestDo_TellsInterimResponses(t *testing.T) {
 	p := script(t, Options{}, answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\nConnection: X\r\nX: y\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"+okHello))
 	var got []string
 	req := get("/")
-	req.On1xx = func(status int, fields []Field) {
+	req.On1xx = func(status int, fields []transport.Field) {
 		got = append(got, string(rune('0'+status%10))+field(fields, "Link")+field(fields, "X"))
 	}
 	resp, body := fetch(t, p, req)
@@ -163,22 +165,22 @@ func TestDo_TellsInterimResponses(t *testing.T) {
 }
 
 func TestDo_RefusesToWriteABrokenHead(t *testing.T) {
-	for name, change := range map[string]func(*Request){
-		"line end in target":   func(r *Request) { r.Target = "/ HTTP/1.1\r\nX: y\r\n" },
-		"blank in target":      func(r *Request) { r.Target = "/a b" },
-		"no target":            func(r *Request) { r.Target = "" },
-		"blank in method":      func(r *Request) { r.Method = "GET /x" },
-		"no method":            func(r *Request) { r.Method = "" },
-		"line end in host":     func(r *Request) { r.Host = "a\nb" },
-		"line end in protocol": func(r *Request) { r.Upgrade = "a\r\nb: c" },
-		"line end in trailer":  func(r *Request) { r.AnnouncedTrailer = "a\r\nb: c" },
+	for name, change := range map[string]func(*transport.Request){
+		"line end in target":   func(r *transport.Request) { r.Target = "/ HTTP/1.1\r\nX: y\r\n" },
+		"blank in target":      func(r *transport.Request) { r.Target = "/a b" },
+		"no target":            func(r *transport.Request) { r.Target = "" },
+		"blank in method":      func(r *transport.Request) { r.Method = "GET /x" },
+		"no method":            func(r *transport.Request) { r.Method = "" },
+		"line end in host":     func(r *transport.Request) { r.Host = "a\nb" },
+		"line end in protocol": func(r *transport.Request) { r.Upgrade = "a\r\nb: c" },
+		"line end in trailer":  func(r *transport.Request) { r.AnnouncedTrailer = "a\r\nb: c" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { t.Error("connected") })
 			req := get("/")
 			change(req)
 			var resp Response
-			wantKind(t, p.Do(t.Context(), req, &resp), RequestBody)
+			wantKind(t, p.Do(t.Context(), req, &resp), transport.RequestBody)
 		})
 	}
 }
@@ -226,8 +228,8 @@ func TestNext_TruncatedIsNeverTheEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := readAll(&resp)
-			e := wantKind(t, err, Truncated)
-			if _, again := resp.Next(); again != err || body != tt.body || e.Phase != Receive {
+			e := wantKind(t, err, transport.Truncated)
+			if _, again := resp.Next(); again != err || body != tt.body || e.Phase != transport.Receive {
 				t.Errorf("body %q, %+v, then %v; want body %q", body, e, again, tt.body)
 			}
 			resp.Close()

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"pace/proxy/transport"
 )
 
 // A 408 that comes on a reused connection says that the connection was given up, not the request; but it is
@@ -16,19 +18,19 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 	body := func() io.Reader { return strings.NewReader("hello") }
 	for _, tt := range []struct {
 		name, raw string
-		req       Request
+		req       transport.Request
 		first     bool // it comes on a new connection
 		lost      bool // want a lost connection, not a response
 	}{
-		{name: "is no response", raw: closing, req: Request{Method: "GET", Repeatable: true}, lost: true},
-		{name: "is none, even if the connection stays", raw: bare, req: Request{Method: "GET", Repeatable: true}, lost: true},
-		{name: "is none for a POST either", raw: closing, req: Request{Method: "POST"}, lost: true},
-		{name: "is none for a whole body", raw: closing, req: Request{Method: "POST", Body: body(), ContentLength: 5}, lost: true},
-		{name: "is none in HTTP/1.0", raw: strings.Replace(closing, "1.1", "1.0", 1), req: Request{Method: "POST"}, lost: true},
-		{name: "is the response to a POST, if the connection stays", raw: bare, req: Request{Method: "POST"}},
-		{name: "is the response after an interim one", raw: "HTTP/1.1 102 Processing\r\n\r\n" + bare, req: Request{Method: "GET", Repeatable: true}},
-		{name: "is the response on a new connection", raw: closing, req: Request{Method: "GET", Repeatable: true}, first: true},
-		{name: "another status is the response", raw: "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nlate", req: Request{Method: "GET", Repeatable: true}},
+		{name: "is no response", raw: closing, req: transport.Request{Method: "GET", Repeatable: true}, lost: true},
+		{name: "is none, even if the connection stays", raw: bare, req: transport.Request{Method: "GET", Repeatable: true}, lost: true},
+		{name: "is none for a POST either", raw: closing, req: transport.Request{Method: "POST"}, lost: true},
+		{name: "is none for a whole body", raw: closing, req: transport.Request{Method: "POST", Body: body(), ContentLength: 5}, lost: true},
+		{name: "is none in HTTP/1.0", raw: strings.Replace(closing, "1.1", "1.0", 1), req: transport.Request{Method: "POST"}, lost: true},
+		{name: "is the response to a POST, if the connection stays", raw: bare, req: transport.Request{Method: "POST"}},
+		{name: "is the response after an interim one", raw: "HTTP/1.1 102 Processing\r\n\r\n" + bare, req: transport.Request{Method: "GET", Repeatable: true}},
+		{name: "is the response on a new connection", raw: closing, req: transport.Request{Method: "GET", Repeatable: true}, first: true},
+		{name: "another status is the response", raw: "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nlate", req: transport.Request{Method: "GET", Repeatable: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			texts := []string{okHello, tt.raw}
@@ -49,7 +51,7 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 				}
 				return
 			}
-			if e := wantKind(t, err, Reset); !e.Reused || e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
+			if e := wantKind(t, err, transport.Reset); !e.Reused || e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("got %+v and %d idle, want a reused connection that died unanswered", e, p.Idle())
 			}
 		})
@@ -69,7 +71,7 @@ func TestDo_A408WithinTheBodyIsTheResponse(t *testing.T) {
 	in, out := io.Pipe()
 	go io.WriteString(out, "hello")
 	var resp Response
-	req := &Request{Method: "POST", Target: "/", Host: "h", Body: in, ContentLength: 10, StopBody: func() { out.Close() }}
+	req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: in, ContentLength: 10, StopBody: func() { out.Close() }}
 	if err := p.Do(t.Context(), req, &resp); err != nil || resp.Status != 408 || !resp.Reused {
 		t.Errorf("got %v, status %d, reused %v; want the 408", err, resp.Status, resp.Reused)
 	}

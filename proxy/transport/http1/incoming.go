@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // received is one read of a connection with a file descriptor.
@@ -140,7 +142,7 @@ func (x *exchange) lost(c *conn, err error) error {
 		return err
 	}
 	if !x.until.IsZero() && !time.Now().Before(x.until) {
-		return x.failLocked(ResponseTimeout, err)
+		return x.failLocked(transport.ResponseTimeout, err)
 	}
 	c.readUntil = x.until
 	return c.SetReadDeadline(x.until)

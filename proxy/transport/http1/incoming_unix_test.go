@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // onPark makes f be called each time the exchange is about to wait for the backend, on its
@@ -34,21 +36,21 @@ func onPark(resp *Response, f func()) {
 
 func TestDo_HoldsNoBufferWhileItWaits(t *testing.T) {
 	const ok, waiting = "HTTP/1.1 200 OK\r\n", 50
-	post := func() *Request {
-		return &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
+	post := func() *transport.Request {
+		return &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
 	}
 	for name, tt := range map[string]struct {
-		req       func() *Request
+		req       func() *transport.Request
 		now, then string // what is sent before the wait, and after it
 	}{
-		"for the header":               {func() *Request { return get("/") }, "", okHello},
+		"for the header":               {func() *transport.Request { return get("/") }, "", okHello},
 		"for the header, after a body": {post, "", okHello},
-		"after an interim response":    {func() *Request { return get("/") }, "HTTP/1.1 103 Early Hints\r\n\r\n", okHello},
-		"for the body":                 {func() *Request { return get("/") }, ok + "Content-Length: 5\r\n\r\n", "hello"},
-		"for the rest of the body":     {func() *Request { return get("/") }, ok + "Content-Length: 5\r\n\r\nhel", "lo"},
-		"for the next chunk":           {func() *Request { return get("/") }, ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", "2\r\nlo\r\n0\r\n\r\n"},
-		"for the connection's end":     {func() *Request { return get("/") }, ok + "\r\nhel", "lo"},
-		"for more after much":          {func() *Request { return get("/") }, ok + "\r\n" + strings.Repeat("hello", 4000), "hello"},
+		"after an interim response":    {func() *transport.Request { return get("/") }, "HTTP/1.1 103 Early Hints\r\n\r\n", okHello},
+		"for the body":                 {func() *transport.Request { return get("/") }, ok + "Content-Length: 5\r\n\r\n", "hello"},
+		"for the rest of the body":     {func() *transport.Request { return get("/") }, ok + "Content-Length: 5\r\n\r\nhel", "lo"},
+		"for the next chunk":           {func() *transport.Request { return get("/") }, ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", "2\r\nlo\r\n0\r\n\r\n"},
+		"for the connection's end":     {func() *transport.Request { return get("/") }, ok + "\r\nhel", "lo"},
+		"for more after much":          {func() *transport.Request { return get("/") }, ok + "\r\n" + strings.Repeat("hello", 4000), "hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			goOn := make(chan struct{})
@@ -136,18 +138,19 @@ func TestDo_ReadsOnAfterEachByte(t *testing.T) {
 func TestDo_FailsAsReadDoes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		backend func(net.Conn, *bufio.Reader)
-		kind    Kind
+		kind    transport.Kind
 		is      error
 	}{
-		"reset":   {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); c.(*net.TCPConn).SetLinger(0) }, Reset, syscall.ECONNRESET},
-		"end":     {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r) }, Reset, io.EOF},
-		"timeout": {hang, ResponseTimeout, context.DeadlineExceeded},
+		"reset":   {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); c.(*net.TCPConn).SetLinger(0) }, transport.Reset, syscall.ECONNRESET},
+		"end":     {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r) }, transport.Reset, io.EOF},
+		"timeout": {hang, transport.ResponseTimeout, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{ResponseTimeout: 50 * time.Millisecond}, tt.backend)
 			text := func(dial func(context.Context, string, string) (net.Conn, error)) string {
 				var local string
-				p.o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				o := p.o
+				o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					c, err := dial(ctx, network, addr)
 					if err == nil {
 						local = c.LocalAddr().String()
@@ -155,7 +158,7 @@ func TestDo_FailsAsReadDoes(t *testing.T) {
 					return c, err
 				}
 				var resp Response
-				e := wantKind(t, p.Do(t.Context(), get("/"), &resp), tt.kind)
+				e := wantKind(t, NewPool(p.dialer.Addr, o).Do(t.Context(), get("/"), &resp), tt.kind)
 				var timeout net.Error
 				if tt.is == context.DeadlineExceeded && (!errors.As(e, &timeout) || !timeout.Timeout()) || tt.is != context.DeadlineExceeded && !errors.Is(e, tt.is) {
 					t.Errorf("%v is not %v", e, tt.is)
@@ -189,11 +192,11 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 	fetch(t, p, get("/"))
 	for i := range 2 { // at an answer, and at the connection's end
 		var resp Response
-		calls, phase, req := 0, Phase(0), get("/")
-		req.OnPhase = func(p Phase) { phase = p }
+		calls, phase, req := 0, transport.Phase(0), get("/")
+		req.OnPhase = func(p transport.Phase) { phase = p }
 		onPark(&resp, func() {
 			x := &resp.x
-			if phase != Wait || x.sent == 0 || !x.out.begun.Load() || !x.out.isSent() || x.out.buf != nil || x.in.buf != nil {
+			if phase != transport.Wait || x.sent == 0 || !x.out.begun.Load() || !x.out.isSent() || x.out.buf != nil || x.in.buf != nil {
 				t.Errorf("waits in %v, %d bytes sent, %+v", phase, x.sent, &x.out)
 			}
 			wrote <- struct{}{}
@@ -206,7 +209,7 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 				t.Errorf("%q, %v, reused %v", body, err, resp.Reused)
 			}
 			resp.Close()
-		} else if e := wantKind(t, err, Reset); !e.Reused || e.Answered || e.BytesSent == 0 || e.Phase != Wait || !errors.Is(e, io.EOF) {
+		} else if e := wantKind(t, err, transport.Reset); !e.Reused || e.Answered || e.BytesSent == 0 || e.Phase != transport.Wait || !errors.Is(e, io.EOF) {
 			t.Errorf("%+v", e)
 		}
 		if calls != 2 {
@@ -220,7 +223,7 @@ func TestDo_WritesInTheOrdinaryWayOtherwise(t *testing.T) {
 	long := get("/")
 	long.Fields = []byte("A: " + strings.Repeat("x", 8<<20) + "\r\n") // more than all buffers on the way hold
 	for name, tt := range map[string]struct {
-		req    *Request
+		req    *transport.Request
 		harm   func(c *conn)
 		reused bool
 	}{
@@ -248,7 +251,7 @@ func TestDo_WritesInTheOrdinaryWayOtherwise(t *testing.T) {
 			tt.harm(p.idle[0])
 			got.Store(0)
 			resp, body := fetch(t, p, tt.req)
-			if want := max(1, int64(len(tt.req.Fields))-4); body != "hello" || resp.Reused != tt.reused || got.Load() != want || resp.BytesSent != int64(len(tt.req.appendHead(nil))) {
+			if want := max(1, int64(len(tt.req.Fields))-4); body != "hello" || resp.Reused != tt.reused || got.Load() != want || resp.BytesSent != int64(len(appendHead(nil, tt.req))) {
 				t.Errorf("%q, reused %v, backend read %d bytes of a field, want %d; %d bytes sent", body, resp.Reused, got.Load(), want, resp.BytesSent)
 			}
 			resp, body = fetch(t, p, get("/")) // and nothing of that lasts
@@ -264,10 +267,10 @@ func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
 		o      Options
 		leaves bool
-		kind   Kind
+		kind   transport.Kind
 	}{
-		"when the answer's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, ResponseTimeout},
-		"when nobody wants it any more":  {Options{}, true, Canceled},
+		"when the answer's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, transport.ResponseTimeout},
+		"when nobody wants it any more":  {Options{}, true, transport.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, tt.o, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
@@ -281,7 +284,7 @@ func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
 				}
 			})
 			e := wantKind(t, p.Do(ctx, get("/"), &resp), tt.kind)
-			if e.Phase != Wait || !e.Reused || e.BytesSent == 0 || p.Idle() != 0 {
+			if e.Phase != transport.Wait || !e.Reused || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
 		})
@@ -310,7 +313,7 @@ func BenchmarkWaiting(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			io.ReadFull(c, make([]byte, len(req.appendHead(nil))))
+			io.ReadFull(c, make([]byte, len(appendHead(nil, req))))
 			conns = append(conns, c)
 		}
 		b.ReportMetric(float64(inUse()-before)/waiting, "B/waiting")

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 const (
@@ -50,15 +52,15 @@ type outgoing struct {
 	sent    atomic.Bool // the whole request was written
 }
 
-func (o *outgoing) begin(req *Request) {
+func (o *outgoing) begin(req *transport.Request) {
 	o.from, o.to, o.left, o.ended, o.full, o.reading = 0, 0, req.ContentLength, false, false, false
 	o.atOnce, o.looked, o.first, o.done, o.verdict = false, false, nil, nil, nil
 	o.begun.Store(false)
 	o.last.Store(false)
 	o.sent.Store(false)
-	if req.hasBody() {
+	if req.HasBody() {
 		o.first = make(chan struct{})
-		if req.asksUpgrade() {
+		if asksUpgrade(req) {
 			o.done = make(chan struct{})
 		}
 		if req.Expect {
@@ -67,8 +69,8 @@ func (o *outgoing) begin(req *Request) {
 	}
 }
 
-func (o *outgoing) render(req *Request) {
-	b := req.appendHead(getSmall()[:0])
+func (o *outgoing) render(req *transport.Request) {
+	b := appendHead(getSmall()[:0], req)
 	o.buf, o.to = b[:cap(b)], len(b)
 }
 
@@ -128,7 +130,7 @@ func (x *exchange) sendAfterAll(c *conn) error {
 // connection breaks is no error yet: a response may have come before.
 func (x *exchange) sendHead() error {
 	err := x.flush()
-	if _, ended := errors.AsType[*Error](err); ended {
+	if _, ended := errors.AsType[*transport.Error](err); ended {
 		return err
 	}
 	// The same buffer takes the response.
@@ -156,7 +158,7 @@ func (x *exchange) startSending() {
 func (x *exchange) catch() {
 	if p := recover(); p != nil {
 		x.firstOver()
-		x.fail(Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
+		x.fail(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
 	}
 }
 
@@ -181,7 +183,7 @@ func (x *exchange) send() {
 		if err := x.readPiece(); err != nil {
 			x.forget(head)
 			x.firstOver()
-			x.fail(RequestBody, err)
+			x.fail(transport.RequestBody, err)
 			return
 		}
 		x.forget(head)
@@ -205,7 +207,7 @@ func (x *exchange) flushLater() *time.Timer {
 		x.out.mu.Lock() // keeps the sender, if it is still reading, from the next phase
 		defer x.out.mu.Unlock()
 		if x.out.reading {
-			x.enter(ReadRequest)
+			x.enter(transport.ReadRequest)
 		}
 	})
 }
@@ -221,7 +223,7 @@ func (x *exchange) held() bool {
 	if x.out.verdict == nil {
 		return true
 	}
-	x.enter(Wait)
+	x.enter(transport.Wait)
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	select {
@@ -266,7 +268,7 @@ func (x *exchange) firstOver() {
 // readPiece reads the next piece of the body, and frames it after what is due.
 func (x *exchange) readPiece() error {
 	o := &x.out
-	x.enter(ReadRequest)
+	x.enter(transport.ReadRequest)
 	o.mu.Lock()
 	o.makeRoom()
 	at, end := o.to, len(o.buf)
@@ -325,8 +327,8 @@ func (o *outgoing) countDown(n int, eof bool) error {
 }
 
 var (
-	errBodyLong  = errors.New("body is longer than its content length")
-	errBodyShort = errors.New("body is shorter than its content length")
+	errBodyLong  = transport.NewFault("body is longer than its content length")
+	errBodyShort = transport.NewFault("body is shorter than its content length")
 )
 
 // frameChunk puts the size line right before the n bytes at at, moving an unsent head up to it.
@@ -344,7 +346,7 @@ func (o *outgoing) frameChunk(at, n int) {
 	o.to = at + n + copy(o.buf[at+n:], "\r\n")
 }
 
-func (o *outgoing) endChunks(req *Request) {
+func (o *outgoing) endChunks(req *transport.Request) {
 	o.ended = true
 	b := append(o.buf[:o.to], lastChunk[2:]...)
 	if req.Trailer != nil {
@@ -379,7 +381,7 @@ func (x *exchange) flush() error {
 		if err == nil {
 			break
 		}
-		if _, ended := errors.AsType[*Error](err); ended || !x.untouched() {
+		if _, ended := errors.AsType[*transport.Error](err); ended || !x.untouched() {
 			return err
 		}
 		if err := x.connect(false); err != nil {
@@ -410,7 +412,7 @@ func (x *exchange) write(b []byte) (written int, err error) {
 // waits for no longer than look. It gives up after a response's time without progress; after up to
 // two, if there was some: a write tells how far it came, not when.
 func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) error {
-	x.enter(Send)
+	x.enter(transport.Send)
 	x.out.begun.Store(true)
 	c, moved := x.conn(), time.Now()
 	for {
@@ -470,7 +472,7 @@ func (x *exchange) unsent(moved time.Time, err error) error {
 	case x.final: // a backend that has answered need not read the rest
 		return err
 	}
-	return x.failLocked(ResponseTimeout, err)
+	return x.failLocked(transport.ResponseTimeout, err)
 }
 
 // sentAll notes the end of sending, complete or not, and gives the backend its time to answer.
@@ -481,7 +483,7 @@ func (x *exchange) sentAll(complete bool) {
 	if x.final || x.cause != nil {
 		return
 	}
-	x.enterLocked(Wait)
+	x.enterLocked(transport.Wait)
 	now := time.Now()
 	x.until = now.Add(x.pool.o.ResponseTimeout)
 	if c := x.c; !c.readUntil.After(now) {

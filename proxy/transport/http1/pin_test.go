@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"pace/proxy/transport"
 )
 
 // greeter is a backend that takes whoever sends a request on a connection for the one who logged in on it.
@@ -35,7 +37,7 @@ func greeter(t *testing.T) *Pool {
 
 var alice, bob = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 
-func asks(pin *Pin, client netip.Addr, fields string) *Request {
+func asks(pin *transport.Pin, client netip.Addr, fields string) *transport.Request {
 	req := get("/")
 	req.Pin, req.Client, req.Fields = pin, client, []byte(fields)
 	req.Login = strings.HasPrefix(fields, "Authorization: NTLM")
@@ -44,10 +46,10 @@ func asks(pin *Pin, client netip.Addr, fields string) *Request {
 
 func TestPin_WhoLoggedInIsServedAlone(t *testing.T) {
 	p := greeter(t)
-	var mine, other Pin
+	var mine, other transport.Pin
 	for _, tt := range []struct {
 		name   string
-		pin    *Pin
+		pin    *transport.Pin
 		client netip.Addr
 		fields string
 		want   string
@@ -77,9 +79,10 @@ func TestPin_WhoLoggedInIsServedAlone(t *testing.T) {
 
 func TestPin_EndsWithTheClientsConnection(t *testing.T) {
 	p := greeter(t)
-	var pin Pin
+	var pin transport.Pin
 	fetch(t, p, asks(&pin, alice, "Authorization: NTLM alice\r\n"))
-	c := pin.c
+	c := pin.Take(p, alice).(*conn)
+	pin.Put(p, alice, c)
 	if pin.Pool(alice) != p || pin.Pool(bob) != nil || p.Idle() != 0 {
 		t.Errorf("pinned at %v for alice, %v for bob, %d idle", pin.Pool(alice), pin.Pool(bob), p.Idle())
 	}
@@ -95,7 +98,7 @@ func TestPin_EndsWithTheClientsConnection(t *testing.T) {
 
 func TestPin_ADeadConnectionIsReplaced(t *testing.T) {
 	p := greeter(t)
-	var pin Pin
+	var pin transport.Pin
 	fetch(t, p, asks(&pin, alice, "Authorization: NTLM alice\r\nLeave: 1\r\n"))
 	if _, got := fetch(t, p, asks(&pin, alice, "")); got != "nobody" {
 		t.Errorf("greeted as %q", got)
@@ -104,7 +107,7 @@ func TestPin_ADeadConnectionIsReplaced(t *testing.T) {
 
 func TestPin_ConcurrentSafe(t *testing.T) {
 	p := greeter(t)
-	var pin Pin
+	var pin transport.Pin
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {

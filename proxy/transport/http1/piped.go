@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"pace/proxy/pipe"
+	"pace/proxy/transport"
 )
 
 // PipeReader is a Body whose bytes need not come into the process. The exchange then moves a large
@@ -41,13 +42,13 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 	o := &x.out
 	o.drop()
 	for b.Pipes(o.left) {
-		x.enter(ReadRequest)
+		x.enter(transport.ReadRequest)
 		n, err := b.ReadPipe(p, o.left)
 		if err == nil || err == io.EOF {
 			err = o.countDown(n, err == io.EOF)
 		}
 		if err != nil {
-			x.fail(RequestBody, err)
+			x.fail(transport.RequestBody, err)
 			return false
 		}
 		o.last.Store(o.ended)

@@ -8,6 +8,9 @@
 package http1
 
 import (
+	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
+
 	"cmp"
 	"context"
 	"net"
@@ -35,20 +38,13 @@ func (o Options) withDefaults() Options {
 	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
-	if o.Lookup == nil && o.Dial == nil {
-		o.Lookup = newResolver().lookup
-	}
-	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
-	}
 	return o
 }
 
 // Pool is the connections to one backend. It is safe for concurrent use.
 type Pool struct {
-	addr       string
-	host, port string // of addr; host is "" unless it is a name to be resolved
-	o          Options
+	o      Options
+	dialer *dial.Dialer
 
 	watcher watcher
 
@@ -61,12 +57,8 @@ type Pool struct {
 
 // NewPool returns a pool without connections. addr is "host:port".
 func NewPool(addr string, o Options) *Pool {
-	p := &Pool{addr: addr, o: o.withDefaults()}
-	host, port, err := net.SplitHostPort(addr)
-	if _, literal := netip.ParseAddr(host); p.o.Lookup != nil && err == nil && literal != nil {
-		p.host, p.port = host, port
-	}
-	return p
+	o = o.withDefaults()
+	return &Pool{o: o, dialer: dial.New(addr, dial.Options{Timeout: o.ConnectTimeout, Lookup: o.Lookup, Dial: o.Dial})}
 }
 
 // Idle returns how many connections wait in the pool.
@@ -100,7 +92,7 @@ func (p *Pool) get(unseen bool) *conn {
 		switch {
 		case c == nil:
 			return nil
-		case p.host != "" && time.Since(c.since) >= maxAge:
+		case p.dialer.Resolves() && time.Since(c.since) >= maxAge:
 		case unseen && c.tcp != nil || c.alive():
 			return c
 		}
@@ -119,6 +111,28 @@ func (p *Pool) pop() *conn {
 	p.idle[n-1] = nil
 	p.idle = p.idle[:n-1]
 	return c
+}
+
+// pinned takes out the connection on which the client of r has logged in, nil if there is none that is alive.
+// unseen is as in [Pool.get].
+func (p *Pool) pinned(r *transport.Request, unseen bool) *conn {
+	c, _ := r.Pin.Take(p, r.Client).(*conn)
+	if c != nil && !(unseen && c.tcp != nil || c.alive()) {
+		c.Close()
+		return nil
+	}
+	return c
+}
+
+// keep keeps the connection for another exchange: for those of the same client only, if somebody has logged
+// in on it.
+func (x *exchange) keep() {
+	if x.c.login || x.head.persistentLogin {
+		x.c.login = true
+		x.req.Pin.Put(x.pool, x.req.Client, x.c)
+		return
+	}
+	x.pool.put(x.c)
 }
 
 // put keeps c for another exchange, or closes it if there is no room.

@@ -6,18 +6,20 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // Response is a backend's answer and the way to its body. The zero value is ready for Do, and
 // so is one that was closed. It belongs to one goroutine at a time.
 type Response struct {
 	Status        int
-	HTTP10        bool    // the backend speaks HTTP/1.0
-	Fields        []Field // all, in order, hop-by-hop ones too; the array is reused after Close
-	ContentLength int64   // of the body that Next returns: -1 unknown; 0 for HEAD, whatever its field says
-	Trailer       []Field // after Next returned io.EOF
-	Reused        bool    // the connection came from the pool
-	BytesSent     int64   // bytes of the request that the kernel took, until Do returned; after Close in all
+	HTTP10        bool              // the backend speaks HTTP/1.0
+	Fields        []transport.Field // all, in order, hop-by-hop ones too; the array is reused after Close
+	ContentLength int64             // of the body that Next returns: -1 unknown; 0 for HEAD, whatever its field says
+	Trailer       []transport.Field // after Next returned io.EOF
+	Reused        bool              // the connection came from the pool
+	BytesSent     int64             // bytes of the request that the kernel took, until Do returned; after Close in all
 	Remote        netip.AddrPort
 
 	x exchange
@@ -40,7 +42,7 @@ func (r *Response) Next() ([]byte, error) {
 	for {
 		ready, err := x.in.advance()
 		if err != nil {
-			return nil, x.raise(x.fail(Truncated, err))
+			return nil, x.raise(x.fail(transport.Truncated, err))
 		}
 		if ready {
 			break
@@ -67,7 +69,7 @@ func (x *exchange) broken(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return x.fail(Truncated, err)
+	return x.fail(transport.Truncated, err)
 }
 
 // Buffered reports whether Next returns without waiting for the backend: if not, it is time to
@@ -106,7 +108,7 @@ func (r *Response) Spliced(n int64, err error) error {
 	if err == nil {
 		return nil
 	}
-	return x.raise(x.fail(Truncated, err))
+	return x.raise(x.fail(transport.Truncated, err))
 }
 
 // Hijack takes the connection over after a 101, with the bytes that came after the header. The
@@ -168,7 +170,7 @@ func (x *exchange) stopSending() {
 		return
 	}
 	x.mu.Unlock()
-	x.fail(Canceled, errClosed)
+	x.fail(transport.Canceled, errClosed)
 	if x.req.StopBody != nil {
 		x.req.StopBody()
 	}

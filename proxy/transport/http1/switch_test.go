@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -47,7 +49,7 @@ func TestDo_SwitchesAfterTheWholeBody(t *testing.T) {
 				c.Write(body)
 				io.Copy(c, r)
 			})
-			req := &Request{Method: "POST", Target: "/", Host: "h", Upgrade: "tcp", Body: strings.NewReader(tt.body), ContentLength: tt.length, Expect: tt.expect}
+			req := &transport.Request{Method: "POST", Target: "/", Host: "h", Upgrade: "tcp", Body: strings.NewReader(tt.body), ContentLength: tt.length, Expect: tt.expect}
 			var resp Response
 			if err := p.Do(t.Context(), req, &resp); err != nil || resp.Status != 101 {
 				t.Fatalf("%v, status %d", err, resp.Status)
@@ -69,12 +71,12 @@ func TestDo_SwitchesAfterTheWholeBody(t *testing.T) {
 func TestDo_NoSwitchWithinABody(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		kind Kind
+		kind transport.Kind
 		fail func(out *io.PipeWriter, cancel func(), c net.Conn)
 	}{
-		{"the body breaks", RequestBody, func(out *io.PipeWriter, _ func(), _ net.Conn) { out.CloseWithError(io.ErrUnexpectedEOF) }},
-		{"the body is too short", RequestBody, func(out *io.PipeWriter, _ func(), _ net.Conn) { out.Close() }},
-		{"the client leaves", Canceled, func(_ *io.PipeWriter, cancel func(), _ net.Conn) { cancel() }},
+		{"the body breaks", transport.RequestBody, func(out *io.PipeWriter, _ func(), _ net.Conn) { out.CloseWithError(io.ErrUnexpectedEOF) }},
+		{"the body is too short", transport.RequestBody, func(out *io.PipeWriter, _ func(), _ net.Conn) { out.Close() }},
+		{"the client leaves", transport.Canceled, func(_ *io.PipeWriter, cancel func(), _ net.Conn) { cancel() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in, out := io.Pipe()
@@ -87,7 +89,7 @@ func TestDo_NoSwitchWithinABody(t *testing.T) {
 				io.Copy(io.Discard, r)
 			})
 			go io.WriteString(out, "half")
-			req := &Request{Method: "POST", Target: "/", Host: "h", Upgrade: "tcp", Body: in, ContentLength: 8, StopBody: func() { out.Close() }}
+			req := &transport.Request{Method: "POST", Target: "/", Host: "h", Upgrade: "tcp", Body: in, ContentLength: 8, StopBody: func() { out.Close() }}
 			var resp Response
 			wantKind(t, p.Do(ctx, req, &resp), tt.kind)
 		})
@@ -114,7 +116,7 @@ func FuzzAccepts(f *testing.F) {
 			want = want && w != "" && slices.ContainsFunc(words(asked), has)
 		}
 		want = want && !slices.ContainsFunc(words(asked), func(w string) bool { return strings.EqualFold(w, "h2c") })
-		if ok := (&Request{Upgrade: asked}).accepts(got); ok != want {
+		if ok := accepts(&transport.Request{Upgrade: asked}, got); ok != want {
 			t.Errorf("asked for %q, a switch to %q is accepted: %v, want %v", asked, got, ok, want)
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // pipes returns a pool whose connections are in memory, for bubbles; each is served by f.
@@ -43,8 +45,8 @@ func hang(c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
 const okHello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 func TestDo_GivesUpInTime(t *testing.T) {
-	body := func() *Request {
-		return &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
+	body := func() *transport.Request {
+		return &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
 	}
 	noReader := func(c net.Conn, r *bufio.Reader) { time.Sleep(time.Hour) }
 	slowReader := func(c net.Conn, r *bufio.Reader) {
@@ -56,21 +58,21 @@ func TestDo_GivesUpInTime(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		backend func(net.Conn, *bufio.Reader)
-		req     *Request
-		kind    Kind
-		phase   Phase
+		req     *transport.Request
+		kind    transport.Kind
+		phase   transport.Phase
 		after   time.Duration
 	}{
-		"no response header": {hang, get("/"), ResponseTimeout, Wait, 30 * time.Second},
+		"no response header": {hang, get("/"), transport.ResponseTimeout, transport.Wait, 30 * time.Second},
 		"half a response header": {func(c net.Conn, r *bufio.Reader) {
 			r.ReadString('d')
 			io.WriteString(c, "HTTP/1.1 200 OK\r\n")
 			hang(c, r)
-		}, get("/"), ResponseTimeout, Wait, 30 * time.Second},
-		"no response header after a body":           {hang, body(), ResponseTimeout, Wait, 30 * time.Second},
-		"the request's header is not taken":         {noReader, get("/"), ResponseTimeout, Send, 30 * time.Second},
-		"header and body are not taken":             {noReader, body(), ResponseTimeout, Send, 30 * time.Second},
-		"the request is taken slowly, but it moves": {slowReader, get("/"), ResponseTimeout, Send, 210 * time.Second},
+		}, get("/"), transport.ResponseTimeout, transport.Wait, 30 * time.Second},
+		"no response header after a body":           {hang, body(), transport.ResponseTimeout, transport.Wait, 30 * time.Second},
+		"the request's header is not taken":         {noReader, get("/"), transport.ResponseTimeout, transport.Send, 30 * time.Second},
+		"header and body are not taken":             {noReader, body(), transport.ResponseTimeout, transport.Send, 30 * time.Second},
+		"the request is taken slowly, but it moves": {slowReader, get("/"), transport.ResponseTimeout, transport.Send, 210 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -93,8 +95,8 @@ func TestDo_ConnectTimesOut(t *testing.T) {
 		}})
 		start := time.Now()
 		var resp Response
-		e := wantKind(t, p.Do(t.Context(), get("/"), &resp), ConnectTimeout)
-		if e.Phase != Connect || e.BytesSent != 0 || time.Since(start) != time.Second {
+		e := wantKind(t, p.Do(t.Context(), get("/"), &resp), transport.ConnectTimeout)
+		if e.Phase != transport.Connect || e.BytesSent != 0 || time.Since(start) != time.Second {
 			t.Errorf("%+v after %v", e, time.Since(start))
 		}
 	})
@@ -102,22 +104,22 @@ func TestDo_ConnectTimesOut(t *testing.T) {
 
 func TestDo_CancelUnblocksAtOnce(t *testing.T) {
 	dialing := Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }}
-	stuck := func() *Request {
+	stuck := func() *transport.Request {
 		r, w := io.Pipe()
-		return &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1, StopBody: func() { w.CloseWithError(errors.New("stopped")) }}
+		return &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1, StopBody: func() { w.CloseWithError(errors.New("stopped")) }}
 	}
 	for name, tt := range map[string]struct {
 		pool  *Pool // nil: of pipes to backend
 		o     Options
 		back  func(net.Conn, *bufio.Reader)
-		req   *Request
-		phase Phase
+		req   *transport.Request
+		phase transport.Phase
 	}{
-		"while dialing":                   {o: dialing, req: get("/"), phase: Connect},
-		"while writing":                   {back: func(net.Conn, *bufio.Reader) { time.Sleep(time.Hour) }, req: get("/"), phase: Send},
-		"while waiting":                   {back: hang, req: get("/"), phase: Wait},
-		"while the client is slow":        {back: hang, req: stuck(), phase: ReadRequest},
-		"while the backend holds its 100": {back: hang, req: &Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("x"), ContentLength: 1, Expect: true}, phase: Wait},
+		"while dialing":                   {o: dialing, req: get("/"), phase: transport.Connect},
+		"while writing":                   {back: func(net.Conn, *bufio.Reader) { time.Sleep(time.Hour) }, req: get("/"), phase: transport.Send},
+		"while waiting":                   {back: hang, req: get("/"), phase: transport.Wait},
+		"while the client is slow":        {back: hang, req: stuck(), phase: transport.ReadRequest},
+		"while the backend holds its 100": {back: hang, req: &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("x"), ContentLength: 1, Expect: true}, phase: transport.Wait},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -132,7 +134,7 @@ func TestDo_CancelUnblocksAtOnce(t *testing.T) {
 				start, after := time.Now(), 300*time.Millisecond
 				time.AfterFunc(after, cancel)
 				var resp Response
-				e := wantKind(t, p.Do(ctx, tt.req, &resp), Canceled)
+				e := wantKind(t, p.Do(ctx, tt.req, &resp), transport.Canceled)
 				if time.Since(start) != after || e.Phase != tt.phase || !errors.Is(e, context.Canceled) {
 					t.Errorf("returned %v in %v after %v, want %v in %v", e, e.Phase, time.Since(start), after, tt.phase)
 				}
@@ -148,11 +150,11 @@ func TestDo_CancelInTheFirstMillisecondsIsSeenSoon(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(time.Millisecond, cancel)
 		var resp Response
-		wantKind(t, p.Do(ctx, get("/"), &resp), Canceled)
+		wantKind(t, p.Do(ctx, get("/"), &resp), transport.Canceled)
 		if time.Since(start) > 2*patience {
 			t.Errorf("returned after %v, want %v at most", time.Since(start), 2*patience)
 		}
-		wantKind(t, p.Do(ctx, get("/"), &resp), Canceled) // and one that had ended before is not sent
+		wantKind(t, p.Do(ctx, get("/"), &resp), transport.Canceled) // and one that had ended before is not sent
 	})
 }
 
@@ -167,9 +169,9 @@ func TestNext_CancelUnblocksAtOnce(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(time.Minute, cancel) // a body may take its time
 		body, err := readAll(&resp)
-		e := wantKind(t, err, Canceled)
+		e := wantKind(t, err, transport.Canceled)
 		resp.Close()
-		if body != "hell" || time.Since(start) != time.Minute || e.Phase != Receive || p.Idle() != 0 {
+		if body != "hell" || time.Since(start) != time.Minute || e.Phase != transport.Receive || p.Idle() != 0 {
 			t.Errorf("body %q, %+v after %v, %d idle", body, e, time.Since(start), p.Idle())
 		}
 	})
@@ -195,7 +197,7 @@ func TestDo_OldDeadlinesMeanNothing(t *testing.T) {
 			t.Errorf("reused %v, body %q", resp.Reused, body)
 		}
 		start := time.Now()
-		e := wantKind(t, p.Do(t.Context(), get("/"), resp), ResponseTimeout)
+		e := wantKind(t, p.Do(t.Context(), get("/"), resp), transport.ResponseTimeout)
 		if !e.Reused || elapsed(start) != 30*time.Second {
 			t.Errorf("%+v after %v", e, time.Since(start))
 		}
@@ -209,7 +211,7 @@ func TestDo_ResponseTimeStartsWithTheLastByte(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(time.Hour, func() { w.Close() })
 		var resp Response
-		wantKind(t, p.Do(t.Context(), &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1}, &resp), ResponseTimeout)
+		wantKind(t, p.Do(t.Context(), &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: -1}, &resp), transport.ResponseTimeout)
 		if elapsed(start) != time.Hour+30*time.Second {
 			t.Errorf("gave up after %v", time.Since(start))
 		}
@@ -235,12 +237,12 @@ func TestDo_HeadGoesWithABodyAtHand(t *testing.T) {
 		wait   time.Duration // before the body's first byte
 		length int64
 		writes []string
-		phases []Phase
+		phases []transport.Phase
 	}{
-		"a body at hand is sent with the header":         {0, 5, []string{"POST…hello"}, []Phase{Connect, Send, ReadRequest, Send, Wait}},
-		"so is one in chunks, and its end":               {0, -1, []string{"POST…5\r\nhello\r\n", "0\r\n\r\n"}, []Phase{Connect, Send, ReadRequest, Send, ReadRequest, Send, Wait}},
-		"a header does not wait for a body that is slow": {time.Second, 5, []string{"POST…", "hello"}, []Phase{Connect, Send, ReadRequest, Send, ReadRequest, Send, Wait}},
-		"nor does it for chunks":                         {time.Second, -1, []string{"POST…", "5\r\nhello\r\n", "0\r\n\r\n"}, []Phase{Connect, Send, ReadRequest, Send, ReadRequest, Send, ReadRequest, Send, Wait}},
+		"a body at hand is sent with the header":         {0, 5, []string{"POST…hello"}, []transport.Phase{transport.Connect, transport.Send, transport.ReadRequest, transport.Send, transport.Wait}},
+		"so is one in chunks, and its end":               {0, -1, []string{"POST…5\r\nhello\r\n", "0\r\n\r\n"}, []transport.Phase{transport.Connect, transport.Send, transport.ReadRequest, transport.Send, transport.ReadRequest, transport.Send, transport.Wait}},
+		"a header does not wait for a body that is slow": {time.Second, 5, []string{"POST…", "hello"}, []transport.Phase{transport.Connect, transport.Send, transport.ReadRequest, transport.Send, transport.ReadRequest, transport.Send, transport.Wait}},
+		"nor does it for chunks":                         {time.Second, -1, []string{"POST…", "5\r\nhello\r\n", "0\r\n\r\n"}, []transport.Phase{transport.Connect, transport.Send, transport.ReadRequest, transport.Send, transport.ReadRequest, transport.Send, transport.ReadRequest, transport.Send, transport.Wait}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -253,15 +255,16 @@ func TestDo_HeadGoesWithABodyAtHand(t *testing.T) {
 					time.Sleep(time.Second) // or the answer may be there before the sender says Wait
 					io.WriteString(c, okHello)
 				})
-				dial, seen := p.o.Dial, &writes{}
-				p.o.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {
+				o, dial, seen := p.o, p.o.Dial, &writes{}
+				o.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {
 					seen.Conn, _ = dial(ctx, n, a)
 					return seen, nil
 				}
+				p = NewPool(p.dialer.Addr, o)
 				r, w := io.Pipe()
 				go func() { time.Sleep(tt.wait); io.WriteString(w, "hello"); w.Close() }()
-				var phases []Phase
-				req := &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: tt.length, OnPhase: func(p Phase) { phases = append(phases, p) }}
+				var phases []transport.Phase
+				req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: tt.length, OnPhase: func(p transport.Phase) { phases = append(phases, p) }}
 				fetch(t, p, req)
 				for i, s := range seen.each {
 					if head, rest, ok := strings.Cut(s, "\r\n\r\n"); ok && i == 0 {
@@ -314,7 +317,7 @@ func TestDo_ExpectHoldsTheBodyBack(t *testing.T) {
 				})
 				body := &noted{r: strings.NewReader("hello")}
 				start := time.Now()
-				resp, _ := fetch(t, p, &Request{Method: "PUT", Target: "/", Host: "h", Expect: true, Body: body, ContentLength: 5})
+				resp, _ := fetch(t, p, &transport.Request{Method: "PUT", Target: "/", Host: "h", Expect: true, Body: body, ContentLength: 5})
 				if resp.Status != tt.status || body.first.IsZero() == tt.read || tt.read && elapsed(start) < tt.after || tt.read && body.first.Sub(start).Truncate(time.Millisecond) != tt.after || p.Idle() != tt.idle {
 					t.Errorf("status %d, body read %v after %v, %d idle", resp.Status, !body.first.IsZero(), body.first.Sub(start), p.Idle())
 				}
@@ -342,7 +345,7 @@ func TestDo_EarlyAnswerDoesNotWaitForTheBody(t *testing.T) {
 		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); io.WriteString(c, okHello); hang(c, r) })
 		r, w := io.Pipe()
 		stopped := false
-		req := &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 1000, StopBody: func() { stopped = true; w.CloseWithError(io.ErrClosedPipe) }}
+		req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 1000, StopBody: func() { stopped = true; w.CloseWithError(io.ErrClosedPipe) }}
 		start := time.Now()
 		_, body := fetch(t, p, req)
 		if body != "hello" || elapsed(start) > time.Millisecond || !stopped || p.Idle() != 0 {
@@ -428,9 +431,9 @@ func TestDo_AnswerBeforeTheRequestIsSomebodyElses(t *testing.T) {
 		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { io.WriteString(c, okHello); hang(c, r) })
 		r, w := io.Pipe()
 		defer w.Close()
-		req := &Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 5, StopBody: func() { r.Close() }}
+		req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 5, StopBody: func() { r.Close() }}
 		var resp Response
-		e := wantKind(t, p.Do(t.Context(), req, &resp), Invalid)
+		e := wantKind(t, p.Do(t.Context(), req, &resp), transport.Invalid)
 		if e.BytesSent != 0 || !e.Answered {
 			t.Errorf("%+v", e)
 		}
@@ -461,7 +464,7 @@ func TestNext_GoesOnThoughTheBackendTakesNoMore(t *testing.T) {
 					body = io.LimitReader(endless{}, tt.length)
 				}
 				var resp Response
-				if err := p.Do(t.Context(), &Request{Method: "POST", Target: "/", Host: "h", Body: body, ContentLength: tt.length}, &resp); err != nil {
+				if err := p.Do(t.Context(), &transport.Request{Method: "POST", Target: "/", Host: "h", Body: body, ContentLength: tt.length}, &resp); err != nil {
 					t.Fatal(err)
 				}
 				got, err := readAll(&resp)

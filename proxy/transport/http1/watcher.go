@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // patience is how long an exchange may last, at least, before its context is listened to.
@@ -104,5 +106,5 @@ func (w *watcher) unlink(x *exchange) {
 func (x *exchange) end() {
 	defer x.running.Done()
 	defer x.catch()
-	x.fail(Canceled, context.Cause(x.ctx))
+	x.fail(transport.Canceled, context.Cause(x.ctx))
 }

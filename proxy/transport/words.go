@@ -1,4 +1,4 @@
-package http1
+package transport
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// Words says why the exchange failed, in the words of the system, such as "dial tcp 10.0.0.7:80:
-// connection refused". Nothing in it came over the wire: an error whose text might quote what a peer
-// sent is named by its kind alone. It is "" if the caller ended the exchange, or its body did and told
-// the caller why.
+// Words says why the attempt failed, in the words of the system, such as "dial tcp 10.0.0.7:80:
+// connection refused". Nothing in it came over the wire: if an error's text might quote what a peer
+// sent, the words are those of its kind. It is "" if the caller ended the attempt, or if its body did,
+// since the caller then knows why.
 func (e *Error) Words() string {
 	if e.Kind == Canceled {
 		return ""
@@ -21,13 +21,13 @@ func (e *Error) Words() string {
 		return said
 	}
 	switch e.Kind {
-	case ConnectFailed, ConnectTimeout, DNSFailed, Exhausted: // nothing was read yet: it is the dialer's own text
+	case ConnectFailed, ConnectTimeout, DNSFailed, Exhausted: // nothing was read yet, so it is the dialer's own text
 		return e.Err.Error()
 	}
 	return e.Kind.String()
 }
 
-// words is the text of an error of the system or of this package, "" of any other.
+// words returns the text of an error of the system or of pace, and "" for any other.
 func words(err error) string {
 	if all, ok := err.(interface{ Unwrap() []error }); ok { // as of several addresses that were dialed
 		said := ""
@@ -43,13 +43,13 @@ func words(err error) string {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return operation(op)
 	}
-	if m, ok := errors.AsType[malformed](err); ok {
-		return m.Error()
+	if own, ok := errors.AsType[*fault](err); ok {
+		return own.text
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
-	for _, known := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, errUnfit, errBodyLong, errBodyShort} {
+	for _, known := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -60,7 +60,7 @@ func words(err error) string {
 	return ""
 }
 
-// operation is what op says, without the name of the system call.
+// operation returns the text of op, without the name of the system call.
 func operation(op *net.OpError) string {
 	plain := *op
 	if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {

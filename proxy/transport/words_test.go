@@ -1,4 +1,4 @@
-package http1
+package transport
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func TestError_Words(t *testing.T) {
 			"dial tcp: lookup nowhere.test: no such host"},
 		{"a name that the resolver does not know", DNSFailed, &net.DNSError{Err: "no such host", Name: "nowhere.test", Server: "10.0.0.2:53"},
 			"lookup nowhere.test on 10.0.0.2:53: no such host"},
-		{"several addresses of a name", ConnectFailed, dialErrors{dial(one, "connect", syscall.ECONNREFUSED), dial(two, "connect", syscall.ECONNREFUSED)},
+		{"several addresses of a name", ConnectFailed, several{dial(one, "connect", syscall.ECONNREFUSED), dial(two, "connect", syscall.ECONNREFUSED)},
 			"dial tcp 10.0.0.7:80: connection refused; dial tcp 10.0.0.8:80: connection refused"},
 		{"a dialer of somebody's own", ConnectFailed, errors.New("no tunnel"), "no tunnel"},
 		{"a dial that took too long", ConnectTimeout, context.DeadlineExceeded, "context deadline exceeded"},
@@ -42,16 +42,22 @@ func TestError_Words(t *testing.T) {
 		{"an end", Reset, io.EOF, "EOF: the connection was closed"},
 		{"an end in the body", Truncated, fmt.Errorf("body: %w", io.ErrUnexpectedEOF), "EOF: the connection was closed"},
 		{"an error of the kernel's pipe", Truncated, syscall.ECONNRESET, "connection reset by peer"},
-		{"what is not HTTP", Invalid, malformed("status line"), "malformed response: status line"},
+		{"what is not HTTP", Invalid, NewFault("malformed response: status line"), "malformed response: status line"},
 		{"an error that nobody knows", Truncated, errors.New("secret"), "response truncated"},
 		{"a client that left", Canceled, context.Canceled, ""},
 		{"a body whose trailer net/http quotes", RequestBody, textproto.ProtocolError("malformed MIME header: missing colon: \"secret\""), ""},
 		{"a body that the client's connection broke", RequestBody, &net.OpError{Op: "read", Net: "tcp", Source: two, Addr: one, Err: os.NewSyscallError("read", syscall.ECONNRESET)},
 			"read tcp 10.0.0.8:80->10.0.0.7:80: connection reset by peer"},
-		{"a body that is too short", RequestBody, errBodyShort, "body is shorter than its content length"},
+		{"a body that is too short", RequestBody, NewFault("body is shorter than its content length"), "body is shorter than its content length"},
 	} {
 		if got := (&Error{Kind: tt.kind, Err: tt.err}).Words(); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }
+
+// several are the errors of more than one address, as a dial returns them.
+type several []error
+
+func (s several) Error() string   { return "several" }
+func (s several) Unwrap() []error { return s }

@@ -1,0 +1,101 @@
+package dial
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+)
+
+// headStart is how long one address is tried alone before the next is tried concurrently (RFC 8305 §5), or
+// its share of the dial's time if that is less.
+const headStart = 250 * time.Millisecond
+
+// dialed is how connecting to one address ended.
+type dialed struct {
+	conn net.Conn
+	err  error
+	bug  any // a panic
+}
+
+// connect connects to one of addrs. Each is tried as soon as the one before has failed, or has been
+// silent for headStart; the first that answers wins, and the others are given up.
+func (d *Dialer) connect(ctx context.Context, addrs []string, headStart time.Duration) (net.Conn, error) {
+	if len(addrs) == 1 {
+		return d.dialOne(ctx, addrs[0])
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan dialed, len(addrs))
+	next := time.NewTimer(headStart)
+	defer next.Stop()
+	begun, ended, failures := 0, 0, dialErrors{}
+	begin := func() {
+		addr := addrs[begun]
+		begun++
+		next.Reset(headStart)
+		go func() { results <- d.caught(ctx, addr) }()
+	}
+	begin()
+	for {
+		select {
+		case <-next.C:
+			if begun < len(addrs) && ctx.Err() == nil {
+				begin()
+			}
+			continue
+		case r := <-results:
+			ended++
+			switch {
+			case r.bug != nil:
+				go closeDialed(results, begun-ended)
+				panic(r.bug)
+			case r.err == nil:
+				go closeDialed(results, begun-ended)
+				return r.conn, nil
+			}
+			failures = append(failures, r.err)
+		}
+		switch {
+		case begun < len(addrs) && ctx.Err() == nil:
+			begin()
+		case ended == begun:
+			return nil, failures
+		}
+	}
+}
+
+// closeDialed closes the n connections that come too late.
+func closeDialed(results <-chan dialed, n int) {
+	for range n {
+		if r := <-results; r.conn != nil {
+			r.conn.Close()
+		}
+	}
+}
+
+func (d *Dialer) caught(ctx context.Context, addr string) (r dialed) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			r = dialed{bug: fmt.Errorf("%v\n%s", bug, debug.Stack())}
+		}
+	}()
+	c, err := d.dialOne(ctx, addr)
+	return dialed{conn: c, err: err}
+}
+
+func (d *Dialer) dialOne(ctx context.Context, addr string) (net.Conn, error) {
+	c, err := d.o.Dial(ctx, "tcp", addr)
+	if err != nil && timedOut(ctx, err) { // what the dialer calls canceled
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: address(addr), Err: os.ErrDeadlineExceeded}
+	}
+	return c, err
+}
+
+// address is a host:port as a net.Addr.
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }
