@@ -70,8 +70,8 @@ func (q *request) closeUnfinished(h http.Header) {
 // identify tells the client by which names its request is known.
 func (q *request) identify(h http.Header) {
 	h[message.RequestIDField] = []string{q.rec.RequestID}
-	if q.h.TraceName != "" {
-		h[q.h.TraceName] = []string{q.rec.TraceID()}
+	if q.plan.TraceName != "" {
+		h[q.plan.TraceName] = []string{q.rec.TraceID()}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // ask sends the request to a backend, and to another one where that is safe and allowed, until one
 // answers. If none does it answers in their place and returns false.
 func (q *request) ask() bool {
-	up := q.h.upstream
+	up := q.plan.upstream
 	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
@@ -80,7 +80,7 @@ func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
 	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.again() {
 		return upstream.Step{}
 	}
-	step := q.h.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
+	step := q.plan.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
 	n, last := len(q.rec.Attempts), tried[len(tried)-1]
 	at := q.rec.Attempts[n-1].End
 	switch {

@@ -69,7 +69,7 @@ func TestNext(t *testing.T) {
 			pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
 			tried := pool.Backends()[:tt.tried]
 			q := &request{
-				h: &Handler{upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries})}, r: &http.Request{Method: tt.method},
+				plan: &Plan{upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries})}, r: &http.Request{Method: tt.method},
 				rec: &telemetry.Record{Attempts: make([]telemetry.Attempt, tt.tried), Failovers: make([]telemetry.Failover, tt.failovers), Retries: make([]telemetry.Retry, tt.retries)},
 			}
 			if tt.read >= 0 {

@@ -41,7 +41,7 @@ func (n *nobody) Flush()                      {}
 
 // smallRequest returns a request as net/http would hand it to pace's handler, without its connection.
 func smallRequest(ctx context.Context, h *Handler) *http.Request {
-	c := &clientConn{h: h, peer: h.trust.Peer(netip.MustParseAddrPort("127.0.0.1:4711"))}
+	c := &clientConn{h: h, peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort("127.0.0.1:4711"))}
 	r, _ := http.NewRequestWithContext(context.WithValue(ctx, connKey{}, c), "GET", "/hello?name=you", nil)
 	r.Host, r.RequestURI, r.RemoteAddr = "example.com", "/hello?name=you", "127.0.0.1:4711"
 	r.Header.Set("User-Agent", "test/1")

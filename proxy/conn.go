@@ -235,7 +235,7 @@ func (l listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.h.newcomers.Add(1)
-	return &clientConn{TCPConn: c, peer: l.h.trust.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, headerBytes: l.headerBytes, h: l.h}, nil
+	return &clientConn{TCPConn: c, peer: l.h.plan.Load().trust.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), refuse: l.h.refuse, headerBytes: l.headerBytes, h: l.h}, nil
 }
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes

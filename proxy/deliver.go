@@ -118,14 +118,14 @@ func (q *request) copyFields(h http.Header) {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
 	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
-	if name := q.h.BackendName; name != "" {
+	if name := q.plan.BackendName; name != "" {
 		set(name, q.backend.Label)
 	}
 	set(message.RequestIDField, q.rec.RequestID)
-	if q.h.TraceName != "" {
-		set(q.h.TraceName, q.rec.TraceID())
+	if q.plan.TraceName != "" {
+		set(q.plan.TraceName, q.rec.TraceID())
 	}
-	if message.Contains(q.h.TimingAllow, q.asked.Client) {
+	if message.Contains(q.plan.TimingAllow, q.asked.Client) {
 		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}
 }
@@ -145,7 +145,7 @@ func (q *request) copyTrailer(h http.Header) bool {
 	if len(q.resp.Trailer) == 0 {
 		return true
 	}
-	own := []string{"Via", message.RequestIDField, q.h.BackendName, q.h.TraceName}
+	own := []string{"Via", message.RequestIDField, q.plan.BackendName, q.plan.TraceName}
 	for _, f := range q.resp.Trailer {
 		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) {
 			h.Add(http.TrailerPrefix+f.Name, f.Value)

@@ -22,7 +22,8 @@ import (
 // and its end deferred, so that a panic in it is a request that ended as internal_error. Only who asked
 // is read before, because the record needs the scheme; of that panic, guard makes such a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := h.open(w, r, h.whoAsked(r))
+	plan := h.plan.Load()
+	q := h.open(plan, w, r, h.whoAsked(plan, r))
 	defer h.leave()
 	defer q.end()
 	q.describe()
@@ -37,6 +38,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // request is one exchange under way. The handler's goroutine owns it. Requests are pooled.
 type request struct {
 	h     *Handler
+	plan  *Plan
 	w     http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
 	r     *http.Request
 	ctx   context.Context
@@ -65,12 +67,12 @@ var requests = sync.Pool{New: func() any {
 }}
 
 // open opens the record. It must not read what the client wrote.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, a message.Forwarding) *request {
+func (h *Handler) open(p *Plan, w http.ResponseWriter, r *http.Request, a message.Forwarding) *request {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
 	q := requests.Get().(*request)
-	q.h, q.w, q.r, q.ctx, q.asked = h, w, r, r.Context(), a
+	q.h, q.plan, q.w, q.r, q.ctx, q.asked = h, p, w, r, r.Context(), a
 	q.peer = &connOf(q.ctx).peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.Scheme())
 	q.rec.Route = route.All // until describe has asked
@@ -92,9 +94,9 @@ func (h *Handler) leave() {
 }
 
 // whoAsked reads who asked.
-func (h *Handler) whoAsked(r *http.Request) message.Forwarding {
+func (h *Handler) whoAsked(p *Plan, r *http.Request) message.Forwarding {
 	h.at(inForwarding)
-	return h.trust.Forwarding(r.Header, r.Host, &connOf(r.Context()).peer)
+	return p.trust.Forwarding(r.Header, r.Host, &connOf(r.Context()).peer)
 }
 
 // describe notes what the request says of itself, and lists it among those in flight.
@@ -103,7 +105,7 @@ func (q *request) describe() {
 	rec, r := q.rec, q.r
 	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
-	rec.Route = q.h.routes.Take(r.Host, r.URL.Path).Pattern
+	rec.Route = q.plan.routes.Take(r.Host, r.URL.Path).Pattern
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
@@ -115,14 +117,14 @@ func (q *request) describe() {
 	rec.OnOverdue = q.onOverdue
 	rec.TakeOff()
 	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = newRequestBody(q.w, r, connOf(q.ctx), q.h.MaxBodyBytes, q.h.BodyTimeout)
+		q.body = newRequestBody(q.w, r, connOf(q.ctx), q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
 }
 
 // release gives the request back to the pool, with nothing of this exchange in it.
 func (q *request) release() {
 	q.out.reset()
-	q.h, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil
+	q.h, q.plan, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	q.asked, q.proxyError, q.answered, q.broken = message.Forwarding{}, "", false, false
 	q.progress = progress{}
 	q.stalled.Store(false)
@@ -141,7 +143,7 @@ func (q *request) refused() bool {
 		malformed(q.r), q.looped(), q.otherHost(),
 		q.r.ProtoMajor == 1 && connOf(q.ctx).misframed:
 		q.answer(telemetry.BadRequest)
-	case q.h.MaxBodyBytes > 0 && q.r.ContentLength > q.h.MaxBodyBytes:
+	case q.plan.MaxBodyBytes > 0 && q.r.ContentLength > q.plan.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)
 	default:
 		return false
@@ -152,7 +154,7 @@ func (q *request) refused() bool {
 // limited asks the limiter and answers its no.
 func (q *request) limited() bool {
 	q.h.at(inLimited)
-	l := q.h.Limit
+	l := q.plan.Limit
 	if l == nil {
 		return false
 	}

@@ -15,7 +15,7 @@ func (q *request) looped() bool {
 	}
 	if q.h.loops.pass() {
 		q.h.Log.LogAttrs(q.ctx, slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
-			slog.String("upstream", q.h.upstream.Name), slog.String("trace_id", q.rec.TraceID()))
+			slog.String("upstream", q.plan.upstream.Name), slog.String("trace_id", q.rec.TraceID()))
 	}
 	return true
 }

@@ -39,7 +39,7 @@ func (q *request) prepare() {
 	o.lines = q.asked.AppendFields(o.lines, q.peer)
 	o.line("Via", message.Via(r.Header["Via"], message.Version(r.ProtoMajor, r.ProtoMinor)))
 	o.line(message.RequestIDField, q.rec.RequestID)
-	o.lines = append(o.lines, q.h.proxyLine...)
+	o.lines = append(o.lines, q.plan.proxyLine...)
 	o.common = len(o.lines)
 }
 
@@ -73,7 +73,7 @@ func (q *request) appendEndToEnd() {
 	hops, counted := message.MaxForwards(q.r.Method, q.r.Header[message.MaxForwardsField])
 	connection := q.r.Header["Connection"]
 	for name, values := range q.r.Header {
-		if !q.h.filter.Passes(name, connection, q.peer.Trusted) || counted && name == message.MaxForwardsField {
+		if !q.plan.filter.Passes(name, connection, q.peer.Trusted) || counted && name == message.MaxForwardsField {
 			continue
 		}
 		for _, v := range values {
@@ -90,7 +90,7 @@ func (q *request) appendEndToEnd() {
 func (q *request) trailer() http.Header {
 	kept := maps.Clone(q.r.Trailer)
 	maps.DeleteFunc(kept, func(name string, _ []string) bool {
-		return !q.h.filter.PassesLate(name, q.r.Header["Connection"])
+		return !q.plan.filter.PassesLate(name, q.r.Header["Connection"])
 	})
 	return kept
 }

@@ -33,7 +33,7 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tel.Shutdown(context.Background()); log.Close() })
-	o := Options{Telemetry: tel, Log: log.Logger, Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}
+	o := Options{Telemetry: tel, Log: log.Logger, PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
 	if change != nil {
 		change(&o)
 	}
@@ -42,11 +42,12 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &clientConn{h: h, peer: h.trust.Peer(netip.MustParseAddrPort(peer))}
+	c := &clientConn{h: h, peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort(peer))}
 	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := h.open(w, r, h.whoAsked(r))
+		plan := h.plan.Load()
+		q := h.open(plan, w, r, h.whoAsked(plan, r))
 		defer h.leave()
 		defer q.end()
 		q.describe()
@@ -187,7 +188,7 @@ func FuzzOutgoing(f *testing.F) {
 			}
 		}
 		for name := range got {
-			if read := message.AsRead(name); read != name && (!h.filter.Passes(read, nil, true) || message.IsProxyField(read)) {
+			if read := message.AsRead(name); read != name && (!h.plan.Load().filter.Passes(read, nil, true) || message.IsProxyField(read)) {
 				t.Fatalf("%s may be read as another: %q", name, lines)
 			}
 			if name == "Proxy" || !trusted && message.IsProxyField(name) && !slices.Contains(replaced, name) {

@@ -64,7 +64,7 @@ func (h *Handler) catch(w http.ResponseWriter, r *http.Request) {
 	}
 	stack := string(debug.Stack())
 	peer := connOf(r.Context()).peer
-	q := h.open(w, r.WithContext(h.Telemetry.Identify(r.Context())), message.Forwarding{Client: peer.Addr})
+	q := h.open(h.plan.Load(), w, r.WithContext(h.Telemetry.Identify(r.Context())), message.Forwarding{Client: peer.Addr})
 	defer h.leave()
 	defer q.end()
 	q.failed(p, stack)

@@ -5,17 +5,9 @@ package proxy
 
 import (
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"pace/lb"
-	"pace/limiter"
-	"pace/proxy/message"
-	"pace/proxy/route"
-	"pace/proxy/transport/http1"
-	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -24,48 +16,22 @@ type Options struct {
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger
 
-	Upstream   string // name of the pool
-	Pool       *lb.Pool
-	Exchange   http1.Options
-	MaxRetries int // failovers of one request; 0: none
+	DeliverTimeout time.Duration // longest wait for a client to take more of an answer; 0: no limit
 
-	Limit *Limit // nil: no limit
-
-	Trusted        []netip.Prefix // proxies whose forwarding fields are believed
-	MaxBodyBytes   int64          // of a request; 0: no limit
-	BodyTimeout    time.Duration  // longest wait for the next byte of a request's body; 0: no limit
-	DeliverTimeout time.Duration  // longest wait for a client to take more of an answer; 0: no limit
-
-	ProxyName   string         // field that tells the backend about pace, "": none, and
-	ProxyValue  string         // its value
-	BackendName string         // field that tells the client which backend answered; "": none
-	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
-
-	TraceName string // field that tells the client the trace's id; "": none
+	PlanOptions // of the first Plan
 
 	seam func(stage) // of tests: called as each stage begins; nil: none
 }
 
-// Limit is a limiter with the name that it has in the configuration.
-type Limit struct {
-	Policy string
-	Window *limiter.Window
-	Per    time.Duration
-}
-
-// KeyKinds are the words for what tells the clients of a limit apart.
-var KeyKinds = []string{clientIP}
-
-const clientIP = "client_ip"
-
 // Handler proxies requests. Safe for concurrent use.
 type Handler struct {
-	Options
-	routes    *route.Table
-	upstream  *upstream.Upstream
-	trust     *message.Trust
-	filter    message.Filter
-	proxyLine []byte // rendered ProxyName and ProxyValue
+	Telemetry      *telemetry.Telemetry
+	Log            *slog.Logger
+	DeliverTimeout time.Duration
+	seam           func(stage)
+
+	plan atomic.Pointer[Plan]
+
 	draining  atomic.Bool
 	running   atomic.Int64 // requests whose record is open
 	newcomers atomic.Int64 // connections whose first request has not reached the handler
@@ -78,19 +44,10 @@ type Handler struct {
 
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
-	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
-	h := &Handler{
-		Options:  o,
-		routes:   route.NewTable(),
-		upstream: upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
-		trust:    message.NewTrust(o.Trusted),
-		filter:   message.NewFilter(append(o.Telemetry.PropagationFields(), o.ProxyName)...),
-	}
-	if o.ProxyName != "" {
-		h.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
-	}
+	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, DeliverTimeout: o.DeliverTimeout, seam: o.seam}
+	h.plan.Store(NewPlan(o.PlanOptions, o.Telemetry.PropagationFields()))
 	return h
 }
 
 // Close closes the idle connections to the backends.
-func (h *Handler) Close() { h.upstream.Close() }
+func (h *Handler) Close() { h.plan.Load().Close() }

@@ -51,9 +51,12 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 		t.Fatal(err)
 	}
 	o := Options{
-		Telemetry: tel, Log: log.Logger, Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
-		Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
-		ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
+		Telemetry: tel, Log: log.Logger,
+		PlanOptions: PlanOptions{
+			Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
+			Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
+			ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
+		},
 	}
 	so := ServerOptions{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}
 	change(&o, &so)

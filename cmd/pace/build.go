@@ -56,6 +56,14 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 	o := proxy.Options{
 		Telemetry: t, Log: t.Logger().Logger,
+		DeliverTimeout: f.Server.DeliverTimeout,
+		PlanOptions:    buildPlan(f, t),
+	}
+	return proxy.NewHandler(o)
+}
+
+func buildPlan(f *config.File, t *telemetry.Telemetry) proxy.PlanOptions {
+	return proxy.PlanOptions{
 		Upstream:   poolName,
 		Pool:       lb.NewPool(f.Upstreams.Backends),
 		MaxRetries: f.Upstreams.MaxRetries,
@@ -66,18 +74,16 @@ func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 			MaxIdle:         f.Upstreams.MaxIdlePerBackend,
 			IdleTimeout:     f.Upstreams.IdleTimeout,
 		},
-		Limit:          buildLimit(f, t),
-		Trusted:        f.Server.TrustedProxies,
-		MaxBodyBytes:   f.Server.MaxBodyBytes,
-		BodyTimeout:    f.Server.BodyTimeout,
-		DeliverTimeout: f.Server.DeliverTimeout,
-		ProxyName:      f.Headers.ProxyName,
-		ProxyValue:     f.Headers.ProxyValue,
-		BackendName:    f.Headers.BackendName,
-		TraceName:      f.Tracing.ResponseHeader,
-		TimingAllow:    f.ServerTiming.Allow,
+		Limit:        buildLimit(f, t),
+		Trusted:      f.Server.TrustedProxies,
+		MaxBodyBytes: f.Server.MaxBodyBytes,
+		BodyTimeout:  f.Server.BodyTimeout,
+		ProxyName:    f.Headers.ProxyName,
+		ProxyValue:   f.Headers.ProxyValue,
+		BackendName:  f.Headers.BackendName,
+		TraceName:    f.Tracing.ResponseHeader,
+		TimingAllow:  f.ServerTiming.Allow,
 	}
-	return proxy.NewHandler(o)
 }
 
 func buildLimit(f *config.File, t *telemetry.Telemetry) *proxy.Limit {

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"pace/lb"
+	"pace/limiter"
+	"pace/proxy/message"
+	"pace/proxy/route"
+	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
+)
+
+// PlanOptions are what a configuration says about requests; Pool must be set.
+type PlanOptions struct {
+	Upstream   string // name of the pool
+	Pool       *lb.Pool
+	Exchange   http1.Options
+	MaxRetries int // failovers of one request; 0: none
+
+	Limit *Limit // nil: no limit
+
+	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
+	MaxBodyBytes int64          // of a request; 0: no limit
+	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
+
+	ProxyName   string         // field that tells the backend about pace, "": none, and
+	ProxyValue  string         // its value
+	BackendName string         // field that tells the client which backend answered; "": none
+	TraceName   string         // field that tells the client the trace's id; "": none
+	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
+}
+
+// Limit is a limiter with the name that it has in the configuration.
+type Limit struct {
+	Policy string
+	Window *limiter.Window
+	Per    time.Duration
+}
+
+// KeyKinds are the words for what tells the clients of a limit apart.
+var KeyKinds = []string{clientIP}
+
+const clientIP = "client_ip"
+
+// Plan is all that one configuration decides about requests. It is made once and only read. A request loads
+// it once, when it comes, and keeps it to its end: so it never sees two configurations.
+type Plan struct {
+	PlanOptions
+	routes    *route.Table
+	upstream  *upstream.Upstream
+	trust     *message.Trust
+	filter    message.Filter
+	proxyLine []byte // rendered ProxyName and ProxyValue
+}
+
+// NewPlan returns a Plan. The fields named propagation are written by pace to carry the trace on.
+func NewPlan(o PlanOptions, propagation []string) *Plan {
+	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
+	p := &Plan{
+		PlanOptions: o,
+		routes:      route.NewTable(),
+		upstream:    upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
+		trust:       message.NewTrust(o.Trusted),
+		filter:      message.NewFilter(append([]string{o.ProxyName}, propagation...)...),
+	}
+	if o.ProxyName != "" {
+		p.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
+	}
+	return p
+}
+
+// Close closes the idle connections to the backends.
+func (p *Plan) Close() { p.upstream.Close() }

@@ -1,0 +1,37 @@
+package proxy
+
+import (
+	"net/http"
+	"testing"
+
+	"pace/lb"
+)
+
+// A request that came under one plan ends under it, whatever has been swapped meanwhile.
+func TestPlan_IsKeptToTheEnd(t *testing.T) {
+	came, swapped := make(chan bool), make(chan bool)
+	first := origin(t, func(http.ResponseWriter, *http.Request) {
+		came <- true
+		<-swapped
+	})
+	second := origin(t, func(http.ResponseWriter, *http.Request) {})
+	p := start(t, nil, first)
+	h := p.server.handler
+	old := h.plan.Load()
+	t.Cleanup(old.Close)
+	go func() {
+		<-came
+		o := old.PlanOptions
+		o.Pool, o.BackendName = lb.NewPool([]string{second}), "X-Served-By"
+		h.plan.Store(NewPlan(o, h.Telemetry.PropagationFields()))
+		close(swapped)
+	}()
+	r, _ := get(t, p.URL)
+	if r.Header.Get("X-Backend") == "" || r.Header.Get("X-Served-By") != "" {
+		t.Errorf("the first request: got %v", r.Header)
+	}
+	r, _ = get(t, p.URL)
+	if r.Header.Get("X-Backend") != "" || r.Header.Get("X-Served-By") == "" {
+		t.Errorf("the second request: got %v", r.Header)
+	}
+}
