@@ -2,21 +2,21 @@ package lb
 
 // Pick is one choice and its reason.
 type Pick struct {
-	Backend *Backend // nil: nobody may be picked, and Reason says why
+	Backend *Backend // nil: there is none to pick, and Reason says why
 	Reason  Reason
-	Passed  int // backends passed over on the way because they were tried
+	Passed  int // backends that were passed over because this exchange had tried them
 }
 
-// Reason says why a pick is what it is.
+// Reason says why this backend was picked, or none.
 type Reason uint8
 
 const (
-	InTurn   Reason = iota // the backend's turn had come
+	InTurn   Reason = iota // it was the backend's turn
 	AllTried               // no backend: this exchange has tried them all
 	Empty                  // no backend: the pool has none
 )
 
 var reasons = [...]string{InTurn: "in_turn", AllTried: "all_tried", Empty: "empty"}
 
-// String is the reason as one word for logs.
+// String returns the reason as one word for logs.
 func (r Reason) String() string { return reasons[r] }

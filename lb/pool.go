@@ -1,6 +1,6 @@
-// Package lb chooses the backend for the next attempt, and says why. It decides on an
-// immutable list: [Pool.Pick] takes no lock and allocates nothing. It must not know HTTP,
-// OpenTelemetry, or any other package of pace.
+// Package lb chooses the backend for the next attempt, and gives the reason. Its list of backends never
+// changes, so [Pool.Pick] takes no lock and allocates nothing. It must not know HTTP, OpenTelemetry, or
+// any other package of pace.
 package lb
 
 import (
@@ -11,30 +11,30 @@ import (
 	"sync/atomic"
 )
 
-// Backend is one server that can answer. Its identity is its pointer: two pools never
-// share one, even for the same address.
+// Backend is one address that requests are sent to. Its pointer is its identity: two pools never share
+// a Backend, even for the same address.
 type Backend struct {
-	Addr string // "host:port", as given to NewPool; not to be changed
+	Addr string // "host:port", as given to NewPool; do not change it
 
 	host string
 	port int
 }
 
-// Host is the host of Addr, without brackets.
+// Host returns the host of Addr, without brackets.
 func (b *Backend) Host() string { return b.host }
 
-// Port is the port of Addr, 1 to 65535.
+// Port returns the port of Addr, 1 to 65535.
 func (b *Backend) Port() int { return b.port }
 
 // Pool is a fixed list of backends that are picked in turn.
 type Pool struct {
 	backends []*Backend
-	turn     atomic.Uint64 // first attempts so far
-	detour   atomic.Uint64 // further attempts so far
+	first    atomic.Uint64 // first attempts so far
+	further  atomic.Uint64 // further attempts so far
 }
 
-// NewPool makes a pool of the backends at addrs, each "host:port" with a number as port.
-// It panics on anything else: reading what a person wrote is the caller's task.
+// NewPool returns a pool of the backends at addrs, each "host:port" with a number as port. It panics on
+// anything else: the caller has validated what people write.
 func NewPool(addrs []string) *Pool {
 	p := &Pool{backends: make([]*Backend, len(addrs))}
 	for i, addr := range addrs {
@@ -55,34 +55,34 @@ func newBackend(addr string) *Backend {
 	return &Backend{Addr: addr, host: host, port: int(n)}
 }
 
-// Backends lists the pool's backends in the order given. The slice is the pool's own:
-// read it only.
+// Backends returns the pool's backends in the order given. The slice belongs to the pool: do not change
+// it.
 func (p *Pool) Backends() []*Backend { return p.backends }
 
-// Pick chooses a backend that is not in tried, the backends that this exchange has tried
-// before; nil for its first attempt. It is safe for concurrent use.
+// Pick chooses a backend that is not in tried. tried holds the backends that this exchange has tried
+// already; it is nil for the first attempt. Pick is safe for concurrent use.
 //
-// First attempts go round: of any n consecutive ones over n backends, each backend gets
-// exactly one. Further attempts go round among the backends that are left, on a counter of
-// their own. On one counter for both, the attempt after a dead backend would use up the
-// turn of a live one, and with two backends every exchange would start at the dead one.
+// First attempts go to the backends in turn: of n consecutive ones, each of n backends gets exactly one.
+// Further attempts take turns among the backends that remain, with a separate counter. With one counter
+// for both, the attempt after a dead backend would use the turn of a live one: with two backends, every
+// exchange would start at the dead one.
 func (p *Pool) Pick(tried []*Backend) Pick {
 	n := uint64(len(p.backends))
 	switch {
 	case n == 0:
 		return Pick{Reason: Empty}
 	case len(tried) == 0:
-		return Pick{Backend: p.backends[(p.turn.Add(1)-1)%n], Reason: InTurn}
+		return Pick{Backend: p.backends[(p.first.Add(1)-1)%n], Reason: InTurn}
 	}
-	left := p.left(tried)
-	if left == 0 {
+	remaining := p.remaining(tried)
+	if remaining == 0 {
 		return Pick{Reason: AllTried, Passed: int(n)}
 	}
-	return p.pickLeft(tried, (p.detour.Add(1)-1)%left)
+	return p.pickRemaining(tried, (p.further.Add(1)-1)%remaining)
 }
 
-// left counts the backends that are not in tried.
-func (p *Pool) left(tried []*Backend) (n uint64) {
+// remaining returns how many backends are not in tried.
+func (p *Pool) remaining(tried []*Backend) (n uint64) {
 	for _, b := range p.backends {
 		if !slices.Contains(tried, b) {
 			n++
@@ -91,8 +91,8 @@ func (p *Pool) left(tried []*Backend) (n uint64) {
 	return n
 }
 
-// pickLeft chooses the backend that has skip others before it that are not in tried.
-func (p *Pool) pickLeft(tried []*Backend, skip uint64) Pick {
+// pickRemaining chooses among the backends that are not in tried. It skips the first skip of them.
+func (p *Pool) pickRemaining(tried []*Backend, skip uint64) Pick {
 	passed := 0
 	for _, b := range p.backends {
 		switch {
@@ -104,5 +104,5 @@ func (p *Pool) pickLeft(tried []*Backend, skip uint64) Pick {
 			skip--
 		}
 	}
-	panic("pace: BUG: fewer backends left than counted")
+	panic("pace: BUG: fewer backends remain than were counted")
 }

@@ -21,9 +21,9 @@ func TestNewPool_SplitsAddresses(t *testing.T) {
 		addr, host string
 		port       int
 	}{
-		"name":              {"app.internal:80", "app.internal", 80},
-		"IPv4":              {"127.0.0.1:8000", "127.0.0.1", 8000},
-		"IPv6 loses its []": {"[::1]:65535", "::1", 65535},
+		"name":             {"app.internal:80", "app.internal", 80},
+		"IPv4":             {"127.0.0.1:8000", "127.0.0.1", 8000},
+		"IPv6 in brackets": {"[::1]:65535", "::1", 65535},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -59,21 +59,21 @@ func TestPick(t *testing.T) {
 		tried    [][]int // of each pick, in order
 		want     pick    // of the last one
 	}{
-		"the first goes first":                      {3, [][]int{{}}, pick{0, InTurn, 0}},
-		"the next is in turn":                       {3, [][]int{{}, {}}, pick{1, InTurn, 0}},
-		"after the last the first again":            {3, [][]int{{}, {}, {}, {}}, pick{0, InTurn, 0}},
-		"a tried one is passed over":                {3, [][]int{{0}}, pick{1, InTurn, 1}},
-		"two tried ones are passed over":            {3, [][]int{{1, 0}}, pick{2, InTurn, 2}},
-		"a tried one behind it is not passed":       {3, [][]int{{2}}, pick{0, InTurn, 0}},
-		"further attempts go round":                 {3, [][]int{{0}, {0}}, pick{2, InTurn, 1}},
-		"and round again":                           {3, [][]int{{0}, {0}, {0}}, pick{1, InTurn, 1}},
-		"a further attempt takes nobody's turn":     {2, [][]int{{}, {0}, {}}, pick{1, InTurn, 0}},
-		"all were tried":                            {2, [][]int{{1, 0}}, pick{-1, AllTried, 2}},
-		"the only one was tried":                    {1, [][]int{{0}}, pick{-1, AllTried, 1}},
-		"no pick from an empty pool":                {0, [][]int{{}}, pick{-1, Empty, 0}},
-		"the only one has every turn":               {1, [][]int{{}, {}, {}}, pick{0, InTurn, 0}},
-		"one that was tried twice is passed once":   {2, [][]int{{0, 0}}, pick{1, InTurn, 1}},
-		"an empty pool says so though one is tried": {0, [][]int{{-1}}, pick{-1, Empty, 0}},
+		"the first pick is the first backend":                               {3, [][]int{{}}, pick{0, InTurn, 0}},
+		"the second pick is the second backend":                             {3, [][]int{{}, {}}, pick{1, InTurn, 0}},
+		"the first backend follows the last":                                {3, [][]int{{}, {}, {}, {}}, pick{0, InTurn, 0}},
+		"a backend that was tried is passed over":                           {3, [][]int{{0}}, pick{1, InTurn, 1}},
+		"two backends that were tried are passed over":                      {3, [][]int{{1, 0}}, pick{2, InTurn, 2}},
+		"a tried backend after the picked one is not counted as passed":     {3, [][]int{{2}}, pick{0, InTurn, 0}},
+		"further attempts go to the other backends in turn":                 {3, [][]int{{0}, {0}}, pick{2, InTurn, 1}},
+		"the first of the others follows the last":                          {3, [][]int{{0}, {0}, {0}}, pick{1, InTurn, 1}},
+		"a further attempt does not use the turn of a first one":            {2, [][]int{{}, {0}, {}}, pick{1, InTurn, 0}},
+		"no backend remains after all were tried":                           {2, [][]int{{1, 0}}, pick{-1, AllTried, 2}},
+		"no backend remains after the only one was tried":                   {1, [][]int{{0}}, pick{-1, AllTried, 1}},
+		"an empty pool has nothing to pick":                                 {0, [][]int{{}}, pick{-1, Empty, 0}},
+		"the only backend has every turn":                                   {1, [][]int{{}, {}, {}}, pick{0, InTurn, 0}},
+		"a backend that was tried twice is passed over once":                {2, [][]int{{0, 0}}, pick{1, InTurn, 1}},
+		"an empty pool says so even if a backend of another pool was tried": {0, [][]int{{-1}}, pick{-1, Empty, 0}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,18 +104,17 @@ func TestPick_IgnoresABackendOfAnotherPool(t *testing.T) {
 	}
 }
 
-// TestPick_GivesEachItsShare holds that the shares are exact, not about right, whatever
-// further attempts come between.
+// TestPick_GivesEachItsShare checks that the shares are exact, whatever further attempts come between.
 func TestPick_GivesEachItsShare(t *testing.T) {
 	const rounds = 100
 	for n := 1; n <= 8; n++ {
-		p, firsts, detours := NewPool(addrs(n)), map[*Backend]int{}, map[*Backend]int{}
+		p, firsts, further := NewPool(addrs(n)), map[*Backend]int{}, map[*Backend]int{}
 		dead := p.Backends()[:1]
 		for range n * rounds {
 			b := p.Pick(nil).Backend
 			firsts[b]++
 			if b == dead[0] && n > 1 {
-				detours[p.Pick(dead).Backend]++
+				further[p.Pick(dead).Backend]++
 			}
 		}
 		for _, b := range p.Backends() {
@@ -124,8 +123,8 @@ func TestPick_GivesEachItsShare(t *testing.T) {
 			}
 		}
 		for _, b := range p.Backends()[1:] {
-			if low := rounds / (n - 1); detours[b] < low || detours[b] > low+1 {
-				t.Errorf("%d backends: %s got %d of %d further attempts", n, b.Addr, detours[b], rounds)
+			if low := rounds / (n - 1); further[b] < low || further[b] > low+1 {
+				t.Errorf("%d backends: %s got %d of %d further attempts", n, b.Addr, further[b], rounds)
 			}
 		}
 	}
@@ -173,8 +172,7 @@ func TestReasonIsAWord(t *testing.T) {
 	}
 }
 
-// BenchmarkPick stands beside a floor: an atomic counter modulo n, which is all that a
-// round robin must do.
+// BenchmarkPick compares with a floor: an atomic counter modulo n, the least that round robin must do.
 func BenchmarkPick(b *testing.B) {
 	p := NewPool(addrs(3))
 	var turn atomic.Uint64
