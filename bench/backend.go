@@ -21,10 +21,10 @@ var (
 		`{"backend":"bench","method":"GET","path":"/small","note":"%s"}`, strings.Repeat("x", smallSize-60))
 )
 
-// serveBackend answers fixed bodies over HTTP/1.1 keep-alive: /small, /mib, /gib, and /accepted,
-// the number of connections it ever took, once it has read the request's body. It knows just enough
-// HTTP: a header is what ends in an empty line. That costs 4 µs a request; a loop of our own over epoll measured the same, net/http
-// would cost more than most of the proxies in front of it.
+// serveBackend sends fixed bodies over HTTP/1.1 with keep-alive: /small, /mib, /gib, and /accepted, the
+// number of connections that it has accepted. It responds once it has read the request's body. It knows
+// just enough HTTP: a header ends with an empty line. That costs 4 µs per request; a hand-written loop
+// over epoll measured the same, and net/http would cost more than most of the proxies in front of it.
 func serveBackend(addr string) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -41,6 +41,7 @@ func serveBackend(addr string) error {
 	}
 }
 
+// serveConn serves one connection until its end.
 func serveConn(conn net.Conn, accepted *atomic.Int64) {
 	defer conn.Close()
 	request := make([]byte, 0, 4096)
@@ -64,7 +65,7 @@ func serveConn(conn net.Conn, accepted *atomic.Int64) {
 	}
 }
 
-// take reads the body that the header announces, but for what came with it.
+// take reads the body that the header announces, except for the bytes that came with the header.
 func take(conn net.Conn, head []byte, have int) error {
 	_, field, announced := bytes.Cut(head, []byte("\r\nContent-Length: "))
 	if !announced {

@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// bench is one run: what all peers share, and what has been found so far.
+// bench is one run: what all peers share, and the results so far.
 type bench struct {
 	options
 	ctx        context.Context
 	dir        string
 	sink       *sink
 	backend    *process
-	address    string // the backend's
+	address    string // of the backend
 	contenders []*contender
 	results    map[string]map[string][]sample // by scenario and peer
 }
 
-// contender is a peer in this run.
+// contender is a peer that takes part in this run.
 type contender struct {
 	peer
 	path, release string
-	skip          string   // why it cannot run
+	skip          string   // why it cannot run; "": it can
 	faults        []string // why it is missing in a scenario
 }
 
@@ -57,7 +57,7 @@ func newBench(ctx context.Context, dir string, o options) (*bench, error) {
 	})
 }
 
-// scenario runs all rounds of s. A peer that fails once is out of it.
+// scenario runs all rounds of s. A peer that fails once is left out of the rest.
 func (b *bench) scenario(s scenario) {
 	results, failed := map[string][]sample{}, map[string]bool{}
 	b.results[s.name] = results
@@ -83,7 +83,7 @@ func (b *bench) scenario(s scenario) {
 	}
 }
 
-// measure starts a peer, takes one window and ends it.
+// measure starts a peer, measures it for one window and stops it.
 func (b *bench) measure(s scenario, c *contender) (sample, error) {
 	if c.name == direct {
 		return s.run(b, b.address, nil)
@@ -116,11 +116,11 @@ func (b *bench) measure(s scenario, c *contender) (sample, error) {
 	return got, err
 }
 
-// proven refuses figures of a peer that didn't do what they are said to be for: keep connections
+// proven returns an error if the peer did not do the work that its figures stand for: keep connections
 // to the backend, export spans, log every request.
 func (c *contender) proven(got sample, dials float64, log string) error {
 	if dials > 1000+got.requests/10 {
-		return fmt.Errorf("%.0f connections to the backend for %.0f requests: it keeps none", dials, got.requests)
+		return fmt.Errorf("%.0f connections to the backend for %.0f requests: it does not reuse connections", dials, got.requests)
 	}
 	if c.ratio > 0 && got.spans == 0 {
 		return errors.New("no span reached /v1/traces of the sink")

@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// load is what wrk saw in one run.
+// load is what wrk measured in one run.
 type load struct {
 	requests     float64
-	seconds, cpu float64 // wall, and wrk's own
+	seconds, cpu float64 // wall clock, and wrk's CPU
 	p50, p99     time.Duration
 }
 
-// wrkReport makes wrk end with one line for us; its own output rounds to three digits. It is
-// called once, at the end: nothing of it runs during the load.
+// wrkReport makes wrk print one line for the bench at its end, because wrk's own output is rounded to
+// three digits. Nothing of it runs during the load.
 const wrkReport = `done = function(s, l, r)
   local e = s.errors
   print(string.format("bench %d %d %d %d %d", s.requests, s.duration,
@@ -33,8 +33,8 @@ const wrkReport = `done = function(s, l, r)
 end
 `
 
-// wrk runs a closed loop of connections for a whole number of seconds. One thread of it does
-// well over twice what any proxy here can: the report says how busy it was.
+// wrk runs a closed loop of connections for a whole number of seconds. One thread makes more than twice
+// the requests that any proxy here can serve; the report says how busy it was.
 func wrk(ctx context.Context, dir, url string, connections, seconds int) (load, error) {
 	script := filepath.Join(dir, "report.lua")
 	if err := os.WriteFile(script, []byte(wrkReport), 0o600); err != nil {
@@ -70,7 +70,7 @@ func parseWrk(out string) (load, error) {
 	return l, nil
 }
 
-// get asks once on a connection of its own.
+// get sends one request on a new connection.
 func get(addr, path string, size int64, w io.Writer) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -104,7 +104,7 @@ func ask(conn net.Conn, path string, size int64, w io.Writer) error {
 	return nil
 }
 
-// put sends a body of 1 GiB on a connection of its own.
+// put sends a body of 1 GiB on a new connection.
 func put(addr string) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -131,7 +131,7 @@ func put(addr string) error {
 	return nil
 }
 
-// accepted is how many connections the backend has taken so far.
+// accepted returns how many connections the backend has accepted so far.
 func accepted(backend string) (int64, error) {
 	var count bytes.Buffer
 	if err := get(backend, "/accepted", -1, &count); err != nil {

@@ -1,9 +1,9 @@
-// Bench sets pace beside other reverse proxies, in one run on one machine: what a request costs in
-// the proxy's CPU, how many a second, how long they take, how much memory. Each proxy is a process
-// of its own on loopback, started anew for each window, in an order that rotates from round to
-// round; figures are medians over the rounds. It knows pace only as a binary ($PACE_BINARY, else
-// built from the folder above). Peers that are found in $PACE_PEERS or PATH are measured, others
-// skipped. Load is by wrk, which must be installed. Linux only: it reads /proc.
+// Bench compares pace with other reverse proxies, in one run on one machine: the proxy's CPU per
+// request, requests per second, latency and memory. Each proxy is a process on loopback. It is started
+// again for each window, in an order that rotates from round to round; figures are medians over the
+// rounds. The bench knows pace only as a binary ($PACE_BINARY, else built from the parent folder). It
+// measures the peers that it finds in $PACE_PEERS or PATH, and skips the others. wrk makes the load and
+// must be installed. Linux only: the bench reads /proc.
 //
 //	go -C bench run . [-short] [-seconds N] [-rounds N] [-only NAME,NAME] [-out DIR] [-max-ratio R]
 package main
@@ -22,12 +22,12 @@ import (
 	"time"
 )
 
-// maxRatio is what pace with everything on may cost in CPU per small request, against the bare
-// ReverseProxy with nothing: the target with an upstream exchange of its own. (With net/http's
-// Transport the target would be 1.6.) This is the line to change.
+// maxRatio limits the CPU per small request of pace with everything on, as a multiple of the bare
+// ReverseProxy's. It is the target for pace's own transport; with net/http's it would be 1.6. To change
+// the target, change this line.
 const maxRatio = 0.65
 
-// margin is what a shared, noisy machine is granted beyond maxRatio before the run fails.
+// margin is the factor by which a shared, noisy machine may exceed maxRatio before the run fails.
 const margin = 1.5
 
 type options struct {
@@ -71,7 +71,7 @@ func main() {
 	}
 }
 
-// serveRole is what the bench does when it has started itself.
+// serveRole is what the bench does in the processes that it starts from its own binary.
 func serveRole(role string, args []string) error {
 	switch args = append(args, "", "", ""); role {
 	case "backend":
@@ -129,7 +129,7 @@ var scenarioNames, peerNames = func() (s, p []string) {
 	return s, p
 }()
 
-// chosen tells whether only holds name, or nothing of name's kind.
+// chosen reports whether only contains name, or nothing of name's kind.
 func chosen(only []string, name string, kind []string) bool {
 	return slices.Contains(only, name) || !slices.ContainsFunc(only, func(s string) bool { return slices.Contains(kind, s) })
 }
@@ -143,13 +143,13 @@ func known(only []string) error {
 	return nil
 }
 
-// verdict fails on one ratio only, and with a margin: the rest of a noisy run is to be read, not
-// obeyed.
+// checkRatio returns an error if pace costs more than maxRatio, with a margin. No other figure of a
+// noisy run makes it fail: those are there to be read.
 func (b *bench) checkRatio() error {
 	small := b.results["small"]
 	switch got := ratio(small, paceOn, bare, cost); {
 	case got == 0 && len(b.only) == 0:
-		return errors.New("no figures for both pace and the ReverseProxy, so no ratio to judge")
+		return errors.New("no figures for both pace and the ReverseProxy, so there is no ratio to check")
 	case got > b.maxRatio*margin:
 		return fmt.Errorf("pace with everything on costs %.2f × the bare ReverseProxy per small request, want at most %.2f × %.1f", got, b.maxRatio, margin)
 	}

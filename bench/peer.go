@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// peer is one thing to be measured. In args LISTEN, BACKEND, SINK and RATIO stand for what its
-// process may use; so they do in the configurations, all of which lie in the process's folder.
+// peer is one program to measure. LISTEN, BACKEND, SINK and RATIO in args, and in the configuration
+// files, are replaced by the values for its process. All configuration files are in its folder.
 type peer struct {
 	name, about string
 	short       bool   // part of the short form
-	binary      string // "": the bench's own
-	version     string // its argument that prints the version
+	binary      string // "": the bench itself
+	version     string // the argument that makes it print its version
 	args        string
-	ratio       float64 // share of traces it exports
+	ratio       float64 // share of traces that it exports
 }
 
-// The peers that ratios are about.
+// The peers that the ratios compare.
 const (
 	direct  = "direct"
 	bare    = "reverseproxy"
@@ -34,7 +34,7 @@ const (
 	paceAll = "pace-100"
 )
 
-// peers stand in the order of the report.
+// peers are in the order of the report.
 var peers = []peer{
 	{name: direct, about: "no proxy: what load and backend can do"},
 	{bare, "`httputil.ReverseProxy` with Rewrite, no telemetry", true, "", "", "serve reverseproxy LISTEN BACKEND", 0},
@@ -53,7 +53,7 @@ var peers = []peer{
 //go:embed peers
 var configs embed.FS
 
-// find sets path and version of the peer's binary, or skip: why there is none.
+// find sets the path and the version of the peer's binary, or skip if there is none.
 func (c *contender) find(ctx context.Context, dir string) {
 	var err error
 	switch c.binary {
@@ -72,7 +72,7 @@ func (c *contender) find(ctx context.Context, dir string) {
 	}
 }
 
-// findPace is $PACE_BINARY, or pace built from the folder above.
+// findPace returns $PACE_BINARY, or builds pace from the parent folder.
 func findPace(ctx context.Context, dir string) (string, error) {
 	if path := os.Getenv("PACE_BINARY"); path != "" {
 		return filepath.Abs(path)
@@ -106,7 +106,7 @@ func (c *contender) launch(dir, listen, backend, sink string) (*process, error) 
 	return proc, proc.await(func() error { return get(listen, "/small", smallSize, io.Discard) })
 }
 
-// await asks until ready has no error. A process that ends first, or takes 10 s, is stopped.
+// await calls ready until it returns no error. If the process ends first, or takes 10 s, await stops it.
 func (p *process) await(ready func() error) error {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		err := ready()

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// plot draws one bar a peer: what it costs. Its own background makes it readable on dark pages.
+// plot draws the cost of each peer as a bar. Its background makes it readable on dark pages.
 func (b *bench) plot(s scenario) []byte {
 	const left, width, row = 180, 460, 26
 	var bars bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// process is a started program with its children, all in one process group.
+// process is a started program and its children, in one process group.
 type process struct {
 	name string
 	cmd  *exec.Cmd
@@ -22,8 +22,8 @@ type process struct {
 	gone chan struct{} // closed when the leader has ended
 }
 
-// start runs argv in dir, which also takes its output. The environment is bare, so that a
-// variable of the caller's (OTEL_*, GODEBUG, a proxy) cannot change what is measured.
+// start runs argv in dir and writes its output there. The environment is nearly empty, so that the
+// caller's variables (OTEL_*, GODEBUG, a proxy) cannot change what is measured.
 func start(dir, name string, argv ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(dir, name+".out"))
 	if err != nil {
@@ -42,8 +42,8 @@ func start(dir, name string, argv ...string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the leader to end, so that telemetry is flushed, and kills what is left of the group
-// when it has, or after 10 s.
+// stop asks the leader to end, so that it flushes its telemetry. When it has ended, or after 10 s, stop
+// kills the rest of the group.
 func (p *process) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -54,17 +54,17 @@ func (p *process) stop() {
 	<-p.gone
 }
 
-// fault is what to say when the process did not do as it should: err and its last output.
+// fault returns err together with the last output of the process.
 func (p *process) fault(err error) error {
 	out, _ := os.ReadFile(p.log)
 	return fmt.Errorf("%s: %w\nits last output: %s", p.name, err, strings.TrimSpace(string(out[max(0, len(out)-600):])))
 }
 
-// usage is what a process group has used so far.
+// usage is the CPU and the memory that a process group has used so far.
 type usage struct {
 	cpu  time.Duration // user and system, all threads
 	rss  int64         // bytes resident now, summed over its processes
-	peak int64         // the most each process ever had resident, summed
+	peak int64         // largest resident size of each process, summed
 }
 
 // userHZ is the unit of CPU time in /proc: 100 a second on every Linux that Go runs on.
@@ -79,7 +79,7 @@ func (p *process) usage() (usage, error) {
 	for _, path := range stats {
 		line, err := os.ReadFile(path)
 		if err != nil {
-			continue // ended since the Glob
+			continue // it has ended since the Glob
 		}
 		group, ticks, err := parseStat(line)
 		if err != nil {
@@ -126,7 +126,7 @@ func statusBytes(status []byte, name string) int64 {
 	return n << 10
 }
 
-// freeAddr is a loopback address nobody listens on at this moment.
+// freeAddr returns a loopback address that nobody listens on at this moment.
 func freeAddr() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -83,7 +83,7 @@ func (b *bench) table(text *strings.Builder, s scenario) {
 
 func byCost(a, b sample) int { return cmp.Compare(a.cost, b.cost) }
 
-// shown leaves out what was not measured.
+// shown formats a value, and returns "" for one that was not measured.
 func shown(verb string, value float64) string {
 	if value == 0 {
 		return ""
@@ -91,7 +91,7 @@ func shown(verb string, value float64) string {
 	return fmt.Sprintf(verb, value)
 }
 
-// median of one figure over the rounds; 0 if there are none.
+// median returns the median of one figure over the rounds; 0 if there are none.
 func median(samples []sample, value func(sample) float64) float64 {
 	if len(samples) == 0 {
 		return 0
@@ -104,7 +104,7 @@ func median(samples []sample, value func(sample) float64) float64 {
 	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
-// ratio of the medians of two peers; 0 if one is missing.
+// ratio returns the ratio of the medians of two peers; 0 if one is missing.
 func ratio(results map[string][]sample, of, to string, value func(sample) float64) float64 {
 	below := median(results[to], value)
 	if below == 0 {
@@ -113,7 +113,8 @@ func ratio(results map[string][]sample, of, to string, value func(sample) float6
 	return median(results[of], value) / below
 }
 
-// limits says how far load tool and backend were from being what was measured.
+// limits says how busy the load tool and the backend were: near their limit, they would be what was
+// measured.
 func limits(results map[string][]sample) string {
 	var load, serve float64
 	for name, samples := range results {
@@ -128,7 +129,7 @@ func limits(results map[string][]sample) string {
 	return fmt.Sprintf(" With a proxy between, wrk kept at most %.0f %% of a core busy (one thread: 100 would be its limit), the backend %.0f %%.", load*100, serve*100)
 }
 
-// promises are the ratios that pace is built to keep.
+// promises are the ratios that pace promises to keep.
 func (b *bench) promises(text *strings.Builder) {
 	small, share := b.results["small"], 0.0
 	if off := ratio(small, paceOff, paceOn, cost); off > 0 {
@@ -162,7 +163,7 @@ func (b *bench) about(text *strings.Builder) {
 	}
 }
 
-// own is what the bench's own peers are built from.
+// own returns the versions of the libraries that the bench's own peers use.
 func own() string {
 	var text strings.Builder
 	text.WriteString(runtime.Version())
@@ -176,7 +177,7 @@ func own() string {
 	return text.String()
 }
 
-// machine names what the figures belong to: only ratios travel.
+// machine describes the machine of this run. Only ratios can be compared with another one.
 func machine() string {
 	wrk, _ := exec.Command("wrk", "-v").CombinedOutput() // exits with 1 after saying its version
 	version, _, _ := strings.Cut(string(wrk), " [")
@@ -189,7 +190,7 @@ func loadAverage() string {
 	return now
 }
 
-// fileLine is what follows prefix in the first line of the file that begins with it.
+// fileLine returns what follows prefix in the first line that begins with it.
 func fileLine(file, prefix string) string {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The peers below are what a Go developer writes by hand; each is a process of its own.
+// The peers below are what a Go developer writes by hand. Each is a separate process.
 
 func serveReverseProxy(listen, backend string) error {
 	return serve(listen, newReverseProxy(backend, &http.Transport{MaxIdleConnsPerHost: 512}))
@@ -39,8 +39,8 @@ func newReverseProxy(backend string, transport http.RoundTripper) *httputil.Reve
 	}
 }
 
-// serveOTel is the same with otelhttp on both sides, as its README shows it: the real
-// SDK, spans in batches to the sink, metrics for Prometheus.
+// serveOTel adds otelhttp on both sides, as its README shows: the real SDK, spans in batches to the sink,
+// and metrics for Prometheus.
 func serveOTel(listen, backend, sink, ratio string) error {
 	share, err := strconv.ParseFloat(ratio, 64)
 	if err != nil {
@@ -67,8 +67,8 @@ func serveOTel(listen, backend, sink, ratio string) error {
 	return serve(listen, mux)
 }
 
-// serveFasthttp has net/http in front and fasthttp's client behind: what a synchronous upstream
-// client alone is worth. It forwards GET only and is no proxy to use.
+// serveFasthttp has net/http's server and fasthttp's client. It shows what a synchronous client saves. It
+// forwards GET only, so it is not a proxy to use.
 func serveFasthttp(listen, backend string) error {
 	client := &fasthttp.HostClient{Addr: backend, MaxConns: 512, StreamResponseBody: true, NoDefaultUserAgentHeader: true}
 	return serve(listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +78,7 @@ func serveFasthttp(listen, backend string) error {
 	}))
 }
 
-// hopByHop are the headers of RFC 9110 §7.6.1 that end at a proxy.
+// hopByHop are the fields that a proxy does not forward (RFC 9110 §7.6.1).
 var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 func forwardFasthttp(client *fasthttp.HostClient, w http.ResponseWriter, r *http.Request) error {

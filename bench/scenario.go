@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// scenario is one kind of traffic, and what its table shows.
+// scenario is one kind of traffic, and the columns of its table.
 type scenario struct {
 	name, title string
 	unit        string   // of sample.cost
 	rounds      int      // at most
 	short       bool     // part of the short form
-	without     []string // peers that would tell nothing new
+	without     []string // peers that would show nothing new
 	columns     []column // the first is cost
 	run         func(b *bench, addr string, proc *process) (sample, error)
 }
 
-// sample is what one window showed of one peer. A field that a scenario doesn't measure is 0.
+// sample is what one window measured of one peer. A field that a scenario does not measure is 0.
 type sample struct {
 	cost        float64 // what the plot shows: the proxy's CPU, or its memory
 	rate        float64 // requests a second, or GiB a second
 	p50, p99    time.Duration
 	rss, peak   int64
-	requests    float64 // with those of the warm-up
+	requests    float64 // including the warm-up
 	spans       float64 // that reached the sink, per request
-	load, serve float64 // cores kept busy by the load tool and by the backend
+	load, serve float64 // busy cores of the load tool and of the backend
 }
 
 // column is one figure of the report's table.
@@ -35,7 +35,7 @@ type column struct {
 	head  string
 	value func(sample) float64
 	verb  string
-	ratio bool // a second column tells it against the bare ReverseProxy
+	ratio bool // a second column compares it with the bare ReverseProxy
 }
 
 func cost(s sample) float64 { return s.cost }
@@ -76,7 +76,7 @@ var scenarios = []scenario{
 	{"idle", "10,000 idle connections, one request on each before", "RSS MiB", 1, false, []string{"reverseproxy-otel-100", paceAll, direct}, perIdle, (*bench).idle},
 }
 
-// load measures a closed loop on connections, after one second of it to warm up.
+// load measures a closed loop on several connections, after one second of warm-up.
 func (b *bench) load(addr, path string, connections int, proc *process) (sample, error) {
 	url := "http://" + addr + path
 	warm, err := wrk(b.ctx, b.dir, url, connections, 1)
@@ -97,7 +97,7 @@ func (b *bench) load(addr, path string, connections int, proc *process) (sample,
 	return s, nil
 }
 
-// transfer measures whole bodies of 1 GiB, two after one that warms up.
+// transfer measures two bodies of 1 GiB, after one as warm-up.
 func (b *bench) transfer(proc *process, body func() error) (sample, error) {
 	const times = 2
 	if err := body(); err != nil {
@@ -112,13 +112,13 @@ func (b *bench) transfer(proc *process, body func() error) (sample, error) {
 
 const idleConns = 10_000
 
-// idle opens connections, gets one answer on each, and reads the proxy's memory 3 s later.
+// idle opens connections, gets one response on each, and reads the proxy's memory 3 s later.
 func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	conns := make([]net.Conn, idleConns)
 	defer func() {
 		for _, conn := range conns {
 			if conn != nil {
-				conn.(*net.TCPConn).SetLinger(0) // a reset: 10,000 ports in TIME_WAIT would hinder the next peer
+				conn.(*net.TCPConn).SetLinger(0) // Close resets: 10,000 ports in TIME_WAIT would slow the next peer down
 				conn.Close()
 			}
 		}
@@ -139,7 +139,7 @@ func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	if err := errors.Join(faults[:]...); err != nil {
 		return s, err
 	}
-	select { // Go gives freed pages back slowly; what connections hold is asked, not what opening them took
+	select { // Go returns freed pages slowly, and we want what open connections hold, not what opening them took
 	case <-b.ctx.Done():
 		return s, b.ctx.Err()
 	case <-time.After(3 * time.Second):
@@ -148,8 +148,8 @@ func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	return sample{cost: float64(u.rss) / mib, rss: u.rss, peak: u.peak}, err
 }
 
-// window runs do and tells what the processes used meanwhile; cost is CPU seconds of proc, which
-// is nil for direct.
+// window runs do and returns what the processes used meanwhile. cost is the CPU seconds of proc, which is
+// nil without a proxy.
 func (b *bench) window(proc *process, do func() error) (s sample, err error) {
 	before, err := b.usages(proc)
 	if err != nil {
@@ -166,7 +166,7 @@ func (b *bench) window(proc *process, do func() error) (s sample, err error) {
 	return s, err
 }
 
-// usages are the proxy's and the backend's.
+// usages returns the usage of the proxy and of the backend.
 func (b *bench) usages(proc *process) (u [2]usage, err error) {
 	if proc != nil {
 		if u[0], err = proc.usage(); err != nil {

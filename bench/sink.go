@@ -35,7 +35,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.spans.Add(int64(n))
-	w.Header().Set("Content-Type", "application/x-protobuf") // an empty body is an empty, valid answer
+	w.Header().Set("Content-Type", "application/x-protobuf") // an empty body is a valid response without content
 }
 
 func countSpans(body []byte) (n int, err error) {
