@@ -17,10 +17,11 @@ import (
 // admin is the listener for operators.
 type admin struct {
 	http  http.Server
-	ready atomic.Bool // requests are welcome
+	ready atomic.Bool // what /readyz reports; false while draining
 	hosts hosts
 }
 
+// newAdmin returns the admin listener's server. profiles adds /debug/pprof/.
 func newAdmin(t *telemetry.Telemetry, profiles bool, own hosts) *admin {
 	a := &admin{hosts: own}
 	mux := http.NewServeMux()
@@ -46,6 +47,7 @@ func newAdmin(t *telemetry.Telemetry, profiles bool, own hosts) *admin {
 	return a
 }
 
+// readyz responds 200 while pace accepts requests, and 503 while it drains.
 func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	if !a.ready.Load() {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
@@ -54,6 +56,7 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, "ready\n")
 }
 
+// serve serves l until the server is closed.
 func (a *admin) serve(l net.Listener) error {
 	a.http.Handler = a.hosts.guard(a.http.Handler, l.Addr())
 	if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {

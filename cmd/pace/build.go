@@ -14,13 +14,14 @@ import (
 	"pace/telemetry"
 )
 
-// poolName and limitName are what [upstreams] and [rate_limit], the short form, stand for.
+// poolName and limitName name the one pool and the one limit of the short form, [upstreams] and
+// [rate_limit].
 const (
 	poolName  = "default"
 	limitName = "default"
 )
 
-// parts are what one configuration makes.
+// parts are all that is built from one configuration.
 type parts struct {
 	log       *telemetry.Log
 	telemetry *telemetry.Telemetry
@@ -29,7 +30,7 @@ type parts struct {
 	hosts     hosts // of the admin listener
 }
 
-// build makes the parts of f; it opens the log, and no listener.
+// build makes the parts from f. It opens the log, but no listener.
 func build(ctx context.Context, f *config.File) (*parts, error) {
 	log, err := telemetry.OpenLog(telemetry.LogOptions{
 		Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File,

@@ -26,8 +26,8 @@ func demoCommand() *cobra.Command {
 	return c
 }
 
-// demo serves two sample backends and a proxy, on loopback. Where a port is taken, the next free one
-// is used.
+// demo serves two sample backends and a proxy, on loopback. If a port is taken, it uses the next free
+// one.
 func demo(address string, noLimit bool) error {
 	f := &config.File{Config: config.Default()}
 	resets := new(resets)
@@ -64,8 +64,8 @@ func serveDemo(f *config.File, l listeners, noLimit bool) error {
 	return p.serve(l, drainOf(f), f.Admin.Pprof)
 }
 
-// describeDemo says what runs and what to try. Its lines fit a terminal of 60 columns, and its URLs are
-// quoted, because a shell takes "?" for a pattern.
+// describeDemo prints what runs and what to try. Its lines fit a terminal of 60 columns. Its URLs are in
+// quotes, because a shell treats "?" as a pattern.
 func describeDemo(f *config.File, l listeners, noLimit bool) {
 	_, port, _ := net.SplitHostPort(l.proxy.Addr().String())
 	at := "http://localhost:" + port

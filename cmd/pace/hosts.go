@@ -11,9 +11,9 @@ import (
 	"pace/config"
 )
 
-// hosts are the names that the admin listener accepts in Host, in lower case. A web page can make a browser
-// send requests to a listener that only the browser's machine can reach: the page's own name resolves to
-// the listener's address (DNS rebinding). Such a request has the page's name in Host.
+// hosts are the names that the admin listener accepts in Host, in lower case. They protect it from DNS
+// rebinding: a web page whose own name resolves to the listener's address can make a browser send requests
+// there, even if only the browser's machine can reach it. Such a request has the page's name in Host.
 type hosts []string
 
 // ownHosts returns the listener's own name, the machine's name, and those in admin.hosts.
@@ -28,7 +28,7 @@ func ownHosts(a config.Admin) hosts {
 	return names
 }
 
-// guard answers 403 to a request whose Host is not accepted. A listener on loopback accepts localhost,
+// guard responds 403 to a request whose Host is not accepted. A listener on loopback accepts localhost,
 // loopback addresses and the names in h. Any other listener accepts every address, because an address
 // cannot be rebound, and the same names.
 func (h hosts) guard(next http.Handler, listener net.Addr) http.Handler {
@@ -57,7 +57,7 @@ func (h hosts) allow(host string, loopback bool) bool {
 	return host == "localhost" || slices.Contains(h, host)
 }
 
-// bareHost is a host without port, brackets and the dot at its end, in lower case.
+// bareHost returns a host in lower case, without port, brackets and a dot at its end.
 func bareHost(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -1,5 +1,5 @@
-// Command pace is the HTTP reverse proxy that explains itself. This package is its command line;
-// it builds the parts from a configuration and knows nothing of how they work inside.
+// Command pace is the HTTP reverse proxy that explains itself. This package is its command line. It builds
+// the parts from a configuration. It must not know how they work inside.
 package main
 
 import (
@@ -15,13 +15,13 @@ import (
 	"pace/config"
 )
 
-// version is what `pace version`, the metrics and the traces say.
+// version appears in `pace version`, in the metrics and in the traces.
 const version = "0.1.0"
 
 // Exit codes.
 const (
-	exitFailed = 1 // at run time
-	exitUsage  = 2 // bad usage or configuration
+	exitFailed = 1 // pace failed while it ran
+	exitUsage  = 2 // the usage or the configuration is wrong
 )
 
 func main() {
@@ -35,7 +35,7 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// runFailure marks an error of running, as against one of usage or configuration.
+// runFailure marks an error that is not one of usage or configuration.
 type runFailure struct{ error }
 
 func (f runFailure) Unwrap() error { return f.error }
@@ -120,7 +120,7 @@ func checkCommand() *cobra.Command {
 	return c
 }
 
-// takeFile has a command read one configuration, named as an argument or by --config.
+// takeFile lets a command take one configuration file, as an argument or by --config.
 func takeFile(c *cobra.Command) {
 	c.Flags().String("config", "", "configuration `FILE` (default: $PACE_CONFIG, else config/proxy.toml)")
 	c.MarkFlagFilename("config", "toml")
@@ -138,8 +138,8 @@ func takeFile(c *cobra.Command) {
 	}
 }
 
-// fileOf is the configuration that a command was called for: the one that is named, else the one in
-// PACE_CONFIG, else config/proxy.toml.
+// fileOf returns the configuration file of a command: the one that is named, else $PACE_CONFIG, else
+// config/proxy.toml.
 func fileOf(c *cobra.Command, args []string) string {
 	if len(args) > 0 {
 		return args[0]

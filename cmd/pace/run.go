@@ -16,13 +16,13 @@ import (
 	"pace/proxy"
 )
 
-// flushTimeout bounds what the end of pace waits for the collector.
+// flushTimeout limits how long pace waits for the collector before it exits.
 const flushTimeout = 5 * time.Second
 
 // run serves as f says until a signal ends it.
 func run(f *config.File, s signals) error {
 	if f.Server.Workers > 0 {
-		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // what the cgroup gives stays the most
+		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // never more than the cgroup allows
 	}
 	limitMemory()
 	p, err := build(context.Background(), f)
@@ -38,7 +38,7 @@ func run(f *config.File, s signals) error {
 	return p.serve(l, drainOf(f), f.Admin.Pprof)
 }
 
-// listeners are the sockets that pace answers on.
+// listeners are the sockets that pace listens on.
 type listeners struct {
 	proxy net.Listener
 	admin net.Listener // nil: switched off
@@ -52,10 +52,10 @@ func listen(f *config.File) (l listeners, err error) {
 	return l, err
 }
 
-// drain is how pace ends.
+// drain says how long pace may take to end.
 type drain struct {
-	delay   time.Duration // how long it keeps accepting
-	timeout time.Duration // how long requests may take after that
+	delay   time.Duration // how long it keeps accepting requests
+	timeout time.Duration // how long the requests in flight may take after that
 }
 
 func drainOf(f *config.File) drain {
@@ -65,10 +65,11 @@ func drainOf(f *config.File) drain {
 // errSecondSignal is the cause that ends a drain early.
 var errSecondSignal = errors.New("second signal")
 
-// errAborted ends pace with exit code 1, and without a word: the log has told.
+// errAborted ends pace with exit code 1. Its text is empty, because the log already says what happened.
 var errAborted = runFailure{errors.New("")}
 
-// serve answers on l until a signal comes, then drains and flushes. A second signal aborts what is left.
+// serve serves l until a signal comes, then drains and flushes. A second signal aborts the requests that
+// are still in flight.
 func (p *parts) serve(l listeners, d drain, pprof bool) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -99,7 +100,7 @@ func (p *parts) serve(l listeners, d drain, pprof bool) error {
 	return err
 }
 
-// end lets the requests in flight finish and sends what telemetry holds back.
+// end lets the requests in flight finish, and then flushes the telemetry.
 func (p *parts) end(d drain, signals <-chan os.Signal) error {
 	patient, second := context.WithCancelCause(context.Background())
 	defer second(nil)
@@ -129,7 +130,7 @@ func (p *parts) end(d drain, signals <-chan os.Signal) error {
 	return err
 }
 
-// wait returns after d, or when ctx ends.
+// wait returns after d, or earlier if ctx ends.
 func wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

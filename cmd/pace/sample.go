@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// downFor is how long a sample backend stays down after /kill.
+	// downFor is how long a sample backend is down after /kill.
 	downFor = 20 * time.Second
-	// resetAfter is how long a sample backend works on /reset before it resets the connection.
+	// resetAfter is the time from /reset to the reset of the connection.
 	resetAfter = 30 * time.Millisecond
 )
 
-// sampleBackend is one backend of the demo. It answers with JSON that says what it received, and it
-// fails in the ways that its paths name.
+// sampleBackend is one backend of the demo. It responds with JSON that shows what it received. Some of its
+// paths make it fail.
 type sampleBackend struct {
 	number, port int
 	resets       *resets // shared by all backends of the demo
@@ -35,7 +35,7 @@ type sampleBackend struct {
 	killed bool         // guards against a second /kill while it is going down
 }
 
-// serve answers on l until /kill, stays down for a while, and then listens on the same port again.
+// serve serves l until /kill, is down for a while, and then listens on the same port again.
 func (b *sampleBackend) serve(l net.Listener) {
 	for {
 		b.mu.Lock()
@@ -80,7 +80,7 @@ func (b *sampleBackend) status(w http.ResponseWriter, r *http.Request) {
 	b.respond(w, r, code)
 }
 
-// die breaks the response off in its body.
+// die aborts the response in its body.
 func die(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	io.WriteString(w, "this response promises 1000 bytes and")
@@ -88,8 +88,8 @@ func die(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// reset resets the connection before any response, unless a backend has done so for this request
-// already: so a request that pace may repeat succeeds at the second backend.
+// reset resets the connection without a response, unless another backend has already done so for this
+// request. So a request that pace may repeat succeeds at the second backend.
 func (b *sampleBackend) reset(w http.ResponseWriter, r *http.Request) {
 	if !b.resets.first(r.Header.Get("X-Request-Id")) {
 		b.respond(w, r, http.StatusOK)
@@ -106,8 +106,8 @@ func (b *sampleBackend) reset(w http.ResponseWriter, r *http.Request) {
 	conn.Close()
 }
 
-// kill takes this backend down as the end of its process would: connections are closed, new ones are
-// refused. The response is sent first.
+// kill sends a response and then takes this backend down, as if its process had ended: connections are
+// closed, and new ones are refused.
 func (b *sampleBackend) kill(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	server, first := b.server, !b.killed
@@ -138,13 +138,13 @@ func (b *sampleBackend) respond(w http.ResponseWriter, r *http.Request, status i
 	})
 }
 
-// resets remembers the request whose connection was reset last. Safe for concurrent use.
+// resets remembers the request whose connection was reset last. It is safe for concurrent use.
 type resets struct {
 	mu   sync.Mutex
 	last string
 }
 
-// first reports whether no backend has reset this request's connection yet.
+// first reports whether this is the first backend that resets the connection of the request.
 func (r *resets) first(requestID string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +156,7 @@ func (r *resets) first(requestID string) bool {
 	return true
 }
 
-// listenNear opens the address or, if its port is taken, the next free one, and says so.
+// listenNear listens on the address. If its port is taken, it takes the next free one and prints which.
 func listenNear(address string) (net.Listener, error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {

@@ -2,7 +2,7 @@
 
 package main
 
-// signals: there is neither SIGUSR1 nor SIGHUP here, and no SIGPIPE.
+// signals does nothing: this system has no SIGUSR1, SIGHUP or SIGPIPE.
 type signals struct{}
 
 func catchSignals() (s signals) { return s }

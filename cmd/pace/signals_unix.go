@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// signals are those that neither end pace nor drain it. They are caught from the beginning, so that one
-// that comes during the start does not end it.
+// signals receives the signals that neither end nor drain pace. They are caught before anything else, so
+// that one that comes while pace starts does not end it.
 type signals chan os.Signal
 
 func catchSignals() signals {
@@ -20,9 +20,9 @@ func catchSignals() signals {
 	return c
 }
 
-// onSignals reopens the log file on SIGUSR1, and logs what to do instead of SIGHUP, until the returned
-// function is called. It ignores SIGPIPE for good: otherwise the runtime would raise it for the first log
-// line after the reader of a log pipe has gone, and the proxy would die of its log.
+// onSignals reopens the log file on SIGUSR1. On SIGHUP it logs what to do instead. Both end when the
+// returned function is called. It also ignores SIGPIPE, for good: otherwise the runtime would end pace at
+// the first log line after the reader of a log pipe has gone.
 func (p *parts) onSignals(c signals) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {

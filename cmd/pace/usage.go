@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// nameUsageErrors makes every usage error of a command, and of those below it, one line that names the
-// command and ends with where its help is.
+// nameUsageErrors makes every usage error of a command, and of its subcommands, one line: it begins with
+// the command's name and ends with how to get its help.
 func nameUsageErrors(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, err) })
 	if args := c.Args; args != nil {
@@ -30,19 +30,19 @@ func nameUsageErrors(c *cobra.Command) {
 	}
 }
 
-// usageError is err after the command's name, followed by where its help is.
+// usageError returns err between the command's name and how to get its help.
 func usageError(c *cobra.Command, err error) error {
-	what, _, _ := strings.Cut(err.Error(), ": strconv.") // how Go reads a flag's value is not the user's matter
+	what, _, _ := strings.Cut(err.Error(), ": strconv.") // users need not know how Go parses a flag's value
 	if surplus := cobraSurplus.FindStringSubmatch(what); surplus != nil {
 		what = "takes no argument, got " + surplus[1]
 	}
 	return fmt.Errorf("%s: %s; see %q", c.CommandPath(), what, c.CommandPath()+" --help")
 }
 
-// cobraSurplus is how cobra.NoArgs words it, whatever the command.
+// cobraSurplus matches the message of cobra.NoArgs, which is wrong for commands without subcommands.
 var cobraSurplus = regexp.MustCompile(`^unknown command (".*") for ".*"$`)
 
-// noSuchCommand refuses arguments of pace itself, which can only be commands that do not exist.
+// noSuchCommand returns an error for any argument of pace itself: it is a command that does not exist.
 func noSuchCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -54,7 +54,7 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 	return errors.New(what)
 }
 
-// noSuchShell refuses pace completion without a shell that it knows.
+// noSuchShell returns an error for `pace completion` without the name of a shell that it knows.
 func noSuchShell(c *cobra.Command, args []string) error {
 	var shells []string
 	for _, sub := range c.Commands() {
@@ -68,7 +68,7 @@ func noSuchShell(c *cobra.Command, args []string) error {
 	return usageError(c, fmt.Errorf("unknown shell %q%s", args[0], remedy))
 }
 
-// helpCommand is pace help, which fails for a command that does not exist.
+// helpCommand returns the command `pace help`, which fails for a command that does not exist.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

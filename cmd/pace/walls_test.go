@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// walls say who may import what. They are read from docs/architecture.md, so that page and test
-// cannot disagree. They are allow lists: what a row does not name is forbidden.
+// walls say which package may import what. They are read from docs/architecture.md, so that the page and
+// the test cannot disagree. They are allow lists: what a row does not name is forbidden.
 type walls struct {
 	packages map[string][]string // what a package may import of pace; nil: nothing
 	reserved map[string][]string // a path outside pace, and the only packages that may import it
@@ -81,7 +81,7 @@ func quoted(cell string) (names []string) {
 	return names
 }
 
-// breaches returns what breaks the walls, and which walls stand around packages that are gone.
+// breaches returns the imports that break the walls, and the rows that name packages that are gone.
 func (w walls) breaches(packages []listed) (list []string) {
 	exists := map[string]bool{}
 	for _, p := range packages {
@@ -143,7 +143,7 @@ func matchesAny(path string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(path, pattern) })
 }
 
-// matches says whether path is the pattern, or below it if the pattern ends in "/…".
+// matches reports whether path is the pattern, or below it if the pattern ends in "/…".
 func matches(path, pattern string) bool {
 	tree, ok := strings.CutSuffix(pattern, "/…")
 	return path == tree || ok && strings.HasPrefix(path, tree+"/")

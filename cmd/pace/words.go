@@ -12,8 +12,8 @@ import (
 	"pace/telemetry"
 )
 
-// load reads a configuration and holds the words in it to the lists of the parts that know them.
-// All faults are reported at once, in file order.
+// load reads a configuration, and checks its words against the lists of the parts that know them. It
+// reports all faults at once, in the order of the file.
 func load(file string) (*config.File, error) {
 	f, err := config.Load(file)
 	if f == nil {
@@ -33,7 +33,7 @@ func load(file string) (*config.File, error) {
 	return f, config.Join(err, unknown...)
 }
 
-// oneOf lists words as TOML writes them.
+// oneOf lists words in TOML's quotes.
 func oneOf(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
@@ -45,13 +45,14 @@ func oneOf(words []string) string {
 	return "one of " + strings.Join(quoted, ", ")
 }
 
-// word is a key whose value must be one of a part's words.
+// word is a key whose value must be one of the words that a part knows.
 type word struct {
 	key, got string
 	known    []string
 }
 
-// knows reports whether a remedy of config's, which knows no words, proposes none that is unknown.
+// knows reports whether a remedy is right. config makes remedies without knowing the words, so it may
+// propose one that does not exist.
 func (w word) knows(remedy string) bool {
 	text, _ := strings.CutPrefix(remedy, "write ")
 	proposed, err := strconv.Unquote(text)
@@ -60,6 +61,7 @@ func (w word) knows(remedy string) bool {
 
 var levels = []string{"debug", "info", "warn", "error"}
 
+// words returns the keys of f that hold words.
 func words(f *config.File) []word {
 	list := []word{
 		{"tracing.protocol", f.Tracing.Protocol, telemetry.Protocols},
@@ -73,9 +75,10 @@ func words(f *config.File) []word {
 	return list
 }
 
+// level returns the level that a word means. load has checked the word.
 func level(word string) (l slog.Level) {
 	if err := l.UnmarshalText([]byte(word)); err != nil {
-		panic("pace: BUG: a level that load let pass: " + word)
+		panic("pace: BUG: load accepted an unknown level: " + word)
 	}
 	return l
 }
