@@ -8,36 +8,36 @@ import (
 	"pace/telemetry"
 )
 
-// The limits beyond which alerts fire. They suit a service that people wait for; whoever needs
-// others changes them in the file.
+// The limits above which alerts fire. They suit a service that people wait for. Users who need other
+// limits change them in the generated file.
 const (
-	slow       = 1.0  // seconds, p99
-	stormy     = 0.05 // failovers per attempt
-	unanswered = 0.5  // share of a backend's attempts
+	slow       = 1.0  // p99, in seconds
+	stormy     = 0.05 // share of attempts that fail over
+	unanswered = 0.5  // share of a backend's attempts without a response
 	turnedAway = 0.1  // share of requests, for each reason
 )
 
-// What an alert is worth: a critical one wakes people.
+// The severities: a critical alert wakes people.
 const (
 	critical = "critical"
 	warning  = "warning"
 )
 
-// alerts returns the alerts. Each says what is wrong, why as a rule, and what to do.
+// alerts returns the alerts. Each says what is wrong, what the usual cause is, and what to do.
 func alerts() []rule {
 	list := []rule{down()}
-	for _, s := range faults() {
-		if s.Side != telemetry.LimiterSide { // a limiter's no is a rejection, see there
+	for _, s := range sides() {
+		if s.Side != telemetry.LimiterSide { // what a limiter rejects is in rejections
 			list = append(list, spoiled(s))
 		}
 	}
 	return append(list, latency(), storm(), unanswering(), rejections(),
-		dropped("PaceSpansDropped", telemetry.MetricSpansDropped, "spans are being lost: traces have holes",
+		dropped("PaceSpansDropped", telemetry.MetricSpansDropped, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
-		dropped("PaceLogDropped", telemetry.MetricLogDropped, "log lines are being lost",
-			"the disk of log.file is full, or what reads standard error is too slow (reason {{ $labels.reason }})",
-			"free the disk, or mend the reader of the log"),
+		dropped("PaceLogDropped", telemetry.MetricLogDropped, "log lines are being dropped",
+			"the disk of log.file is full, or the reader of standard error is too slow (reason {{ $labels.reason }})",
+			"free the disk, or fix the reader of the log"),
 	)
 }
 
@@ -53,19 +53,19 @@ func alert(name, expr string, holds time.Duration, severity, summary, cause, rem
 	return r
 }
 
-// down looks at jobs called pace, and at every target that was a pace within a day: one that a
-// job of another name scrapes is found by what it told.
+// down watches jobs called pace, and every target that was a pace within the last day: the metrics that
+// it had then reveal a pace that a job of another name scrapes.
 func down() rule {
 	return alert("PaceDown",
 		fmt.Sprintf(`up{job="pace"} == 0 or (up == 0 and on (%s, %s) last_over_time(%s[1d]))`, job, instance, telemetry.MetricBuildInfo),
 		time.Minute, critical,
 		"{{ $labels.instance }} does not answer Prometheus",
 		"pace is not running, its admin listener is closed to Prometheus, or the machine is gone",
-		"look at its log; ask /livez and /readyz on admin.listen; start it")
+		"look at its log; request /livez and /readyz on admin.listen; start pace")
 }
 
-// spoiled fires when too many requests are spoiled by a side. It holds for as long as its window,
-// so that a single failure among few requests passes by.
+// spoiled fires when a side causes too many requests to fail. It fires only after the condition has held
+// as long as its window, so that a single failure among few requests does not fire it.
 func spoiled(s side) rule {
 	names := map[telemetry.Side]string{telemetry.BackendSide: "PaceBackendErrors", telemetry.PaceSide: "PaceOwnErrors", telemetry.ClientSide: "PaceClientErrors"}
 	severity := critical
@@ -80,13 +80,13 @@ func spoiled(s side) rule {
 		worst(s, func(o telemetry.OutcomeInfo) string { return o.Remedy }))
 }
 
-// worst is a text about the side's most frequent outcome at the moment.
+// worst returns a template whose text is about the side's most frequent outcome at the moment.
 func worst(s side, text func(telemetry.OutcomeInfo) string) string {
 	return fmt.Sprintf("{{ with printf `topk(1, %s{job=%%q,%s})` $labels.job | query }}{{ with . | first | label %q }}{{ . }}: %s{{ end }}{{ end }}",
 		recordedOutcomes, is(sideLabel, string(s.Side)), telemetry.LabelOutcome, about(".", s.outcomes, text))
 }
 
-// about is a text that depends on which outcome's word the expression is.
+// about returns a template that chooses the text of the outcome whose word the expression yields.
 func about(expr string, outcomes []telemetry.OutcomeInfo, text func(telemetry.OutcomeInfo) string) string {
 	var b strings.Builder
 	for i, o := range outcomes {
@@ -100,7 +100,7 @@ func latency() rule {
 		fmt.Sprintf("%s > %v", recordedP99, slow),
 		10*time.Minute, warning,
 		"1 of 100 requests to {{ $labels.job }} on route {{ $labels.http_route }} takes longer than {{ $value | humanizeDuration }}",
-		"a backend is slow, or the client's side takes its answer slowly",
+		"a backend is slow, or clients read their responses slowly",
 		"compare p99 by backend in the dashboard; follow a dot of the duration graph to its trace, and see which span is long")
 }
 
@@ -112,16 +112,16 @@ func storm() rule {
 		5*time.Minute, warning,
 		"{{ $value | humanizePercentage }} of attempts at upstream {{ $labels.pace_upstream }} of {{ $labels.job }} fail and go elsewhere",
 		"a backend of the upstream fails; the others carry its share, and clients wait longer",
-		"see failovers by reason and the table of backends in the dashboard; mend that backend, or take it out of the configuration")
+		"see failovers by reason and the table of backends in the dashboard; fix that backend, or remove it from the configuration")
 }
 
 func unanswering() rule {
 	return alert("PaceBackendNotAnswering",
 		fmt.Sprintf("%s > %v", recordedUnanswered, unanswered),
 		2*time.Minute, critical,
-		"backend {{ $labels.server_address }}:{{ $labels.server_port }} of {{ $labels.job }} leaves {{ $value | humanizePercentage }} of attempts without an answer",
-		"it is down, unreachable, overloaded, or not a server of HTTP",
-		"see its attempts by error in the dashboard; start it, or take it out of the configuration")
+		"backend {{ $labels.server_address }}:{{ $labels.server_port }} of {{ $labels.job }} leaves {{ $value | humanizePercentage }} of attempts without a response",
+		"it is down, unreachable, overloaded, or does not speak HTTP",
+		"see its attempts by error in the dashboard; start it, or remove it from the configuration")
 }
 
 func rejections() rule {
@@ -134,7 +134,7 @@ func rejections() rule {
 		about("$labels."+telemetry.LabelReason, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
 }
 
-// dropped fires at the first loss and ends 10 minutes after the last.
+// dropped fires at the first drop and ends 10 minutes after the last one.
 func dropped(name, metric, summary, cause, remedy string) rule {
 	return alert(name,
 		fmt.Sprintf("%s > 0", sumBy(by(job, instance, telemetry.LabelReason), fmt.Sprintf("increase(%s[10m])", metric))),

@@ -1,7 +1,6 @@
-// Package dashboards makes what people look at when they wonder how pace fares: a dashboard for
-// Grafana, and recording and alert rules for Prometheus. Metrics, labels, outcomes, causes and
-// remedies come from telemetry's tables, so a panel cannot ask for what pace does not publish.
-// It must not know the data path.
+// Package dashboards makes a dashboard for Grafana, and recording and alert rules for Prometheus. Metrics,
+// labels, outcomes, causes and remedies come from telemetry's tables, so a panel cannot query a metric that
+// pace does not publish. It must not know the path of a request.
 package dashboards
 
 import (
@@ -16,7 +15,7 @@ type File struct {
 	Text []byte
 }
 
-// Files returns every file, the same bytes at each call.
+// Files returns every file, with the same bytes at each call.
 func Files() ([]File, error) {
 	overview, err := overviewJSON()
 	if err != nil {
@@ -25,8 +24,8 @@ func Files() ([]File, error) {
 	return []File{{"pace-overview.json", overview}, {"pace-rules.yml", rulesYAML(rules())}}, nil
 }
 
-// Write writes every file into dir, which it makes if need be, and returns their paths. A file of
-// that name is replaced. An error says what to do.
+// Write writes every file into dir and returns their paths. It creates dir if it does not exist, and
+// replaces files of the same names. An error says what to do.
 func Write(dir string) (paths []string, err error) {
 	files, err := Files()
 	if err != nil {

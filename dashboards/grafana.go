@@ -1,6 +1,6 @@
 package dashboards
 
-//lint:file-ignore SA1019 every Grafana in use imports the first model, only the newest the second
+//lint:file-ignore SA1019 every Grafana imports the first model of dashboards, only the newest one the second
 
 import (
 	"encoding/json"
@@ -18,7 +18,7 @@ import (
 	"pace/telemetry"
 )
 
-// The dashboard's variables: whose data it shows.
+// The dashboard's variables, which choose the data that it shows.
 const (
 	prometheusVar = "prometheus"
 	jaegerVar     = "jaeger"
@@ -32,11 +32,11 @@ var (
 	jaegerRef     = common.DataSourceRef{Type: new("jaeger"), Uid: new("${" + jaegerVar + "}")}
 )
 
-// overviewJSON is the dashboard as Grafana imports it.
+// overviewJSON returns the dashboard as Grafana imports it.
 func overviewJSON() ([]byte, error) {
 	b := dashboard.NewDashboardBuilder("pace overview").
 		Uid("pace-overview").
-		Description("How pace fares, and whose fault it is if it does not. Made by: pace dashboards").
+		Description("How pace is doing, and who causes the failures. Made by: pace dashboards").
 		Tags([]string{"pace"}).
 		Time("now-1h", "now").
 		Refresh("30s").
@@ -63,7 +63,7 @@ func overviewJSON() ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// width is that of n panels of a row, so that each line of the grid is full.
+// width returns the width of each of n panels in a row that fills every line of the grid.
 func width(n int) uint32 {
 	if n%3 == 0 {
 		return 8
@@ -71,7 +71,7 @@ func width(n int) uint32 {
 	return 12
 }
 
-// number gives panels the ids by which links and alerts refer to them.
+// number sets the ids by which links and alerts refer to panels.
 func number(panels []dashboard.PanelOrRowPanel) {
 	for i := range panels {
 		if p := panels[i].Panel; p != nil {
@@ -92,11 +92,11 @@ func variables(b *dashboard.DashboardBuilder) {
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(traceVar).Label("Trace").DefaultValue(dashboard.StringOrMap{String: new("")}))
 }
 
-// badOutcomes lets one choose whose traces to look for. Jaeger's own error=true would find none: a
-// status of OpenTelemetry is no attribute to it.
+// badOutcomes is the variable that chooses the outcome whose traces are shown. Jaeger's error=true would
+// find none, because the status of an OpenTelemetry span is not an attribute in Jaeger.
 func badOutcomes() *dashboard.CustomVariableBuilder {
 	var words []string
-	for _, s := range faults() {
+	for _, s := range sides() {
 		for _, o := range s.outcomes {
 			if !o.Later {
 				words = append(words, o.Word)
@@ -109,7 +109,7 @@ func badOutcomes() *dashboard.CustomVariableBuilder {
 		Current(dashboard.VariableOption{Selected: new(true), Text: first, Value: first})
 }
 
-// valuesOf lets one choose among the values of a label; at first all are shown.
+// valuesOf is a variable that chooses among the values of a label. By default all are shown.
 func valuesOf(label, series string) *dashboard.QueryVariableBuilder {
 	all := dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}
 	return dashboard.NewQueryVariableBuilder(label).
@@ -121,17 +121,17 @@ func valuesOf(label, series string) *dashboard.QueryVariableBuilder {
 		Current(dashboard.VariableOption{Selected: new(true), Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: all})
 }
 
-// restarts marks the moments in which an instance started anew.
+// restarts marks the moments at which an instance started.
 func restarts(b *dashboard.DashboardBuilder) {
 	b.Annotation(dashboard.NewAnnotationQueryBuilder().
 		Name("Starts").Datasource(prometheusRef).Enable(true).IconColor("blue").
 		Expr(restartExpr).TitleFormat("pace started").TextFormat(perLabel(instance)).Step("60s"))
 }
 
-// restartExpr has a sample at each step in which an instance's start time changed.
+// restartExpr has a sample at each step at which an instance's start time changed.
 var restartExpr = fmt.Sprintf("changes(%s[2m]) > 0", onScreen.series(startTime))
 
-// Build makes the panel that Grafana knows.
+// Build makes Grafana's panel.
 func (p panel) Build() (dashboard.Panel, error) {
 	build := map[kind]func() (dashboard.Panel, error){graph: p.graph, figure: p.figure, table: p.table}
 	made, err := build[p.kind]()
@@ -212,7 +212,7 @@ func (p panel) table() (dashboard.Panel, error) {
 	for i, q := range p.queries {
 		names["Value #"+refID(i)] = q.legend
 	}
-	names["Value"] = p.queries[0].legend // so it is called where there is but one query
+	names["Value"] = p.queries[0].legend // its name if there is only one query
 	b := newTable().Height(8).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": names, "excludeByName": hidden}}).
@@ -225,7 +225,8 @@ func (p panel) table() (dashboard.Panel, error) {
 	return b.Build()
 }
 
-// newTable begins a table without a footer; the library's own has a null that Grafana's model refuses.
+// newTable begins a table without a footer: the library's default footer has a null that Grafana's model
+// rejects.
 func newTable() *tables.PanelBuilder {
 	return tables.NewPanelBuilder().Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{}))
 }

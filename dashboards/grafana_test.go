@@ -1,6 +1,6 @@
 package dashboards
 
-//lint:file-ignore SA1019 every Grafana in use imports the first model, only the newest the second
+//lint:file-ignore SA1019 every Grafana imports the first model of dashboards, only the newest one the second
 
 import (
 	"encoding/json"

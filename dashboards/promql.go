@@ -7,24 +7,24 @@ import (
 	"pace/telemetry"
 )
 
-// Labels that Prometheus itself gives to what it scrapes or makes of a histogram.
+// Labels that Prometheus itself adds, to what it scrapes and to histograms.
 const (
 	job      = "job"
 	instance = "instance"
 	le       = "le"
 )
 
-// view is from where expressions look: at which series, how far back, and from when.
+// view says which series an expression reads, over which window, and how long ago.
 type view struct{ matchers, window, ago string }
 
 var (
 	onScreen = view{matchers: job + `=~"$job",` + instance + `=~"$instance"`, window: "$__rate_interval"}
-	recent   = view{matchers: onScreen.matchers, window: "5m"} // for one figure that says how it is now
+	recent   = view{matchers: onScreen.matchers, window: "5m"} // for one figure of the present
 	before   = view{matchers: onScreen.matchers, window: "5m", ago: " offset 1h"}
 	inRules  = view{window: "5m"}
 )
 
-// series selects a metric's series that match.
+// series selects the series of a metric that match.
 func (v view) series(metric string, matchers ...string) string {
 	if v.matchers != "" {
 		matchers = append([]string{v.matchers}, matchers...)
@@ -35,12 +35,12 @@ func (v view) series(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(matchers, ",") + "}"
 }
 
-// rate is the increase a second of a metric's series that match.
+// rate is the increase per second of the series of a metric that match.
 func (v view) rate(metric string, matchers ...string) string {
 	return fmt.Sprintf("rate(%s[%s]%s)", v.series(metric, matchers...), v.window, v.ago)
 }
 
-// rateBy adds up the rates of the series that agree in the labels, those of all without labels.
+// rateBy adds up the rates of the series with the same values of the labels; without labels, of all.
 func (v view) rateBy(labels []string, metric string, matchers ...string) string {
 	return sumBy(labels, v.rate(metric, matchers...))
 }
@@ -62,10 +62,10 @@ func aggregate(operator string, labels []string, expr string) string {
 // by is a list of labels.
 func by(labels ...string) []string { return labels }
 
-// count is the series that counts a histogram's observations.
+// count names the series that counts the observations of a histogram.
 func count(histogram string) string { return histogram + "_count" }
 
-// oneOf matches a label that has the word of one of the outcomes.
+// oneOf matches a label whose value is the word of one of the outcomes.
 func oneOf(label string, outcomes []telemetry.OutcomeInfo) string {
 	words := make([]string, len(outcomes))
 	for i, o := range outcomes {
@@ -77,5 +77,5 @@ func oneOf(label string, outcomes []telemetry.OutcomeInfo) string {
 // is matches a label that has the value.
 func is(label, value string) string { return fmt.Sprintf("%s=%q", label, value) }
 
-// perLabel is a legend that names the labels' values.
+// perLabel is a legend with the values of the labels.
 func perLabel(labels ...string) string { return "{{" + strings.Join(labels, "}} {{") + "}}" }

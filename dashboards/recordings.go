@@ -6,7 +6,7 @@ import (
 	"pace/telemetry"
 )
 
-// The recorded series: what the alerts read, and a summary that is cheap to keep for long.
+// The recorded series: the alerts read them, and they are a summary that is cheap to keep for long.
 const (
 	recordedOutcomes   = "job_outcome:pace_requests:rate5m" // with the label side
 	recordedRequests   = "job:pace_requests:rate5m"
@@ -16,9 +16,10 @@ const (
 	recordedUnanswered = "job_backend:pace_attempts_unanswered:share5m"
 )
 
-// recordings returns the recording rules. Instances of a job are one: an alert is about the service.
+// recordings returns the recording rules. They add up the instances of a job, because an alert is about
+// the service.
 func recordings() (list []rule) {
-	for _, s := range append([]side{{Side: telemetry.NoSide, outcomes: outcomesOf(telemetry.NoSide)}}, faults()...) {
+	for _, s := range append([]side{{Side: telemetry.NoSide, outcomes: outcomesOf(telemetry.NoSide)}}, sides()...) {
 		list = append(list, rule{
 			Record: recordedOutcomes,
 			Expr:   inRules.rateBy(by(job, telemetry.LabelOutcome), requests, is(telemetry.LabelSide, string(s.Side))),

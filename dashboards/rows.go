@@ -15,10 +15,10 @@ type row struct {
 	panels []panel
 }
 
-// panel is one picture and the question that it answers.
+// panel is one picture, which answers one question.
 type panel struct {
 	title   string
-	doc     string // shown behind the i: what to look for
+	doc     string // what to look for; Grafana shows it at the panel's i
 	kind    kind
 	unit    string
 	width   uint32 // of 24
@@ -27,9 +27,9 @@ type panel struct {
 	stacked   bool
 	exemplars bool
 	colors    map[string]string // of a legend
-	limit     float64           // from which a figure is red; 0: never
-	worst     string            // column by which a table is sorted, descending
-	units     map[string]string // of a table's columns, where they are not the panel's
+	limit     float64           // a figure is red from here on; 0: never
+	worst     string            // the column by which a table is sorted, in descending order
+	units     map[string]string // of the columns of a table whose unit is not the panel's
 }
 
 // kind is how a panel shows its queries.
@@ -38,13 +38,13 @@ type kind uint8
 const (
 	graph  kind = iota // over time
 	figure             // as they are now
-	table              // as they are now, side by side, a line for each set of labels
+	table              // as they are now, in columns, with a line for each set of labels
 )
 
 // query is an expression and the legend of its series; in a table, the title of its column.
 type query struct{ expr, legend string }
 
-// Names of Go's and the process' collectors, which are no instruments of pace.
+// Metrics of the collectors for Go and the process; they are not instruments of pace.
 const (
 	goroutines   = "go_goroutines"
 	heapInUse    = "go_memstats_heap_inuse_bytes"
@@ -63,7 +63,8 @@ var (
 	at       = perLabel(telemetry.LabelServerAddress, telemetry.LabelServerPort)
 )
 
-// overview is the dashboard "pace overview", in the order in which one looks at three in the morning.
+// overview returns the rows of the dashboard "pace overview", in the order in which someone who is woken
+// at three in the morning needs them.
 func overview() []row {
 	return []row{
 		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
@@ -71,7 +72,7 @@ func overview() []row {
 			perSecond("Requests by route", requests, telemetry.LabelRoute),
 			perSecond("Requests by status", count(telemetry.MetricServerDuration), telemetry.LabelStatus),
 		}},
-		{"Errors, by whose fault", []panel{errorRates(), errorShares()}},
+		{"Errors by side", []panel{errorRates(), errorShares()}},
 		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
 		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
@@ -123,7 +124,7 @@ func gauge(title, unit, metric, label string) panel {
 	}
 }
 
-// docOf is what telemetry says of a metric, "" of one that is not pace's own.
+// docOf returns telemetry's text about a metric; "" for one that is not pace's own.
 func docOf(metric string) string {
 	for _, i := range telemetry.Instruments() {
 		if i.Name == metric || count(i.Name) == metric {
@@ -142,7 +143,7 @@ func running() panel {
 
 func load() panel {
 	return panel{
-		title: "Requests", doc: "Requests a second in the last 5 minutes, and an hour before.", kind: figure, unit: units.RequestsPerSecond, width: 3,
+		title: "Requests", doc: "Requests per second in the last 5 minutes, and an hour before.", kind: figure, unit: units.RequestsPerSecond, width: 3,
 		queries: []query{
 			{recent.rateBy(nil, requests), "now"},
 			{before.rateBy(nil, requests), "1 h ago"},
@@ -150,9 +151,9 @@ func load() panel {
 	}
 }
 
-// shares say whose fault it is: the share of requests that each side spoiled, now and before.
+// shares returns a figure for each side: the share of requests that it made fail, now and before.
 func shares() (list []panel) {
-	for _, s := range faults() {
+	for _, s := range sides() {
 		list = append(list, panel{
 			title: "Fault: " + s.title, doc: explain(s.outcomes), kind: figure, unit: units.PercentUnit, width: 3, limit: s.limit,
 			queries: []query{{share(recent, s), "now"}, {share(before, s), "1 h ago"}},
@@ -161,21 +162,21 @@ func shares() (list []panel) {
 	return list
 }
 
-// share is the part of all requests that a side spoiled; no series means that it spoiled none.
+// share is the share of all requests that a side made fail. If there is no series, it is zero.
 func share(v view, s side) string {
 	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), v.rateBy(nil, requests))
 }
 
 func slowest() panel {
 	return panel{
-		title: "p99", doc: "Of 100 requests, 99 took no longer: in the last 5 minutes.", kind: figure, unit: units.Seconds, width: 3, limit: slow,
+		title: "p99", doc: "99 of 100 requests took no longer than this, in the last 5 minutes.", kind: figure, unit: units.Seconds, width: 3, limit: slow,
 		queries: []query{{recent.quantileBy(0.99, nil, telemetry.MetricServerDuration), "p99"}},
 	}
 }
 
 func firing() panel {
 	return panel{
-		title: "Alerts", doc: "Alerts of pace-rules.yml that fire.", kind: figure, unit: units.Short, width: 3, limit: 1,
+		title: "Alerts", doc: "Firing alerts of pace-rules.yml.", kind: figure, unit: units.Short, width: 3, limit: 1,
 		queries: []query{{`count(ALERTS{alertname=~"Pace.*",alertstate="firing",` + job + `=~"$job"}) or vector(0)`, "firing"}},
 	}
 }
@@ -183,9 +184,9 @@ func firing() panel {
 func errorRates() panel {
 	p := panel{
 		title: "Requests that went wrong, by side", unit: units.CountsPerSecond, stacked: true, colors: map[string]string{},
-		doc: "Each outcome is the doing of one side. client: asked for what is not there, or left (if in the phase wait: usually because the backend was slow, see the graph of clients that left). limiter: used up its places. pace: its own trouble. backend: failed, or could not be reached.",
+		doc: "One side causes each outcome. client: sent a request that cannot be served, or left (in the phase wait usually because the backend was slow, see the graph of clients that left). limiter: the client exhausted its quota. pace: an error of its own. backend: failed, or could not be reached.",
 	}
-	for _, s := range faults() {
+	for _, s := range sides() {
 		p.colors[s.title] = s.color
 		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), s.title})
 	}
@@ -215,15 +216,15 @@ func quantiles() panel {
 func byRoute() panel {
 	return panel{
 		title: "p99 by route", unit: units.Seconds, exemplars: true,
-		doc:     "The slowest one of 100, for each route.",
+		doc:     "99 of 100 requests took no longer than this, for each route.",
 		queries: []query{{onScreen.quantileBy(0.99, by(telemetry.LabelRoute), telemetry.MetricServerDuration), perLabel(telemetry.LabelRoute)}},
 	}
 }
 
-// phases divide a request's time; what is missing to the whole is pace's own, in the graph beside.
+// phases divides the duration of requests into phases. The rest is pace's own time, in the next graph.
 func phases() panel {
 	return panel{
-		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. dns and connect: on the way to a backend. wait: the backend thinks. receive: its answer comes. deliver: the client takes it.",
+		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. dns and connect: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
 		queries: []query{{
 			fmt.Sprintf("%s / on () group_left () %s",
 				onScreen.rateBy(by(telemetry.LabelPhase), telemetry.MetricPhaseDuration+"_sum"), onScreen.rateBy(nil, requests)),
@@ -248,7 +249,7 @@ func streamBytes() panel {
 	return p
 }
 
-// happened leaves out the outcomes that no request had: their counters are there from the start.
+// happened leaves out the outcomes that no request had. Their counters exist from the start.
 const happened = " > 0"
 
 func byOutcome() panel {
@@ -281,7 +282,7 @@ func explain(outcomes []telemetry.OutcomeInfo) string {
 func clientsLeft() panel {
 	p := perSecond("Clients that left, by phase", telemetry.MetricClientLeft, telemetry.LabelLeftIn)
 	p.queries[0].expr += happened
-	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; the client's timeout is usually a slow backend's doing, so compare it with p99. connect, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left in its upload. deliver: it took no more of the response."
+	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; a slow backend is the usual cause, so compare the client's timeout with p99. connect, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left during its upload. deliver: the client left while it received the response."
 	return p
 }
 
@@ -299,13 +300,13 @@ func backendTable() panel {
 	}
 }
 
-// failed is the rate of attempts that came to nothing, or to a 5xx, by backend; 0 where none did.
+// failed is the rate of attempts that failed or got a 5xx, for each backend; 0 if there were none.
 func failed(v view) string {
 	all := v.rateBy(backend, attempts)
 	return fmt.Sprintf("(%s or %s * 0)", v.rateBy(backend, attempts, failing()), all)
 }
 
-// failing matches attempts that failed: no answer, or one of 5xx.
+// failing matches attempts without a response or with a 5xx.
 func failing() string {
 	words := make([]string, 0, 8)
 	for _, o := range outcomesOf(telemetry.BackendSide) {
@@ -325,7 +326,7 @@ func backendErrors() panel {
 	e := telemetry.LabelErrorType
 	return panel{
 		title: "Attempts that failed, by backend and error", unit: units.CountsPerSecond, width: 8, stacked: true,
-		doc:     "No answer, or one of 5xx.",
+		doc:     "Attempts without a response, or with a 5xx.",
 		queries: []query{{onScreen.rateBy(append(backend, e), attempts, failing()), at + " " + perLabel(e)}},
 	}
 }
@@ -339,7 +340,7 @@ func backendDuration() panel {
 
 func longestPause() panel {
 	return panel{
-		title: "Longest GC pause", unit: units.Seconds, doc: "The largest quantile, of the collections that Go remembers.",
+		title: "Longest GC pause", unit: units.Seconds, doc: "The longest pause among the last collections that Go remembers.",
 		queries: []query{{aggregate("max", by(instance), onScreen.series(gcPause)), perLabel(instance)}},
 	}
 }
@@ -353,7 +354,7 @@ func cpu() panel {
 
 func descriptors() panel {
 	return panel{
-		title: "File descriptors", unit: units.PercentUnit, doc: "Share of the limit that is open; at 100 % nobody can connect.",
+		title: "File descriptors", unit: units.PercentUnit, doc: "Open descriptors as a share of their limit; at 100 % no client can connect.",
 		queries: []query{{
 			sumBy(by(instance), onScreen.series(openFiles)) + " / " + sumBy(by(instance), onScreen.series(maxFiles)), perLabel(instance),
 		}},

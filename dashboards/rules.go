@@ -7,21 +7,22 @@ import (
 	"text/template"
 )
 
-// rule is a recording rule, or an alert with the time for which it must hold.
+// rule is a recording rule, or an alert.
 type rule struct {
 	Record, Alert string // one of the two
 	Expr          string
-	For           string
+	For           string // how long an alert's condition must hold before it fires
 	Labels        []pair
 	Annotations   []pair
 }
 
 type pair struct{ Name, Value string }
 
-// rules returns all, each after those whose series it reads: a group is evaluated in its order.
+// rules returns all rules. A rule comes after those whose series it reads, because Prometheus evaluates a
+// group in its order.
 func rules() []rule { return append(recordings(), alerts()...) }
 
-// rulesText writes values as block scalars, in which nothing needs to be escaped.
+// rulesText writes values as YAML block scalars, in which nothing has to be escaped.
 var rulesText = template.Must(template.New("").Funcs(template.FuncMap{"literal": literal}).Parse(
 	`# Rules of pace for Prometheus, made by: pace dashboards
 groups:
@@ -46,7 +47,7 @@ groups:
 
 func literal(s string) string { return "|-\n        " + strings.ReplaceAll(s, "\n", "\n        ") }
 
-// rulesYAML is the rules as Prometheus reads them.
+// rulesYAML returns the rules as Prometheus reads them.
 func rulesYAML(list []rule) []byte {
 	var b bytes.Buffer
 	if err := rulesText.Execute(&b, list); err != nil {

@@ -2,10 +2,10 @@ package dashboards
 
 import "pace/telemetry"
 
-// sideLabel is the label that the recording rules add to an outcome: whose doing it is.
+// sideLabel is the label that the recording rules add to an outcome: the side that caused it.
 const sideLabel = "side"
 
-// side is one answer to "whose fault is it?".
+// side is one who can cause an outcome, as panels and alerts show it.
 type side struct {
 	telemetry.Side
 	title    string
@@ -14,8 +14,8 @@ type side struct {
 	outcomes []telemetry.OutcomeInfo
 }
 
-// faults returns the sides that can be at fault, in the order in which a graph stacks them.
-func faults() []side {
+// sides returns the sides that can make a request fail, in the order in which a graph stacks them.
+func sides() []side {
 	list := []side{
 		{Side: telemetry.ClientSide, title: "client", color: "blue", limit: 0.5},
 		{Side: telemetry.LimiterSide, title: "limiter", color: "yellow", limit: 0.1},
@@ -28,7 +28,7 @@ func faults() []side {
 	return list
 }
 
-// outcomesOf returns the outcomes of a side, Unset among pace's: it is a bug, but counts as one.
+// outcomesOf returns the outcomes of a side. Unset is one of pace's: it is a bug, but has a counter.
 func outcomesOf(s telemetry.Side) (list []telemetry.OutcomeInfo) {
 	for _, o := range append(telemetry.Outcomes(), *telemetry.Unset.Info()) {
 		if o.Side == s {

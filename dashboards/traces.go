@@ -1,6 +1,6 @@
 package dashboards
 
-//lint:file-ignore SA1019 every Grafana in use imports the first model, only the newest the second
+//lint:file-ignore SA1019 every Grafana imports the first model of dashboards, only the newest one the second
 
 import (
 	"maps"
@@ -12,7 +12,7 @@ import (
 	"pace/telemetry"
 )
 
-// traces adds the row whose data is Jaeger's: what failed of late, and one trace as a whole.
+// traces adds the row with data from Jaeger: the latest failures, and one whole trace.
 func traces(b *dashboard.DashboardBuilder) {
 	b.WithRow(dashboard.NewRowBuilder("Traces"))
 	b.WithPanel(newTable().
@@ -27,7 +27,7 @@ func traces(b *dashboard.DashboardBuilder) {
 		WithTarget(jaegerQuery{"query": "$" + traceVar}))
 }
 
-// outcomeAttribute is the attribute whose label is the outcome's.
+// outcomeAttribute returns the attribute from which the outcome's label is derived.
 func outcomeAttribute() string {
 	for _, f := range telemetry.Facts() {
 		if strings.ReplaceAll(f.Attribute, ".", "_") == telemetry.LabelOutcome {
@@ -37,10 +37,10 @@ func outcomeAttribute() string {
 	panic("pace: BUG: no fact is labelled " + telemetry.LabelOutcome)
 }
 
-// jaegerQuery is a query of Grafana's Jaeger data source, for which its library has no model.
+// jaegerQuery is a query of Grafana's Jaeger data source. Grafana's library has no model for it.
 type jaegerQuery map[string]any
 
-// Build completes the query with what every one has.
+// Build adds what every query has.
 func (q jaegerQuery) Build() (variants.Dataquery, error) {
 	query := variants.UnknownDataquery{"refId": refID(0), "datasource": jaegerRef}
 	maps.Copy(query, q)
