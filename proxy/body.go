@@ -42,6 +42,8 @@ type requestBody struct {
 	left    bool      // the client had left before the stop
 	until   time.Time // the stop's deadline
 	held    bool      // the client waits for 100 before it sends, and an answer has not begun
+	due     time.Time // when the present Read of HTTP/2 has taken too long; zero: none is waiting
+	timer   *time.Timer
 }
 
 func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
@@ -89,6 +91,7 @@ var errTooLong = errors.New("body longer than announced")
 func (b *requestBody) peek() (empty bool, err error) {
 	b.await()
 	n, err := b.src.Read(b.first[:])
+	b.rest()
 	if b.peeked = n > 0; b.peeked {
 		return false, nil
 	}
@@ -100,10 +103,11 @@ func (b *requestBody) peek() (empty bool, err error) {
 
 // account notes what a Read has come to.
 func (b *requestBody) account(n int, err error) (int, error) {
+	b.rest()
 	total := b.n.Add(int64(n))
 	if err == io.EOF {
 		b.ended.Store(true)
-		if b.timeout > 0 {
+		if b.timeout > 0 && b.http1 {
 			b.conn.SetReadDeadline(time.Time{}) // or net/http would take the client for gone
 		}
 	}
@@ -197,8 +201,48 @@ func (b *requestBody) await() {
 		b.held = false
 		b.w.WriteHeader(http.StatusContinue)
 	}
-	if b.timeout > 0 && !b.stopped {
+	switch {
+	case b.timeout == 0 || b.stopped:
+	case b.http1:
 		b.conn.SetReadDeadline(time.Now().Add(b.timeout))
+	default:
+		b.due = time.Now().Add(b.timeout)
+		if b.timer == nil {
+			b.timer = time.AfterFunc(b.timeout, b.expire)
+		} else {
+			b.timer.Reset(b.timeout)
+		}
+	}
+}
+
+// expire ends a Read of HTTP/2 that has taken too long. net/http's own deadline for a stream would go on
+// while the backend takes its time, and pass in a process that was stopped before what lies in the
+// socket is read.
+func (b *requestBody) expire() {
+	defer b.client.h.survive()
+	b.mu.Lock()
+	due := b.due
+	b.mu.Unlock()
+	if !due.IsZero() && time.Since(due) > lateness {
+		time.Sleep(lastLook)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.due.IsZero() && !time.Now().Before(b.due) && !b.stopped {
+		b.conn.SetReadDeadline(longAgo)
+	}
+}
+
+// rest notes that no Read is waiting for the client.
+func (b *requestBody) rest() {
+	if b.http1 || b.timeout == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.due = time.Time{}
+	if b.timer != nil {
+		b.timer.Stop()
 	}
 }
 

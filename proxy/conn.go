@@ -50,6 +50,7 @@ type clientConn struct {
 
 	writing  sync.Mutex // guards what h2 has read of what is written, and goneAway, and orders the writes
 	goneAway bool       // GOAWAY is sent
+	unsent   int        // bytes that h2 has read of what is written, and the kernel has not taken
 }
 
 type connKey struct{}
@@ -172,6 +173,7 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 	} else if !c.begun.Load() {
 		c.begun.Store(true)
 	}
+	c.detour.late.set(t)
 	return c.TCPConn.SetReadDeadline(t)
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net"
+	"syscall"
 
 	"pace/proxy/pipe"
 	"pace/telemetry"
@@ -15,6 +16,7 @@ import (
 type detour struct {
 	direct bool       // the last Read did not go through net/http's buffer, so that is empty
 	into   *pipe.Pipe // of the Read to come
+	late   grace
 }
 
 // elsewhere stands for a pipe. Nobody writes to it, nor reads it (but for bufio the byte that it
@@ -32,13 +34,30 @@ func (d *detour) read(c *net.TCPConn, b []byte) (int, error) {
 		if len(b) > 1 { // else net/http listens beside the handler
 			d.direct = len(b) > buffered
 		}
-		return c.Read(b)
+		n, err := c.Read(b)
+		if n == 0 && err != nil {
+			n, err = d.look(c, err, len(b), func(raw syscall.RawConn, most int) (int, error) { return readFrom(raw, b[:most]) })
+		}
+		return n, err
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	return d.into.Fill(raw, int64(len(b)))
+	n, err := d.into.Fill(raw, int64(len(b)))
+	if err != nil {
+		n, err = d.look(c, err, len(b), func(raw syscall.RawConn, most int) (int, error) { return d.into.Fill(raw, int64(most)) })
+	}
+	return n, err
+}
+
+// look reads what lies in c's socket although a deadline has passed, which err says.
+func (d *detour) look(c *net.TCPConn, err error, most int, read func(syscall.RawConn, int) (int, error)) (int, error) {
+	raw, closed := c.SyscallConn()
+	if closed != nil {
+		return 0, err
+	}
+	return d.late.look(raw, err, most, read)
 }
 
 // Pipes implements [http1.PipeReader].

@@ -66,11 +66,17 @@ var shutdownNotice = []byte{
 func (c *clientConn) writeFrames(b []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.h2.wrote(b)
+	c.h2.wrote(b[min(c.unsent, len(b)):])
 	n, err := c.TCPConn.Write(b)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) { // a process that was stopped has not seen that there is room
+		if raw, closed := c.SyscallConn(); closed == nil {
+			n, _ = writeTo(atOnce{raw}, b)
+		}
+	}
 	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // net/http tries on after a deadline if there was progress
 		c.lost.Store(true)
 	}
+	c.unsent = len(b) - n // what net/http tries again, and h2 has read
 	if c.h.draining.Load() {
 		c.sayGoodbye()
 	}
@@ -80,7 +86,7 @@ func (c *clientConn) writeFrames(b []byte) (int, error) {
 // sayGoodbye sends the notice once, when a frame may begin; if none may now, writeFrames does it later.
 // c.writing is held.
 func (c *clientConn) sayGoodbye() {
-	if !c.goneAway && c.h2.between() {
+	if !c.goneAway && c.unsent == 0 && c.h2.between() {
 		c.goneAway = true
 		c.TCPConn.Write(shutdownNotice)
 	}

@@ -230,6 +230,9 @@ func (q *request) close() {
 	if bug != nil {
 		q.failedTwice(bug)
 	}
+	if q.body != nil {
+		q.body.rest()
+	}
 	q.h.at(inRecord)
 	q.rec.End() // from here on nobody interrupts
 	broken := q.broken || q.stalled.Load()

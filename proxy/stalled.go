@@ -20,13 +20,20 @@ func (h *Handler) watchDelivery(ctx context.Context) {
 	tick := max(h.DeliverTimeout/10, 10*time.Millisecond)
 	look := time.NewTicker(tick)
 	defer look.Stop()
-	for {
+	for last, skipped := time.Now(), false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
-			h.Telemetry.Overdue(telemetry.Deliver, tick)
 		}
+		now := time.Now()
+		late := now.Sub(last) > 2*tick
+		last = now
+		if skipped = late && !skipped; skipped { // the process was stopped: see first what clients have taken meanwhile
+			look.Reset(tick)
+			continue
+		}
+		h.Telemetry.Overdue(telemetry.Deliver, tick)
 	}
 }
 

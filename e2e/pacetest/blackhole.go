@@ -11,7 +11,11 @@ import (
 )
 
 // Blackhole is an address that answers no SYN: a listening socket whose queue is full.
-type Blackhole struct{ addr string }
+type Blackhole struct {
+	t    testing.TB
+	fd   int
+	addr string
+}
 
 // NewBlackhole makes one that lasts as long as t.
 func NewBlackhole(t testing.TB) *Blackhole {
@@ -20,7 +24,7 @@ func NewBlackhole(t testing.TB) *Blackhole {
 	if err := syscall.Listen(fd, 0); err != nil {
 		t.Fatal(os.NewSyscallError("listen", err))
 	}
-	h := &Blackhole{addr}
+	h := &Blackhole{t, fd, addr}
 	for { // until a dial gets no answer
 		c, err := net.DialTimeout("tcp", h.addr, 200*time.Millisecond)
 		if err != nil {
@@ -32,3 +36,11 @@ func NewBlackhole(t testing.TB) *Blackhole {
 
 // Address returns its host:port.
 func (h *Blackhole) Address() string { return h.addr }
+
+// Open makes room in the queue, so that the next SYN is answered, and serves nobody.
+func (h *Blackhole) Open() {
+	h.t.Helper()
+	if err := syscall.Listen(h.fd, 100); err != nil {
+		h.t.Fatal(os.NewSyscallError("listen", err))
+	}
+}

@@ -424,13 +424,21 @@ func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) er
 		if err == nil {
 			return nil
 		}
-		if n > 0 {
+		if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) && x.stirs(c, moved) {
 			moved = time.Now()
 		}
 		if err := x.unsent(moved, err); err != nil {
 			return err
 		}
 	}
+}
+
+// stirs reports whether a write that is overdue could go on by now, or the backend has answered. The
+// process may have been stopped meanwhile.
+func (x *exchange) stirs(c *conn, moved time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.pool.o.ResponseTimeout && stirs(c.raw)
 }
 
 // armWrite makes writing to c fail after look, or a response's time since it moved. A deadline that is
