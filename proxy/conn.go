@@ -227,10 +227,11 @@ type listener struct {
 	*net.TCPListener
 	h           *Handler
 	headerBytes int
+	over        atomic.Bool // nothing is accepted any more, and all that was is known to net/http
 }
 
 // Accept implements net.Listener.
-func (l listener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if err != nil {
 		l.tell(err)
@@ -242,7 +243,7 @@ func (l listener) Accept() (net.Conn, error) {
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes
 // on to try.
-func (l listener) tell(err error) {
+func (l *listener) tell(err error) {
 	if errors.Is(err, net.ErrClosed) || !l.h.accepts.pass() {
 		return
 	}

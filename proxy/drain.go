@@ -54,6 +54,7 @@ func (s *Server) stopAccepting(ctx context.Context) {
 	s.handler.draining.Store(true)
 	if l != nil {
 		l.Close()
+		l.awaitOver()
 	}
 	s.handler.multiplexed.goodbye()
 	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
@@ -68,6 +69,14 @@ func (l *listener) empty() {
 	shutDoor(l.TCPListener)
 	time.Sleep(handshakes)
 	for until := time.Now().Add(emptying); queued(l.TCPListener) > 0 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// awaitOver returns when net/http knows every connection that the kernel has given out: one that is on the
+// way from the one to the other would be reset at the end, and is counted nowhere.
+func (l *listener) awaitOver() {
+	for until := time.Now().Add(hearing); !l.over.Load() && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -117,7 +117,9 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 // Listen opens the address. An error says what to do.
 func Listen(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // its sockets take no filter, which a drain needs (shutDoor)
+	l, err := plain.Listen(context.Background(), "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("listen %s: the address is in use; stop who has it, or choose another one: %w", address, err)
@@ -131,9 +133,10 @@ func Listen(address string) (net.Listener, error) {
 
 // Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	open := &listener{l.(*net.TCPListener), s.handler, s.http.MaxHeaderBytes}
+	open := &listener{TCPListener: l.(*net.TCPListener), h: s.handler, headerBytes: s.http.MaxHeaderBytes}
 	s.open.Store(open)
 	err := s.http.Serve(open)
+	open.over.Store(true)
 	if errors.Is(err, http.ErrServerClosed) || s.handler.draining.Load() {
 		return nil
 	}

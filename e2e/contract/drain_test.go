@@ -1,10 +1,15 @@
 package contract
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -117,6 +122,48 @@ func TestDrain_ServesWhatWaitsToBeAccepted(t *testing.T) {
 	p.Signal(syscall.SIGCONT)
 	for _, w := range wires {
 		wantStatus(t, w.Response("GET"), 200)
+	}
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// TestDrain_ResetsNoConnection has clients that connect all the while: each connection that exists when the
+// listener closes is answered, and each later one is refused.
+func TestDrain_ResetsNoConnection(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	var answered, reset atomic.Int64
+	var clients sync.WaitGroup
+	for range 32 {
+		clients.Go(func() {
+			for {
+				c, err := net.DialTimeout("tcp", p.Proxy, pacetest.Patience)
+				if err != nil { // refused
+					return
+				}
+				io.WriteString(c, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				c.SetReadDeadline(time.Now().Add(pacetest.Patience))
+				if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+					reset.Add(1)
+				} else if resp.StatusCode == 200 {
+					answered.Add(1)
+				}
+				c.Close()
+			}
+		})
+	}
+	pacetest.Eventually(t, func() error {
+		if answered.Load() < 200 {
+			return notYet("%d answered", answered.Load())
+		}
+		return nil
+	})
+	p.Signal(sigTERM)
+	clients.Wait()
+	if n := reset.Load(); n > 0 {
+		t.Errorf("%d connections were reset, and %d answered", n, answered.Load())
 	}
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
