@@ -57,9 +57,6 @@ var (
 
 var semconvBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
-// failoverReasons are the ways in which an attempt fails so that another may follow.
-var failoverReasons = []Outcome{ConnectFailed, ConnectTimeout, DNSFailed, Exhausted, UpstreamReset, UpstreamTimeout, UpstreamInvalid}
-
 // serverLabels are the labels that the table of facts gives to the histogram of requests.
 func serverLabels() (names []string) {
 	for _, f := range facts {
@@ -116,12 +113,12 @@ func counter(m metric.Meter, i Instrument) (metric.Int64Counter, error) {
 // announce makes the counters of a pool and of a route exist at 0, so that a first increase can be seen.
 func (in *instruments) announce(upstream, route string) {
 	ctx := context.Background()
-	for _, reason := range failoverReasons {
-		in.failovers.Add(ctx, 0, upstreamReason(upstream, reason.String()))
+	for _, reason := range FailoverReasons() {
+		in.failovers.Add(ctx, 0, upstreamReason(upstream, reason.Word))
 	}
 	in.retries.Add(ctx, 0, upstreamReason(upstream, staleConnection))
 	for o := range outcomeCount {
-		if o.rejects() && !o.Info().Later {
+		if o.Info().Rejection == Rejects && !o.Info().Later {
 			in.rejections.Add(ctx, 0, rejection(o, route))
 		}
 	}
@@ -167,19 +164,9 @@ func (in *instruments) count(ctx context.Context, r *Record) {
 	for range r.Retries {
 		in.retries.Add(ctx, 1, upstreamReason(r.Upstream, staleConnection))
 	}
-	if r.Outcome.rejects() {
+	if r.Outcome.Info().Rejection == Rejects {
 		in.rejections.Add(ctx, 1, rejection(r.Outcome, r.Route))
 	}
-}
-
-// rejects reports whether pace turns requests away with this outcome, on purpose, before or instead of
-// asking a backend.
-func (o Outcome) rejects() bool {
-	switch o {
-	case RateLimited, NoRoute, NoBackend, Overload, Draining, BadRequest, TooLarge:
-		return true
-	}
-	return false
 }
 
 func requestLabels(k requestKey) attribute.Set {

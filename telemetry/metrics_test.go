@@ -75,9 +75,9 @@ func TestMetrics_SeriesAreBounded(t *testing.T) {
 func TestMetrics_AreAnnounced(t *testing.T) {
 	b := newBench(t, nil)
 	metrics := scrape(t, b.Telemetry)
-	for _, o := range failoverReasons {
-		if v, ok := value(metrics[MetricFailovers], LabelReason, o.String(), LabelUpstream, "default"); !ok || v != 0 {
-			t.Errorf("failovers because of %v: got %v, %v", o, v, ok)
+	for _, o := range FailoverReasons() {
+		if v, ok := value(metrics[MetricFailovers], LabelReason, o.Word, LabelUpstream, "default"); !ok || v != 0 {
+			t.Errorf("failovers because of %v: got %v, %v", o.Word, v, ok)
 		}
 	}
 	if v, ok := value(metrics[MetricRetries], LabelReason, staleConnection, LabelUpstream, "default"); !ok || v != 0 {

@@ -1,7 +1,5 @@
 package telemetry
 
-import "slices"
-
 // The metrics' Prometheus names. Whoever writes an expression takes them from here.
 const (
 	MetricOlderDuration  = "http_requests_duration_seconds"
@@ -53,29 +51,26 @@ const (
 
 // FailoverReasons returns how an attempt fails without an answer: the outcomes that are reasons of
 // a failover and error types of an attempt.
-func FailoverReasons() []OutcomeInfo { return rows(failoverReasons) }
+func FailoverReasons() []OutcomeInfo {
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover != NoFailover })
+}
 
 // BackendFailures returns the reasons of a failover that count against the backend. A name that does
 // not resolve, or what pace lacks, says nothing of the backend.
 func BackendFailures() []OutcomeInfo {
-	return rows(slices.DeleteFunc(slices.Clone(failoverReasons), func(o Outcome) bool { return o == DNSFailed || o == Exhausted }))
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover == FailoverCounts })
 }
 
 // Rejections returns the outcomes that are reasons of a rejection.
 func Rejections() []OutcomeInfo {
-	var list []Outcome
-	for o := range outcomeCount {
-		if o.rejects() {
-			list = append(list, o)
-		}
-	}
-	return rows(list)
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Rejection == Rejects })
 }
 
-func rows(list []Outcome) []OutcomeInfo {
-	infos := make([]OutcomeInfo, len(list))
-	for i, o := range list {
-		infos[i] = *o.Info()
+func outcomesWhere(is func(*OutcomeInfo) bool) (list []OutcomeInfo) {
+	for i := range outcomes {
+		if o := &outcomes[i]; is(o) {
+			list = append(list, *o)
+		}
 	}
-	return infos
+	return list
 }

@@ -19,3 +19,18 @@ func TestOutcomes_ThatPaceAnswersHaveASentence(t *testing.T) {
 		}
 	}
 }
+
+// An outcome without one of the columns that decide something, or without its words, is not finished.
+func TestOutcomes_HaveEveryColumn(t *testing.T) {
+	sides := []Side{NoSide, ClientSide, LimiterSide, PaceSide, BackendSide}
+	for i, o := range outcomes {
+		for column, missing := range map[string]bool{
+			"word": o.Word == "", "side": !slices.Contains(sides, o.Side), "span status": o.Span == 0, "error type": o.ErrorType == 0,
+			"rejection": o.Rejection == 0, "failover": o.Failover == 0, "when": o.When == "", "cause": o.Cause == "", "remedy": o.Remedy == "",
+		} {
+			if missing {
+				t.Errorf("outcome %d (%q) has no %s", i, o.Word, column)
+			}
+		}
+	}
+}

@@ -213,10 +213,10 @@ func (r *Record) left() bool { return r.Outcome == ClientGone || r.Outcome == Cl
 
 // errorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
 func (r *Record) errorType() string {
-	switch r.Outcome {
-	case OK, ClientError, Responded, Upgraded:
+	switch r.Outcome.Info().ErrorType {
+	case NoErrorType:
 		return ""
-	case UpstreamError:
+	case TypedByStatus:
 		return strconv.Itoa(r.Status)
 	}
 	return r.Outcome.String()
@@ -224,7 +224,7 @@ func (r *Record) errorType() string {
 
 // failed says whether the request is the server's error in the sense of the span status.
 func (r *Record) failed() bool {
-	return r.Status >= 500 || r.Outcome == UpstreamTruncated || r.Outcome == UpstreamStalled || r.Outcome == DrainTimeout || r.Outcome == InternalError
+	return r.Outcome.Info().Span == FailsAlways || r.Status >= 500
 }
 
 // errorType is the error.type of the attempt, "" if nothing went wrong.

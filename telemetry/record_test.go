@@ -32,7 +32,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 			want[eventFailover] += len(r.Failovers)
 			want[eventRetry] += len(r.Retries)
 			want["outcome "+r.Outcome.String()]++
-			if r.Outcome.rejects() {
+			if r.Outcome.Info().Rejection == Rejects {
 				want["rejected"]++
 			}
 			r.End()
@@ -90,7 +90,7 @@ func happen(r *Record, random *rand.Rand) {
 	for i := range random.IntN(4) {
 		a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 		if i > 0 && random.IntN(3) > 0 {
-			r.Failovers = append(r.Failovers, Failover{At: a.Start, Reason: failoverReasons[random.IntN(len(failoverReasons))], Attempt: i})
+			r.Failovers = append(r.Failovers, Failover{At: a.Start, Reason: []Outcome{ConnectFailed, ConnectTimeout, DNSFailed, Exhausted, UpstreamReset, UpstreamTimeout, UpstreamInvalid}[random.IntN(7)], Attempt: i})
 		} else if i > 0 {
 			r.Retries = append(r.Retries, Retry{At: a.Start, Attempt: i})
 		}
