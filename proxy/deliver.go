@@ -15,6 +15,10 @@ import (
 // deliver sends the backend's answer to the client, as it comes.
 func (q *request) deliver() {
 	q.h.at(inDeliver)
+	if q.cutOff() {
+		q.answer(q.undelivered())
+		return
+	}
 	q.rec.Status = q.resp.Status
 	if q.resp.Status == http.StatusSwitchingProtocols {
 		q.upgrade()
@@ -52,6 +56,8 @@ func (q *request) deliver() {
 	case q.stalled.Load(): // already of an interim answer; net/http swallowed the error
 		q.breakOff(q.undelivered())
 		q.rec.LeftIn = telemetry.Deliver
+	case q.cutOff():
+		q.breakOff(q.undelivered())
 	case q.copyTrailer(h):
 		q.rec.Outcome = delivered(q.resp.Status)
 	}
@@ -108,6 +114,7 @@ func (q *request) copyFields(h http.Header) {
 			h[f.Name] = append(h[f.Name], f.Value)
 		case message.StaysBehind(f.Name, connection):
 		case f.Name == "Content-Length" && len(h[f.Name]) > 0: // once more the same: two that differ are refused
+		case f.Name == "Content-Length" && q.resp.Status == http.StatusNoContent: // must not have one (RFC 9110 §8.6)
 		case len(h[f.Name]) > 0:
 			h[f.Name] = append(h[f.Name], f.Value)
 		default:

@@ -8,10 +8,22 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// malformed reports whether net/http let a request through by HTTP/2 that RFC 9113 calls malformed. It
-// refuses the like by HTTP/1.1 itself.
+// malformed reports whether net/http let a request through that RFC 9113 or RFC 9112 calls malformed.
+// By HTTP/1.1 it refuses most of these itself, but it does not look at the host in an absolute target.
 func malformed(r *http.Request) bool {
-	return r.ProtoMajor == 2 && (!validPath(r) || !httpguts.ValidHostHeader(r.Host) || lengthLies(r))
+	if !httpguts.ValidHostHeader(r.Host) {
+		return true
+	}
+	if r.ProtoMajor == 2 {
+		return !httpguts.ValidHeaderFieldName(r.Method) || !validPath(r) || lengthLies(r) // a method is a token, as names are
+	}
+	return namesNoHost(r)
+}
+
+// namesNoHost reports whether an absolute target has no host, as in "http:///x" or "http:/x". Such a URI
+// is invalid (RFC 9110 §4.2.1), and its readers disagree on whether "x" is a host or a path.
+func namesNoHost(r *http.Request) bool {
+	return r.URL.Host == "" && r.URL.Scheme != ""
 }
 
 // validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has

@@ -76,6 +76,21 @@ func TestBackend_A101IsItsHeaderOnly(t *testing.T) {
 	}
 }
 
+// TestBackend_A204HasNoLength: net/http takes it away over HTTP/1.1, but not over HTTP/2 (RFC 9110 §8.6).
+func TestBackend_A204HasNoLength(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		x.Write("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")
+	})
+	p := pacetest.Start(t, upstreams(b))
+	for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
+		got := pacetest.Do(mode.Client(t), p.Request("GET", "/", ""))
+		if wantStatus(t, got, 204); got.Header["Content-Length"] != nil {
+			t.Errorf("%s: Content-Length: %q", mode, got.Header["Content-Length"])
+		}
+	}
+}
+
 // TestBackend_A426KeepsUpgrade: without it the client would not know what to switch to
 // (RFC 9110 §15.5.22). HTTP/2 has no such field.
 func TestBackend_A426KeepsUpgrade(t *testing.T) {

@@ -64,6 +64,9 @@ var h2MalformedRequests = []h2Malformed{
 	{"an authority beyond ASCII", pacetest.H2Pairs(get, ":authority", "é"), true, nil},
 	{"an authority with a byte above 0x7f", pacetest.H2Pairs(get, ":authority", "x\xff"), true, nil},
 	{"a host beyond ASCII in place of the authority", append(pacetest.H2Pairs(get, ":authority", "-"), "host", "é"), true, nil},
+	{"a method with a blank", pacetest.H2Pairs(get, ":method", "GE T"), true, nil},
+	{"a method with a quote", pacetest.H2Pairs(get, ":method", `"GET"`), true, nil},
+	{"a method beyond ASCII", pacetest.H2Pairs(get, ":method", "G\u00e9T"), true, nil},
 	{"an authority with a slash, and OPTIONS", pacetest.H2Pairs(get, ":authority", "x/y", ":method", "OPTIONS"), true, nil},
 }
 

@@ -182,3 +182,59 @@ func TestLeaving_InTheResponse(t *testing.T) {
 		})
 	}
 }
+
+// TestFaults_OfAConnectionDeliverNothing: after a fault of the connection net/http sends GOAWAY and then
+// nothing more, but takes what handlers write for another second. What comes from the backend in that time
+// reaches nobody, so it is not ok.
+func TestFaults_OfAConnectionDeliverNothing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		before string // what the backend sends before the fault
+		after  string // and after it
+		status int
+	}{
+		{"in wait", "", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 400},
+		{"in wait, and the response has no body", "", "HTTP/1.1 204 No Content\r\n\r\n", 400},
+		{"in the response", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok", "ok", 200},
+		{"in the response, which is chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "0\r\n\r\n", 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			broken := make(chan struct{})
+			b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+				x.Write("%s", tt.before)
+				<-broken
+				x.Write("%s", tt.after)
+			})
+			p := pacetest.Start(t, upstreams(b))
+			w := p.H2Wire()
+			w.Headers(1, true, get...)
+			b.WantGot(1, "/x")
+			for tt.before != "" { // until pace has passed it on
+				if f, err := w.ReadFrame(); err != nil {
+					t.Fatal(err)
+				} else if f.Header().Type == http2.FrameData {
+					break
+				}
+			}
+			w.WriteRawFrame(http2.FramePing, 0, 0, []byte{0})
+			for {
+				f, err := w.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.Header().Type == http2.FrameGoAway {
+					break
+				}
+			}
+			close(broken)
+			line := p.WantAccess("/x")
+			if line.Text("outcome") != "bad_request" || line.Int("status") != tt.status {
+				t.Errorf("the line says %s, %s; want bad_request, %d", line.Text("outcome"), line.Text("status"), tt.status)
+			}
+			p.WantMetric(1, "pace_requests_total", "pace_outcome", "bad_request")
+			p.WantMetric(0, "pace_requests_total", "pace_outcome", "ok")
+		})
+	}
+}

@@ -85,6 +85,38 @@ func TestTargets_AnAsteriskIsForOptionsOnly(t *testing.T) {
 	p.WantMetric(3, "http_server_request_duration_seconds_count", "pace_outcome", "bad_request")
 }
 
+// TestTargets_AnAbsoluteOneNamesAValidHost: what its host becomes must be fit for a Host field, as if the
+// client had sent that field.
+func TestTargets_AnAbsoluteOneNamesAValidHost(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p := pacetest.Start(t, upstreams(b))
+	bad := []string{
+		"http://h\x80/x", "http://h%80/x", "http://h%C3%A9/x", "http://h\"x/", "http://h<x>/x",
+		"http://[fe80::1%25a%20b]/x",
+		"http:///x", "http:/x", "http://", "HTTP://?x", "http://u@/x",
+	}
+	for _, target := range bad {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			w := p.Wire()
+			w.Send(method + " " + target + " HTTP/1.1\r\nHost: h.example\r\n\r\n")
+			if got := w.Response(method).Status; got != 400 {
+				t.Errorf("%s %q: status %d, want 400", method, target, got)
+			}
+		}
+	}
+	for _, got := range b.Requests() {
+		t.Errorf("the backend got %q", got.Head)
+	}
+	p.WantMetric(float64(2*len(bad)), "pace_requests_total", "pace_outcome", "bad_request")
+	p.WantMetric(0, "http_client_request_duration_seconds_count") // no backend was picked for them
+	for _, target := range []string{"http://[::1]:80/x", "HTTP://H.Example:8080/x", "http://[fe80::1%25eth0]/x", "http://u:p@h/x"} {
+		w := p.Wire()
+		w.Send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		wantStatus(t, w.Response("GET"), 200)
+	}
+}
+
 func TestMaxForwards_IsDecremented(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
