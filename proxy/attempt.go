@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"pace/lb"
+	"pace/proxy/front"
 	"pace/proxy/transport"
 	"pace/proxy/upstream"
 	"pace/telemetry"
@@ -18,7 +19,7 @@ func (q *request) ask() bool {
 	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	first := up.First(&connOf(q.ctx).pin, q.asked.Client)
+	first := up.First(pinOf(front.ConnOf(q.ctx)), q.asked.Client)
 	q.rec.Enter(telemetry.Own)
 	if first == nil {
 		q.answer(telemetry.NoBackend)

@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"net/url"
 	"testing"
+
+	"pace/proxy/front"
+	"pace/proxy/transport"
 )
 
 // answerer answers each request on a connection with the same bytes, and allocates nothing for it.
@@ -41,8 +44,8 @@ func (n *nobody) Flush()                      {}
 
 // smallRequest returns a request as net/http would hand it to pace's handler, without its connection.
 func smallRequest(ctx context.Context, h *Handler) *http.Request {
-	c := &clientConn{h: h, peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort("127.0.0.1:4711"))}
-	r, _ := http.NewRequestWithContext(context.WithValue(ctx, connKey{}, c), "GET", "/hello?name=you", nil)
+	c := &front.Conn{Peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort("127.0.0.1:4711")), Attached: new(transport.Pin)}
+	r, _ := http.NewRequestWithContext(front.WithConn(ctx, c), "GET", "/hello?name=you", nil)
 	r.Host, r.RequestURI, r.RemoteAddr = "example.com", "/hello?name=you", "127.0.0.1:4711"
 	r.Header.Set("User-Agent", "test/1")
 	r.Header.Set("Accept", "*/*")
@@ -59,7 +62,7 @@ func TestHandler_AllocatesLittle(t *testing.T) {
 		t.Skip("the race detector allocates, too")
 	}
 	p := start(t, nil, rawOrigin(t, answerer))
-	h, r := p.server.http.Handler, smallRequest(t.Context(), p.server.handler)
+	h, r := p.server.Handler, smallRequest(t.Context(), p.handler)
 	got := testing.AllocsPerRun(500, func() { h.ServeHTTP(&nobody{http.Header{}}, r) })
 	if got > budget {
 		t.Errorf("%.0f allocations a small request, want at most %d", got, budget)
@@ -78,11 +81,11 @@ func BenchmarkHandler(b *testing.B) {
 	}
 	b.Run("impl=pace", func(b *testing.B) {
 		p := start(b, nil, rawOrigin(b, answerer))
-		run(b, p.server.http.Handler, smallRequest(b.Context(), p.server.handler))
+		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
 	})
 	b.Run("impl=ReverseProxy", func(b *testing.B) {
 		target := &url.URL{Scheme: "http", Host: rawOrigin(b, answerer)}
 		p := start(b, nil, target.Host)
-		run(b, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() }}, smallRequest(b.Context(), p.server.handler))
+		run(b, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() }}, smallRequest(b.Context(), p.handler))
 	})
 }

@@ -11,7 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/front"
 	"pace/proxy/message"
+	"pace/proxy/pipe"
 	"pace/telemetry"
 )
 
@@ -23,7 +25,7 @@ type requestBody struct {
 	src     io.Reader
 	w       http.ResponseWriter
 	conn    *http.ResponseController
-	client  *clientConn
+	client  *front.Conn
 	stream  uint32 // of HTTP/2
 	length  int64  // -1: unknown
 	http1   bool
@@ -46,14 +48,14 @@ type requestBody struct {
 	timer   *time.Timer
 }
 
-func newRequestBody(w http.ResponseWriter, r *http.Request, c *clientConn, limit int64, timeout time.Duration) *requestBody {
+func newRequestBody(w http.ResponseWriter, r *http.Request, c *front.Conn, limit int64, timeout time.Duration) *requestBody {
 	expects := message.ExpectsContinue(r.ProtoMajor, r.ProtoMinor, r.Header)
 	b := &requestBody{
 		ctx: r.Context(), src: r.Body, w: w, conn: http.NewResponseController(w), client: c, limit: limit, timeout: timeout, length: r.ContentLength,
 		http1: r.ProtoMajor == 1, expects: expects, held: expects && r.ProtoMajor == 1,
 	}
 	if !b.http1 {
-		b.stream = streamID(w)
+		b.stream = front.StreamID(w)
 	}
 	return b
 }
@@ -219,17 +221,17 @@ func (b *requestBody) await() {
 // while the backend takes its time, and pass in a process that was stopped before what lies in the
 // socket is read.
 func (b *requestBody) expire() {
-	defer b.client.h.survive()
+	defer b.client.Survive()
 	b.mu.Lock()
 	due := b.due
 	b.mu.Unlock()
-	if !due.IsZero() && time.Since(due) > lateness {
-		time.Sleep(lastLook)
+	if !due.IsZero() {
+		front.WaitIfLate(due)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.due.IsZero() && !time.Now().Before(b.due) && !b.stopped {
-		b.conn.SetReadDeadline(longAgo)
+		b.conn.SetReadDeadline(front.LongAgo)
 	}
 }
 
@@ -336,11 +338,27 @@ func (b *requestBody) readFault(err error) telemetry.Outcome {
 
 // clientLeft reports whether the connection shows that the client has left. Where a chunked body ends in its
 // trailer, only that tells leaving from breaking the rules.
-func (b *requestBody) clientLeft() bool { return b.client != nil && b.client.clientLeft(b.stream) }
+func (b *requestBody) clientLeft() bool { return b.client != nil && b.client.ClientLeft(b.stream) }
 
 // brokenOff reports whether the error is what a connection that ended makes of a read.
 func brokenOff(err error) bool {
 	_, network := errors.AsType[net.Error](err)
 	return network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose)
+}
+
+// Pipes implements [http1.PipeReader].
+func (b *requestBody) Pipes(left int64) bool {
+	return b.http1 && b.length >= 0 && b.client.Piped(left)
+}
+
+// ReadPipe implements [http1.PipeReader].
+func (b *requestBody) ReadPipe(p *pipe.Pipe, left int64) (int, error) {
+	b.await()
+	n, err := b.client.ReadPipe(b.src, p, left)
+	if err == front.ErrBuffered {
+		b.blame(telemetry.InternalError)
+		return 0, err
+	}
+	return b.account(n, err)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pace/proxy/front"
 	"pace/telemetry"
 )
 
@@ -200,19 +201,6 @@ func TestRefused_LogIsCapped(t *testing.T) {
 	}
 }
 
-// TestRefusal is the table of status lines that net/http writes by itself.
-func TestRefusal(t *testing.T) {
-	for line, want := range map[string]string{
-		"HTTP/1.1 400 Bad Request\r\n": "bad_request", "HTTP/1.1 431 x": "header_too_large", "HTTP/1.1 417": "unsupported",
-		"HTTP/1.1 501": "unsupported", "HTTP/1.1 505": "unsupported", "HTTP/1.1 200 OK": "", "HTTP/1.1 404": "", "HTTP/1.1 4": "", "HTTP/1.1": "", "": "", "xHTTP/1.1 400": "",
-	} {
-		why, ok := refusal([]byte(line))
-		if ok != (want != "") || ok && why.String() != want {
-			t.Errorf("%q: got %v, %v; want %q", line, why, ok, want)
-		}
-	}
-}
-
 // Connections are counted by what they are busy with, through their whole life.
 func TestConnections(t *testing.T) {
 	release := make(chan struct{})
@@ -272,20 +260,20 @@ func TestScrape(t *testing.T) {
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "proxied") })
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") })
 	for name, tt := range map[string]struct {
-		scrape *Scrape
+		scrape *front.Scrape
 		path   string
 		field  string
 		status int
 		body   string
 	}{
-		"through one that says Via alone":   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Via: 1.1 x\r\n", 404, "404 page not found\n"},
-		"in another spelling":               {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X_Forwarded_Port: 80\r\n", 404, "404 page not found\n"},
-		"from loopback":                     {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "", 200, "metrics"},
-		"through a proxy":                   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", 404, "404 page not found\n"},
-		"through one that says Forwarded":   {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Forwarded: for=_x\r\n", 404, "404 page not found\n"},
-		"through a proxy that is allowed":   {&Scrape{Path: "/metrics", Metrics: metrics, Allow: prefixes("127.0.0.0/8")}, "/metrics", "X-Forwarded-For: 6.6.6.6\r\n", 200, "metrics"},
-		"without metrics":                   {&Scrape{Path: "/metrics"}, "/metrics", "", 404, "404 page not found\n"},
-		"another path is proxied":           {&Scrape{Path: "/metrics", Metrics: metrics}, "/metrics/x", "", 200, "proxied"},
+		"through one that says Via alone":   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Via: 1.1 x\r\n", 404, "404 page not found\n"},
+		"in another spelling":               {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X_Forwarded_Port: 80\r\n", 404, "404 page not found\n"},
+		"from loopback":                     {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "", 200, "metrics"},
+		"through a proxy":                   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", 404, "404 page not found\n"},
+		"through one that says Forwarded":   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Forwarded: for=_x\r\n", 404, "404 page not found\n"},
+		"through a proxy that is allowed":   {&front.Scrape{Path: "/metrics", Metrics: metrics, Allow: prefixes("127.0.0.0/8")}, "/metrics", "X-Forwarded-For: 6.6.6.6\r\n", 200, "metrics"},
+		"without metrics":                   {&front.Scrape{Path: "/metrics"}, "/metrics", "", 404, "404 page not found\n"},
+		"another path is proxied":           {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics/x", "", 200, "proxied"},
 		"where no path is kept for metrics": {nil, "/metrics", "", 200, "proxied"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -298,22 +286,5 @@ func TestScrape(t *testing.T) {
 				t.Errorf("%v in the histogram, want %v", n, want)
 			}
 		})
-	}
-}
-
-// Who may not be listened to is told what to do.
-func TestListen_SaysWhatToDo(t *testing.T) {
-	l, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for address, want := range map[string]string{
-		l.Addr().String(): "the address is in use; stop who has it",
-		"192.0.2.1:80":    "choose an address of this machine",
-	} {
-		if _, err := Listen(address); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), address) {
-			t.Errorf("%s: got %v, want %q", address, err, want)
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/transport"
 	"pace/telemetry"
@@ -53,7 +54,7 @@ func (q *request) deliver() {
 		return
 	}
 	switch {
-	case q.stalled.Load(): // already of an interim answer; net/http swallowed the error
+	case q.living.Stalled(): // already of an interim answer; net/http swallowed the error
 		q.breakOff(q.undelivered())
 		q.rec.LeftIn = telemetry.Deliver
 	case q.cutOff():
@@ -89,7 +90,7 @@ func (q *request) deliverEvents() {
 	default: // its body went wrong
 		q.rec.Closed = telemetry.LostClient
 	}
-	if q.stalled.Load() {
+	if q.living.Stalled() {
 		q.rec.Closed = telemetry.LostClient
 	}
 	if q.aborted() {
@@ -252,8 +253,8 @@ func (q *request) fallShort(err error) {
 // kernel would keep what it holds.
 func (q *request) breakOff(o telemetry.Outcome) {
 	q.rec.Outcome, q.rec.LeftIn, q.broken = o, q.rec.Phase(), true
-	if q.rec.Protocol == "1.0" || q.r.ProtoMajor == 1 && q.stalled.Load() {
-		connOf(q.ctx).SetLinger(0)
+	if q.rec.Protocol == "1.0" || q.r.ProtoMajor == 1 && q.living.Stalled() {
+		front.ConnOf(q.ctx).SetLinger(0)
 	}
 	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
 }

@@ -6,10 +6,9 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"pace/limiter"
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/route"
 	"pace/proxy/transport"
@@ -24,7 +23,7 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	plan := h.plan.Load()
 	q := h.open(plan, w, r, h.whoAsked(plan, r))
-	defer h.leave()
+	defer q.leave()
 	defer q.end()
 	q.describe()
 	if q.refused() || q.limited() || q.lastHop() || q.rejectIfBodyFails() {
@@ -53,16 +52,14 @@ type request struct {
 	proxyError string            // of the Proxy-Status field, if it is not the outcome's
 	answered   bool              // a final status has been handed to net/http
 	broken     bool              // the client's connection must be broken off: its answer is not whole
+	spoiled    bool              // a bug has left it in any state, and no other exchange must get it
 
-	onOverdue func(time.Time) // overdue, made once
-	progress  progress        // overdue's own
-	stalled   atomic.Bool     // the client took nothing of its answer for too long
+	living front.Exchange
 }
 
 var requests = sync.Pool{New: func() any {
 	q := &request{}
 	q.out.Request.OnPhase, q.out.Request.On1xx = q.phase, q.interim
-	q.onOverdue = q.overdue
 	return q
 }}
 
@@ -73,22 +70,30 @@ func (h *Handler) open(p *Plan, w http.ResponseWriter, r *http.Request, a messag
 	}
 	q := requests.Get().(*request)
 	q.h, q.plan, q.w, q.r, q.ctx, q.asked = h, p, w, r, r.Context(), a
-	q.peer = &connOf(q.ctx).peer
+	c := front.ConnOf(q.ctx)
+	q.peer = &c.Peer
 	q.rec = h.Telemetry.Begin(q.ctx, r.Method, a.Scheme())
 	q.rec.Route = route.All // until describe has asked
 	q.rec.Peer, q.rec.PeerPort = q.peer.Text, q.peer.Port
-	h.running.Add(1)
+	h.InFlight.Begin(&q.living, c, w)
 	return q
 }
 
-// leave lets draining know that the request is over. A panic that comes this far came from closing the
-// record: the request cannot be counted any more, and its client's connection ends.
-func (h *Handler) leave() {
-	h.running.Add(-1)
-	if p := recover(); p != nil {
-		if p != http.ErrAbortHandler {
-			h.tellPanic(context.Background(), p, "")
-		}
+// leave lets draining know that the request is over, and breaks off the client's connection if its response
+// is not whole. A panic that comes this far came from closing the record: the request cannot be counted any
+// more, and its client's connection ends.
+func (q *request) leave() {
+	p := recover()
+	broken := q.broken || q.living.Stalled()
+	q.living.End()
+	if p != nil {
+		q.h.tellPanic(context.Background(), p, "")
+		panic(http.ErrAbortHandler)
+	}
+	if !q.spoiled {
+		q.release()
+	}
+	if broken {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -96,7 +101,7 @@ func (h *Handler) leave() {
 // whoAsked reads who asked.
 func (h *Handler) whoAsked(p *Plan, r *http.Request) message.Forwarding {
 	h.at(inForwarding)
-	return p.trust.Forwarding(r.Header, r.Host, &connOf(r.Context()).peer)
+	return p.trust.Forwarding(r.Header, r.Host, &front.ConnOf(r.Context()).Peer)
 }
 
 // describe notes what the request says of itself, and lists it among those in flight.
@@ -114,11 +119,20 @@ func (q *request) describe() {
 		rec.Client = q.asked.Client.String()
 	}
 	rec.RequestID = message.RequestID(r.Header, q.peer.Trusted)
-	rec.OnOverdue = q.onOverdue
-	rec.TakeOff()
-	if r.ContentLength != 0 || maybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = newRequestBody(q.w, r, connOf(q.ctx), q.plan.MaxBodyBytes, q.plan.BodyTimeout)
+	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
+		q.body = newRequestBody(q.w, r, front.ConnOf(q.ctx), q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
+	rec.TakeOff()
+	q.living.Show(rec, q)
+}
+
+// Received implements [front.Body]. It is asked only while a response is being delivered.
+func (q *request) Received() int64 {
+	q.h.at(inOverdue)
+	if q.body == nil {
+		return 0
+	}
+	return q.body.read()
 }
 
 // release gives the request back to the pool, with nothing of this exchange in it.
@@ -126,8 +140,6 @@ func (q *request) release() {
 	q.out.reset()
 	q.h, q.plan, q.w, q.r, q.ctx, q.peer, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	q.asked, q.proxyError, q.answered, q.broken = message.Forwarding{}, "", false, false
-	q.progress = progress{}
-	q.stalled.Store(false)
 	requests.Put(q)
 }
 
@@ -135,13 +147,13 @@ func (q *request) release() {
 func (q *request) refused() bool {
 	q.h.at(inRefused)
 	switch {
-	case q.h.draining.Load() && !connOf(q.ctx).welcome.Load():
+	case q.h.InFlight.Draining() && !front.ConnOf(q.ctx).Welcome():
 		q.w.Header().Set("Connection", "close")
 		q.answer(telemetry.Draining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
 		q.out.Target == message.Asterisk && q.r.Method != http.MethodOptions,
-		malformed(q.r), q.looped(), q.otherHost(),
-		q.r.ProtoMajor == 1 && connOf(q.ctx).misframed:
+		front.Malformed(q.r), q.looped(), q.otherHost(),
+		q.r.ProtoMajor == 1 && front.ConnOf(q.ctx).Misframed():
 		q.answer(telemetry.BadRequest)
 	case q.plan.MaxBodyBytes > 0 && q.r.ContentLength > q.plan.MaxBodyBytes:
 		q.answer(telemetry.TooLarge)
@@ -186,7 +198,7 @@ func (q *request) lastHop() bool {
 // rejectIfBodyFails waits for the body's first byte where only that tells whether there is a body: a
 // request without one must reach the backend without. It answers if the client does not send the byte.
 func (q *request) rejectIfBodyFails() bool {
-	if q.body == nil || !maybeEmpty(q.r) {
+	if q.body == nil || !front.MaybeEmpty(q.r) {
 		return false
 	}
 	q.rec.Enter(telemetry.ReadRequest)
@@ -223,23 +235,16 @@ func (q *request) end() {
 	}
 }
 
-// close closes the record, also after a panic of end, and breaks off the client's connection if its
-// answer is not whole.
+// close closes the record, also after a panic of end.
 func (q *request) close() {
-	bug := recover()
-	if bug != nil {
+	if bug := recover(); bug != nil {
+		q.spoiled = true
 		q.failedTwice(bug)
 	}
+	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {
 		q.body.rest()
 	}
 	q.h.at(inRecord)
-	q.rec.End() // from here on nobody interrupts
-	broken := q.broken || q.stalled.Load()
-	if bug == nil { // else its parts may be in any state, and no other request must get it
-		q.release()
-	}
-	if broken {
-		panic(http.ErrAbortHandler)
-	}
+	q.rec.End()
 }

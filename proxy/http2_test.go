@@ -49,7 +49,7 @@ func TestHTTP2(t *testing.T) {
 		"a client that leaves while it waits": {hang, nil, func(ctx context.Context, p *proxied, client *http.Client) string {
 			ctx, cancel := context.WithCancel(ctx)
 			go func() {
-				for in := p.server.handler.Telemetry.InFlight(); len(in) == 0 || in[0].Phase != "wait"; in = p.server.handler.Telemetry.InFlight() {
+				for in := p.handler.Telemetry.InFlight(); len(in) == 0 || in[0].Phase != "wait"; in = p.handler.Telemetry.InFlight() {
 					time.Sleep(time.Millisecond)
 				}
 				cancel()

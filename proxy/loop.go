@@ -13,7 +13,7 @@ func (q *request) looped() bool {
 	if message.Hops(q.r.Header["Via"]) <= message.MaxHops {
 		return false
 	}
-	if q.h.loops.pass() {
+	if q.h.loops.Pass() {
 		q.h.Log.LogAttrs(q.ctx, slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
 			slog.String("upstream", q.plan.upstream.Name), slog.String("trace_id", q.rec.TraceID()))
 	}

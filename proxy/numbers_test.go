@@ -140,7 +140,7 @@ func FuzzNumbers(f *testing.F) {
 		if got := p.http2(t, m, append([]string{"content-length", ours}, others...), "abc"); got == "500" {
 			t.Errorf("HTTP/2: got %s", got)
 		}
-		waitFor(t, "the end of both", func() bool { return p.server.handler.running.Load() == 0 })
+		waitFor(t, "the end of both", func() bool { return p.handler.InFlight.Count() == 0 })
 		if n := p.metric(t, "http_server_request_duration_seconds", "pace_outcome", "internal_error") - before; n > 0 || p.panics.Load() > 0 {
 			t.Errorf("%v requests ended as internal_error, %d lines tell of panics", n, p.panics.Swap(0))
 		}

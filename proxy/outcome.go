@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 
+	"pace/proxy/front"
 	"pace/proxy/transport"
 	"pace/telemetry"
 )
@@ -54,12 +55,12 @@ func proxyError(k transport.Kind) string {
 }
 
 // aborted reports whether draining has ended the request, before its client left.
-func (q *request) aborted() bool { return context.Cause(q.ctx) == errAborted }
+func (q *request) aborted() bool { return context.Cause(q.ctx) == front.ErrAborted }
 
 // clientEnded names what the client did when it ended its request. By HTTP/2 it may have broken a rule:
 // net/http then resets the stream, and ends the request's context as if the client had left.
 func (q *request) clientEnded() telemetry.Outcome {
-	if q.r.ProtoMajor == 2 && !connOf(q.ctx).clientLeft(streamID(q.w)) {
+	if q.r.ProtoMajor == 2 && !front.ConnOf(q.ctx).ClientLeft(front.StreamID(q.w)) {
 		return telemetry.BadRequest
 	}
 	return telemetry.ClientGone
@@ -70,7 +71,7 @@ func (q *request) undelivered() telemetry.Outcome {
 	switch {
 	case q.aborted():
 		return telemetry.DrainTimeout
-	case !q.stalled.Load() && q.clientEnded() == telemetry.BadRequest:
+	case !q.living.Stalled() && q.clientEnded() == telemetry.BadRequest:
 		return telemetry.BadRequest
 	}
 	return telemetry.ClientAborted

@@ -176,7 +176,7 @@ func TestOutcomes(t *testing.T) {
 			io.WriteString(c, tt.send)
 			if tt.leave {
 				waitFor(t, "the wait for the backend", func() bool {
-					in := p.server.handler.Telemetry.InFlight()
+					in := p.handler.Telemetry.InFlight()
 					return len(in) == 1 && (in[0].Phase == "wait" || in[0].Phase == "read_request")
 				})
 				c.Close()

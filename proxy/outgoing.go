@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
@@ -33,7 +34,7 @@ func (q *request) prepare() {
 		o.Trailer = q.trailer
 	}
 	o.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
-	o.Login, o.Pin, o.Client = message.BindsConnection(r.Header["Authorization"]), &connOf(q.ctx).pin, q.asked.Client
+	o.Login, o.Pin, o.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(front.ConnOf(q.ctx)), q.asked.Client
 	o.lines = o.lines[:0]
 	q.appendEndToEnd()
 	o.lines = q.asked.AppendFields(o.lines, q.peer)

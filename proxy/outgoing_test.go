@@ -16,8 +16,10 @@ import (
 	"testing"
 
 	"pace/lb"
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/route"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -33,7 +35,7 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tel.Shutdown(context.Background()); log.Close() })
-	o := Options{Telemetry: tel, Log: log.Logger, PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
+	o := Options{Telemetry: tel, Log: log.Logger, InFlight: new(front.InFlight), PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
 	if change != nil {
 		change(&o)
 	}
@@ -42,13 +44,13 @@ func newHandler(t testing.TB, change func(*Options)) *Handler {
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &clientConn{h: h, peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort(peer))}
-	r = r.WithContext(context.WithValue(r.Context(), connKey{}, c))
+	c := &front.Conn{Peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort(peer)), Attached: new(transport.Pin)}
+	r = r.WithContext(front.WithConn(r.Context(), c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		plan := h.plan.Load()
 		q := h.open(plan, w, r, h.whoAsked(plan, r))
-		defer h.leave()
+		defer q.leave()
 		defer q.end()
 		q.describe()
 		q.prepare()

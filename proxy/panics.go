@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/telemetry"
 )
@@ -41,31 +42,14 @@ func (h *Handler) at(s stage) {
 	}
 }
 
-// guard makes a panic of what runs before the handler (the scrape's page, otelhttp, a propagator, the
-// reader of forwarding fields) a request that ended as internal_error.
-func (h *Handler) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer h.catch(w, r)
-		h.at(inMiddleware)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// catch is deferred by guard. The handler itself lets only http.ErrAbortHandler through, when its
-// record is closed. The record opened here believes nothing that the client wrote, for reading that
-// may be what failed.
-func (h *Handler) catch(w http.ResponseWriter, r *http.Request) {
-	p := recover()
-	switch p {
-	case nil:
-		return
-	case http.ErrAbortHandler:
-		panic(p)
-	}
-	stack := string(debug.Stack())
-	peer := connOf(r.Context()).peer
+// panicked makes a panic of what runs before the handler (the scrape's page, otelhttp, a propagator, the
+// reader of forwarding fields) a request that ended as internal_error. The handler itself lets only
+// http.ErrAbortHandler through, when its record is closed. The record opened here believes nothing that the
+// client wrote, for reading that may be what failed.
+func (h *Handler) panicked(w http.ResponseWriter, r *http.Request, p any, stack string) {
+	peer := front.ConnOf(r.Context()).Peer
 	q := h.open(h.plan.Load(), w, r.WithContext(h.Telemetry.Identify(r.Context())), message.Forwarding{Client: peer.Addr})
-	defer h.leave()
+	defer q.leave()
 	defer q.end()
 	q.failed(p, stack)
 }
@@ -129,16 +113,9 @@ func (q *request) brokeStarted() {
 // tellPanic logs a panic. Its lines are capped: a stack has some 4 KiB, and whoever found the bug can
 // provoke it as often as they like.
 func (h *Handler) tellPanic(ctx context.Context, p any, stack string, attrs ...slog.Attr) {
-	if !h.panics.pass() {
+	if !h.panics.Pass() {
 		return
 	}
 	h.Log.LogAttrs(ctx, slog.LevelError, "panic in the handler: a bug of pace",
 		append([]slog.Attr{slog.Any("panic", p)}, append(attrs, slog.String("stack", stack))...)...)
-}
-
-// survive is deferred by what runs beside the handlers for all requests, where a panic would end pace.
-func (h *Handler) survive() {
-	if p := recover(); p != nil {
-		h.tellPanic(context.Background(), p, string(debug.Stack()))
-	}
 }

@@ -117,7 +117,7 @@ func (p *proxied) wantOneBug(t *testing.T) {
 	if len(lines) < 1 || !strings.Contains(lines[0].text("panic"), "a bug in a stage") || !strings.Contains(lines[0].text("stack")+lines[0].text("panic"), "panics_test.go") {
 		t.Errorf("the log tells of the panic: %v", lines)
 	}
-	if n := p.server.handler.running.Load(); n != 0 {
+	if n := p.handler.InFlight.Count(); n != 0 {
 		t.Errorf("%d requests are running, want none", n)
 	}
 }

@@ -16,7 +16,7 @@ func TestPlan_IsKeptToTheEnd(t *testing.T) {
 	})
 	second := origin(t, func(http.ResponseWriter, *http.Request) {})
 	p := start(t, nil, first)
-	h := p.server.handler
+	h := p.handler
 	old := h.plan.Load()
 	t.Cleanup(old.Close)
 	go func() {

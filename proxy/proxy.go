@@ -8,13 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/front"
 	"pace/telemetry"
 )
 
-// Options configure a Handler; Telemetry, Log and Pool must be set.
+// Options configure a Handler; Telemetry, Log, InFlight and Pool must be set.
 type Options struct {
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger
+	InFlight  *front.InFlight
 
 	DeliverTimeout time.Duration // longest wait for a client to take more of an answer; 0: no limit
 
@@ -27,24 +29,18 @@ type Options struct {
 type Handler struct {
 	Telemetry      *telemetry.Telemetry
 	Log            *slog.Logger
+	InFlight       *front.InFlight
 	DeliverTimeout time.Duration
 	seam           func(stage)
 
 	plan atomic.Pointer[Plan]
 
-	draining  atomic.Bool
-	running   atomic.Int64 // requests whose record is open
-	newcomers atomic.Int64 // connections whose first request has not reached the handler
-	streams   streams
-
-	multiplexed multiplexed
-
-	refusals, loops, accepts, panics capped // lines in the log about each
+	loops, panics telemetry.Capped // lines in the log about each
 }
 
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
-	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, DeliverTimeout: o.DeliverTimeout, seam: o.seam}
+	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, DeliverTimeout: o.DeliverTimeout, seam: o.seam}
 	h.plan.Store(NewPlan(o.PlanOptions, o.Telemetry.PropagationFields()))
 	return h
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pace/lb"
+	"pace/proxy/front"
 	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
@@ -22,10 +23,11 @@ import (
 
 // proxied is a pace in this process before the given backends, with the lines it logged.
 type proxied struct {
-	URL    string
-	Addr   string
-	server *Server
-	log    string // file of JSON lines
+	URL     string
+	Addr    string
+	server  *front.Server
+	handler *Handler
+	log     string // file of JSON lines
 }
 
 // start serves until the test ends. change may be nil.
@@ -51,7 +53,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 		t.Fatal(err)
 	}
 	o := Options{
-		Telemetry: tel, Log: log.Logger,
+		Telemetry: tel, Log: log.Logger, InFlight: new(front.InFlight),
 		PlanOptions: PlanOptions{
 			Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
 			Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
@@ -60,9 +62,10 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 	}
 	so := ServerOptions{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}
 	change(&o, &so)
-	so.Handler = NewHandler(o)
+	p.handler = NewHandler(o)
+	so.Handler = p.handler
 	p.server = NewServer(so)
-	l, err := Listen("127.0.0.1:0")
+	l, err := front.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +77,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		p.server.Drain(ctx)
+		p.handler.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}

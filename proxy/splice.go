@@ -14,7 +14,7 @@ import (
 )
 
 // kernelBody is what is left of a response's body, on the backend's connection. It goes through
-// net/http's ReadFrom, which keeps its own books, to the client connection's, which moves it.
+// net/http's ReadFrom, which keeps its own books, to the client connection's, which has it moved.
 type kernelBody struct {
 	q    *request
 	src  *net.TCPConn
@@ -71,18 +71,8 @@ func (q *request) kernelBody() *kernelBody {
 	return &kernelBody{q: q, src: src, left: left, via: p}
 }
 
-// ReadFrom implements io.ReaderFrom; net/http calls it when the header is out.
-func (c *clientConn) ReadFrom(r io.Reader) (int64, error) {
-	b, ok := r.(*kernelBody)
-	if !ok {
-		return c.TCPConn.ReadFrom(r)
-	}
-	b.move(c.TCPConn)
-	return b.moved, cmp.Or(b.unread, b.unsent)
-}
-
-// move moves all that is left to dst, a pipeful at a time.
-func (b *kernelBody) move(dst *net.TCPConn) {
+// MoveTo implements [front.Spliced]: it moves all that is left to dst, a pipeful at a time.
+func (b *kernelBody) MoveTo(dst *net.TCPConn) (int64, error) {
 	b.dst = dst
 	defer func() {
 		if b.unsent == nil {
@@ -98,9 +88,10 @@ func (b *kernelBody) move(dst *net.TCPConn) {
 		for b.via.Held() > 0 && b.drain(out) {
 		}
 		if b.unsent != nil {
-			return
+			break
 		}
 	}
+	return b.moved, cmp.Or(b.unread, b.unsent)
 }
 
 // fill moves what the backend has sent into the pipe.
@@ -122,7 +113,7 @@ func (b *kernelBody) drain(dst syscall.RawConn) bool {
 		n, err := b.via.Drain(dst)
 		b.moved += int64(n)
 		b.left -= int64(n)
-		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.stalled.Load() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.living.Stalled() {
 			continue
 		}
 		b.unsent = err

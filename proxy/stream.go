@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"pace/proxy/pipe"
 	"pace/telemetry"
 )
 
@@ -39,7 +40,7 @@ func (s *stream) join(read *bufio.Reader) {
 		bug = other
 	}
 	rec.BytesOut = sent
-	if rec.Closed = s.closed; s.q.h.streams.broken() {
+	if rec.Closed = s.closed; s.q.h.InFlight.Aborted() {
 		rec.Closed = telemetry.ClosedByDrain
 	}
 	if bug != nil { // both directions have ended, so nobody else touches the record
@@ -113,7 +114,7 @@ func (p *pump) run(first *bufio.Reader) (total int64) {
 
 // piece moves what is there, once something is.
 func (p *pump) piece() (int, telemetry.CloseReason) {
-	if err := awaitReadable(p.from); err != nil {
+	if err := pipe.AwaitReadable(p.from); err != nil {
 		return 0, p.unreadable
 	}
 	b := pieces.Get().(*[16 << 10]byte)

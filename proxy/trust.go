@@ -1,6 +1,10 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+
+	"pace/proxy/front"
+)
 
 // Trusts are the words for whose traceparent is continued.
 var Trusts = []string{trustAll, trustTrusted, trustNone}
@@ -15,7 +19,7 @@ const (
 func public(word string) func(*http.Request) bool {
 	switch word {
 	case trustTrusted:
-		return func(r *http.Request) bool { return !connOf(r.Context()).peer.Trusted }
+		return func(r *http.Request) bool { return !front.ConnOf(r.Context()).Peer.Trusted }
 	case trustNone:
 		return func(*http.Request) bool { return true }
 	}

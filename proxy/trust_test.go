@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"pace/limiter"
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/telemetry"
 )
@@ -69,8 +69,8 @@ func TestScheme(t *testing.T) {
 func TestPublic(t *testing.T) {
 	tr := message.NewTrust(prefixes("10.0.0.0/8"))
 	request := func(peer string) *http.Request {
-		c := &clientConn{peer: tr.Peer(netip.MustParseAddrPort(peer))}
-		r, _ := http.NewRequestWithContext(context.WithValue(t.Context(), connKey{}, c), "GET", "/", nil)
+		c := &front.Conn{Peer: tr.Peer(netip.MustParseAddrPort(peer))}
+		r, _ := http.NewRequestWithContext(front.WithConn(t.Context(), c), "GET", "/", nil)
 		return r
 	}
 	if public("all") != nil || public("") != nil {

@@ -23,7 +23,7 @@ func (q *request) upgrade() {
 	}
 	q.answered = true
 	defer client.Close()
-	defer q.h.streams.add(client)()
+	q.living.BecomeStream(client)
 	client.SetDeadline(time.Time{})
 	q.rec.Outcome = telemetry.Upgraded
 	if err := q.writeSwitch(client, early); err != nil {

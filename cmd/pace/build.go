@@ -9,6 +9,7 @@ import (
 	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
+	"pace/proxy/front"
 	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
@@ -26,7 +27,7 @@ type parts struct {
 	log       *telemetry.Log
 	telemetry *telemetry.Telemetry
 	handler   *proxy.Handler
-	server    *proxy.Server
+	server    *front.Server
 	hosts     hosts // of the admin listener
 }
 
@@ -56,7 +57,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 
 func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
 	o := proxy.Options{
-		Telemetry: t, Log: t.Logger().Logger,
+		Telemetry: t, Log: t.Logger().Logger, InFlight: new(front.InFlight),
 		DeliverTimeout: f.Server.DeliverTimeout,
 		PlanOptions:    buildPlan(f, t),
 	}
@@ -97,7 +98,7 @@ func buildLimit(f *config.File, t *telemetry.Telemetry) *proxy.Limit {
 	return &proxy.Limit{Policy: limitName, Window: w, Per: per}
 }
 
-func buildServer(f *config.File, p *parts) *proxy.Server {
+func buildServer(f *config.File, p *parts) *front.Server {
 	o := proxy.ServerOptions{
 		Handler:           p.handler,
 		ReadHeaderTimeout: f.Server.ReadHeaderTimeout,
@@ -106,7 +107,7 @@ func buildServer(f *config.File, p *parts) *proxy.Server {
 		Trust:             f.Tracing.Trust,
 	}
 	if f.Metrics.Endpoint != "" {
-		o.Scrape = &proxy.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
+		o.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
 	}
 	return proxy.NewServer(o)
 }

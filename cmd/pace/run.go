@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pace/config"
-	"pace/proxy"
+	"pace/proxy/front"
 )
 
 // flushTimeout limits how long pace waits for the collector before it exits.
@@ -45,10 +45,10 @@ type listeners struct {
 }
 
 func listen(f *config.File) (l listeners, err error) {
-	if l.proxy, err = proxy.Listen(f.Server.Listen); err != nil || f.Admin.Listen == "" {
+	if l.proxy, err = front.Listen(f.Server.Listen); err != nil || f.Admin.Listen == "" {
 		return l, err
 	}
-	l.admin, err = proxy.Listen(f.Admin.Listen)
+	l.admin, err = front.Listen(f.Admin.Listen)
 	return l, err
 }
 
@@ -115,7 +115,8 @@ func (p *parts) end(d drain, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(patient, d.timeout)
 	defer cancel()
 	err := p.server.Drain(ctx)
-	if aborted, ok := errors.AsType[*proxy.AbortedError](err); ok {
+	p.handler.Close()
+	if aborted, ok := errors.AsType[*front.AbortedError](err); ok {
 		why := "drain timeout"
 		if errors.Is(aborted.Cause, errSecondSignal) {
 			why = errSecondSignal.Error()

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"pace/proxy"
+	"pace/proxy/front"
 )
 
 const (
@@ -46,7 +46,7 @@ func (b *sampleBackend) serve(l net.Listener) {
 		fmt.Fprintf(os.Stderr, "backend-%d on port %d is down for %s\n", b.number, b.port, downFor)
 		time.Sleep(downFor)
 		var err error
-		for l, err = proxy.Listen(b.address()); err != nil; l, err = proxy.Listen(b.address()) {
+		for l, err = front.Listen(b.address()); err != nil; l, err = front.Listen(b.address()) {
 			time.Sleep(time.Second) // another process has taken the port meanwhile
 		}
 		fmt.Fprintf(os.Stderr, "backend-%d on port %d is up again\n", b.number, b.port)
@@ -167,7 +167,7 @@ func listenNear(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: write a port from 0 to 65535", address)
 	}
 	for try := int(port); ; try++ {
-		l, err := proxy.Listen(net.JoinHostPort(host, strconv.Itoa(try)))
+		l, err := front.Listen(net.JoinHostPort(host, strconv.Itoa(try)))
 		if err == nil {
 			if try != int(port) {
 				fmt.Fprintf(os.Stderr, "port %d is taken, %d is used instead\n", port, try)

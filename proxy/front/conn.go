@@ -1,0 +1,281 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pace/proxy/message"
+	"pace/telemetry"
+)
+
+// Conn is a client's connection, watched for what net/http answers by itself: a request that
+// it refuses never reaches the handler. Between the end of one answer and the start of the next
+// handler, whatever is written is such a refusal.
+type Conn struct {
+	*net.TCPConn // embedded whole, so that splice still finds it
+	Peer         message.Peer
+	Attached     interface{ Close() } // what the handler keeps with the connection, closed with it
+	server       *Server
+	h2           *h2Conn     // nil: not HTTP/2. Set by the Read that brings its preface, before anything else happens.
+	spoken       atomic.Bool // its HTTP/2 has begun to write
+	preface      int         // bytes of it that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
+	begun        atomic.Bool // a request has begun since the last one, if there was one
+	rested       atomic.Bool // net/http has set a deadline since
+	handled      atomic.Bool // the present request reached the handler
+	timedOut     atomic.Bool // the last read ran into its deadline
+	detour       detour
+	state        atomic.Int32 // an http.ConnState
+
+	heads     heads
+	nth       int  // number of the present request, of HTTP/1
+	misframed bool // its framing is at fault
+	padded    bool // malformed bytes have been made long enough for net/http to answer them
+
+	// Of a drain.
+	heard   atomic.Bool // something has been read
+	known   atomic.Bool // it is no newcomer any more
+	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
+
+	writing  sync.Mutex // guards what h2 has read of what is written, and goneAway, and orders the writes
+	goneAway bool       // GOAWAY is sent
+	unsent   int        // bytes that h2 has read of what is written, and the kernel has not taken
+}
+
+type connKey struct{}
+
+// WithConn returns a context for the requests on c.
+func WithConn(ctx context.Context, c *Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// ConnOf returns the connection that a request came on.
+func ConnOf(ctx context.Context) *Conn { return ctx.Value(connKey{}).(*Conn) }
+
+// Welcome reports whether the present request is served although pace drains: it is the first on a connection
+// that was accepted last.
+func (c *Conn) Welcome() bool { return c.welcome.Load() }
+
+// Misframed reports whether the framing of the present request, one of HTTP/1, is at fault.
+func (c *Conn) Misframed() bool { return c.misframed }
+
+// handling notes that a request reached the handler.
+func (c *Conn) handling() {
+	c.meet()
+	if !c.handled.Load() { // HTTP/2 has many at a time
+		c.handled.Store(true)
+	}
+}
+
+// next notes that a request is over. To end its own read, net/http lets it run into a deadline.
+func (c *Conn) next() {
+	c.begun.Store(false)
+	c.rested.Store(false)
+	c.handled.Store(false)
+	c.timedOut.Store(false)
+	c.welcome.Store(false)
+	c.heads.resume()
+}
+
+// late says whether a header has begun, and not come to its end in time.
+func (c *Conn) late() bool { return c.begun.Load() && !c.handled.Load() && c.timedOut.Load() }
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
+	if !c.padded && !c.spoken.Load() && c.heads.malformed() {
+		c.padded = true
+		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as long as what net/http waits for
+	}
+	n, err := c.readOn(b)
+	if n > 0 && !c.begun.Load() {
+		c.begun.Store(true)
+	}
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+		c.welcome.Store(c.server.InFlight.Draining())
+	}
+	if n > 0 && c.preface >= 0 {
+		c.follow(b[:n])
+	}
+	if err != nil {
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		c.timedOut.Store(late)
+		if !late {
+			c.lost.Store(true)
+		}
+	}
+	return n, err
+}
+
+// follow finds out whether the client speaks HTTP/2, and then reads along.
+func (c *Conn) follow(b []byte) {
+	if c.h2 == nil {
+		n := min(len(h2Preface)-c.preface, len(b))
+		if string(b[:n]) != h2Preface[c.preface:c.preface+n] {
+			c.preface = -1
+			return
+		}
+		if c.preface += n; c.preface < len(h2Preface) {
+			return
+		}
+		b = b[n:]
+		c.h2 = newH2Conn(c.server.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
+	}
+	c.h2.in.read(b)
+}
+
+// readOn reads what is more than empty lines before a request.
+func (c *Conn) readOn(b []byte) (n int, err error) {
+	for n == 0 && err == nil && len(b) > 0 {
+		if n, err = c.detour.read(c.TCPConn, b); n == 0 {
+			continue
+		}
+		if &b[0] == &elsewhere[0] {
+			c.heads.skip(n)
+		} else {
+			n = c.heads.read(b[:n])
+		}
+	}
+	return n, err
+}
+
+// Close implements net.Conn. A login at a backend ends with the client's connection.
+func (c *Conn) Close() error {
+	c.lost.Store(true)
+	c.Attached.Close()
+	c.meet()
+	if c.spoken.Load() {
+		c.server.multiplexed.remove(c)
+	}
+	return c.TCPConn.Close()
+}
+
+// ClientLeft reports whether a request ended because the client left. Otherwise net/http ended it, because
+// the client broke a rule of HTTP. stream is 0 for HTTP/1.
+func (c *Conn) ClientLeft(stream uint32) bool {
+	if c.h2 == nil || stream == 0 {
+		return c.lost.Load()
+	}
+	switch c.h2.fate(stream) {
+	case clientLeft:
+		return true
+	case clientBroke:
+		return false
+	}
+	return c.lost.Load() && !c.h2.over.Load()
+}
+
+// SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's
+// rest, and the next one when another request has begun, be it that no byte of it had to be read
+// any more, since it came in one packet with the last.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if !c.rested.Load() {
+		c.rested.Store(true)
+	} else if !c.begun.Load() {
+		c.begun.Store(true)
+	}
+	c.detour.late.set(t)
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(b []byte) (int, error) {
+	switch {
+	case c.h2 != nil:
+		if !c.spoken.Load() {
+			c.spoken.Store(true)
+			c.server.multiplexed.add(c)
+		}
+		return c.writeFrames(b)
+	case c.handled.Load():
+	default:
+		// What stopped halfway net/http may take for a whole line, and answer; late is what it was.
+		if why, ok := refusal(b); ok && !c.late() {
+			c.server.refuse(why, c)
+		}
+	}
+	return c.TCPConn.Write(b)
+}
+
+// Survive is deferred by what runs beside the handlers, where a panic would end pace.
+func (c *Conn) Survive() {
+	if p := recover(); p != nil {
+		c.server.OnBug(p, string(debug.Stack()))
+	}
+}
+
+// meet notes that the connection is no newcomer any more.
+func (c *Conn) meet() {
+	if !c.known.Load() && c.known.CompareAndSwap(false, true) {
+		c.server.newcomers.Add(-1)
+	}
+}
+
+var statusLine = []byte("HTTP/1.1 ")
+
+// refusal reads why from the status line that net/http wrote.
+func refusal(b []byte) (telemetry.Refusal, bool) {
+	status, ok := bytes.CutPrefix(b, statusLine)
+	if !ok || len(status) < 3 {
+		return 0, false
+	}
+	switch string(status[:3]) {
+	case "400":
+		return telemetry.RefusedBadRequest, true
+	case "431":
+		return telemetry.RefusedHeaderTooLarge, true
+	case "417", "501", "505":
+		return telemetry.RefusedUnsupported, true
+	}
+	return 0, false
+}
+
+// connCounts counts client connections by what they are busy with.
+type connCounts struct {
+	active, idle atomic.Int64
+}
+
+// move counts c from its old state to the next.
+func (n *connCounts) move(c *Conn, next http.ConnState) {
+	last := http.ConnState(c.state.Swap(int32(next)))
+	if next != http.StateNew {
+		n.of(last, -1)
+	}
+	n.of(next, 1)
+}
+
+func (n *connCounts) of(s http.ConnState, by int64) {
+	switch s {
+	case http.StateActive:
+		n.active.Add(by)
+	case http.StateNew, http.StateIdle:
+		n.idle.Add(by)
+	}
+}
+
+func (n *connCounts) read() (active, idle int) {
+	return int(n.active.Load()), int(n.idle.Load())
+}
+
+// refuse counts a request or connection that never reached the handler. Its log lines are capped at
+// one a second, since a client that sends malformed requests may send many. c may be nil.
+func (s *Server) refuse(why telemetry.Refusal, c *Conn) {
+	s.Refused(why)
+	if !s.refusals.Pass() {
+		return
+	}
+	attrs := []slog.Attr{slog.String("reason", why.String())}
+	if c != nil {
+		attrs = append(attrs, slog.String("peer", c.RemoteAddr().String()))
+	}
+	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", attrs...)
+}

@@ -1,0 +1,115 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	handshakes   = 50 * time.Millisecond  // how long connections that have begun may take to be established
+	emptying     = time.Second            // longest wait for the accept queue to be empty: without descriptors it never is
+	hearing      = 200 * time.Millisecond // longest wait for the first request of a connection that was accepted last
+	abortGrace   = 500 * time.Millisecond // how long what is aborted may take to tell the client so
+	abortTimeout = 5 * time.Second        // bounds the wait for handlers whose connections are closed already
+)
+
+// ErrAborted is the cause that ends the context of a request when draining has taken too long.
+var ErrAborted = errors.New("pace ends")
+
+// AbortedError says that a drain did not end by itself.
+type AbortedError struct {
+	Requests int64 // that were in flight and have been aborted, streams included
+	Cause    error // what ended the drain's context
+}
+
+func (e *AbortedError) Error() string {
+	return fmt.Sprintf("aborted %d requests: %v", e.Requests, e.Cause)
+}
+func (e *AbortedError) Unwrap() error { return e.Cause }
+
+// Drain accepts no more connections and waits until the requests in flight, streams included, are
+// finished. If ctx ends first, it aborts what is left and returns an [*AbortedError]. Either way every
+// record is closed when it returns. A request that still comes on an open connection is answered,
+// with the outcome draining: net/http's Shutdown, which would drop it without a word, comes last.
+func (s *Server) Drain(ctx context.Context) error {
+	defer s.ended()
+	s.stopAccepting(ctx)
+	quiet(ctx, s.InFlight.Count)
+	if s.InFlight.Count() == 0 && s.http.Shutdown(ctx) == nil {
+		return nil
+	}
+	return s.abort(ctx)
+}
+
+// stopAccepting closes the listener once its queue is empty, tells the clients of HTTP/2 to send no
+// more on their connections, and ends those that are idle.
+func (s *Server) stopAccepting(ctx context.Context) {
+	l := s.open.Load()
+	if l != nil && ctx.Err() == nil {
+		l.empty()
+	}
+	s.InFlight.draining.Store(true)
+	if l != nil {
+		l.Close()
+		l.awaitOver()
+	}
+	s.multiplexed.goodbye()
+	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
+	hearing, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
+	quiet(hearing, s.newcomers.Load)
+}
+
+// empty returns when every connection that has begun is accepted. Closing the listener would reset
+// those that are not, although their clients may have sent a request.
+func (l *listener) empty() {
+	shutDoor(l.TCPListener)
+	time.Sleep(handshakes)
+	for until := time.Now().Add(emptying); queued(l.TCPListener) > 0 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// awaitOver returns when net/http knows every connection that the kernel has given out: one that is on the
+// way from the one to the other would be reset at the end, and is counted nowhere.
+func (l *listener) awaitOver() {
+	for until := time.Now().Add(hearing); !l.over.Load() && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// abort ends the requests in flight. Those without a response get one that says so; then their
+// connections are closed, whatever is still under way.
+func (s *Server) abort(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	aborted := s.InFlight.Count()
+	s.abortRequests(ErrAborted)
+	s.InFlight.abort()
+	ctx = context.WithoutCancel(ctx)
+	grace, cancel := context.WithTimeout(ctx, abortGrace)
+	defer cancel()
+	quiet(grace, s.InFlight.Count)
+	s.http.Shutdown(grace)
+	s.http.Close()
+	last, cancel := context.WithTimeout(ctx, abortTimeout)
+	defer cancel()
+	quiet(last, s.InFlight.Count)
+	if aborted == 0 {
+		return nil
+	}
+	return &AbortedError{aborted, cause}
+}
+
+// quiet returns when count is 0, or ctx ends.
+func quiet(ctx context.Context, count func() int64) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for count() > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-look.C:
+		}
+	}
+}

@@ -1,0 +1,309 @@
+package front
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2/hpack"
+
+	"pace/telemetry"
+)
+
+// h2Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
+const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// largestFrame is the largest payload that pace takes: the least that HTTP/2 allows to insist on.
+const largestFrame = 16384
+
+// h2Incoming reads along what a client sends by HTTP/2. It judges each header as net/http's framer does, for
+// what that one refuses it resets without a word. FuzzH2Incoming holds it to that.
+type h2Incoming struct {
+	conn    *h2Conn
+	limit   uint32 // of a header's size, as HTTP/2 counts it
+	frames  frameCutter
+	ended   bool   // net/http closes the connection because of what came, or pace cannot follow
+	newest  uint32 // stream that net/http opened
+	refused uint32 // newest stream that it reset instead; such a one counts as never opened
+	fields  *hpack.Decoder
+	block   fieldBlock // the present one
+}
+
+// fieldBlock is a header or a trailer, in one frame or more.
+type fieldBlock struct {
+	open      bool // more frames are to come
+	skipped   bool // its first frame was wrong, and net/http does not decode it
+	id        uint32
+	endStream bool
+	circular  bool // it depends on itself
+	remain    uint32
+	regular   bool // a field came that is no pseudo-field
+	invalid   bool // a field's name, value or place is
+	truncated bool
+	pseudo    uint8 // bits of the pseudo-fields that came
+	badPseudo bool  // one is unknown, or came twice
+	length    int64
+	hasLength bool
+	specific  bool // a field concerns the connection (RFC 9113 §8.2.2)
+	te        int  // how many TE fields came
+}
+
+func (in *h2Incoming) begin(c *h2Conn, headerBytes int) {
+	in.conn, in.limit = c, uint32(headerBytes)+320 // net/http adds as much to Server.MaxHeaderBytes
+	in.fields = hpack.NewDecoder(4<<10, in.field)  // net/http never lets the table grow
+	in.fields.SetMaxStringLength(int(in.limit))
+}
+
+// read takes the next bytes.
+func (in *h2Incoming) read(b []byte) {
+	for len(b) > 0 && !in.ended {
+		var whole bool
+		b, whole = in.frames.next(b, keepIncoming)
+		if headIsWhole := whole || in.frames.have == len(in.frames.head); headIsWhole && in.frames.length() > largestFrame {
+			in.ended = true
+			return
+		}
+		if whole {
+			in.frame(&in.frames)
+		}
+	}
+}
+
+func keepIncoming(f *frameCutter) int {
+	switch f.kind() {
+	case headersFrame, continuationFrame:
+		return largestFrame
+	}
+	return 5
+}
+
+// frame looks at a frame that has come whole.
+func (in *h2Incoming) frame(f *frameCutter) {
+	if in.conn.over.Load() || in.block.open != (f.kind() == continuationFrame) {
+		in.ended = true
+		return
+	}
+	id, p := f.stream(), f.payload
+	if id > in.newest && id <= in.refused && f.kind() != headersFrame && f.kind() != continuationFrame {
+		in.conn.aftermath.Store(true)
+	}
+	switch f.kind() {
+	case headersFrame:
+		in.headers(f)
+	case continuationFrame:
+		if id != in.block.id {
+			in.ended = true
+			return
+		}
+		in.fragment(p, f.has(endHeaders))
+	case dataFrame:
+		in.data(f)
+	case resetFrame:
+		in.conn.settle(id, clientLeft)
+	case priorityFrame:
+		if len(p) == 5 && number(p)&^(1<<31) == id {
+			in.conn.settle(id, clientBroke)
+		}
+	case windowUpdateFrame:
+		if len(p) >= 4 && number(p)&^(1<<31) == 0 {
+			in.conn.settle(id, clientBroke)
+		}
+	}
+}
+
+// data counts the bytes of a body against what was announced.
+func (in *h2Incoming) data(f *frameCutter) {
+	n := f.length()
+	if f.stream() == 0 {
+		in.ended = true
+		return
+	}
+	if f.has(padded) {
+		if len(f.payload) == 0 {
+			in.short()
+			return
+		}
+		if n -= 1 + int(f.payload[0]); n < 0 {
+			in.ended = true
+			return
+		}
+	}
+	in.conn.change(f.stream(), func(s *h2Stream) {
+		if s.got += int64(n); s.ended || s.declared >= 0 && s.got > s.declared {
+			s.settle(clientBroke)
+		}
+		if f.has(endStream) {
+			s.end()
+		}
+	})
+}
+
+// end notes that the client ended the stream.
+func (s *h2Stream) end() {
+	if s.ended = true; s.declared >= 0 && s.got != s.declared {
+		s.settle(clientBroke)
+	}
+}
+
+// headers begins a block of fields.
+func (in *h2Incoming) headers(f *frameCutter) {
+	p, id, pad := f.payload, f.stream(), 0
+	if id == 0 {
+		in.ended = true
+		return
+	}
+	in.block = fieldBlock{open: true, id: id, endStream: f.has(endStream), remain: in.limit, length: -1}
+	if f.has(padded) {
+		if len(p) == 0 {
+			in.short()
+			return
+		}
+		pad, p = int(p[0]), p[1:]
+	}
+	if f.has(prioritized) {
+		if len(p) < 5 {
+			in.short()
+			return
+		}
+		in.block.circular, p = number(p)&^(1<<31) == id, p[5:]
+	}
+	if pad > len(p) { // net/http resets the stream, and does not look at the block
+		in.block.skipped, in.block.open = true, !f.has(endHeaders)
+		in.reset(id)
+		return
+	}
+	in.fields.SetEmitEnabled(true)
+	in.fragment(p[:len(p)-pad], f.has(endHeaders))
+}
+
+// short notes a frame too short for its flags. net/http closes the connection without GOAWAY.
+func (in *h2Incoming) short() {
+	in.ended = true
+	in.conn.refuse(telemetry.RefusedH2Error)
+}
+
+// reset notes that net/http resets a stream because of its header or its trailer.
+func (in *h2Incoming) reset(id uint32) {
+	if !in.conn.settle(id, clientBroke) && id > in.newest {
+		in.refused = max(in.refused, id)
+		in.conn.refuse(telemetry.RefusedH2Error)
+	}
+}
+
+// fragment reads a frame's part of the block. What net/http closes the connection for is no request that
+// was refused by itself: GOAWAY tells of it.
+func (in *h2Incoming) fragment(p []byte, last bool) {
+	if in.block.skipped {
+		in.block.open = !last
+		return
+	}
+	if int64(len(p)) > 2*int64(in.block.remain) || in.block.invalid {
+		in.ended = true
+		return
+	}
+	if _, err := in.fields.Write(p); err != nil || last && in.fields.Close() != nil {
+		in.ended = true
+		return
+	}
+	if last {
+		in.block.open = false
+		in.judge()
+	}
+}
+
+// The pseudo-fields that may come, each as a bit of fieldBlock.pseudo. A response's is known to net/http, too.
+var pseudoFields = map[string]uint8{":method": 1, ":path": 2, ":scheme": 4, ":authority": 8, ":protocol": 16, ":status": 32}
+
+// field notes a field of the block.
+func (in *h2Incoming) field(h hpack.HeaderField) {
+	b := &in.block
+	pseudo := strings.HasPrefix(h.Name, ":")
+	b.invalid = !httpguts.ValidHeaderFieldValue(h.Value) || pseudo && b.regular || !pseudo && !validFieldName(h.Name)
+	b.regular = b.regular || !pseudo
+	if b.invalid {
+		in.fields.SetEmitEnabled(false)
+		return
+	}
+	if h.Size() > b.remain {
+		in.fields.SetEmitEnabled(false)
+		b.truncated, b.remain = true, 0
+		return
+	}
+	b.remain -= h.Size()
+	if pseudo {
+		bit := pseudoFields[h.Name]
+		b.badPseudo = b.badPseudo || bit == 0 || b.pseudo&bit != 0
+		b.pseudo |= bit
+		return
+	}
+	b.note(h)
+}
+
+// validFieldName reports whether HTTP/2 allows the name: a token without capitals.
+func validFieldName(name string) bool {
+	for _, c := range name {
+		if !httpguts.IsTokenRune(c) || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// note looks for the fields that decide what becomes of the request.
+func (b *fieldBlock) note(h hpack.HeaderField) {
+	switch h.Name {
+	case "content-length":
+		if n, err := strconv.ParseUint(h.Value, 10, 63); !b.hasLength {
+			b.hasLength, b.length = true, int64(n)
+			if err != nil {
+				b.length = 0 // as net/http does
+			}
+		}
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+		b.specific = true
+	case "te":
+		if b.te++; b.te > 1 || h.Value != "trailers" && h.Value != "" {
+			b.specific = true
+		}
+	}
+}
+
+// judge decides what becomes of a block that is whole.
+func (in *h2Incoming) judge() {
+	b, c := &in.block, in.conn
+	const response = 32
+	invalid := b.invalid || b.badPseudo || b.pseudo&response != 0 && b.pseudo != response
+	switch {
+	case invalid:
+		in.reset(b.id)
+		return
+	case b.id%2 == 0:
+		in.ended = true
+		return
+	case b.id <= in.newest:
+		c.change(b.id, func(s *h2Stream) {
+			if s.ended || !b.endStream || b.pseudo != 0 {
+				s.settle(clientBroke)
+			} else {
+				s.end()
+			}
+		})
+		return
+	}
+	in.newest = b.id
+	if b.circular {
+		c.refuse(telemetry.RefusedH2Error)
+		return
+	}
+	s := h2Stream{declared: b.length, ended: b.endStream}
+	if b.endStream {
+		s.declared = -1 // the handler refuses a length that the end contradicts
+	}
+	switch {
+	case b.truncated:
+		s.refusal = ownHeaderLarge
+	case b.specific:
+		s.refusal = ownBadRequest
+	}
+	c.open(b.id, s)
+}

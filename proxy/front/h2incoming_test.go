@@ -1,0 +1,226 @@
+package front
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"pace/telemetry"
+)
+
+// readIncoming lets an h2Incoming read these bytes, and returns what it refused.
+func readIncoming(limit int, b []byte) (*h2Conn, []telemetry.Refusal) {
+	var got []telemetry.Refusal
+	c := newH2Conn(limit, func(why telemetry.Refusal) { got = append(got, why) })
+	c.in.read(b)
+	return c, got
+}
+
+// along reads along, as a connection does, what somebody else reads.
+type along struct{ *h2Conn }
+
+func (a along) Write(b []byte) (int, error) { a.in.read(b); return len(b), nil }
+
+// FuzzH2Incoming holds the reader to the framer that net/http contains: reading along with it, it finds the
+// same requests and refuses the same ones.
+func FuzzH2Incoming(f *testing.F) {
+	request := func(fields ...string) []byte {
+		var block bytes.Buffer
+		e := hpack.NewEncoder(&block)
+		for i := 0; i < len(fields); i += 2 {
+			e.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		}
+		return block.Bytes()
+	}
+	get := []string{":method", "GET", ":scheme", "http", ":authority", "x", ":path", "/"}
+	with := func(more ...string) []byte { return request(append(slices.Clone(get), more...)...) }
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, with()))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("Upper", "x")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("x", "a\r\nb")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, with(":method", "GET")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":method", "GET", ":method", "GET")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":status", "200", ":path", "/")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":bogus", "")))
+	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("x", strings.Repeat("x", 2000))))
+	f.Add(append(frame(headersFrame, endStream, 1, with()), frame(continuationFrame, endHeaders, 1, with("x", "y"))...))
+	f.Add(append(frame(headersFrame, endStream, 1, with("Upper", "x")), frame(continuationFrame, endHeaders, 1, nil)...))
+	f.Add(frame(headersFrame, endStream|endHeaders|padded, 1, append([]byte{3}, append(with(), 0, 0, 0)...)))
+	f.Add(frame(headersFrame, endStream|endHeaders|prioritized, 3, append([]byte{0, 0, 0, 1, 9}, with()...)))
+	f.Add(append(frame(headersFrame, endHeaders, 1, with("content-length", "3")), frame(dataFrame, endStream|padded, 1, []byte("\x02abcde"))...))
+	f.Add(append(frame(dataFrame, padded, 1, []byte{9}), frame(headersFrame, endHeaders, 1, with())...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const limit = 500
+		var refused []telemetry.Refusal
+		c := newH2Conn(limit, func(why telemetry.Refusal) { refused = append(refused, why) })
+		fr := http2.NewFramer(io.Discard, io.TeeReader(bytes.NewReader(b), along{c}))
+		fr.SetMaxReadFrameSize(largestFrame)
+		fr.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
+		fr.MaxHeaderListSize = limit + 320
+		newest, resets := uint32(0), 0
+		large := map[uint32]bool{}
+		for {
+			f, err := fr.ReadFrame()
+			if se, ok := err.(http2.StreamError); ok {
+				kind := c.in.frames.kind()
+				if (kind == headersFrame || kind == continuationFrame) && se.StreamID > newest {
+					resets++
+				}
+				continue
+			}
+			if kind := c.in.frames.kind(); errors.Is(err, io.ErrUnexpectedEOF) && c.in.frames.have == 0 && (kind == headersFrame || kind == dataFrame) {
+				resets++ // a frame too short for its flags
+			}
+			if err != nil {
+				break
+			}
+			if h, ok := f.(*http2.MetaHeadersFrame); ok {
+				if h.StreamID%2 == 0 {
+					break // GOAWAY
+				}
+				if h.StreamID > newest {
+					newest = h.StreamID
+					if h.HasPriority() && h.Priority.StreamDep == h.StreamID {
+						resets++
+						continue
+					}
+					large[h.StreamID] = h.Truncated
+				}
+			}
+		}
+		if len(refused) != resets {
+			t.Errorf("refused %d, the framer resets %d: %q", len(refused), resets, b)
+		}
+		for id, truncated := range large {
+			s, ok := c.streams[id]
+			if !ok {
+				t.Errorf("stream %d was not seen: %q", id, b)
+			} else if (s.refusal == ownHeaderLarge) != truncated {
+				t.Errorf("stream %d: truncated is %v, the refusal %v: %q", id, truncated, s.refusal, b)
+			}
+		}
+		if len(c.streams) != len(large) {
+			t.Errorf("%d streams, the framer has %d: %q", len(c.streams), len(large), b)
+		}
+	})
+}
+
+// However the connection cuts what comes, it is judged the same.
+func TestH2Incoming_CutAnywhere(t *testing.T) {
+	var block bytes.Buffer
+	hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "Upper", Value: "x"})
+	all := append(frame(headersFrame, endHeaders, 1, block.Bytes()), frame(dataFrame, endStream, 1, []byte("hello"))...)
+	all = append(all, frame(headersFrame, endHeaders, 3, block.Bytes())...)
+	for size := 1; size <= len(all); size++ {
+		n := 0
+		c := newH2Conn(1000, func(telemetry.Refusal) { n++ })
+		for part := range slices.Chunk(all, size) {
+			c.in.read(part)
+		}
+		if n != 2 {
+			t.Errorf("in parts of %d bytes: %d refused, want 2", size, n)
+		}
+	}
+}
+
+// The first thing on the wire that ends a stream is its fate, whenever anybody asks.
+func TestH2Conn_Fate(t *testing.T) {
+	open := frame(headersFrame, endHeaders, 1, []byte("\x82\x86\x84\x41\x01x\x0f\x0d\x015")) // GET http / x, content-length: 5
+	reset := frame(resetFrame, 0, 1, []byte{0, 0, 0, 8})
+	data := func(text string, flags byte) []byte { return frame(dataFrame, flags, 1, []byte(text)) }
+	for _, tt := range []struct {
+		name  string
+		comes [][]byte
+		goes  []byte
+		want  h2Fate
+	}{
+		{"nothing yet", nil, nil, unknownFate},
+		{"a whole body", [][]byte{data("hello", endStream)}, nil, unknownFate},
+		{"a body that is too long", [][]byte{data("hello!", 0)}, nil, clientBroke},
+		{"a body that is too long, and then a reset", [][]byte{data("hello!", 0), reset}, nil, clientBroke},
+		{"a body that is too short", [][]byte{data("he", endStream)}, nil, clientBroke},
+		{"a body that is too short, and then a reset", [][]byte{data("he", endStream), reset}, nil, clientBroke},
+		{"a reset in the body", [][]byte{data("he", 0), reset}, nil, clientLeft},
+		{"a reset after the body", [][]byte{data("hello", endStream), reset}, nil, clientLeft},
+		{"a reset, and then too much", [][]byte{reset, data("hello!", 0)}, nil, clientLeft},
+		{"DATA after the end", [][]byte{data("hello", endStream), data("", 0)}, nil, clientBroke},
+		{"a window that grows by nothing", [][]byte{frame(windowUpdateFrame, 0, 1, []byte{0, 0, 0, 0})}, nil, clientBroke},
+		{"a stream that depends on itself", [][]byte{frame(priorityFrame, 0, 1, []byte{0, 0, 0, 1, 0})}, nil, clientBroke},
+		{"a trailer that does not end the stream", [][]byte{frame(headersFrame, endHeaders, 1, []byte("\x00\x01a\x01b"))}, nil, clientBroke},
+		{"a trailer with a pseudo-field", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x82"))}, nil, clientBroke},
+		{"a trailer with a capital", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x00\x01A\x01b"))}, nil, clientBroke},
+		{"net/http resets it for flow control", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 3}), clientBroke},
+		{"net/http needs no more of it", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 0}), unknownFate},
+		{"the handler breaks its answer off", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 2}), unknownFate},
+	} {
+		c, _ := readIncoming(1000, open)
+		for _, b := range tt.comes {
+			c.in.read(b)
+		}
+		c.wrote(tt.goes)
+		if got := c.fate(1); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What a client opens and net/http never hands to a handler is not remembered for ever.
+func TestH2Conn_ForgetsWhatNeverBegins(t *testing.T) {
+	c, _ := readIncoming(1000, nil)
+	for id := uint32(1); id < 20_001; id += 2 {
+		c.in.read(frame(headersFrame, endHeaders|endStream, id, []byte("\x82\x86\x84\x41\x01x")))
+		if id == 7 {
+			c.begin(id)
+		}
+	}
+	if n := len(c.streams); n > mostStreams || !c.streams[7].begun {
+		t.Errorf("%d streams are remembered, the one that runs among them: %v", n, c.streams[7].begun)
+	}
+	c.end(7)
+	if _, ok := c.streams[7]; ok {
+		t.Error("a stream is remembered after its handler's end")
+	}
+}
+
+// TestStreamID fails when a version of Go keeps the id of a stream elsewhere than [StreamID] looks.
+func TestStreamID(t *testing.T) {
+	ids := make(chan uint32, 10)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { ids <- StreamID(w) }))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Start()
+	defer s.Close()
+	only := new(http.Protocols)
+	only.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: only}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr}
+	for _, want := range []uint32{1, 3, 5} {
+		resp, err := client.Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := <-ids; got != want {
+			t.Errorf("got %d, want %d", got, want)
+		}
+	}
+	resp, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for what, got := range map[string]uint32{"HTTP/1": <-ids, "a recorder": StreamID(httptest.NewRecorder()), "nothing": StreamID(nil)} {
+		if got != 0 {
+			t.Errorf("%s has stream %d", what, got)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package front
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"pace/telemetry"
+)
+
+// InFlight is the registry of the living exchanges: those that have begun and not ended. Everything that has
+// to look at all of them looks here: what watches for clients that take nothing, what shows and counts
+// exchanges, and draining. It is cut into parts so that requests on different cores rarely meet. The zero
+// value is ready. Safe for concurrent use.
+type InFlight struct {
+	parts    [8]part
+	next     atomic.Uint32 // hands out the parts
+	draining atomic.Bool
+	aborted  atomic.Bool // Drain has lost patience
+}
+
+// part is a list of exchanges. Its lock is held for a few instructions, never during a system call.
+type part struct {
+	mu    sync.Mutex // guards what follows, and prev and next of the list's exchanges
+	head  *Exchange
+	count int
+	_     [40]byte // a cache line of its own
+}
+
+// Exchange is a living exchange, as this package sees it. The handler keeps it in its own value for the
+// request, so that listing it allocates nothing, and begins it again for the next request.
+//
+//	Begin ─▶ listed ─ Show ─▶ visited by whoever looks ─ Hide ─▶ listed ─ End ─▶ not listed
+//
+// The handler's goroutine calls these methods, in this order. Show and Hide may be left out.
+type Exchange struct {
+	in         *InFlight
+	part       *part // of in, always the same: so whoever looks at all parts meets an exchange once
+	prev, next *Exchange
+
+	stalled atomic.Bool
+
+	// mu is held by whoever visits the exchange, also during system calls: Hide waits for it, and only for
+	// it. It guards what follows.
+	mu     sync.Mutex
+	conn   *Conn
+	w      http.ResponseWriter
+	record *telemetry.Record // nil: hidden
+	body   Body
+	stream net.Conn // left net/http's care; nil: it is no stream
+	seen   progress // of watchDelivery alone
+}
+
+// Body is the body of a request, as far as it tells whether its client is at work.
+type Body interface {
+	Received() int64 // how many bytes of it have been read; called on another goroutine than the handler's
+}
+
+// Begin lists x. w must be net/http's own.
+func (f *InFlight) Begin(x *Exchange, c *Conn, w http.ResponseWriter) {
+	if x.in != f {
+		x.in, x.part = f, &f.parts[f.next.Add(1)%uint32(len(f.parts))]
+	}
+	x.conn, x.w = c, w
+	p := x.part
+	p.mu.Lock()
+	if x.next = p.head; x.next != nil {
+		x.next.prev = x
+	}
+	p.head = x
+	p.count++
+	p.mu.Unlock()
+}
+
+// Show lets the exchange be visited. What the request says of itself must not be changed any more in its
+// record.
+func (x *Exchange) Show(r *telemetry.Record, body Body) {
+	x.mu.Lock()
+	x.record, x.body = r, body
+	x.mu.Unlock()
+}
+
+// Hide ends that, and waits for a visitor. Nobody looks at the record, the writer or the body from here on.
+func (x *Exchange) Hide() {
+	x.mu.Lock()
+	x.record, x.body, x.stream, x.seen = nil, nil, nil, progress{}
+	x.mu.Unlock()
+}
+
+// End takes x off the list. The exchange must be hidden.
+func (x *Exchange) End() {
+	p := x.part
+	p.mu.Lock()
+	if x.prev != nil {
+		x.prev.next = x.next
+	} else {
+		p.head = x.next
+	}
+	if x.next != nil {
+		x.next.prev = x.prev
+	}
+	x.prev, x.next = nil, nil
+	p.count--
+	p.mu.Unlock()
+	x.conn, x.w = nil, nil
+	x.stalled.Store(false)
+}
+
+// Stalled reports whether the client took nothing of its response for too long, and is cut off from it.
+func (x *Exchange) Stalled() bool { return x.stalled.Load() }
+
+// BecomeStream notes that the exchange goes on on c, which net/http would not close.
+func (x *Exchange) BecomeStream(c net.Conn) {
+	x.mu.Lock()
+	x.stream = c
+	x.mu.Unlock()
+}
+
+// Count returns how many exchanges are listed.
+func (f *InFlight) Count() (n int64) {
+	for i := range f.parts {
+		p := &f.parts[i]
+		p.mu.Lock()
+		n += int64(p.count)
+		p.mu.Unlock()
+	}
+	return n
+}
+
+// Draining reports whether Drain has begun: what begins now is to be rejected.
+func (f *InFlight) Draining() bool { return f.draining.Load() }
+
+// Aborted reports whether Drain has ended what was in flight, streams included.
+func (f *InFlight) Aborted() bool { return f.aborted.Load() }
+
+// Each calls visit with the record of every exchange that is shown. None ends while it is visited.
+func (f *InFlight) Each(visit func(*telemetry.Record)) {
+	f.each(func(x *Exchange) { visit(x.record) })
+}
+
+// each calls visit for every exchange that is shown, with x.mu held. An exchange of the list may have ended
+// when its turn comes, and even have begun anew: then the new one is visited.
+func (f *InFlight) each(visit func(*Exchange)) {
+	var listed []*Exchange
+	for i := range f.parts {
+		p := &f.parts[i]
+		p.mu.Lock()
+		for x := p.head; x != nil; x = x.next {
+			listed = append(listed, x)
+		}
+		p.mu.Unlock()
+		for _, x := range listed {
+			x.visit(visit)
+		}
+		listed = listed[:0]
+	}
+}
+
+func (x *Exchange) visit(f func(*Exchange)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.record != nil {
+		f(x)
+	}
+}
+
+// abort closes the connections of all streams.
+func (f *InFlight) abort() {
+	f.aborted.Store(true)
+	f.each(func(x *Exchange) {
+		if x.stream != nil {
+			x.stream.Close()
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"syscall"
+)
+
+// Listen opens the address. An error says what to do.
+func Listen(address string) (net.Listener, error) {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // its sockets take no filter, which a drain needs (shutDoor)
+	l, err := plain.Listen(context.Background(), "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen %s: the address is in use; stop who has it, or choose another one: %w", address, err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("listen %s: not permitted; choose a port above 1023, or grant CAP_NET_BIND_SERVICE: %w", address, err)
+	case err != nil:
+		return nil, fmt.Errorf("listen %s: choose an address of this machine: %w", address, err)
+	}
+	return l, nil
+}
+
+// listener makes a Conn of each connection.
+type listener struct {
+	*net.TCPListener
+	s    *Server
+	over atomic.Bool // nothing is accepted any more, and all that was is known to net/http
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		l.tell(err)
+		return nil, err
+	}
+	l.s.newcomers.Add(1)
+	return &Conn{TCPConn: c, Peer: l.s.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), Attached: l.s.Attach(), server: l.s}, nil
+}
+
+// tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes
+// on to try.
+func (l *listener) tell(err error) {
+	if errors.Is(err, net.ErrClosed) || !l.s.accepts.Pass() {
+		return
+	}
+	l.s.Log.LogAttrs(context.Background(), slog.LevelError, "a connection cannot be accepted", slog.Any("error", err))
+}

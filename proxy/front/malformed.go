@@ -1,0 +1,61 @@
+package front
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Malformed reports whether net/http let a request through that RFC 9113 or RFC 9112 calls malformed.
+// By HTTP/1.1 it refuses most of these itself, but it does not look at the host in an absolute target.
+func Malformed(r *http.Request) bool {
+	if !httpguts.ValidHostHeader(r.Host) {
+		return true
+	}
+	if r.ProtoMajor == 2 {
+		return !httpguts.ValidHeaderFieldName(r.Method) || !validPath(r) || lengthLies(r) // a method is a token, as names are
+	}
+	return namesNoHost(r)
+}
+
+// namesNoHost reports whether an absolute target has no host, as in "http:///x" or "http:/x". Such a URI
+// is invalid (RFC 9110 §4.2.1), and its readers disagree on whether "x" is a host or a path.
+func namesNoHost(r *http.Request) bool {
+	return r.URL.Host == "" && r.URL.Scheme != ""
+}
+
+// validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has
+// no meaning there, and to a backend that took it for the target it would name another host.
+func validPath(r *http.Request) bool {
+	return strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" || r.Method == http.MethodConnect
+}
+
+// lengthLies reports whether Content-Length fields are no numbers, contradict each other, or contradict
+// the end of the stream. net/http takes any of these for a body of no bytes, and would drop what comes.
+func lengthLies(r *http.Request) bool {
+	for _, v := range r.Header["Content-Length"] {
+		n, err := strconv.ParseUint(v, 10, 63) // takes digits only, no sign and no blanks
+		if err != nil || int64(n) != r.ContentLength {
+			return true
+		}
+	}
+	return false
+}
+
+// MaybeEmpty reports whether only reading tells if the request has a body. By HTTP/2 a request begins
+// before its stream ends: an announced length of 0 may be exceeded, and a request that needs no body
+// may get one, or end by an empty DATA frame.
+func MaybeEmpty(r *http.Request) bool {
+	if r.ProtoMajor != 2 {
+		return false
+	}
+	switch {
+	case r.ContentLength == 0:
+		return r.Header["Content-Length"] != nil
+	case r.ContentLength > 0:
+		return false
+	}
+	return r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch
+}

@@ -1,0 +1,178 @@
+// Package front is the client's side of pace: it listens, watches the clients' connections, counts what is
+// refused before a handler sees it, and knows what is in flight: it ends the responses that nobody takes, and
+// drains. All other requests it hands to an [http.Handler], which finds its connection by [ConnOf].
+//
+// net/http serves the connections and reports little of what it does with them. So this package reads along
+// what goes over them, and must keep out of net/http's way.
+//
+// It must not know routes, backends or limits, nor what becomes of a request.
+package front
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pace/proxy/message"
+	"pace/telemetry"
+)
+
+// Options configure a Server. The fields without a default must be set.
+type Options struct {
+	Handler  http.Handler                                                      // of every request that is not refused
+	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // answers a request of which something before Handler's own code panicked
+	OnBug    func(p any, stack string)                                         // is told of a panic that concerns no request
+	InFlight *InFlight                                                         // of the exchanges that Handler begins
+	Peer     func(netip.AddrPort) message.Peer                                 // says who is connected from an address
+	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
+	Refused  func(telemetry.Refusal)                                           // is told of everything that is refused
+	Log      *slog.Logger
+
+	ReadHeaderTimeout time.Duration
+	IdleTimeout       time.Duration
+	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
+	MaxHeaderBytes    int           // of a request
+	Scrape            *Scrape       // nil: the listener answers no scrapes
+}
+
+// Server is a listener and its connections, by HTTP/1.1 and by HTTP/2 in clear text.
+type Server struct {
+	Options
+	http *http.Server
+
+	open  atomic.Pointer[listener] // what Serve answers on
+	ended context.CancelFunc       // of what lives until the end of Drain
+
+	abortRequests context.CancelCauseFunc
+	conns         connCounts
+	newcomers     atomic.Int64 // connections whose first request has not reached the handler
+	multiplexed   multiplexed
+
+	refusals, accepts telemetry.Capped // lines in the log about each
+}
+
+// NewServer returns a Server that does not listen yet.
+func NewServer(o Options) *Server {
+	ctx, ended := context.WithCancel(context.Background())
+	base, abort := context.WithCancelCause(context.Background()) // of all requests
+	s := &Server{Options: o, ended: ended, abortRequests: abort}
+	go s.watchDelivery(ctx)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:           s.chain(),
+		Protocols:         protocols,
+		ReadHeaderTimeout: o.ReadHeaderTimeout,
+		IdleTimeout:       o.IdleTimeout,
+		HTTP2: &http.HTTP2Config{
+			WriteByteTimeout: o.DeliverTimeout, // a connection; see watchDelivery
+			MaxReadFrameSize: largestFrame,
+			CountError:       s.countH2Error,
+		},
+		MaxHeaderBytes:               readHeaderBytes(o.MaxHeaderBytes),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*Conn)) },
+		ConnState:                    s.connState,
+		ErrorLog:                     log.New(complaints{o.Log}, "", 0),
+	}
+	return s
+}
+
+// chain returns what each request passes before Handler, the outermost first.
+func (s *Server) chain() http.Handler {
+	h := shareTrailer(s.Handler)
+	if s.Scrape != nil {
+		h = s.Scrape.before(h)
+	}
+	return reached(s.guard(framed(s.bounded(h))))
+}
+
+// reached notes which requests net/http lets through to a handler of pace: it has refused all others.
+func reached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := ConnOf(r.Context())
+		c.handling()
+		if c.h2 != nil {
+			id := StreamID(w)
+			c.h2.begin(id)
+			defer c.h2.end(id)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// guard passes a panic to OnPanic. A handler's way to break its response off is none: [http.ErrAbortHandler].
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				s.OnPanic(w, r, p, string(debug.Stack()))
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shareTrailer gives a chunked request the map that its trailer will be put in. net/http would give
+// it, when it comes, to the one request that it knows, and the handler has otelhttp's copy of that.
+func shareTrailer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength < 0 && r.Trailer == nil {
+			r.Trailer = http.Header{}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	open := &listener{TCPListener: l.(*net.TCPListener), s: s}
+	s.open.Store(open)
+	err := s.http.Serve(open)
+	open.over.Store(true)
+	if errors.Is(err, http.ErrServerClosed) || s.InFlight.Draining() {
+		return nil
+	}
+	return err
+}
+
+// Connections returns how many client connections there are, by what they are busy with.
+func (s *Server) Connections() (active, idle int) { return s.conns.read() }
+
+// connState follows each connection through its life, and finds what was refused on it.
+func (s *Server) connState(nc net.Conn, state http.ConnState) {
+	c := nc.(*Conn) // Accept makes no other
+	s.conns.move(c, state)
+	switch state {
+	case http.StateIdle:
+		c.next()
+	case http.StateClosed:
+		if c.late() { // net/http closes without a word
+			s.refuse(telemetry.RefusedHeaderTimeout, c)
+		}
+	}
+}
+
+// complaints is what net/http logs: most of it says that a client misbehaved.
+type complaints struct{ log *slog.Logger }
+
+// Write implements io.Writer.
+func (c complaints) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(string(b))
+	c.log.LogAttrs(context.Background(), slog.LevelDebug, "net/http", slog.String("says", text))
+	return len(b), nil
+}

@@ -1,0 +1,75 @@
+package front
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"pace/telemetry"
+)
+
+// watchDelivery breaks off answers of which the client takes nothing for too long, until ctx ends:
+// with each, a backend's connection would be held for as long as any client likes. It looks at the
+// phases of what is in flight; a deadline for each write would cost every request, and HTTP/2 has
+// none for a stream whose window is shut. (A connection of HTTP/2 that takes nothing at all is net/http's
+// to end: WriteByteTimeout.)
+func (s *Server) watchDelivery(ctx context.Context) {
+	if s.DeliverTimeout == 0 {
+		return
+	}
+	tick := max(s.DeliverTimeout/10, 10*time.Millisecond)
+	look := time.NewTicker(tick)
+	defer look.Stop()
+	for last, skipped := time.Now(), false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		now := time.Now()
+		late := now.Sub(last) > 2*tick
+		last = now
+		if skipped = late && !skipped; skipped { // the process was stopped: see first what clients have taken meanwhile
+			look.Reset(tick)
+			continue
+		}
+		s.InFlight.each(func(x *Exchange) {
+			if phase, since := x.record.Since(); phase == telemetry.Deliver && time.Since(since) > tick {
+				s.overdue(x, since)
+			}
+		})
+	}
+}
+
+// progress is what shows that a client takes its answer, or is at work on its request, while a write
+// to it is not over: one of many bytes ends late, since the kernel wants to see a third of its buffer
+// free first.
+type progress struct {
+	unacked  int   // bytes in the kernel that the client has yet to take; 0 if nobody knows
+	received int64 // of the request's body
+	at       time.Time
+}
+
+// overdue looks at an exchange that has been delivering since then. x.mu is held. It runs for all exchanges on
+// one goroutine, where a panic would end pace.
+func (s *Server) overdue(x *Exchange, since time.Time) {
+	defer x.conn.Survive()
+	now := progress{at: time.Now(), received: x.body.Received()}
+	if x.conn.h2 == nil {
+		now.unacked = unacked(x.conn.TCPConn)
+	}
+	last := &x.seen
+	switch {
+	case last.at.Before(since): // it is a new phase
+		now.at = since
+		*last = now
+	case last.unacked != now.unacked || last.received != now.received:
+		*last = now
+	case now.at.Sub(last.at) > s.DeliverTimeout:
+		x.stalled.Store(true)
+		http.NewResponseController(x.w).SetWriteDeadline(LongAgo)
+	}
+}
+
+// LongAgo is a deadline that wakes whoever waits.
+var LongAgo = time.Unix(1, 0)
