@@ -31,7 +31,7 @@ type Options struct {
 	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // answers a request of which something before Handler's own code panicked
 	OnBug    func(p any, stack string)                                         // is told of a panic that concerns no request
 	InFlight *InFlight                                                         // of the exchanges that Handler begins
-	Peer     func(netip.AddrPort) message.Peer                                 // says who is connected from an address
+	Peer     func(netip.AddrPort) message.Peer                                 // makes a peer of its address
 	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
 	Refused  func(telemetry.Refusal)                                           // is told of everything that is refused
 	Log      *slog.Logger
