@@ -16,7 +16,7 @@ import (
 // deliver sends the backend's answer to the client, as it comes.
 func (q *request) deliver() {
 	q.h.at(inDeliver)
-	if q.cutOff() {
+	if front.ConnOf(q.ctx).GivenUp() {
 		q.answer(q.undelivered())
 		return
 	}
@@ -57,7 +57,7 @@ func (q *request) deliver() {
 	case q.living.Stalled(): // already of an interim answer; net/http swallowed the error
 		q.breakOff(q.undelivered())
 		q.rec.LeftIn = telemetry.Deliver
-	case q.cutOff():
+	case front.ConnOf(q.ctx).GivenUp():
 		q.breakOff(q.undelivered())
 	case q.copyTrailer(h):
 		q.rec.Outcome = delivered(q.resp.Status)

@@ -77,13 +77,6 @@ func (q *request) undelivered() telemetry.Outcome {
 	return telemetry.ClientAborted
 }
 
-// cutOff reports whether net/http has given up the client's HTTP/2 connection because of a fault. It then
-// sends nothing more, but takes what handlers write, and ends their contexts a second later.
-func (q *request) cutOff() bool {
-	h2 := connOf(q.ctx).h2
-	return h2 != nil && h2.over.Load()
-}
-
 // gone says whether the client has left.
 func (q *request) gone() bool {
 	if q.body != nil {

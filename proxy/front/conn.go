@@ -174,6 +174,10 @@ func (c *Conn) ClientLeft(stream uint32) bool {
 	return c.lost.Load() && !c.h2.over.Load()
 }
 
+// GivenUp reports whether net/http has given up the HTTP/2 connection because of a fault. It then sends
+// nothing more, but takes what handlers write, and ends their contexts a second later.
+func (c *Conn) GivenUp() bool { return c.h2 != nil && c.h2.over.Load() }
+
 // SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's
 // rest, and the next one when another request has begun, be it that no byte of it had to be read
 // any more, since it came in one packet with the last.
