@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,8 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"pace/e2e/mix"
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 )
@@ -27,10 +26,10 @@ var peersFlag = flag.Bool("peers", false, "send a mix through nginx, HAProxy and
 type peer struct {
 	name    string
 	args    string
-	config  string                                // its file, DIR/config
-	metrics string                                // path on ADMIN
-	count   func(metrics string, looks int) table // requests by status; "" : of any
-	records func(p *peerRun) []peersRecord        // what it says of each
+	config  string                                    // its file, DIR/config
+	metrics string                                    // path on ADMIN
+	count   func(metrics string, looks int) mix.Table // requests by status; "" : of any
+	records func(p *peerRun) []peersRecord            // what it says of each
 }
 
 // peerRun is one of them at work.
@@ -118,21 +117,15 @@ func TestPeers(t *testing.T) {
 }
 
 func (p *peer) run(t *testing.T) {
-	tw := &town{t: t, random: rand.New(rand.NewPCG(1, 7)), byPath: map[string]*exchange{}}
-	r := p.start(t, tw.backend().Address())
-	for i := range kinds {
-		if k := &kinds[i]; k.peers {
-			for range min(*requests, 4000) * k.share / 1000 {
-				x := tw.exchange(k)
-				x.proxy, x.mode, x.patience = r.listen, pacetest.H1, 3*time.Second
-				tw.mix = append(tw.mix, x)
-			}
-		}
-	}
+	var r *peerRun
+	m := mix.Other(t, 1, min(*requests, 4000), func(backend string) string {
+		r = p.start(t, backend)
+		return r.listen
+	})
 	before := p.count(r.ask(), r.looks)
-	tw.play()
-	tw.hangUp()
-	var counted table
+	m.Play()
+	m.HangUp()
+	var counted mix.Table
 	pacetest.Eventually(t, func() error { // until it has let go of all and counts no more
 		last := counted
 		if counted = p.count(r.ask(), r.looks); !maps.Equal(last, counted) {
@@ -144,7 +137,7 @@ func (p *peer) run(t *testing.T) {
 		counted[k] -= n
 	}
 	r.stop()
-	t.Logf("\n%s", r.report(tw.mix, counted))
+	t.Logf("\n%s", r.report(m.Results(), counted))
 }
 
 func (p *peer) start(t *testing.T, backend string) *peerRun {
@@ -207,22 +200,22 @@ func (r *peerRun) stop() {
 
 // countNginx reads stub_status, whose third line has accepted and handled connections, and requests,
 // the looks at it included.
-func countNginx(metrics string, looks int) table {
+func countNginx(metrics string, looks int) mix.Table {
 	lines := strings.Split(metrics, "\n")
 	if len(lines) < 3 {
-		return table{}
+		return mix.Table{}
 	}
 	var accepted, handled, requests float64
 	fmt.Sscan(lines[2], &accepted, &handled, &requests)
-	return table{"": requests - float64(looks)}
+	return mix.Table{"": requests - float64(looks)}
 }
 
-func countHAProxy(metrics string, _ int) table {
+func countHAProxy(metrics string, _ int) mix.Table {
 	m, err := pacetest.ParseMetrics(metrics)
 	if err != nil {
-		return table{}
+		return mix.Table{}
 	}
-	counted := table{}
+	counted := mix.Table{}
 	for _, s := range m["haproxy_frontend_http_responses_total"].GetMetric() {
 		if pacetest.Label(s, "proxy") == "front" {
 			counted[pacetest.Label(s, "code")] = s.GetCounter().GetValue()
@@ -231,12 +224,12 @@ func countHAProxy(metrics string, _ int) table {
 	return counted
 }
 
-func countOTel(metrics string, _ int) table {
+func countOTel(metrics string, _ int) mix.Table {
 	m, err := pacetest.ParseMetrics(metrics)
 	if err != nil {
-		return table{}
+		return mix.Table{}
 	}
-	counted := table{}
+	counted := mix.Table{}
 	for _, s := range m["http_server_request_duration_seconds"].GetMetric() {
 		counted[pacetest.Label(s, "http_response_status_code")] += float64(s.GetHistogram().GetSampleCount())
 	}
@@ -280,14 +273,14 @@ func (r *peerRun) readSpans() (all []peersRecord) {
 			if s.StatusCode == otlp.Error {
 				status += "/Error"
 			}
-			all = append(all, peersRecord{text(s.Attrs["url.path"]), status, tries[s.SpanID]})
+			all = append(all, peersRecord{fmt.Sprint(s.Attrs["url.path"]), status, tries[s.SpanID]})
 		}
 	}
 	return all
 }
 
 // report says of each outcome how often it was, and as what the proxy has written it down.
-func (r *peerRun) report(mix []*exchange, counted table) string {
+func (r *peerRun) report(results []mix.Result, counted mix.Table) string {
 	byPath := map[string][]peersRecord{}
 	for _, record := range r.records(r) {
 		byPath[record.path] = append(byPath[record.path], record)
@@ -300,24 +293,21 @@ func (r *peerRun) report(mix []*exchange, counted table) string {
 		}
 		m[outcome][what]++
 	}
-	for _, x := range mix {
-		outcome, _ := x.ends()
-		sent[outcome]++
-		saw := fmt.Sprint(x.got.Status)
-		if x.got.Status <= 0 {
+	for _, x := range results {
+		sent[x.Outcome]++
+		saw := fmt.Sprint(x.Got.Status)
+		if x.Got.Status <= 0 {
 			saw = "none"
-		} else if x.got.Err != nil {
+		} else if x.Got.Err != nil {
 			saw += " cut"
 		}
-		add(got, outcome, saw)
-		x.mu.Lock()
-		attempts += len(x.attempts)
-		x.mu.Unlock()
-		if len(byPath[x.path]) == 0 {
-			add(known, outcome, "nothing")
+		add(got, x.Outcome, saw)
+		attempts += x.Attempts
+		if len(byPath[x.Path]) == 0 {
+			add(known, x.Outcome, "nothing")
 		}
-		for _, record := range byPath[x.path] {
-			add(known, outcome, record.status)
+		for _, record := range byPath[x.Path] {
+			add(known, x.Outcome, record.status)
 			told += record.tries
 		}
 	}
@@ -326,7 +316,7 @@ func (r *peerRun) report(mix []*exchange, counted table) string {
 	for _, outcome := range slices.SortedFunc(maps.Keys(sent), func(x, y string) int { return cmp.Compare(sent[y], sent[x]) }) {
 		fmt.Fprintf(&b, "%-20s %6d  %-30s  %s\n", outcome, sent[outcome], tally(got[outcome]), tally(known[outcome]))
 	}
-	fmt.Fprintf(&b, "requests %d, in its counters %v: %v\n", len(mix), counted.total(), tally(counted))
+	fmt.Fprintf(&b, "requests %d, in its counters %v: %v\n", len(results), counted.Total(), tally(counted))
 	fmt.Fprintf(&b, "attempts that reached the backend %d, known to it %d", attempts, told)
 	return b.String()
 }

@@ -75,7 +75,3 @@ func wantSlowAttempt(t *testing.T, j *parts.Jaeg, e parts.Exemplar, slow time.Du
 		t.Errorf("the attempt lasted %v, want at least the backend's %v", lasted, slow)
 	}
 }
-
-func spansOf(spans []otlp.Span, kind int) []otlp.Span {
-	return slices.DeleteFunc(slices.Clone(spans), func(s otlp.Span) bool { return s.Kind != kind })
-}

@@ -1,7 +1,5 @@
-// Package audit sends a great mix of requests of known fate through real paces, and holds the log,
-// the spans and the metrics to what clients, backends and the wire wrote down, request by request.
-// It knows nothing of pace but its configuration and docs/interface.md; no output of pace is proof
-// of another.
+// Package audit sends a great mix through real paces, wants no difference between what these say of it
+// and what clients, backends and the wire wrote down, and counts what is lost when telemetry fails.
 package audit
 
 import (
@@ -11,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 
+	"pace/e2e/mix"
+	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
 	"pace/e2e/parts"
 )
@@ -19,7 +19,7 @@ import (
 var raced = os.Getenv("PACE_AUDIT_RACE") != ""
 
 func TestMain(m *testing.M) {
-	pacetest.ServeProcess(live)
+	pacetest.ServeProcess(mix.Live)
 	if raced {
 		pacetest.Main(m)
 	}
@@ -49,18 +49,16 @@ func TestAudit(t *testing.T) {
 }
 
 func audit(t *testing.T, seed uint64) {
-	tw := newTown(t, seed)
-	tw.write(*requests)
-	prometheus := parts.Prometheus(t, tw.admins()...)
-	tw.play()
-	d := tw.beginDrain()
+	spans := otlp.Receiver(t)
+	m := mix.New(t, seed, mix.Options{Requests: *requests, Drain: true, Collector: spans.GRPC})
+	prometheus := parts.Prometheus(t, m.Admins()...)
+	m.Play()
+	drain := m.BeginDrain()
 
-	b := newBooks(tw)
-	b.againstPrometheus(prometheus) // while main is still there to be asked
-	d.end()
-	b.client(tw.held)
-	// What pace has not said when it has ended, it never will.
-	b.againstLog()
-	b.againstSpans()
-	b.conclude()
+	truth := m.Truth()
+	truth.HoldMetrics(mix.FromPrometheus(prometheus)) // while main is still there to be asked
+	drain.End(truth)
+	truth.HoldLog()
+	truth.HoldSpans(spans.Spans())
+	truth.Report()
 }

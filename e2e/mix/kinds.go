@@ -1,9 +1,9 @@
-package audit
+package mix
 
 import (
-	"pace/e2e/pacetest"
-
 	"slices"
+
+	"pace/e2e/pacetest"
 )
 
 // kind is one way in which an exchange can go. Its name is the first segment of its paths, by which
@@ -145,17 +145,17 @@ var kinds = []kind{
 	{name: "deadpost", house: "dead", share: 5, method: "POST", outcome: "connect_failed", status: 502},
 	{name: "far", house: "far", share: 5, outcome: "connect_timeout", status: 504},
 	{name: "halffar", house: "halffar", share: 5, outcome: "ok", status: 200, serve: answers(200, "")},
-	{name: "mortal", house: "mortal", share: 90, outcome: "ok", status: 200},
-	{name: "mortalpost", house: "mortal", share: 30, method: "POST", verdict: answeredOrReset},
+	{name: "crash", house: "crashing", share: 90, outcome: "ok", status: 200},
+	{name: "crashpost", house: "crashing", share: 30, method: "POST", verdict: answeredOrReset},
 
-	// What the victims of kill -9 have at hand when they die; see massacre.
-	{name: "dying", house: "mortal", outcome: "ok", status: 200},
-	{name: "dyingpost", house: "mortal", method: "POST", verdict: answeredOrReset},
-	{name: "flow", house: "mortal", verdict: wholeOrCut, part: -1, drive: watch(part)},
+	// What a backend has at hand when it is killed; see crash.
+	{name: "dying", house: "crashing", outcome: "ok", status: 200},
+	{name: "dyingpost", house: "crashing", method: "POST", verdict: answeredOrReset},
+	{name: "flow", house: "crashing", verdict: wholeOrCut, part: -1, drive: watch(part)},
 
 	// How main ends; see drain.
 	{name: "held", house: "main", outcome: "ok", status: 200, serve: always(ending{status: 200}, gated)},
-	{name: "late", house: "main", outcome: "draining", status: 503},
+	{name: "late", house: "main", outcome: "draining", status: 503, h1: true},
 }
 
 func kindNamed(name string) *kind {

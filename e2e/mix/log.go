@@ -1,4 +1,4 @@
-package audit
+package mix
 
 import (
 	"fmt"
@@ -8,34 +8,34 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// againstLog holds each access line to the truth: one an exchange, and no other.
-func (b *books) againstLog() {
+// HoldLog holds each access line to the truth: one an exchange, and no other.
+func (tr *Truth) HoldLog() {
 	seen := map[*exchange]int{}
-	for _, tr := range b.truths {
-		for _, line := range tr.Lines("request") {
-			x := b.known(line.Text("path"), line.Text("trace_id"))
-			if x == nil || x.house != tr.house || x.refused != "" {
-				b.differs("%s: an access line for nothing that was sent: %v", tr.name, line)
+	for _, ac := range tr.houses {
+		for _, line := range ac.Lines("request") {
+			x := tr.known(line.Text("path"), line.Text("trace_id"))
+			if x == nil || x.house != ac.house || x.refused != "" {
+				tr.differs("%s: an access line for nothing that was sent: %v", ac.name, line)
 				continue
 			}
 			if seen[x]++; seen[x] == 1 {
-				b.holdLine(x, line)
+				tr.holdLine(x, line)
 			}
 		}
 	}
-	for _, x := range b.entered() {
+	for _, x := range tr.entered() {
 		if seen[x] != 1 {
-			b.differs("%s has %d access lines, want one", x.path, seen[x])
+			tr.differs("%s has %d access lines, want one", x.path, seen[x])
 		}
 	}
 }
 
 // known returns the exchange of that path. CONNECT's has none.
-func (b *books) known(path, trace string) *exchange {
-	if x := b.tw.byPath[path]; x != nil {
+func (tr *Truth) known(path, trace string) *exchange {
+	if x := tr.mx.byPath[path]; x != nil {
 		return x
 	}
-	for _, x := range b.all {
+	for _, x := range tr.all {
 		if x.name == "connect" && x.trace == trace {
 			return x
 		}
@@ -44,24 +44,17 @@ func (b *books) known(path, trace string) *exchange {
 }
 
 // entered are the exchanges that entered the handler.
-func (b *books) entered() (list []*exchange) {
-	for _, tr := range b.truths {
-		list = append(append(list, tr.exchanges...), tr.flying...)
+func (tr *Truth) entered() (list []*exchange) {
+	for _, ac := range tr.houses {
+		list = append(append(list, ac.exchanges...), ac.flying...)
 	}
 	return list
 }
 
-// levels are those of outcomes that are not at INFO.
-var levels = map[string]string{
-	"rate_limited": "WARN", "bad_request": "WARN", "too_large": "WARN", "request_timeout": "WARN", "client_gone": "WARN", "client_aborted": "WARN",
-	"upstream_error": "ERROR", "draining": "ERROR", "connect_failed": "ERROR", "connect_timeout": "ERROR", "upstream_timeout": "ERROR",
-	"upstream_reset": "ERROR", "upstream_invalid": "ERROR", "upstream_truncated": "ERROR",
-}
-
-func (b *books) holdLine(x *exchange, line pacetest.Line) {
+func (tr *Truth) holdLine(x *exchange, line pacetest.Line) {
 	outcome, status := x.ends()
-	if x != b.tw.held {
-		b.row(line.Text("outcome")).log++
+	if x != tr.mx.held {
+		tr.row(line.Text("outcome")).log++
 	}
 	level := levels[outcome]
 	if level == "" {
@@ -84,7 +77,7 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 		if in := x.attempts[n-1].body; in >= 0 && outcome != "upgraded" {
 			want["bytes_in"] = fmt.Sprint(len(x.body))
 			if in != len(x.body) {
-				b.differs("%s: the backend got %d bytes, the client sent %d", x.path, in, len(x.body))
+				tr.differs("%s: the backend got %d bytes, the client sent %d", x.path, in, len(x.body))
 			}
 		}
 	} else if len(x.house.unseen) == 0 {
@@ -96,10 +89,10 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 	// The system has words for what backends do; that a client left, or a body was no good, it need not say.
 	if slices.Contains(failoverReasons, outcome) || outcome == "upstream_truncated" {
 		if line.Text("error") == "" {
-			b.differs("%s: the access line has no error", x.path)
+			tr.differs("%s: the access line has no error", x.path)
 		}
 	} else if levels[outcome] != "WARN" && line.Text("error") != "" {
-		b.differs("%s: the access line has the error %q, and nothing failed", x.path, line.Text("error"))
+		tr.differs("%s: the access line has the error %q, and nothing failed", x.path, line.Text("error"))
 	}
 	if id := x.got.Header.Get("X-Request-Id"); id != "" {
 		want["request_id"] = id
@@ -111,7 +104,7 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 		want["bytes_in"] = fmt.Sprint(len(message))
 	}
 	if in := line.Text("left_in"); in == "" && x.leftIn() != nil || in != "" && !slices.Contains(x.leftIn(), in) {
-		b.differs("%s: the access line has left_in %q, want one of %q", x.path, in, x.leftIn())
+		tr.differs("%s: the access line has left_in %q, want one of %q", x.path, in, x.leftIn())
 	}
 	for field, value := range want {
 		got := line.Text(field)
@@ -119,10 +112,10 @@ func (b *books) holdLine(x *exchange, line pacetest.Line) {
 			got = fmt.Sprint(line.Int(field)) // which JSON has as a floating-point number
 		}
 		if got != value {
-			b.differs("%s: the access line has %s %q, want %q", x.path, field, got, value)
+			tr.differs("%s: the access line has %s %q, want %q", x.path, field, got, value)
 		}
 	}
-	b.lines[x] = line
+	tr.lines[x] = line
 }
 
 // hops is what the line must have of the failovers, whose attempts backends have written down.

@@ -1,4 +1,4 @@
-package audit
+package mix
 
 import (
 	"errors"
@@ -12,49 +12,50 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// mortal is a backend in a process of its own, which dies by SIGKILL and comes back.
-type mortal struct {
+// crasher is a backend in a process of its own, which dies by SIGKILL and comes back.
+type crasher struct {
 	*pacetest.Process
 	t testing.TB
 }
 
-func startMortal(t testing.TB) *mortal { return &mortal{pacetest.StartProcess(t), t} }
+func startCrasher(t testing.TB) *crasher { return &crasher{pacetest.StartProcess(t), t} }
 
-// doom makes it leave those hanging that come to die; their death is near.
-func (m *mortal) doom() {
-	resp, err := http.Get("http://" + m.Address() + doom)
+// doom makes it leave those exchanges hanging that are to be there when it is killed.
+func (c *crasher) doom() {
+	resp, err := http.Get("http://" + c.Address() + doom)
 	if err != nil {
-		m.t.Errorf("doom: %v", err)
+		c.t.Errorf("doom: %v", err)
 		return
 	}
 	resp.Body.Close()
 }
 
 // served returns the attempts that it got, by span.
-func (m *mortal) served() map[string]attempt {
+func (c *crasher) served() map[string]attempt {
 	all := map[string]attempt{}
-	for _, s := range m.Served() {
+	for _, s := range c.Served() {
 		if s.Target == doom {
 			continue
 		}
-		a := attempt{backend: m.Address(), nth: int(s.Nth), requestID: s.RequestID, body: int(s.Body)}
+		a := attempt{backend: c.Address(), nth: int(s.Nth), requestID: s.RequestID, body: int(s.Body)}
 		a.trace, a.span, a.flags = pacetest.Traceparent(s.Traceparent)
 		if _, twice := all[a.span]; twice {
-			m.t.Errorf("%s got the attempt %s twice", m.Address(), s.Traceparent)
+			c.t.Errorf("%s got the attempt %s twice", c.Address(), s.Traceparent)
 		}
 		all[a.span] = a
 	}
 	return all
 }
 
-// doom is the target of those who tell a mortal that it is doomed.
+// doom is the target by which a crasher learns that it is to be killed.
 const doom = "/doom"
 
-// doomed is true in the process of a mortal that is to die.
+// doomed is true in the process of a crasher that is to be killed.
 var doomed atomic.Bool
 
-// live is what a mortal's process does: it answers, unless its time has come.
-func live(w http.ResponseWriter, r *http.Request) {
+// Live is what a crasher's process does: it answers, unless it is to be killed. A package that has the
+// house crashing passes it to pacetest.ServeProcess in its TestMain.
+func Live(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == doom:
 		doomed.Store(true)
@@ -74,23 +75,23 @@ func live(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	massacres = 6
-	victims   = 12 // exchanges that are there when a backend dies, of which about half are at it
+	crashes = 6
+	atHand  = 12 // exchanges that are there when a backend dies, of which about half are at it
 )
 
-// massacre kills the mortals in turn while the mix goes on. Each time some exchanges are known to
+// crash kills the crashers in turn while the mix goes on. Each time some exchanges are known to
 // wait for the victim, or to be in the midst of its answer.
-func (tw *town) massacre(deaths <-chan []*exchange, own *ownClients) {
+func (mx *Mix) crash(deaths <-chan []*exchange, own *ownClients) {
 	i := 0
 	for dying := range deaths {
-		victim := tw.mortal[i%len(tw.mortal)]
+		victim := mx.crashers[i%len(mx.crashers)]
 		i++
 		victim.doom()
-		tw.die(victim, dying, own)
+		mx.die(victim, dying, own)
 	}
 }
 
-func (tw *town) die(victim *mortal, dying []*exchange, own *ownClients) {
+func (mx *Mix) die(victim *crasher, dying []*exchange, own *ownClients) {
 	var group sync.WaitGroup
 	over := make([]atomic.Bool, len(dying))
 	for i, x := range dying {
@@ -99,7 +100,7 @@ func (tw *town) die(victim *mortal, dying []*exchange, own *ownClients) {
 			over[i].Store(true)
 		})
 	}
-	pacetest.Eventually(tw.t, func() error {
+	pacetest.Eventually(mx.t, func() error {
 		there := victim.served()
 		for i, x := range dying {
 			if !over[i].Load() && !waits(x, there) {
@@ -111,15 +112,15 @@ func (tw *town) die(victim *mortal, dying []*exchange, own *ownClients) {
 	victim.Kill()
 	group.Wait()
 	victim.Restart()
-	tw.awaitTravellers()
+	mx.awaitBystanders()
 }
 
-// awaitTravellers returns when all are home who were on their way when a backend died: they must not
-// meet a second death.
-func (tw *town) awaitTravellers() {
-	tw.season.Lock()
+// awaitBystanders returns when all exchanges have ended that were under way when a backend died: they
+// must not meet a second crash.
+func (mx *Mix) awaitBystanders() {
+	mx.bystanders.Lock()
 	//lint:ignore SA2001 to have waited is all
-	tw.season.Unlock()
+	mx.bystanders.Unlock()
 }
 
 // waits says whether the exchange hangs at the victim, with what it is to have of the answer.

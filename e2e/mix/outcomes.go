@@ -1,6 +1,9 @@
-package audit
+package mix
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // leftIn is the phases in which pace may have seen the client leave, by its script; none if it did not.
 // A backend has what it waits for a moment before pace knows that it is sent, and whether pace waited for
@@ -25,8 +28,8 @@ func before(phase string) string {
 	return "before the response"
 }
 
-func leftBy(counts map[string]float64) table {
-	folded := table{}
+func leftBy(counts map[string]float64) Table {
+	folded := Table{}
 	for phase, n := range counts {
 		folded[before(phase)] += n
 	}
@@ -40,15 +43,37 @@ var sides = map[string]string{
 }
 
 // bySide counts requests by outcome, side and route.
-func (tr *truth) bySide() table {
-	folded := table{}
-	for k, n := range tr.requests.fold(2, 4) {
+func (ac *account) bySide() Table {
+	folded := Table{}
+	for k, n := range ac.requests.fold(2, 4) {
 		outcome, route, _ := strings.Cut(k, " ")
 		side := sides[outcome]
 		if side == "" {
 			side = "backend"
 		}
-		folded[key(outcome, side, route)] += n
+		folded[Key(outcome, side, route)] += n
 	}
 	return folded
+}
+
+// levels are those of outcomes that are not at INFO.
+var levels = map[string]string{
+	"rate_limited": "WARN", "bad_request": "WARN", "too_large": "WARN", "request_timeout": "WARN", "client_gone": "WARN", "client_aborted": "WARN",
+	"upstream_error": "ERROR", "draining": "ERROR", "connect_failed": "ERROR", "connect_timeout": "ERROR", "upstream_timeout": "ERROR",
+	"upstream_reset": "ERROR", "upstream_invalid": "ERROR", "upstream_truncated": "ERROR",
+}
+
+// failoverReasons are the ways in which an attempt fails so that another may follow.
+var failoverReasons = []string{"connect_failed", "connect_timeout", "dns_failed", "upstream_reset", "upstream_timeout", "upstream_invalid"}
+
+// errorType is the request's error.type.
+func (x *exchange) errorType() string {
+	switch outcome, status := x.ends(); outcome {
+	case "ok", "client_error", "upgraded":
+		return ""
+	case "upstream_error":
+		return fmt.Sprint(status)
+	default:
+		return outcome
+	}
 }

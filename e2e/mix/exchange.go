@@ -1,4 +1,4 @@
-package audit
+package mix
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-const userAgent = "audit/1.0"
+const userAgent = "mix/1.0"
 
 // exchange is one request of the mix: its script, and what those who took part wrote down.
 type exchange struct {
@@ -197,16 +197,4 @@ func (x *exchange) knownMethod() string {
 		return "_OTHER"
 	}
 	return x.method
-}
-
-// errorType is the request's error.type.
-func (x *exchange) errorType() string {
-	switch outcome, status := x.ends(); outcome {
-	case "ok", "client_error", "upgraded":
-		return ""
-	case "upstream_error":
-		return fmt.Sprint(status)
-	default:
-		return outcome
-	}
 }

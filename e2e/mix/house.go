@@ -1,0 +1,175 @@
+package mix
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/wiretap"
+)
+
+const (
+	maxBody = 100_000 // server.max_body_bytes of the house main
+	places  = 3       // rate_limit.max_requests of the house main
+)
+
+// house is one pace and the world around it. A mix needs several, since some outcomes need settings
+// or backends that would harm all others.
+type house struct {
+	*pacetest.Pace
+	name     string
+	unseen   map[string]ending // addresses where attempts fail before a backend sees them, and how
+	wired    []string          // addresses of which the wire knows of attempts that no backend saw
+	backends int               // how many there are
+	places   int               // rate_limit.max_requests, 0: no limit
+}
+
+// plan is a house before it is built.
+type plan struct {
+	name     string
+	cfg      pacetest.Config
+	backends []backendKind
+	places   int
+}
+
+// backendKind is what a house's backend is like.
+type backendKind int
+
+const (
+	scriptedBackend backendKind = iota // does what the exchange's kind says
+	closedBackend                      // refuses connections
+	farBackend                         // answers no SYN
+	fickleBackend                      // as scripted, and closes connections at bad moments, which only the wire sees
+	crashingBackend                    // a process that is killed and comes back; see crash
+)
+
+func plans() []plan {
+	return []plan{
+		{"main", pacetest.Config{
+			"server":     {"max_body_bytes": maxBody, "drain_timeout": "2m", "read_header_timeout": "1m"},
+			"rate_limit": {"max_requests": places, "window_seconds": 3600},
+		}, []backendKind{scriptedBackend, scriptedBackend}, places},
+		{"strict", pacetest.Config{"upstreams": {"response_timeout": "300ms"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
+		{"patient", pacetest.Config{"upstreams": {"response_timeout": "2s"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
+		{"brief", pacetest.Config{"server": {"body_timeout": "200ms", "read_header_timeout": "300ms"}}, []backendKind{scriptedBackend}, 0},
+		{"lone", pacetest.Config{}, []backendKind{scriptedBackend}, 0},
+		{"fickle", pacetest.Config{}, []backendKind{fickleBackend}, 0},
+		{"half", pacetest.Config{}, []backendKind{closedBackend, scriptedBackend}, 0},
+		{"dead", pacetest.Config{}, []backendKind{closedBackend, closedBackend}, 0},
+		{"far", pacetest.Config{"upstreams": {"connect_timeout": "150ms"}}, []backendKind{farBackend, farBackend}, 0},
+		{"halffar", pacetest.Config{"upstreams": {"connect_timeout": "500ms"}}, []backendKind{farBackend, scriptedBackend}, 0},
+		{"crashing", pacetest.Config{}, []backendKind{crashingBackend, crashingBackend}, 0},
+	}
+}
+
+// address is whatever has one, host:port.
+type address = interface{ Address() string }
+
+// build starts the houses with these names, nil: all. What only the wire knows is watched from before
+// a pace is started.
+func (mx *Mix) build(names []string) {
+	wanted := slices.DeleteFunc(plans(), func(p plan) bool { return names != nil && !slices.Contains(names, p.name) })
+	backends := make([][]address, len(wanted))
+	var watched []address
+	for i, p := range wanted {
+		for _, k := range p.backends {
+			b := mx.start(k)
+			backends[i] = append(backends[i], b)
+			if k != scriptedBackend {
+				watched = append(watched, b)
+			}
+		}
+	}
+	if watched != nil {
+		mx.tap = wiretap.Open(mx.t, watched...)
+	}
+	for i, p := range wanted {
+		mx.houses[p.name] = mx.startPace(p, backends[i])
+	}
+}
+
+// start starts a backend.
+func (mx *Mix) start(k backendKind) address {
+	switch k {
+	case closedBackend:
+		return pacetest.NewClosed(mx.t)
+	case farBackend:
+		return pacetest.NewBlackhole(mx.t)
+	case crashingBackend:
+		c := startCrasher(mx.t)
+		mx.crashers = append(mx.crashers, c)
+		return c
+	}
+	return mx.Backend()
+}
+
+// startPace starts the pace of a house.
+func (mx *Mix) startPace(p plan, backends []address) *house {
+	h := &house{name: p.name, unseen: map[string]ending{}, backends: len(backends), places: p.places}
+	pool := pacetest.Table{}
+	for i, b := range backends {
+		switch p.backends[i] {
+		case closedBackend:
+			h.unseen[b.Address()] = ending{failure: "connect_failed"}
+		case farBackend:
+			h.unseen[b.Address()] = ending{failure: "connect_timeout"}
+		case crashingBackend:
+			h.unseen[b.Address()] = ending{failure: "connect_failed"}
+			h.wired = append(h.wired, b.Address())
+		case fickleBackend:
+			h.wired = append(h.wired, b.Address())
+		}
+		urls, _ := pool["backends"].([]string)
+		pool["backends"] = append(urls, "http://"+b.Address())
+	}
+	maps.Copy(pool, p.cfg["upstreams"])
+	server := pacetest.Table{"trusted_proxies": []string{"127.0.0.1/32"}} // the clients say by X-Forwarded-For who they are
+	maps.Copy(server, p.cfg["server"])
+	p.cfg["upstreams"], p.cfg["server"] = pool, server
+	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
+	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
+	return h
+}
+
+// Backend starts a backend that writes each attempt down before it behaves as the exchange's kind says.
+func (mx *Mix) Backend() *pacetest.Backend {
+	var address string
+	known := make(chan struct{})
+	b := pacetest.NewBackend(mx.t, func(p *pacetest.Exchange) {
+		<-known
+		mx.serve(address, p)
+	})
+	address = b.Address()
+	close(known)
+	return b
+}
+
+func (mx *Mix) serve(backend string, p *pacetest.Exchange) {
+	path, _, _ := strings.Cut(p.Target, "?")
+	x := mx.byPath[path]
+	if x == nil || x.serve == nil {
+		mx.t.Errorf("%s got a request that was not for it: %s %s", backend, p.Method, p.Target)
+		p.Close()
+		return
+	}
+	a := attempt{backend: backend, nth: p.Nth, requestID: p.Header.Get("X-Request-Id"), body: -1}
+	a.trace, a.span, a.flags = pacetest.Traceparent(p.Header.Get("Traceparent"))
+	if !x.unread {
+		if p.ReadBody(); p.BodyErr == nil {
+			a.body = len(p.Body)
+		}
+	}
+	x.mu.Lock()
+	nth := len(x.attempts)
+	end, act := x.serve(x, nth, p)
+	a.ending = end
+	x.attempts = append(x.attempts, a)
+	x.mu.Unlock()
+	if !x.unread {
+		x.ready()
+	}
+	act(x, p)
+}

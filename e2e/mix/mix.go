@@ -1,0 +1,71 @@
+// Package mix is a seeded mix of requests of known fate, which is sent through real paces while
+// clients, backends and the wire write down what happened; [Truth] is their account. Its readers hold
+// metrics, spans and access lines to it, request by request, wherever these are read: from a
+// Prometheus, from a pace's own page, from the exporter or from a Jaeger.
+// It knows nothing of pace but its configuration and docs/interface.md; no output of pace is proof
+// of another.
+package mix
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/wiretap"
+)
+
+// Options say what a mix is made of; the zero value is all there is, sent to no collector.
+type Options struct {
+	Requests  int           // how many, about
+	Houses    []string      // those that take part; nil: all
+	Mode      pacetest.Mode // what the clients speak; "": either, at random
+	Clients   int           // how many exchanges go on at a time; 0: 48
+	Drain     bool          // whether the house main ends while requests arrive; see Mix.Drain
+	Collector string        // host:port that takes OTLP over gRPC
+}
+
+// Mix is all that takes part in one mix.
+type Mix struct {
+	t         testing.TB
+	random    *rand.Rand
+	mode      pacetest.Mode
+	clients   int
+	collector string
+	tap       *wiretap.Tap // nil: no house needs the wire's account
+	houses    map[string]*house
+	byPath    map[string]*exchange // made before the mix begins, and then only read
+	source    uint32
+	crashers  []*crasher
+	own       []*ownClients // of all who send
+
+	script     []*exchange
+	dying      [][]*exchange // who is at hand when a crasher dies
+	held       *exchange     // in flight while main drains; nil: it does not
+	late       []*exchange   // arriving then
+	bystanders sync.RWMutex  // held for reading by each exchange of the house crashing; see crash
+}
+
+// New starts the houses and writes the script.
+func New(t testing.TB, seed uint64, o Options) *Mix {
+	mx := bare(t, seed)
+	mx.mode, mx.collector = o.Mode, o.Collector
+	if o.Clients > 0 {
+		mx.clients = o.Clients
+	}
+	mx.build(o.Houses)
+	mx.write(o.Requests, o.Drain)
+	return mx
+}
+
+func bare(t testing.TB, seed uint64) *Mix {
+	return &Mix{t: t, random: rand.New(rand.NewPCG(seed, 6)), clients: 48, houses: map[string]*house{}, byPath: map[string]*exchange{}}
+}
+
+// Admins are the addresses that a Prometheus has to scrape.
+func (mx *Mix) Admins() (list []string) {
+	for _, h := range mx.houses {
+		list = append(list, h.Admin)
+	}
+	return list
+}

@@ -1,0 +1,180 @@
+package mix
+
+import (
+	"slices"
+	"testing"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/port"
+)
+
+// Truth is what clients, backends and the wire have written down of one mix, and what was found to
+// differ from it.
+type Truth struct {
+	t      testing.TB
+	mx     *Mix
+	all    []*exchange         // but the one that is held while main drains
+	houses map[string]*account // by house
+
+	outcomes map[string]*row             // by outcome: how often each signal has it
+	lines    map[*exchange]pacetest.Line // the access line of each
+	faults   int
+	shown    map[string]int // faults by what they are about
+}
+
+// account is what is counted of one house. Tables have the labels that Prometheus has.
+type account struct {
+	*house
+	exchanges []*exchange    // that entered the handler
+	flying    []*exchange    // of these, still in flight when the metrics are asked
+	missed    map[string]int // attempts that no backend saw, by address and error.type
+	broken    map[string]int // connections by address that were opened, and gone before a byte was written
+
+	requests, tries, failovers, retries, rejections, refused, streams, bytes, left Table
+}
+
+// Truth is what is known of the mix when it has been played. What was not as the script says, which would
+// make it no truth, is a difference.
+func (mx *Mix) Truth() *Truth {
+	tr := &Truth{t: mx.t, mx: mx, houses: map[string]*account{}, outcomes: map[string]*row{}, lines: map[*exchange]pacetest.Line{}, shown: map[string]int{}}
+	tr.all = append(slices.Concat(mx.dying...), slices.Concat(mx.script, mx.late)...)
+	for name, h := range mx.houses {
+		tr.houses[name] = tr.account(h)
+	}
+	tr.clients()
+	return tr
+}
+
+// client holds what a client saw to its script.
+func (tr *Truth) client(x *exchange) {
+	for _, fault := range x.faults() {
+		tr.differs("%s %s over %s: %s", x.method, x.path, x.mode, fault)
+	}
+}
+
+// clients does so for all, and looks at what they saw together.
+func (tr *Truth) clients() {
+	passed, crowd := map[string]int{}, map[string]int{}
+	for _, x := range tr.all {
+		tr.client(x)
+		if x.name == "crowd" {
+			crowd[x.source]++
+		}
+		if x.refused != "" {
+			continue
+		}
+		outcome, _ := x.ends()
+		tr.row(outcome).truth++
+		if x.house.places > 0 && outcome != "rate_limited" {
+			passed[x.source]++
+		}
+		if n, want := len(x.attempts), x.due(outcome); want >= 0 && n != want {
+			tr.differs("%s: backends got %d attempts, want %d: %v", x.path, n, want, x.attempts)
+		}
+	}
+	for source, n := range crowd {
+		if want := min(n, places); passed[source] != want {
+			tr.differs("of a crowd of %d from %s %d passed the limiter, want %d", n, source, passed[source], want)
+		}
+	}
+}
+
+// due is how many attempts backends must have got by the rules of interface.md, given how each of
+// them ended; -1 if there may have been others that no backend saw.
+func (x *exchange) due(outcome string) int {
+	switch {
+	case len(x.house.wired) > 1:
+		return -1
+	case x.serve == nil, outcome == "rate_limited":
+		return 0
+	case len(x.house.unseen) > 0:
+		return 1
+	}
+	tried, retries := map[string]bool{}, 0
+	for i, a := range x.attempts {
+		tried[a.backend] = true
+		switch {
+		case !slices.Contains(failoverReasons, a.failure) || x.body != "" || x.method == "POST" || x.method == "BREW":
+			return i + 1
+		case i == 0 && len(tried) < x.house.backends: // max_retries = 1
+		case a.failure == "upstream_reset" && a.nth != 1 && !a.begun && retries == 0:
+			retries++
+		default:
+			return i + 1
+		}
+	}
+	return len(x.attempts) + 1
+}
+
+// account counts what is known of one house.
+func (tr *Truth) account(h *house) *account {
+	ac := &account{house: h, missed: map[string]int{}, broken: map[string]int{}, requests: Table{}, tries: Table{}, failovers: Table{},
+		retries: Table{}, rejections: Table{}, refused: Table{}, streams: Table{}, bytes: Table{}, left: Table{}}
+	for _, x := range tr.all {
+		switch {
+		case x.house != h:
+		case x.refused != "":
+			ac.refused[x.refused]++
+		default:
+			ac.exchanges = append(ac.exchanges, x)
+		}
+	}
+	if len(h.wired) > 0 {
+		tr.readWire(ac)
+	}
+	for _, x := range ac.exchanges {
+		ac.count(x)
+	}
+	if h.name == "main" && tr.mx.held != nil {
+		ac.flying = []*exchange{tr.mx.held}
+	}
+	tr.countUnseen(ac)
+	return ac
+}
+
+// count adds what the exchange's client and backends say.
+func (ac *account) count(x *exchange) {
+	outcome, status := x.ends()
+	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "http")]++
+	if slices.Contains([]string{"rate_limited", "bad_request", "too_large", "draining"}, outcome) {
+		ac.rejections[Key(outcome, "/")]++
+	}
+	if in := x.leftIn(); in != nil {
+		ac.left[before(in[1])]++
+	}
+	if x.stream != "" {
+		received := 0
+		if outcome == "upgraded" {
+			received = len(message)
+		}
+		ac.streams[Key(x.stream, x.closed)]++
+		ac.bytes[Key(x.stream, "received")] += float64(received)
+		ac.bytes[Key(x.stream, "sent")] += float64(x.handedOn())
+	}
+	for _, a := range x.attempts {
+		ac.tries[Key(x.knownMethod(), port.Of(a.backend), a.status, a.failure, "default")]++
+	}
+	x.steps(ac.failovers, ac.retries)
+}
+
+// steps counts what led from each attempt that was seen to the next one.
+func (x *exchange) steps(failovers, retries Table) {
+	for i := range max(0, len(x.attempts)-1) {
+		if a := x.attempts[i]; x.attempts[i+1].backend != a.backend {
+			failovers[Key("default", a.failure)]++
+		} else {
+			retries["default stale_connection"]++
+		}
+	}
+}
+
+// handedOn is how many bytes of the answer's body went to the client, -1 if nobody knows.
+func (x *exchange) handedOn() int {
+	if x.part != 0 {
+		return x.part
+	}
+	if x.whole() {
+		return len(x.got.Body)
+	}
+	return 0
+}
