@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// conn is one connection to the backend. One exchange owns it at a time, or the pool.
+// conn is one connection to the backend. One exchange owns it at a time, or the pool, or a pin.
 type conn struct {
 	net.Conn
-	tcp    *net.TCPConn    // nil if it is something else
-	raw    syscall.RawConn // nil if it has no file descriptor
-	remote netip.AddrPort  // zero if it is not TCP
-	peek   func(fd uintptr)
-	dead   bool      // what peek found
-	login  bool      // a login took place on it: it serves one client only, and never returns to the pool
-	since  time.Time // when it was made
-	idle   time.Time // since when the pool has it
-	// The deadlines set on the connection. They are left standing from one exchange to the next and
-	// moved only when they have passed or fire early: setting both for each exchange costs more
-	// than parsing its header.
+	tcp    *net.TCPConn     // nil if it is something else
+	raw    syscall.RawConn  // nil if it has no file descriptor
+	remote netip.AddrPort   // zero if it is not TCP
+	peek   func(fd uintptr) // look; made once, for a method value is an allocation
+	dead   bool             // what look found
+	login  bool             // a login took place on it: it serves one client only, and never returns to the pool
+	since  time.Time        // when it was made
+	idle   time.Time        // since when the pool has it
+
+	// The deadlines that are set on the connection. They are left standing from one exchange to the next:
+	// see deadlines.go. The exchange that owns the connection sets them under its mu.
 	readUntil, writeUntil time.Time
 }
 
@@ -33,18 +33,23 @@ func newConn(nc net.Conn) *conn {
 	if s, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
 	}
-	c.peek = c.look // once, for a method value is an allocation
+	c.peek = c.look
 	return c
 }
 
 // alive reports whether an idle connection may be used: nothing has come from the backend, not
 // even its end.
 func (c *conn) alive() bool {
-	if c.raw == nil || !canPeek {
-		// Nothing to ask. Many servers keep a connection for 5 s (Node); one that dies on us is
-		// a Reset with Reused set.
+	if c.raw == nil || !canPoll {
+		// There is nothing to ask. Many servers keep a connection for 5 s (Node), so we use one for 4 s.
+		// One that ends in our hands all the same is a Reset with Reused set, and may be tried again.
 		return time.Since(c.idle) < 4*time.Second
 	}
 	c.dead = true
 	return c.raw.Control(c.peek) == nil && !c.dead
+}
+
+// readError returns the error that c.Read would return for err.
+func (c *conn) readError(err error) error {
+	return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

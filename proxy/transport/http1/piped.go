@@ -51,9 +51,8 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 			x.fail(transport.RequestBody, err)
 			return false
 		}
-		o.last.Store(o.ended)
 		if err := x.drain(p); err != nil {
-			x.sentAll(false)
+			x.sendingOver(false)
 			return false
 		}
 	}

@@ -1,45 +1,12 @@
-// Package http1 is one HTTP/1.1 request to one backend and its response, over pooled
-// connections without a goroutine each: what is written and read happens on the caller's
-// goroutine, save that a request's body is copied by another one until it is sent.
-//
-// It promises that one [Pool.Do] puts at most one request on the wire, that a connection about
-// which anything is unclear is never used again, and that no response is read with another
-// meaning than net/http gives it (stricter is fine). It must not know other packages of pace.
 package http1
 
 import (
-	"pace/proxy/transport"
-	"pace/proxy/transport/dial"
-
-	"cmp"
-	"context"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
+
+	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
-
-// Options configures a Pool; the zero value works.
-type Options struct {
-	ConnectTimeout  time.Duration // 0: 1 s
-	ResponseTimeout time.Duration // from the request's last byte to the whole response header; also of one write that does not move; 0: 30 s
-	MaxIdle         int           // idle connections kept; 0: 512
-	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
-	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
-
-	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
-}
-
-func (o Options) withDefaults() Options {
-	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, time.Second)
-	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 30*time.Second)
-	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
-	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
-	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
-	return o
-}
 
 // Pool is the connections to one backend. It is safe for concurrent use.
 type Pool struct {

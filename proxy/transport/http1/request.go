@@ -7,6 +7,14 @@ import (
 	"pace/proxy/transport"
 )
 
+// What a request looks like on the wire: its head, the chunks of its body, and its trailer.
+
+const (
+	sizeRoom  = 6                  // a chunk's size line: "8000\r\n"
+	lastChunk = "\r\n0\r\n"        // ends the last chunk's data and the body; the trailer follows
+	tailRoom  = len(lastChunk) + 2 // after a chunk's data, if the trailer is empty
+)
+
 // fit refuses what would end the request line or a field early: one request must not become two.
 func fit(r *transport.Request) bool {
 	return isToken(r.Method) && isWord(r.Target) && (r.Host == "" || isWord(r.Host)) &&
@@ -112,4 +120,53 @@ func lists(list, word string) bool {
 		}
 	}
 	return false
+}
+
+// frameChunk makes a chunk of the n bytes that were read to buf[at:]. The size line must stand right before
+// them, and its length is known only now. So they were read sizeRoom bytes behind what is due (the head, if it
+// was not sent yet), and what is due is moved up to the size line. One write then takes all of it.
+//
+//	before:  due │ sizeRoom bytes │ n bytes
+//	after:       shift │ due │ size line │ n bytes │ CRLF
+//
+// This would be unnecessary with a vectored write (writev), which net.Buffers offers, but which costs more for
+// pieces as small as these.
+func (o *outgoing) frameChunk(at, n int) {
+	if n == 0 {
+		return
+	}
+	var size [sizeRoom]byte
+	line := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
+	start := at - len(line)
+	copy(o.buf[start:], line)
+	shift := start - o.to
+	copy(o.buf[o.from+shift:], o.buf[o.from:o.to])
+	o.from += shift
+	o.to = at + n + copy(o.buf[at+n:], "\r\n")
+}
+
+// frameLastChunk ends the body, with its trailer.
+func (o *outgoing) frameLastChunk(req *transport.Request) {
+	o.ended = true
+	b := append(o.buf[:o.to], lastChunk[2:]...)
+	if req.Trailer != nil {
+		b = appendTrailer(b, req.Trailer())
+	}
+	b = append(b, '\r', '\n')
+	o.buf, o.to = b[:cap(b)], len(b)
+}
+
+// appendTrailer appends the fields of h that are fit for a trailer.
+func appendTrailer(b []byte, h map[string][]string) []byte {
+	for name, values := range h {
+		if !isToken(name) || framing(name) {
+			continue
+		}
+		for _, v := range values {
+			if validText(v) {
+				b = append(append(append(append(b, name...), ": "...), v...), '\r', '\n')
+			}
+		}
+	}
+	return b
 }

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -93,8 +94,7 @@ func (r *Response) Splice(least int64) (src *net.TCPConn, n int64) {
 		return nil, 0
 	}
 	if !x.c.readUntil.IsZero() { // nobody would move it if it fired
-		x.c.readUntil = time.Time{}
-		x.c.SetReadDeadline(time.Time{})
+		x.c.readBy(time.Time{})
 	}
 	x.in.drop()
 	return x.c.tcp, x.in.left
@@ -154,22 +154,27 @@ func (r *Response) Close() error {
 	return x.bug()
 }
 
+// lastGrace is how long Close lets the last bytes of a request take.
+const lastGrace = 50 * time.Millisecond
+
+var errClosed = errors.New("response closed before the request was sent")
+
 // stopSending makes the sender return, if there is one: at once, unless it is only in the write
 // of the last bytes, which may still save the connection.
 func (x *exchange) stopSending() {
-	o := &x.out
-	if !o.sending.Load() || o.sent.Load() {
+	if !x.req.HasBody() {
 		return
 	}
-	x.mu.Lock()
-	if o.last.Load() {
+	switch x.out.now() {
+	case idle, sent, cutMidway, cutEnding: // it does not run, or is about to return
+		return
+	case ending:
+		x.mu.Lock()
+		defer x.mu.Unlock()
 		x.closing = true
-		x.c.writeUntil = time.Now().Add(lastGrace)
-		x.c.SetWriteDeadline(x.c.writeUntil)
-		x.mu.Unlock()
+		x.c.writeBy(time.Now().Add(lastGrace))
 		return
 	}
-	x.mu.Unlock()
 	x.fail(transport.Canceled, errClosed)
 	if x.req.StopBody != nil {
 		x.req.StopBody()
@@ -181,6 +186,6 @@ func (x *exchange) reusable() bool {
 	if _, err := x.in.advance(); err != nil { // the end of the chunks may be there, unread
 		return false
 	}
-	return x.final && x.cause == nil && !x.unclear && x.out.sent.Load() &&
+	return x.final && x.cause == nil && !x.unclear && x.out.now() == sent &&
 		x.in.step == whole && x.in.pos == x.in.end
 }

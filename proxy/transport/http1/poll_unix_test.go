@@ -25,13 +25,16 @@ import (
 func onPark(resp *Response, f func()) {
 	x := &resp.x
 	x.watched.onEnd = x.end
-	x.got.once = func(fd uintptr) bool {
-		done := x.readOnce(fd)
-		if !done {
-			f()
+	calling := func(each func(fd uintptr) bool) func(fd uintptr) bool {
+		return func(fd uintptr) bool {
+			done := each(fd)
+			if !done {
+				f()
+			}
+			return done
 		}
-		return done
 	}
+	x.polled.read, x.polled.first = calling(x.readOnce), calling(x.writeThenRead)
 }
 
 func TestDo_HoldsNoBufferWhileItWaits(t *testing.T) {
@@ -196,13 +199,16 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 		req.OnPhase = func(p transport.Phase) { phase = p }
 		onPark(&resp, func() {
 			x := &resp.x
-			if phase != transport.Wait || x.sent == 0 || !x.out.begun.Load() || !x.out.isSent() || x.out.buf != nil || x.in.buf != nil {
+			if phase != transport.Wait || x.sent == 0 || x.out.now() != sent || x.out.buf != nil || x.in.buf != nil {
 				t.Errorf("waits in %v, %d bytes sent, %+v", phase, x.sent, &x.out)
 			}
 			wrote <- struct{}{}
 		})
-		counted := resp.x.got.once
-		resp.x.got.once = func(fd uintptr) bool { calls++; return counted(fd) }
+		counting := func(each func(fd uintptr) bool) func(fd uintptr) bool {
+			return func(fd uintptr) bool { calls++; return each(fd) }
+		}
+		polled := &resp.x.polled
+		polled.read, polled.first = counting(polled.read), counting(polled.first)
 		err := p.Do(t.Context(), req, &resp)
 		if i == 0 {
 			if body, err := readAll(&resp); err != nil || body != "hello" || !resp.Reused {

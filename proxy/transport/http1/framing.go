@@ -26,9 +26,9 @@ const (
 	trailer               // trailer fields and a blank line are due
 )
 
-// body cuts a response's body out of what was read. It does no input or output itself: buf[pos:end]
+// incoming cuts a response's body out of what was read. It does no input or output itself: buf[pos:end]
 // is what has been read and not yet returned.
-type body struct {
+type incoming struct {
 	buf      []byte // nil while nothing is read; from the pools
 	pos, end int
 	large    bool // a buffer was filled: the next is a large one
@@ -42,7 +42,7 @@ type body struct {
 
 // start sets the framing that h asks for in the answer to a request with this method, with a
 // trailer of most bytes.
-func (b *body) start(h *head, method string, most int) {
+func (b *incoming) start(h *head, method string, most int) {
 	b.left, b.slack, b.most = 0, 0, most
 	b.trailer.fields = b.trailer.fields[:0]
 	switch {
@@ -58,7 +58,7 @@ func (b *body) start(h *head, method string, most int) {
 }
 
 // length is what the framing says of the body that is to come: -1 unknown.
-func (b *body) length() int64 {
+func (b *incoming) length() int64 {
 	switch b.step {
 	case whole, identity:
 		return b.left
@@ -68,7 +68,7 @@ func (b *body) length() int64 {
 
 // advance consumes framing as far as it was read. It reports whether next can return without
 // reading more.
-func (b *body) advance() (ready bool, err error) {
+func (b *incoming) advance() (ready bool, err error) {
 	for {
 		have := b.end - b.pos
 		switch b.step {
@@ -104,7 +104,7 @@ func (b *body) advance() (ready bool, err error) {
 
 // next returns body bytes after advance was ready; io.EOF at the end. They are valid until more
 // is read.
-func (b *body) next() ([]byte, error) {
+func (b *incoming) next() ([]byte, error) {
 	if b.step == whole {
 		return nil, io.EOF
 	}
@@ -122,7 +122,7 @@ func (b *body) next() ([]byte, error) {
 }
 
 // consume notes that n bytes of data have gone out, from buf or by the kernel's own ways.
-func (b *body) consume(n int64) {
+func (b *incoming) consume(n int64) {
 	b.left -= n
 	switch {
 	case b.left > 0:
@@ -136,7 +136,7 @@ func (b *body) consume(n int64) {
 // readSize reads a chunk's size line at the start of p and returns its length, 0 if it has not
 // all come. Blanks may follow the size, with or without an extension behind them (RFC 9112 §7.1.1);
 // net/http takes them only without. No blank before the size, no sign, no bare LF.
-func (b *body) readSize(p []byte) (int, error) {
+func (b *incoming) readSize(p []byte) (int, error) {
 	n := bytes.IndexByte(p, '\n') + 1
 	if n == 0 && len(p) <= maxChunkLine {
 		return 0, nil
@@ -184,7 +184,7 @@ func parseHex(p []byte) (n int64, ok bool) {
 
 // readTrailer reads the trailer section at the start of p and returns its length, 0 if it has
 // not all come. Every line must end in CRLF, and none may be framing.
-func (b *body) readTrailer(p []byte) (int, error) {
+func (b *incoming) readTrailer(p []byte) (int, error) {
 	if len(p) < 2 {
 		return 0, nil
 	}

@@ -1,0 +1,115 @@
+package http1
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"pace/proxy/transport"
+)
+
+// How time is kept
+//
+// Two things are bounded in time: the wait for the response header (from the end of sending, by
+// ResponseTimeout), and a write that makes no progress (as long). The kernel's timers for that are the
+// connection's read and write deadline. To set both for each exchange, and to take them off afterwards,
+// costs more than to parse its header. So they are left standing on the connection (conn.readUntil and
+// conn.writeUntil) when the exchange is over, and the next exchange on it looks first whether the deadline
+// that stands there will do: it must be still to come, and no later than needed. Such a deadline fires
+// early. Whoever it wakes then asks whether the time is really up (readFailed, writeFailed), and if not,
+// moves the deadline and goes on. At a thousand requests a second on one connection, a deadline is moved
+// every 30 s.
+//
+// A deadline that has already passed is the other case: a read with it fails at once, so it is moved
+// before the wait begins (startClock), or the read fails once and is repeated.
+//
+// This would be unnecessary if setting a deadline cost nothing (today it locks and changes a runtime timer),
+// or if net.Conn could set the deadline of one call.
+
+// longAgo is a deadline that wakes whoever is blocked.
+var longAgo = time.Unix(1, 0)
+
+// readBy sets the read deadline. A zero time takes it off.
+func (c *conn) readBy(t time.Time) error {
+	c.readUntil = t
+	return c.SetReadDeadline(t)
+}
+
+// writeBy sets the write deadline.
+func (c *conn) writeBy(t time.Time) error {
+	c.writeUntil = t
+	return c.SetWriteDeadline(t)
+}
+
+// startClock begins the time that the backend has for its response header. x.mu is held.
+func (x *exchange) startClock() {
+	now := time.Now()
+	x.until = now.Add(x.pool.o.ResponseTimeout)
+	if !x.c.readUntil.After(now) {
+		x.c.readBy(x.until)
+	}
+}
+
+// readFailed returns why reading c failed, or nil if only a deadline fired that was left standing from
+// before. The deadline is then moved to where this exchange needs it, and reading goes on.
+func (x *exchange) readFailed(c *conn, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return x.cause
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if !x.until.IsZero() && !time.Now().Before(x.until) {
+		return x.failLocked(transport.ResponseTimeout, err)
+	}
+	return c.readBy(x.until)
+}
+
+// armWrite makes writing to c fail after look, but no later than a response's time after moved, when a byte
+// last went out. A deadline that was left standing is good enough if it is still to come, and no later.
+func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return x.cause
+	}
+	now, until := time.Now(), moved.Add(x.pool.o.ResponseTimeout)
+	if next := now.Add(look); next.Before(until) {
+		until = next
+	}
+	if x.closing { // Close has said how long the last bytes may take
+		return nil
+	}
+	if c.writeUntil.After(now) && !c.writeUntil.After(until) {
+		return nil
+	}
+	return c.writeBy(until)
+}
+
+// writeFailed returns why writing failed, or nil if only a deadline fired early. moved is when a byte last
+// went out.
+func (x *exchange) writeFailed(moved time.Time, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.cause != nil:
+		return x.cause
+	case !errors.Is(err, os.ErrDeadlineExceeded), x.closing:
+		return err
+	case time.Since(moved) < x.pool.o.ResponseTimeout:
+		return nil
+	case x.final: // a backend that has answered need not read the rest
+		return err
+	}
+	return x.failLocked(transport.ResponseTimeout, err)
+}
+
+// stirs reports whether a write that is overdue could go on by now, or the backend has answered. The
+// process may have been stopped meanwhile, and the deadline have passed while nobody looked.
+func (x *exchange) stirs(c *conn, moved time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.pool.o.ResponseTimeout && stirs(c.raw)
+}

@@ -1,0 +1,103 @@
+// Package http1 is one HTTP/1.1 request to one backend and its response, over pooled connections. No
+// connection has a goroutine of its own: the caller's goroutine writes and reads. Only if the request has a
+// body, a second goroutine, the sender, runs until the body is sent.
+//
+// It promises that one [Pool.Do] puts at most one request on the wire, that a connection about which anything
+// is unclear is never used again, and that no response is read with another meaning than net/http gives it
+// (stricter is fine). It must not know other packages of pace than those that all transports share.
+//
+// # The states of an exchange
+//
+// An exchange is what stands behind a [Response]. Its states are the phases of package transport, and the
+// functions that lead from one to the next are these:
+//
+//	            Do
+//	            │
+//	         connect ───── no connection is idle ────▶ dial.Dialer.Dial (DNS, Connect)
+//	            │                                                    │
+//	            ├───────────────────────◀────────────────────────────┘
+//	            │
+//	  ┌─────────┴────────┬──────────────────────────┐
+//	  │ no body,         │ no body,                 │ a body
+//	  │ pooled, TCP      │ otherwise                │
+//	  ▼                  ▼                          ▼
+//	writeThenWait    sendHead                 startSending ─ ─ ─ ▶ the sender: send
+//	  │ (Send)           │ (Send)                   │              (Send, ReadRequest)
+//	  └─────────┬────────┴──────────────────────────┘                     ╷
+//	            ▼                                                         ╷
+//	        awaitFinal (Wait) ◀──┐                                        ╷
+//	            │  └─ interim ───┘ 1xx                                    ╷
+//	            ▼                                                         ╷
+//	    finish or switched: settle (Receive), and Do returns              ╷
+//	            │                                                         ╷
+//	    Next, Next, … or Splice, or Hijack                                ╷
+//	            ▼                                                         ╷
+//	          Close ◀─ ─ ─ ─ ─ waits for the sender ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
+//	            │
+//	            ├── all is clear (reusable): the connection goes back to the pool
+//	            └── otherwise: it is closed
+//
+// From every state, fail leads to Close: it notes why the exchange ended, and wakes whoever is blocked on the
+// connection. Only the first failure counts. The sending of the request has states of its own, which the type
+// sending draws.
+//
+// # Which goroutine may touch which field
+//
+// Do's goroutine is the one that calls Do, Next and Close. Beside it there may be the sender (only with a
+// body), the head timer (while the sender waits for the body's first piece), and the context's goroutine
+// (which calls end). Close waits for the three (exchange.running) before it reads anything without a lock.
+//
+//	field of exchange       may be touched by                       guarded by
+//	ctx, pool, req          all read; Do and Close write            nobody else runs then
+//	head, in, polled        Do's goroutine                          nothing, it is alone
+//	progress                Do's goroutine                          nothing, it is alone
+//	shared (all of it)      all                                     mu
+//	shared.c                all read under mu; Do's goroutine       mu, and out.first: Do's
+//	                        writes, and the sender until            goroutine lets it be until
+//	                        its first write is over                 the first write is over
+//	shared.answered         Do's goroutine writes under mu, and     mu for all others
+//	                        alone may read without
+//	watched                 Do's goroutine, the pool's watcher      watcher.mu
+//
+//	field of outgoing       may be touched by                       guarded by
+//	buf, from, to, reading  with a body: sender and head timer      out.mu
+//	                        without: Do's goroutine                 nothing, it is alone
+//	left, ended, full       the sender; the head timer reads ended  out.mu while the timer may run
+//	state                   the one who writes to the connection    atomic
+//	first                   sender and head timer close it          mu
+//	verdict                 Do's goroutine and fail send into it    a channel of one
+//	done                    the sender closes it, Do's waits        a channel
+//
+// Locks are taken in the order out.mu, then mu. Nobody blocks on the network while it holds mu; the sender
+// holds out.mu while it writes.
+package http1
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Options configures a Pool; the zero value works.
+type Options struct {
+	ConnectTimeout  time.Duration // 0: 1 s
+	ResponseTimeout time.Duration // from the request's last byte to the whole response header; also of one write that makes no progress; 0: 30 s
+	MaxIdle         int           // idle connections kept; 0: 512
+	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
+	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
+
+	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
+}
+
+func (o Options) withDefaults() Options {
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, time.Second)
+	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 30*time.Second)
+	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
+	return o
+}
