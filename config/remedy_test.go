@@ -264,7 +264,7 @@ func applyToLine(text []byte, f *Fault) ([]byte, error) {
 	lines := strings.SplitAfter(string(text), "\n")
 	if f.Line == 0 {
 		if m := writeUnder.FindStringSubmatch(f.Remedy); m != nil {
-			return []byte(fmt.Sprintf("%s.%s = %s\n%s", m[3], m[1], m[2], text)), nil
+			return fmt.Appendf(nil, "%s.%s = %s\n%s", m[3], m[1], m[2], text), nil
 		}
 		return nil, errors.New("no line")
 	}

@@ -108,7 +108,7 @@ func FuzzJoinState(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two string) {
 		var want []string
 		seen, valid := map[string]bool{}, true
-		for _, m := range strings.Split(one+","+two, ",") {
+		for m := range strings.SplitSeq(one+","+two, ",") {
 			m = strings.Trim(m, " \t")
 			key := strings.SplitN(m, "=", 2)[0]
 			if m == "" || seen[key] {

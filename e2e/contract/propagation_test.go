@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -95,9 +96,7 @@ func TestEnvironment_PropagatorsLoseAndLeaveNothing(t *testing.T) {
 			for name, v := range contexts {
 				req.Header.Set(name, v)
 			}
-			for name, lines := range baggage {
-				req.Header[name] = lines
-			}
+			maps.Copy(req.Header, baggage)
 			answer := pacetest.Do(mode.Client(t), req)
 			wantStatus(t, answer, 200)
 			got := b.WantGot(1, "/"+string(mode))[0].Header

@@ -90,8 +90,8 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 	}
 }
 
-// silent is an address that answers no SYN.
-var silent = errors.New("silent")
+// errSilent is an address that answers no SYN.
+var errSilent = errors.New("silent")
 
 // TestDo_TriesEveryAddressOfAName scripts what becomes of a dial to each address.
 func TestDo_TriesEveryAddressOfAName(t *testing.T) {
@@ -108,16 +108,16 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 	}{
 		{
 			name: "the second answers while the first is silent", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": silent}, want: "10.0.0.1 10.0.0.2", took: 250 * time.Millisecond,
+			answers: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 250 * time.Millisecond,
 		},
 		{
 			name: "the last of five answers within the time though four are silent", found: "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5",
-			answers: map[string]error{"10.0.0.1": silent, "10.0.0.2": silent, "10.0.0.3": silent, "10.0.0.4": silent},
+			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent, "10.0.0.3": errSilent, "10.0.0.4": errSilent},
 			want:    "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5", took: 800 * time.Millisecond,
 		},
 		{
 			name: "a share of a short time is short", found: "10.0.0.1 10.0.0.2", timeout: 100 * time.Millisecond,
-			answers: map[string]error{"10.0.0.1": silent}, want: "10.0.0.1 10.0.0.2", took: 50 * time.Millisecond,
+			answers: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 50 * time.Millisecond,
 		},
 		{
 			name: "the next is tried at once when one refuses", found: "10.0.0.1 10.0.0.2 10.0.0.3",
@@ -125,16 +125,16 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 		},
 		{
 			name: "the families take turns", found: "2001:db8::1 2001:db8::2 10.0.0.1",
-			answers: map[string]error{"2001:db8::1": silent}, want: "2001:db8::1 10.0.0.1", took: 250 * time.Millisecond,
+			answers: map[string]error{"2001:db8::1": errSilent}, want: "2001:db8::1 10.0.0.1", took: 250 * time.Millisecond,
 		},
 		{
 			name: "all are silent, and each is named", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": silent, "10.0.0.2": silent}, want: "10.0.0.1 10.0.0.2",
+			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent}, want: "10.0.0.1 10.0.0.2",
 			took: time.Second, kind: transport.ConnectTimeout, says: []string{"dial tcp 10.0.0.1:80: i/o timeout", "dial tcp 10.0.0.2:80: i/o timeout"},
 		},
 		{
 			name: "one is silent and one refuses: the time ran out", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": silent, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2",
+			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2",
 			took: time.Second, kind: transport.ConnectTimeout, says: []string{"10.0.0.1:80: i/o timeout", "refused"},
 		},
 		{
@@ -170,7 +170,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 					switch err := tt.answers[host]; err {
 					case nil:
 						return dial(ctx, network, addr)
-					case silent:
+					case errSilent:
 						<-ctx.Done()
 						return nil, fmt.Errorf("dial %s: %w", addr, ctx.Err())
 					default:

@@ -57,7 +57,12 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) e
 	x := &resp.x
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
-		defer resp.Close()
+		// A response may have been read before the sender has counted the write that it answers. Whoever
+		// decides whether to repeat the request must not take it for unsent: Close waits for the sender.
+		defer func() {
+			resp.Close()
+			x.cause.BytesSent = resp.BytesSent
+		}()
 		return x.raise(err)
 	}
 	resp.take()

@@ -52,7 +52,7 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 				return
 			}
 			if e := wantKind(t, err, transport.Reset); !e.Reused || e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
-				t.Errorf("got %+v and %d idle, want a reused connection that died unanswered", e, p.Idle())
+				t.Errorf("got %v (reused %v, answered %v, %d bytes sent) and %d idle, want a reused connection that died unanswered", e, e.Reused, e.Answered, e.BytesSent, p.Idle())
 			}
 		})
 	}
