@@ -60,6 +60,7 @@ func TestAPanicInEveryStage(t *testing.T) {
 	} {
 		for name := range strings.FieldsSeq(tt.requests) {
 			t.Run(fmt.Sprintf("stage %d of a %s", s, name), func(t *testing.T) {
+				t.Parallel() // most of the time is draining, which waits
 				var armed atomic.Bool
 				p := start(t, func(o *Options) {
 					o.Trusted = prefixes("127.0.0.0/8")
