@@ -67,6 +67,13 @@ func (x *exchange) readFailed(c *conn, err error) error {
 	return c.readBy(x.until)
 }
 
+// isOverdue reports whether the time for the response header is up, and nothing else has ended the exchange.
+func (x *exchange) isOverdue() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause == nil && !x.until.IsZero() && !time.Now().Before(x.until)
+}
+
 // armWrite makes writing to c fail after look, but no later than a response's time after moved, when a byte
 // last went out. A deadline that was left standing is good enough if it is still to come, and no later.
 func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error {

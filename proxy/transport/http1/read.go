@@ -1,6 +1,10 @@
 package http1
 
-import "net"
+import (
+	"errors"
+	"net"
+	"os"
+)
 
 // polled is one visit to the runtime's poller (poll_unix.go): what it calls, and what a read came to.
 type polled struct {
@@ -30,10 +34,24 @@ func (x *exchange) read() (int, error) {
 		if x.out.awaitFirstWrite(); x.conn() != c {
 			continue // the sender's first write found that c had ended, and replaced it
 		}
+		if n, err := x.lastLook(c, err); n > 0 || err != nil {
+			return n, err
+		}
 		if err := x.readFailed(c, err); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// lastLook reads what lies in the socket although the time for the response is up: the process may have been
+// stopped (SIGSTOP, a paused machine), and the response have come in time. It waits for nothing.
+func (x *exchange) lastLook(c *conn, err error) (int, error) {
+	if c.tcp == nil || !canPoll || !errors.Is(err, os.ErrDeadlineExceeded) || !x.isOverdue() {
+		return 0, nil
+	}
+	x.polled.n, x.polled.err = 0, nil
+	c.raw.Control(func(fd uintptr) { x.polled.read(fd) })
+	return x.polled.n, x.polled.err
 }
 
 // receive reads from c once it has something to give. Over plain TCP the runtime's poller tells when, and then

@@ -29,6 +29,11 @@ func (o *outgoing) render(req *transport.Request) {
 func (x *exchange) writeThenWait() error {
 	c := x.c
 	n, err := x.receive(c, x.polled.first)
+	if err != nil && x.out.now() == sent {
+		if late, failed := x.lastLook(c, err); late > 0 || failed != nil {
+			n, err = late, failed
+		}
+	}
 	switch {
 	case x.out.now() != sent:
 		return x.writeAfterAll(c)
