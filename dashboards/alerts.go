@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // The limits above which alerts fire. They suit a service that people wait for. Users who need other
@@ -32,10 +33,10 @@ func alerts() []rule {
 		}
 	}
 	return append(list, latency(), storm(), unanswering(), rejections(),
-		dropped("PaceSpansDropped", telemetry.MetricSpansDropped, "spans are being dropped: traces are incomplete",
+		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
-		dropped("PaceLogDropped", telemetry.MetricLogDropped, "log lines are being dropped",
+		dropped("PaceLogDropped", metrics.LogDropped.Name, "log lines are being dropped",
 			"the disk of log.file is full, or the reader of standard error is too slow (reason {{ $labels.reason }})",
 			"free the disk, or fix the reader of the log"),
 	)
@@ -57,7 +58,7 @@ func alert(name, expr string, holds time.Duration, severity, summary, cause, rem
 // it had then reveal a pace that a job of another name scrapes.
 func down() rule {
 	return alert("PaceDown",
-		fmt.Sprintf(`up{job="pace"} == 0 or (up == 0 and on (%s, %s) last_over_time(%s[1d]))`, job, instance, telemetry.MetricBuildInfo),
+		fmt.Sprintf(`up{job="pace"} == 0 or (up == 0 and on (%s, %s) last_over_time(%s[1d]))`, job, instance, metrics.BuildInfo.Name),
 		time.Minute, critical,
 		"{{ $labels.instance }} does not answer Prometheus",
 		"pace is not running, its admin listener is closed to Prometheus, or the machine is gone",
@@ -83,7 +84,7 @@ func spoiled(s side) rule {
 // worst returns a template whose text is about the side's most frequent outcome at the moment.
 func worst(s side, text func(telemetry.OutcomeInfo) string) string {
 	return fmt.Sprintf("{{ with printf `topk(1, %s{job=%%q,%s})` $labels.job | query }}{{ with . | first | label %q }}{{ . }}: %s{{ end }}{{ end }}",
-		recordedOutcomes, is(sideLabel, string(s.Side)), telemetry.LabelOutcome, about(".", s.outcomes, text))
+		recordedOutcomes, is(sideLabel, string(s.Side)), metrics.Outcome.Name, about(".", s.outcomes, text))
 }
 
 // about returns a template that chooses the text of the outcome whose word the expression yields.
@@ -107,8 +108,8 @@ func latency() rule {
 func storm() rule {
 	return alert("PaceFailoverStorm",
 		fmt.Sprintf("%s / %s > %v",
-			inRules.rateBy(by(job, telemetry.LabelUpstream), telemetry.MetricFailovers),
-			inRules.rateBy(by(job, telemetry.LabelUpstream), attempts), stormy),
+			inRules.rateBy(by(job, metrics.Upstream.Name), metrics.Failovers.Name),
+			inRules.rateBy(by(job, metrics.Upstream.Name), attempts), stormy),
 		5*time.Minute, warning,
 		"{{ $value | humanizePercentage }} of attempts at upstream {{ $labels.pace_upstream }} of {{ $labels.job }} fail and go elsewhere",
 		"a backend of the upstream fails; the others carry its share, and clients wait longer",
@@ -127,16 +128,16 @@ func unanswering() rule {
 func rejections() rule {
 	return alert("PaceRejections",
 		fmt.Sprintf("%s / on (%s) group_left () %s > %v",
-			inRules.rateBy(by(job, telemetry.LabelReason), telemetry.MetricRejections), job, recordedRequests, turnedAway),
+			inRules.rateBy(by(job, metrics.Reason.Name), metrics.Rejections.Name), job, recordedRequests, turnedAway),
 		10*time.Minute, warning,
 		"{{ $value | humanizePercentage }} of requests to {{ $labels.job }} are turned away: {{ $labels.reason }}",
-		about("$labels."+telemetry.LabelReason, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Cause }),
-		about("$labels."+telemetry.LabelReason, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
+		about("$labels."+metrics.Reason.Name, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Cause }),
+		about("$labels."+metrics.Reason.Name, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
 }
 
 // dropped fires at the first drop and ends 10 minutes after the last one.
 func dropped(name, metric, summary, cause, remedy string) rule {
 	return alert(name,
-		fmt.Sprintf("%s > 0", sumBy(by(job, instance, telemetry.LabelReason), fmt.Sprintf("increase(%s[10m])", metric))),
+		fmt.Sprintf("%s > 0", sumBy(by(job, instance, metrics.Reason.Name), fmt.Sprintf("increase(%s[10m])", metric))),
 		0, warning, "{{ $labels.instance }}: "+summary, cause, remedy)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // The dashboard's variables, which choose the data that it shows.
@@ -85,8 +86,8 @@ func number(panels []dashboard.PanelOrRowPanel) {
 func variables(b *dashboard.DashboardBuilder) {
 	b.WithVariable(dashboard.NewDatasourceVariableBuilder(prometheusVar).Type("prometheus").Label("Prometheus"))
 	b.WithVariable(dashboard.NewDatasourceVariableBuilder(jaegerVar).Type("jaeger").Label("Jaeger"))
-	b.WithVariable(valuesOf(job, telemetry.MetricBuildInfo))
-	b.WithVariable(valuesOf(instance, telemetry.MetricBuildInfo+`{`+job+`=~"$job"}`))
+	b.WithVariable(valuesOf(job, metrics.BuildInfo.Name))
+	b.WithVariable(valuesOf(instance, metrics.BuildInfo.Name+`{`+job+`=~"$job"}`))
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(serviceVar).Label("Service in Jaeger").DefaultValue(dashboard.StringOrMap{String: new("pace")}))
 	b.WithVariable(badOutcomes())
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(traceVar).Label("Trace").DefaultValue(dashboard.StringOrMap{String: new("")}))

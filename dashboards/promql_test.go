@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 func TestExpressions_AskOnlyForWhatIsPublished(t *testing.T) {
@@ -44,8 +44,8 @@ func TestExpressions_ThatAskForOthersAreFound(t *testing.T) {
 // What nobody can see is published in vain. The older proxy's histogram is there for its users' own dashboards.
 func TestExpressions_ShowEveryInstrument(t *testing.T) {
 	all := strings.Join(expressions(t), "\n")
-	for _, i := range telemetry.Instruments() {
-		if i.Name != telemetry.MetricOlderDuration && !regexp.MustCompile(`\b`+i.Name).MatchString(all) {
+	for _, i := range metrics.Instruments() {
+		if i.Name != metrics.OlderDuration.Name && !regexp.MustCompile(`\b`+i.Name).MatchString(all) {
 			t.Errorf("no panel and no rule asks for %s", i.Name)
 		}
 	}
@@ -86,13 +86,13 @@ func published(t *testing.T) map[string][]string {
 		all[name] = []string{}
 	}
 	all[gcPause] = []string{"quantile"}
-	for _, i := range telemetry.Instruments() {
-		if i.Type != "histogram" {
-			all[i.Name] = i.Labels
+	for _, i := range metrics.Instruments() {
+		if i.Type != metrics.Histogram {
+			all[i.Name] = i.LabelNames()
 			continue
 		}
-		all[i.Name+"_count"], all[i.Name+"_sum"] = i.Labels, i.Labels
-		all[i.Name+"_bucket"] = append([]string{le}, i.Labels...)
+		all[i.Name+"_count"], all[i.Name+"_sum"] = i.LabelNames(), i.LabelNames()
+		all[i.Name+"_bucket"] = append([]string{le}, i.LabelNames()...)
 	}
 	for name, labels := range all {
 		all[name] = append([]string{job, instance}, labels...)

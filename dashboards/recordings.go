@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // The recorded series: the alerts read them, and they are a summary that is cheap to keep for long.
@@ -22,7 +23,7 @@ func recordings() (list []rule) {
 	for _, s := range append([]side{{Side: telemetry.NoSide, outcomes: outcomesOf(telemetry.NoSide)}}, sides()...) {
 		list = append(list, rule{
 			Record: recordedOutcomes,
-			Expr:   inRules.rateBy(by(job, telemetry.LabelOutcome), requests, is(telemetry.LabelSide, string(s.Side))),
+			Expr:   inRules.rateBy(by(job, metrics.Outcome.Name), requests, is(metrics.Side.Name, string(s.Side))),
 			Labels: []pair{{sideLabel, string(s.Side)}},
 		})
 	}
@@ -30,8 +31,8 @@ func recordings() (list []rule) {
 	return append(list,
 		rule{Record: recordedRequests, Expr: sumBy(by(job), recordedOutcomes)},
 		rule{Record: recordedShares, Expr: fmt.Sprintf("%s / on (%s) group_left () %s", sumBy(by(job, sideLabel), recordedOutcomes), job, recordedRequests)},
-		rule{Record: recordedP99, Expr: inRules.quantileBy(0.99, by(job, telemetry.LabelRoute), telemetry.MetricServerDuration)},
+		rule{Record: recordedP99, Expr: inRules.quantileBy(0.99, by(job, metrics.Route.Name), metrics.ServerDuration.Name)},
 		rule{Record: recordedAttempts, Expr: inRules.rateBy(perBackend, attempts)},
-		rule{Record: recordedUnanswered, Expr: inRules.rateBy(perBackend, attempts, oneOf(telemetry.LabelErrorType, telemetry.BackendFailures())) + " / " + recordedAttempts},
+		rule{Record: recordedUnanswered, Expr: inRules.rateBy(perBackend, attempts, oneOf(metrics.ErrorType.Name, telemetry.BackendFailures())) + " / " + recordedAttempts},
 	)
 }

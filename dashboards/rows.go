@@ -7,6 +7,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // row is a strip of panels under a title.
@@ -57,10 +58,10 @@ const (
 )
 
 var (
-	requests = telemetry.MetricRequests
-	attempts = count(telemetry.MetricClientDuration)
-	backend  = by(telemetry.LabelServerAddress, telemetry.LabelServerPort)
-	at       = perLabel(telemetry.LabelServerAddress, telemetry.LabelServerPort)
+	requests = metrics.Requests.Name
+	attempts = count(metrics.ClientDuration.Name)
+	backend  = by(metrics.ServerAddress.Name, metrics.ServerPort.Name)
+	at       = perLabel(metrics.ServerAddress.Name, metrics.ServerPort.Name)
 )
 
 // overview returns the rows of the dashboard "pace overview", in the order in which someone who is woken
@@ -69,35 +70,35 @@ func overview() []row {
 	return []row{
 		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
 		{"Rate", []panel{
-			perSecond("Requests by route", requests, telemetry.LabelRoute),
-			perSecond("Requests by status", count(telemetry.MetricServerDuration), telemetry.LabelStatus),
+			perSecond("Requests by route", requests, metrics.Route.Name),
+			perSecond("Requests by status", count(metrics.ServerDuration.Name), metrics.Status.Name),
 		}},
 		{"Errors by side", []panel{errorRates(), errorShares()}},
 		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
 		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
 		{"Failovers and retries", []panel{
-			perSecond("Failovers by reason", telemetry.MetricFailovers, telemetry.LabelReason),
-			perSecond("Retries by reason", telemetry.MetricRetries, telemetry.LabelReason),
+			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
+			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
 		}},
 		{"Turned away", []panel{
-			perSecond("Rejections by reason", telemetry.MetricRejections, telemetry.LabelReason),
-			perSecond("Refused before the handler", telemetry.MetricRefused, telemetry.LabelReason),
-			gauge("Limiter keys", units.Short, telemetry.MetricLimiterKeys, telemetry.LabelPolicy),
-			perSecond("Limiter keys forgotten too soon", telemetry.MetricLimiterEvicted, telemetry.LabelPolicy),
+			perSecond("Rejections by reason", metrics.Rejections.Name, metrics.Reason.Name),
+			perSecond("Refused before the handler", metrics.Refused.Name, metrics.Reason.Name),
+			gauge("Limiter keys", units.Short, metrics.LimiterKeys.Name, metrics.Policy.Name),
+			perSecond("Limiter keys forgotten too soon", metrics.LimiterEvicted.Name, metrics.Policy.Name),
 		}},
 		{"Connections", []panel{
-			gauge("Client connections", units.Short, telemetry.MetricConnections, telemetry.LabelState),
-			gauge("Active requests", units.Short, telemetry.MetricActiveRequests, telemetry.LabelMethod),
+			gauge("Client connections", units.Short, metrics.Connections.Name, metrics.State.Name),
+			gauge("Active requests", units.Short, metrics.ActiveRequests.Name, metrics.Method.Name),
 		}},
 		{"Streams", []panel{
-			gauge("Open streams", units.Short, telemetry.MetricStreams, telemetry.LabelKind),
-			perSecond("Streams that ended, by reason", count(telemetry.MetricStreamDuration), telemetry.LabelCloseReason),
+			gauge("Open streams", units.Short, metrics.Streams.Name, metrics.StreamKind.Name),
+			perSecond("Streams that ended, by reason", count(metrics.StreamDuration.Name), metrics.CloseReason.Name),
 			streamBytes(),
 		}},
 		{"Telemetry's own loss", []panel{
-			perSecond("Spans dropped", telemetry.MetricSpansDropped, telemetry.LabelReason),
-			perSecond("Log lines dropped", telemetry.MetricLogDropped, telemetry.LabelReason),
+			perSecond("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
+			perSecond("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
 		}},
 		{"Go runtime", []panel{
 			gauge("Goroutines", units.Short, goroutines, instance),
@@ -126,7 +127,7 @@ func gauge(title, unit, metric, label string) panel {
 
 // docOf returns telemetry's text about a metric; "" for one that is not pace's own.
 func docOf(metric string) string {
-	for _, i := range telemetry.Instruments() {
+	for _, i := range metrics.Instruments() {
 		if i.Name == metric || count(i.Name) == metric {
 			return i.Doc
 		}
@@ -137,7 +138,7 @@ func docOf(metric string) string {
 func running() panel {
 	return panel{
 		title: "Running", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
-		queries: []query{{aggregate("count", by(telemetry.LabelVersion), onScreen.series(telemetry.MetricBuildInfo)), perLabel(telemetry.LabelVersion)}},
+		queries: []query{{aggregate("count", by(metrics.Version.Name), onScreen.series(metrics.BuildInfo.Name)), perLabel(metrics.Version.Name)}},
 	}
 }
 
@@ -164,13 +165,13 @@ func shares() (list []panel) {
 
 // share is the share of all requests that a side made fail. If there is no series, it is zero.
 func share(v view, s side) string {
-	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), v.rateBy(nil, requests))
+	return fmt.Sprintf("(%s or vector(0)) / %s", v.rateBy(nil, requests, is(metrics.Side.Name, string(s.Side))), v.rateBy(nil, requests))
 }
 
 func slowest() panel {
 	return panel{
 		title: "p99", doc: "99 of 100 requests took no longer than this, in the last 5 minutes.", kind: figure, unit: units.Seconds, width: 3, limit: slow,
-		queries: []query{{recent.quantileBy(0.99, nil, telemetry.MetricServerDuration), "p99"}},
+		queries: []query{{recent.quantileBy(0.99, nil, metrics.ServerDuration.Name), "p99"}},
 	}
 }
 
@@ -188,7 +189,7 @@ func errorRates() panel {
 	}
 	for _, s := range sides() {
 		p.colors[s.title] = s.color
-		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, is(telemetry.LabelSide, string(s.Side))), s.title})
+		p.queries = append(p.queries, query{onScreen.rateBy(nil, requests, is(metrics.Side.Name, string(s.Side))), s.title})
 	}
 	return p
 }
@@ -208,7 +209,7 @@ func quantiles() panel {
 		doc: "Each dot is a request; its trace_id leads to Jaeger once the Prometheus data source has an exemplar link of that label to the Jaeger data source. Or put the trace_id into the field above, and see the last row.",
 	}
 	for _, q := range []float64{0.5, 0.95, 0.99} {
-		p.queries = append(p.queries, query{onScreen.quantileBy(q, nil, telemetry.MetricServerDuration), fmt.Sprintf("p%v", 100*q)})
+		p.queries = append(p.queries, query{onScreen.quantileBy(q, nil, metrics.ServerDuration.Name), fmt.Sprintf("p%v", 100*q)})
 	}
 	return p
 }
@@ -217,7 +218,7 @@ func byRoute() panel {
 	return panel{
 		title: "p99 by route", unit: units.Seconds, exemplars: true,
 		doc:     "99 of 100 requests took no longer than this, for each route.",
-		queries: []query{{onScreen.quantileBy(0.99, by(telemetry.LabelRoute), telemetry.MetricServerDuration), perLabel(telemetry.LabelRoute)}},
+		queries: []query{{onScreen.quantileBy(0.99, by(metrics.Route.Name), metrics.ServerDuration.Name), perLabel(metrics.Route.Name)}},
 	}
 }
 
@@ -227,24 +228,24 @@ func phases() panel {
 		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. dns and connect: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
 		queries: []query{{
 			fmt.Sprintf("%s / on () group_left () %s",
-				onScreen.rateBy(by(telemetry.LabelPhase), telemetry.MetricPhaseDuration+"_sum"), onScreen.rateBy(nil, requests)),
-			perLabel(telemetry.LabelPhase),
+				onScreen.rateBy(by(metrics.Phase.Name), metrics.PhaseDuration.Name+"_sum"), onScreen.rateBy(nil, requests)),
+			perLabel(metrics.Phase.Name),
 		}},
 	}
 }
 
 func overhead() panel {
 	return panel{
-		title: "Time in pace itself", unit: units.Seconds, doc: docOf(telemetry.MetricOverhead),
+		title: "Time in pace itself", unit: units.Seconds, doc: docOf(metrics.Overhead.Name),
 		queries: []query{
-			{onScreen.quantileBy(0.5, nil, telemetry.MetricOverhead), "p50"},
-			{onScreen.quantileBy(0.99, nil, telemetry.MetricOverhead), "p99"},
+			{onScreen.quantileBy(0.5, nil, metrics.Overhead.Name), "p50"},
+			{onScreen.quantileBy(0.99, nil, metrics.Overhead.Name), "p99"},
 		},
 	}
 }
 
 func streamBytes() panel {
-	p := perSecond("Bytes of streams", telemetry.MetricStreamBytes, telemetry.LabelDirection)
+	p := perSecond("Bytes of streams", metrics.StreamBytes.Name, metrics.Direction.Name)
 	p.unit, p.stacked = units.BytesPerSecondIEC, false
 	return p
 }
@@ -253,14 +254,14 @@ func streamBytes() panel {
 const happened = " > 0"
 
 func byOutcome() panel {
-	p := perSecond("Requests by outcome", requests, telemetry.LabelOutcome)
+	p := perSecond("Requests by outcome", requests, metrics.Outcome.Name)
 	p.doc = explain(telemetry.Outcomes())
 	p.queries[0].expr += happened
 	return p
 }
 
 func totals() panel {
-	o := telemetry.LabelOutcome
+	o := metrics.Outcome.Name
 	return panel{
 		title: "Outcomes in the time shown", kind: table, unit: units.Short, worst: "requests",
 		doc: "Requests by outcome, counted over the whole time shown.",
@@ -280,7 +281,7 @@ func explain(outcomes []telemetry.OutcomeInfo) string {
 }
 
 func clientsLeft() panel {
-	p := perSecond("Clients that left, by phase", telemetry.MetricClientLeft, telemetry.LabelLeftIn)
+	p := perSecond("Clients that left, by phase", metrics.ClientLeft.Name, metrics.LeftIn.Name)
 	p.queries[0].expr += happened
 	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; a slow backend is the usual cause, so compare the client's timeout with p99. connect, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left during its upload. deliver: the client left while it received the response."
 	return p
@@ -294,8 +295,8 @@ func backendTable() panel {
 		queries: []query{
 			{recent.rateBy(backend, attempts), "attempts/s"},
 			{failed(recent) + " / " + recent.rateBy(backend, attempts), "failed"},
-			{recent.quantileBy(0.5, backend, telemetry.MetricClientDuration), "p50"},
-			{recent.quantileBy(0.99, backend, telemetry.MetricClientDuration), "p99"},
+			{recent.quantileBy(0.5, backend, metrics.ClientDuration.Name), "p50"},
+			{recent.quantileBy(0.99, backend, metrics.ClientDuration.Name), "p99"},
 		},
 	}
 }
@@ -312,7 +313,7 @@ func failing() string {
 	for _, o := range outcomesOf(telemetry.BackendSide) {
 		words = append(words, o.Word)
 	}
-	return fmt.Sprintf("%s=~%q", telemetry.LabelErrorType, strings.Join(append(words, "5.."), "|"))
+	return fmt.Sprintf("%s=~%q", metrics.ErrorType.Name, strings.Join(append(words, "5.."), "|"))
 }
 
 func backendRate() panel {
@@ -323,7 +324,7 @@ func backendRate() panel {
 }
 
 func backendErrors() panel {
-	e := telemetry.LabelErrorType
+	e := metrics.ErrorType.Name
 	return panel{
 		title: "Attempts that failed, by backend and error", unit: units.CountsPerSecond, width: 8, stacked: true,
 		doc:     "Attempts without a response, or with a 5xx.",
@@ -334,7 +335,7 @@ func backendErrors() panel {
 func backendDuration() panel {
 	return panel{
 		title: "p99 by backend", unit: units.Seconds, width: 8, exemplars: true, doc: docOf(attempts),
-		queries: []query{{onScreen.quantileBy(0.99, backend, telemetry.MetricClientDuration), at}},
+		queries: []query{{onScreen.quantileBy(0.99, backend, metrics.ClientDuration.Name), at}},
 	}
 }
 

@@ -4,12 +4,11 @@ package dashboards
 
 import (
 	"maps"
-	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // traces adds the row with data from Jaeger: the latest failures, and one whole trace.
@@ -19,22 +18,12 @@ func traces(b *dashboard.DashboardBuilder) {
 		Title("Requests that ended as $" + outcomeVar).
 		Description("The newest traces of the outcome chosen above. A click on one shows it; its id in the field above shows it here.").
 		Datasource(jaegerRef).Span(9).Height(14).
-		WithTarget(jaegerQuery{"queryType": "search", "service": "$" + serviceVar, "tags": outcomeAttribute() + "=$" + outcomeVar, "limit": 20}))
+		WithTarget(jaegerQuery{"queryType": "search", "service": "$" + serviceVar, "tags": metrics.Outcome.Key + "=$" + outcomeVar, "limit": 20}))
 	b.WithPanel(dashboard.NewPanelBuilder().Type("traces").
 		Title("Trace $" + traceVar).
 		Description("Each attempt is a span below the request's; limits, failovers and retries are its events.").
 		Datasource(jaegerRef).Span(15).Height(14).
 		WithTarget(jaegerQuery{"query": "$" + traceVar}))
-}
-
-// outcomeAttribute returns the attribute from which the outcome's label is derived.
-func outcomeAttribute() string {
-	for _, f := range telemetry.Facts() {
-		if strings.ReplaceAll(f.Attribute, ".", "_") == telemetry.LabelOutcome {
-			return f.Attribute
-		}
-	}
-	panic("pace: BUG: no fact is labelled " + telemetry.LabelOutcome)
 }
 
 // jaegerQuery is a query of Grafana's Jaeger data source. Grafana's library has no model for it.

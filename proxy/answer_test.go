@@ -13,6 +13,7 @@ import (
 	"pace/limiter"
 	"pace/proxy/message"
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 func TestWholeSeconds(t *testing.T) {
@@ -125,7 +126,7 @@ func TestLimitedAnswer(t *testing.T) {
 	if l["outcome"] != "rate_limited" || l["attempts"] != 0.0 || l["upstream"] != nil || l["level"] != "WARN" {
 		t.Errorf("got %v", l)
 	}
-	if n := p.metric(t, telemetry.MetricRejections, "reason", "rate_limited"); n != 1 {
+	if n := p.metric(t, metrics.Rejections.Name, "reason", "rate_limited"); n != 1 {
 		t.Errorf("%v rejections, want 1", n)
 	}
 }

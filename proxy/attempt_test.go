@@ -15,6 +15,7 @@ import (
 	"pace/proxy/transport"
 	"pace/proxy/upstream"
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // TestNext is the table of what follows a failed attempt.
@@ -183,7 +184,7 @@ func TestRetryOnAStaleConnection(t *testing.T) {
 		}
 	}
 	lines := p.lines(t, 2)
-	if n := p.metric(t, telemetry.MetricRetries, "reason", "stale_connection"); n != 1 || lines[1]["attempts"] != 2.0 || served.Load() != 2 {
+	if n := p.metric(t, metrics.Retries.Name, "reason", "stale_connection"); n != 1 || lines[1]["attempts"] != 2.0 || served.Load() != 2 {
 		t.Errorf("got %v retries, %v attempts, %d served; want 1, 2, 2", n, lines[1]["attempts"], served.Load())
 	}
 	resp, body := p.ask(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"pace/proxy/front"
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // preface is how an HTTP/2 client begins, with an empty SETTINGS frame.
@@ -63,11 +63,11 @@ func TestRefused(t *testing.T) {
 				if tt.status != "" && !strings.HasPrefix(string(rest), "HTTP/1.1 "+tt.status) && len(rest) > 0 {
 					t.Errorf("got %q, want %s", rest, tt.status)
 				}
-				waitFor(t, "the refusal's count", func() bool { return p.metric(t, telemetry.MetricRefused) > 0 })
-				if n, all := p.metric(t, telemetry.MetricRefused, "reason", tt.reason), p.metric(t, telemetry.MetricRefused); n != 1 || all != 1 {
+				waitFor(t, "the refusal's count", func() bool { return p.metric(t, metrics.Refused.Name) > 0 })
+				if n, all := p.metric(t, metrics.Refused.Name, "reason", tt.reason), p.metric(t, metrics.Refused.Name); n != 1 || all != 1 {
 					t.Errorf("%v refused for %s and %v in all, want 1 and 1: %v", n, tt.reason, all, p.said(t, "refused before the handler"))
 				}
-				if n := p.metric(t, telemetry.MetricServerDuration); n != float64(served) {
+				if n := p.metric(t, metrics.ServerDuration.Name); n != float64(served) {
 					t.Errorf("%v requests in the histogram, want %d", n, served)
 				}
 				waitFor(t, "the line in the log", func() bool { return len(p.said(t, "refused before the handler")) > 0 })
@@ -110,8 +110,8 @@ func TestRefused_LateAfterAnother(t *testing.T) {
 			if rest, err := io.ReadAll(r); len(rest) > 0 || err != nil {
 				t.Errorf("got %q, %v", rest, err)
 			}
-			waitFor(t, "the refusal's count", func() bool { return p.metric(t, telemetry.MetricRefused) > 0 })
-			if n, all := p.metric(t, telemetry.MetricRefused, "reason", "header_timeout"), p.metric(t, telemetry.MetricRefused); n != 1 || all != 1 {
+			waitFor(t, "the refusal's count", func() bool { return p.metric(t, metrics.Refused.Name) > 0 })
+			if n, all := p.metric(t, metrics.Refused.Name, "reason", "header_timeout"), p.metric(t, metrics.Refused.Name); n != 1 || all != 1 {
 				t.Errorf("%v refused for header_timeout and %v in all, want 1 and 1", n, all)
 			}
 			p.lines(t, served)
@@ -159,9 +159,9 @@ func TestNotRefused(t *testing.T) {
 	silent, _ := p.dial(t) // who leaves before asking anything
 	silent.Close()
 	waitFor(t, "the end of all connections but one", func() bool {
-		return p.metric(t, telemetry.MetricConnections) == 1
+		return p.metric(t, metrics.Connections.Name) == 1
 	})
-	if n := p.metric(t, telemetry.MetricRefused); n != 0 {
+	if n := p.metric(t, metrics.Refused.Name); n != 0 {
 		t.Errorf("%v were counted as refused: %v", n, p.said(t, "refused before the handler"))
 	}
 }
@@ -181,8 +181,8 @@ func TestNotRefused_IdleConnections(t *testing.T) {
 	if _, err := r.ReadByte(); err != io.EOF { // pace closes it
 		t.Errorf("got %v", err)
 	}
-	waitFor(t, "the end of both", func() bool { return p.metric(t, telemetry.MetricConnections) == 0 })
-	if n := p.metric(t, telemetry.MetricRefused); n != 0 {
+	waitFor(t, "the end of both", func() bool { return p.metric(t, metrics.Connections.Name) == 0 })
+	if n := p.metric(t, metrics.Refused.Name); n != 0 {
 		t.Errorf("%v were counted as refused", n)
 	}
 }
@@ -195,7 +195,7 @@ func TestRefused_LogIsCapped(t *testing.T) {
 		p.say(t, "rubbish that is no request\r\n\r\n")
 	}
 	seconds := int(time.Since(begin).Seconds()) + 2 // begun ones count
-	waitFor(t, "the counts", func() bool { return p.metric(t, telemetry.MetricRefused) == 200 })
+	waitFor(t, "the counts", func() bool { return p.metric(t, metrics.Refused.Name) == 200 })
 	if n := len(p.said(t, "refused before the handler")); n > seconds {
 		t.Errorf("%d lines in %d seconds", n, seconds)
 	}
@@ -223,7 +223,7 @@ func TestConnections(t *testing.T) {
 	want := func(when string, active, idle float64) {
 		t.Helper()
 		waitFor(t, fmt.Sprintf("%v active and %v idle: %s", active, idle, when), func() bool {
-			return p.metric(t, telemetry.MetricConnections, "state", "active") == active && p.metric(t, telemetry.MetricConnections, "state", "idle") == idle
+			return p.metric(t, metrics.Connections.Name, "state", "active") == active && p.metric(t, metrics.Connections.Name, "state", "idle") == idle
 		})
 	}
 	want("at the start", 0, 0)
@@ -242,7 +242,7 @@ func TestConnections(t *testing.T) {
 		t.Fatalf("got %v, %v", resp, err)
 	}
 	want("the other has become a stream, which is counted as such", 0, 1)
-	if n := p.metric(t, telemetry.MetricStreams, "kind", "websocket"); n != 1 {
+	if n := p.metric(t, metrics.Streams.Name, "kind", "websocket"); n != 1 {
 		t.Errorf("%v streams, want 1", n)
 	}
 	a.Close()
@@ -258,7 +258,7 @@ func TestConnections(t *testing.T) {
 // The proxy's listener shows its metrics to loopback and to whom it is told, never through a proxy.
 func TestScrape(t *testing.T) {
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "proxied") })
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") })
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") })
 	for name, tt := range map[string]struct {
 		scrape *front.Scrape
 		path   string
@@ -266,14 +266,14 @@ func TestScrape(t *testing.T) {
 		status int
 		body   string
 	}{
-		"through one that says Via alone":   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Via: 1.1 x\r\n", 404, "404 page not found\n"},
-		"in another spelling":               {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X_Forwarded_Port: 80\r\n", 404, "404 page not found\n"},
-		"from loopback":                     {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "", 200, "metrics"},
-		"through a proxy":                   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", 404, "404 page not found\n"},
-		"through one that says Forwarded":   {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics", "Forwarded: for=_x\r\n", 404, "404 page not found\n"},
-		"through a proxy that is allowed":   {&front.Scrape{Path: "/metrics", Metrics: metrics, Allow: prefixes("127.0.0.0/8")}, "/metrics", "X-Forwarded-For: 6.6.6.6\r\n", 200, "metrics"},
+		"through one that says Via alone":   {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics", "Via: 1.1 x\r\n", 404, "404 page not found\n"},
+		"in another spelling":               {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics", "X_Forwarded_Port: 80\r\n", 404, "404 page not found\n"},
+		"from loopback":                     {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics", "", 200, "metrics"},
+		"through a proxy":                   {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", 404, "404 page not found\n"},
+		"through one that says Forwarded":   {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics", "Forwarded: for=_x\r\n", 404, "404 page not found\n"},
+		"through a proxy that is allowed":   {&front.Scrape{Path: "/metrics", Metrics: page, Allow: prefixes("127.0.0.0/8")}, "/metrics", "X-Forwarded-For: 6.6.6.6\r\n", 200, "metrics"},
 		"without metrics":                   {&front.Scrape{Path: "/metrics"}, "/metrics", "", 404, "404 page not found\n"},
-		"another path is proxied":           {&front.Scrape{Path: "/metrics", Metrics: metrics}, "/metrics/x", "", 200, "proxied"},
+		"another path is proxied":           {&front.Scrape{Path: "/metrics", Metrics: page}, "/metrics/x", "", 200, "proxied"},
 		"where no path is kept for metrics": {nil, "/metrics", "", 200, "proxied"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestScrape(t *testing.T) {
 			if resp.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, body, tt.status, tt.body)
 			}
-			if n, want := p.metric(t, telemetry.MetricServerDuration), float64(btoi(tt.body == "proxied")); n != want {
+			if n, want := p.metric(t, metrics.ServerDuration.Name), float64(btoi(tt.body == "proxied")); n != want {
 				t.Errorf("%v in the histogram, want %v", n, want)
 			}
 		})

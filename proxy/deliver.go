@@ -77,7 +77,7 @@ func (q *request) deliverEvents() {
 	}
 	q.rec.Outcome = delivered(q.resp.Status)
 	header := q.rec.Outcome
-	q.rec.BecomeStream(telemetry.EventStream)
+	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
 	if q.stream() {
 		q.rec.Closed = telemetry.ClosedByBackend
 		return

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pace/proxy/front"
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // drain begins a drain that may take so long, and returns where its end is told.
@@ -85,7 +85,7 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 	if lines[0]["outcome"] != "draining" || lines[1]["outcome"] != "ok" {
 		t.Errorf("got %v", lines)
 	}
-	if n := p.metric(t, telemetry.MetricRejections, "reason", "draining"); n != 1 {
+	if n := p.metric(t, metrics.Rejections.Name, "reason", "draining"); n != 1 {
 		t.Errorf("%v rejections because of the drain, want 1", n)
 	}
 }
@@ -149,7 +149,7 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"sse", "websocket"} {
-		if n, open := p.metric(t, telemetry.MetricStreamDuration, "kind", kind, "pace_close_reason", "drained"), p.metric(t, telemetry.MetricStreams, "kind", kind); n != 1 || open != 0 {
+		if n, open := p.metric(t, metrics.StreamDuration.Name, "kind", kind, "pace_close_reason", "drained"), p.metric(t, metrics.Streams.Name, "kind", kind); n != 1 || open != 0 {
 			t.Errorf("%s: %v ended by the drain, %v open; want 1, 0", kind, n, open)
 		}
 	}

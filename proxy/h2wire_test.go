@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // h2Wire is an HTTP/2 client that sends whatever it is told.
@@ -84,13 +84,13 @@ func TestRefused_HTTP2(t *testing.T) {
 		w.get("/bad", ":late", "a pseudo-field that is none") // reset
 	}
 	for reason, want := range map[string]float64{"bad_request": 6 * rounds, "header_too_large": rounds, "h2_error": rounds} {
-		waitFor(t, reason, func() bool { return p.metric(t, telemetry.MetricRefused, "reason", reason) >= want })
-		if got := p.metric(t, telemetry.MetricRefused, "reason", reason); got != want {
+		waitFor(t, reason, func() bool { return p.metric(t, metrics.Refused.Name, "reason", reason) >= want })
+		if got := p.metric(t, metrics.Refused.Name, "reason", reason); got != want {
 			t.Errorf("%v refused for %s, want %v", got, reason, want)
 		}
 	}
 	p.lines(t, 4*rounds)
-	if got := p.metric(t, telemetry.MetricRefused); got != 8*rounds {
+	if got := p.metric(t, metrics.Refused.Name); got != 8*rounds {
 		t.Errorf("%v refused, want %v", got, 8*rounds)
 	}
 }

@@ -122,7 +122,7 @@ func (q *request) describe() {
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(q.w, r, front.ConnOf(q.ctx), q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
-	rec.TakeOff()
+	q.h.Telemetry.TakeOff(rec)
 	q.living.Show(rec, q)
 }
 
@@ -246,5 +246,5 @@ func (q *request) close() {
 		q.body.rest()
 	}
 	q.h.at(inRecord)
-	q.rec.End()
+	q.h.Telemetry.End(q.rec)
 }

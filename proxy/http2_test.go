@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // TestHTTP2 holds what becomes of requests that come by HTTP/2 to the same words.
@@ -82,10 +82,10 @@ func TestHTTP2(t *testing.T) {
 			if l := p.line(t); l["outcome"] != tt.outcome || l["status"] != tt.status {
 				t.Errorf("got %v, want %s", l, tt.outcome)
 			}
-			if n := p.metric(t, telemetry.MetricServerDuration, "pace_outcome", tt.outcome); n != 1 {
+			if n := p.metric(t, metrics.ServerDuration.Name, "pace_outcome", tt.outcome); n != 1 {
 				t.Errorf("%v in the histogram, want 1", n)
 			}
-			if n := p.metric(t, telemetry.MetricRefused); n != 0 {
+			if n := p.metric(t, metrics.Refused.Name); n != 0 {
 				t.Errorf("%v were counted as refused", n)
 			}
 		})
@@ -179,7 +179,7 @@ func TestHTTP2_ConcurrentSafe(t *testing.T) {
 			}
 		}
 	}
-	if n := p.metric(t, telemetry.MetricConnections); n != 1 {
+	if n := p.metric(t, metrics.Connections.Name); n != 1 {
 		t.Errorf("%v connections, want 1", n)
 	}
 	p.lines(t, requests+1)

@@ -19,6 +19,7 @@ import (
 	"pace/lb"
 	"pace/proxy/transport"
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // TestOutcome is the table of how a failed attempt is named.
@@ -197,10 +198,10 @@ func TestOutcomes(t *testing.T) {
 			if l["outcome"] != tt.outcome || l["status"] != float64(status) {
 				t.Errorf("got line %v, want %s and %d", l, tt.outcome, status)
 			}
-			if n := p.metric(t, telemetry.MetricServerDuration, "pace_outcome", tt.outcome, "http_response_status_code", fmt.Sprint(status)); n != 1 {
+			if n := p.metric(t, metrics.ServerDuration.Name, "pace_outcome", tt.outcome, "http_response_status_code", fmt.Sprint(status)); n != 1 {
 				t.Errorf("%v in the histogram, want 1", n)
 			}
-			if n := p.metric(t, telemetry.MetricActiveRequests); n != 0 {
+			if n := p.metric(t, metrics.ActiveRequests.Name); n != 0 {
 				t.Errorf("%v requests are still active", n)
 			}
 		})
@@ -358,7 +359,7 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 			t.Errorf("afterwards: got %d %q", resp.StatusCode, body)
 		}
 	}
-	if n := p.metric(t, telemetry.MetricServerDuration); n != 6 {
+	if n := p.metric(t, metrics.ServerDuration.Name); n != 6 {
 		t.Errorf("%v in the histogram, want 6", n)
 	}
 }

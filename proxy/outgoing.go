@@ -57,7 +57,7 @@ func (o *outgoing) reset() {
 
 // render completes the fields for the attempt.
 func (o *outgoing) render(q *request, a *telemetry.Attempt) {
-	o.lines = q.rec.AppendPropagation(q.ctx, o.lines[:o.common], a)
+	o.lines = q.h.Telemetry.AppendPropagation(q.ctx, o.lines[:o.common], q.rec, a)
 	o.Fields = o.lines
 }
 

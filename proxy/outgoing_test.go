@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/textproto"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,24 +16,15 @@ import (
 	"pace/lb"
 	"pace/proxy/front"
 	"pace/proxy/message"
-	"pace/proxy/route"
 	"pace/proxy/transport"
-	"pace/telemetry"
+	"pace/telemetry/telemetrytest"
 )
 
 // newHandler returns a Handler that serves nobody, before a backend that nobody asks.
 func newHandler(t testing.TB, change func(*Options)) *Handler {
 	t.Helper()
-	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: filepath.Join(t.TempDir(), "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tel, err := telemetry.New(context.Background(), telemetry.Options{Log: log, Upstream: "default", Route: route.All})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tel.Shutdown(context.Background()); log.Close() })
-	o := Options{Telemetry: tel, Log: log.Logger, InFlight: new(front.InFlight), PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
+	tel := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SampleRatio, o.NoExporter = 0, true })
+	o := Options{Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight), PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
 	if change != nil {
 		change(&o)
 	}

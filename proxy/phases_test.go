@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // delay is what each case puts into one place.
@@ -135,7 +135,7 @@ func TestPhases_ByInjection(t *testing.T) {
 			if d := l.number("duration_ms"); sum > d+0.01 || sum < d-0.01 { // each is cut to a microsecond, those below are absent
 				t.Errorf("the phases are %v ms, the request took %v", sum, d)
 			}
-			if n := p.metric(t, telemetry.MetricPhaseDuration, "phase", phase); n != 1 {
+			if n := p.metric(t, metrics.PhaseDuration.Name, "phase", phase); n != 1 {
 				t.Errorf("%v in the histogram of %s, want 1", n, phase)
 			}
 		})

@@ -68,7 +68,7 @@ func (p *proxied) line(t testing.TB) accessLine { t.Helper(); return p.lines(t, 
 func (p *proxied) metric(t testing.TB, name string, labels ...string) (sum float64) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	p.handler.Telemetry.Metrics().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	p.telemetry.Metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(w.Body)
 	if err != nil {

@@ -16,9 +16,8 @@ import (
 
 	"pace/lb"
 	"pace/proxy/front"
-	"pace/proxy/route"
 	"pace/proxy/transport/http1"
-	"pace/telemetry"
+	"pace/telemetry/telemetrytest"
 )
 
 // proxied is a pace in this process before the given backends, with the lines it logged.
@@ -28,6 +27,8 @@ type proxied struct {
 	server  *front.Server
 	handler *Handler
 	log     string // file of JSON lines
+
+	telemetry *telemetrytest.All
 }
 
 // start serves until the test ends. change may be nil.
@@ -43,17 +44,10 @@ func start(t testing.TB, change func(*Options), backends ...string) *proxied {
 // startServer is start for who changes the server's options, too.
 func startServer(t testing.TB, change func(*Options, *ServerOptions), backends ...string) *proxied {
 	t.Helper()
-	p := &proxied{log: t.TempDir() + "/log"}
-	log, err := telemetry.OpenLog(telemetry.LogOptions{Format: "json", File: p.log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tel, err := telemetry.New(t.Context(), telemetry.Options{Log: log, SampleRatio: 1, Upstream: "default", Route: route.All})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tel := telemetrytest.New(t, func(o *telemetrytest.Options) { o.NoExporter = true })
+	p := &proxied{log: tel.File, telemetry: tel}
 	o := Options{
-		Telemetry: tel, Log: log.Logger, InFlight: new(front.InFlight),
+		Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight),
 		PlanOptions: PlanOptions{
 			Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
 			Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
@@ -81,7 +75,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		log.Close()
+		tel.Close()
 	})
 	return p
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 const (
@@ -54,14 +54,14 @@ func TestStreams_CloseReasons(t *testing.T) {
 			if l["outcome"] != "upgraded" || l["status"] != 101.0 || l["stream"] != "websocket" || l["close_reason"] != tt.reason || l["bytes_in"] != 10.0 || l["bytes_out"] != 10.0 || l["level"] != "INFO" {
 				t.Errorf("got %v, want %s", l, tt.reason)
 			}
-			if n := p.metric(t, telemetry.MetricStreamDuration, "kind", "websocket", "pace_close_reason", tt.reason); n != 1 {
+			if n := p.metric(t, metrics.StreamDuration.Name, "kind", "websocket", "pace_close_reason", tt.reason); n != 1 {
 				t.Errorf("%v in the streams' histogram, want 1", n)
 			}
-			in, out := p.metric(t, telemetry.MetricStreamBytes, "kind", "websocket", "direction", "received"), p.metric(t, telemetry.MetricStreamBytes, "kind", "websocket", "direction", "sent")
-			if in != 10 || out != 10 || p.metric(t, telemetry.MetricStreams) != 0 {
-				t.Errorf("%v bytes received, %v sent, %v streams open", in, out, p.metric(t, telemetry.MetricStreams))
+			in, out := p.metric(t, metrics.StreamBytes.Name, "kind", "websocket", "direction", "received"), p.metric(t, metrics.StreamBytes.Name, "kind", "websocket", "direction", "sent")
+			if in != 10 || out != 10 || p.metric(t, metrics.Streams.Name) != 0 {
+				t.Errorf("%v bytes received, %v sent, %v streams open", in, out, p.metric(t, metrics.Streams.Name))
 			}
-			if n := p.metric(t, telemetry.MetricServerDuration, "pace_outcome", "upgraded"); n != 1 {
+			if n := p.metric(t, metrics.ServerDuration.Name, "pace_outcome", "upgraded"); n != 1 {
 				t.Errorf("%v in the requests' histogram, want 1: the header", n)
 			}
 		})
@@ -88,7 +88,7 @@ func TestStreams_EarlyBytes(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	l := p.line(t)
-	in, out := p.metric(t, telemetry.MetricStreamBytes, "direction", "received"), p.metric(t, telemetry.MetricStreamBytes, "direction", "sent")
+	in, out := p.metric(t, metrics.StreamBytes.Name, "direction", "received"), p.metric(t, metrics.StreamBytes.Name, "direction", "sent")
 	if l["bytes_in"] != 12.0 || l["bytes_out"] != 18.0 || in != 12 || out != 18 {
 		t.Errorf("the line has %v and %v, the counters %v and %v; want 12 and 18", l["bytes_in"], l["bytes_out"], in, out)
 	}
@@ -116,11 +116,11 @@ func TestStreams_AreSeenWhileTheyLive(t *testing.T) {
 		}
 		want := float64(4 * (i + 1))
 		waitFor(t, fmt.Sprintf("%v bytes each way", want), func() bool {
-			return p.metric(t, telemetry.MetricStreamBytes, "kind", "other", "direction", "received") == want &&
-				p.metric(t, telemetry.MetricStreamBytes, "kind", "other", "direction", "sent") == want
+			return p.metric(t, metrics.StreamBytes.Name, "kind", "other", "direction", "received") == want &&
+				p.metric(t, metrics.StreamBytes.Name, "kind", "other", "direction", "sent") == want
 		})
 	}
-	if n := p.metric(t, telemetry.MetricStreams, "kind", "other"); n != 1 || len(p.said(t, "request")) != 0 {
+	if n := p.metric(t, metrics.Streams.Name, "kind", "other"); n != 1 || len(p.said(t, "request")) != 0 {
 		t.Errorf("%v open, lines %v", n, p.said(t, "request"))
 	}
 	if in := p.handler.Telemetry.InFlight(); len(in) != 1 || in[0].Stream != "other" {
@@ -163,7 +163,7 @@ func TestEvents(t *testing.T) {
 					t.Fatalf("got %q, %v", b, err)
 				}
 			}
-			if n := p.metric(t, telemetry.MetricServerDuration, "pace_outcome", "ok"); n != 1 {
+			if n := p.metric(t, metrics.ServerDuration.Name, "pace_outcome", "ok"); n != 1 {
 				t.Errorf("%v in the requests' histogram while the events go on, want 1", n)
 			}
 			tt.end(c, server)
@@ -171,7 +171,7 @@ func TestEvents(t *testing.T) {
 			if l["outcome"] != "ok" || l["stream"] != "sse" || l["close_reason"] != tt.reason || l["bytes_out"] != 27.0 {
 				t.Errorf("got %v, want %s", l, tt.reason)
 			}
-			if n := p.metric(t, telemetry.MetricStreamBytes, "kind", "sse", "direction", "sent"); n != 27 {
+			if n := p.metric(t, metrics.StreamBytes.Name, "kind", "sse", "direction", "sent"); n != 27 {
 				t.Errorf("%v bytes sent, want 27", n)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 	"pace/limiter"
 	"pace/proxy/front"
 	"pace/proxy/message"
-	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 func prefixes(list ...string) (all []netip.Prefix) {
@@ -56,7 +56,7 @@ func TestScheme(t *testing.T) {
 			p := start(t, func(o *Options) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, telling("Forwarded")))
 			_, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: "+tt.says+"\r\nConnection: close\r\n\r\n")
 			p.line(t)
-			if n := p.metric(t, telemetry.MetricServerDuration, "url_scheme", tt.want); n != 1 {
+			if n := p.metric(t, metrics.ServerDuration.Name, "url_scheme", tt.want); n != 1 {
 				t.Errorf("%v requests by %s, want 1", n, tt.want)
 			}
 			if !strings.HasSuffix(body, ";proto="+tt.told) {

@@ -30,7 +30,7 @@ func (q *request) upgrade() {
 		q.rec.Outcome, q.rec.LeftIn = telemetry.ClientAborted, telemetry.Deliver
 		return
 	}
-	q.rec.BecomeStream(streamKind(q.out.Upgrade))
+	q.h.Telemetry.BecomeStream(q.rec, streamKind(q.out.Upgrade))
 	q.rec.Moved(0, int64(len(early)))
 	s := &stream{q: q, client: client, server: server}
 	s.join(buffered.Reader)

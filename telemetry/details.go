@@ -4,92 +4,117 @@ import (
 	"cmp"
 	"log/slog"
 	"net/netip"
-
-	"go.opentelemetry.io/otel/attribute"
+	"strings"
 )
 
-// detail is one attribute of what a record has several of: attempts, and events of one name.
-// As [Fact] does for the record, it keeps name, meaning and value in one row.
-type detail[T any] struct {
-	name, doc string
-	value     func(*T) slog.Value // the zero Value: absent
+// Detail is one thing that is published of what a record has several of: attempts, and events of one
+// name. As [Fact] does for the record, it keeps name, place, meaning and value in one row.
+type Detail[T any] struct {
+	Name  string // of OpenTelemetry
+	Place Place
+	Doc   string
+	Value func(*T) slog.Value // the zero Value: absent
+}
+
+// Place says where a detail shows: as an attribute, as a label, or as both.
+type Place uint8
+
+// The places.
+const (
+	OnSpan   Place = 1 << iota // an attribute of a span, or of its event
+	OnMetric                   // a label of a metric
+)
+
+// On returns the details that show at p.
+func On[T any](p Place, details []Detail[T]) (some []Detail[T]) {
+	for _, d := range details {
+		if d.Place&p != 0 {
+			some = append(some, d)
+		}
+	}
+	return some
 }
 
 // The names of the span events; each stands for one increment of a counter.
 const (
-	eventLimited  = "pace.rate_limited"
-	eventFailover = "pace.failover"
-	eventRetry    = "pace.retry"
+	EventLimited  = "pace.rate_limited"
+	EventFailover = "pace.failover"
+	EventRetry    = "pace.retry"
 )
 
-var limitedDetails = []detail[Limited]{
-	{"pace.limit.policy", "Limit that said no.",
+// LimitedDetails are the attributes of [EventLimited].
+var LimitedDetails = []Detail[Limited]{
+	{"pace.limit.policy", OnSpan, "Limit that said no.",
 		func(l *Limited) slog.Value { return slog.StringValue(l.Policy) }},
-	{"pace.limit.key_kind", "What requests are told apart by.",
+	{"pace.limit.key_kind", OnSpan, "What requests are told apart by.",
 		func(l *Limited) slog.Value { return slog.StringValue(l.KeyKind) }},
-	{"pace.limit.limit", "Requests allowed in a window.",
+	{"pace.limit.limit", OnSpan, "Requests allowed in a window.",
 		func(l *Limited) slog.Value { return slog.IntValue(l.Limit) }},
-	{"pace.limit.window_seconds", "Length of the window.",
+	{"pace.limit.window_seconds", OnSpan, "Length of the window.",
 		func(l *Limited) slog.Value { return slog.Float64Value(l.Window.Seconds()) }},
-	{"pace.limit.retry_after_seconds", "Seconds until the next place is free.",
+	{"pace.limit.retry_after_seconds", OnSpan, "Seconds until the next place is free.",
 		func(l *Limited) slog.Value { return slog.Float64Value(l.RetryAfter.Seconds()) }},
 }
 
-var failoverDetails = []detail[Failover]{
-	{"pace.failover.from", "Backend that failed, host:port.",
+// FailoverDetails are the attributes of [EventFailover].
+var FailoverDetails = []Detail[Failover]{
+	{"pace.failover.from", OnSpan, "Backend that failed, host:port.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.From) }},
-	{"pace.failover.to", "Backend that was asked next, host:port.",
+	{"pace.failover.to", OnSpan, "Backend that was asked next, host:port.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.To) }},
-	{"pace.failover.reason", "How the attempt failed, an outcome's word.",
+	{"pace.failover.reason", OnSpan, "How the attempt failed, an outcome's word.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.Reason.String()) }},
-	{"pace.failover.attempt", "Number of the attempt that failed, from 1.",
+	{"pace.failover.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(f *Failover) slog.Value { return slog.IntValue(f.Attempt) }},
-	{"pace.failover.bytes_sent", "Bytes of the request that the failed attempt had sent.",
+	{"pace.failover.bytes_sent", OnSpan, "Bytes of the request that the failed attempt had sent.",
 		func(f *Failover) slog.Value { return slog.Int64Value(f.BytesSent) }},
 }
 
-var retryDetails = []detail[Retry]{
-	{"pace.retry.backend", "Backend that is asked again, host:port.",
+// RetryDetails are the attributes of [EventRetry].
+var RetryDetails = []Detail[Retry]{
+	{"pace.retry.backend", OnSpan, "Backend that is asked again, host:port.",
 		func(y *Retry) slog.Value { return slog.StringValue(y.Backend) }},
-	{"pace.retry.reason", "Always " + staleConnection + ": a pooled connection died before a byte of the answer.",
-		func(*Retry) slog.Value { return slog.StringValue(staleConnection) }},
-	{"pace.retry.attempt", "Number of the attempt that failed, from 1.",
+	{"pace.retry.reason", OnSpan, "Always " + StaleConnection + ": a pooled connection died before a byte of the answer.",
+		func(*Retry) slog.Value { return slog.StringValue(StaleConnection) }},
+	{"pace.retry.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(y *Retry) slog.Value { return slog.IntValue(y.Attempt) }},
 }
 
-// attemptOf is an attempt and what its span tells besides.
-type attemptOf struct {
+// AttemptOf is an attempt and what is published of it besides.
+type AttemptOf struct {
 	*Record
 	*Attempt
-	index int // among the record's attempts
+	Index int // among the record's attempts
 }
 
-// attemptDetails are the attributes of a CLIENT span.
-var attemptDetails = []detail[attemptOf]{
-	{"http.request.method", "Method; an unknown one is _OTHER.",
-		func(a *attemptOf) slog.Value { return slog.StringValue(knownMethod(a.Method)) }},
-	{"server.address", "Host of the backend.",
-		func(a *attemptOf) slog.Value { return slog.StringValue(a.Attempt.Host) }},
-	{"server.port", "Port of the backend.",
-		func(a *attemptOf) slog.Value { return slog.IntValue(a.Port) }},
-	{"peer.service", "Pool and backend, as in default/10.0.0.7:8000, by which a list of spans tells them apart.",
-		func(a *attemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
-	{"pace.connection.reused", "Whether the connection came from the pool.",
-		func(a *attemptOf) slog.Value { return slog.BoolValue(a.Reused) }},
-	{"url.full", "URL as asked for, redacted like url.query.",
-		func(a *attemptOf) slog.Value { return text(a.fullURL(a.Attempt)) }},
-	{"http.response.status_code", "Status the backend answered; absent if it did not.",
-		func(a *attemptOf) slog.Value { return number(a.Attempt.Status) }},
-	{"error.type", "The backend's status, such as 500, or how the attempt failed; absent if nothing went wrong.",
-		func(a *attemptOf) slog.Value { return text(a.Attempt.errorType()) }},
-	{"http.request.resend_count", "Attempts before this one; absent on the first.",
-		func(a *attemptOf) slog.Value { return number(a.index) }},
-	{"network.peer.address", "Address of the backend; absent if there was no connection.",
-		func(a *attemptOf) slog.Value { return address(a.Remote.Addr()) }},
-	{"network.peer.port", "Port of the backend; absent if there was no connection.",
-		func(a *attemptOf) slog.Value { return number(int(a.Remote.Port())) }},
-	{"network.protocol.version", "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection.",
-		func(a *attemptOf) slog.Value {
+// AttemptDetails are the attributes of a CLIENT span, and the labels of the histogram of attempts.
+var AttemptDetails = []Detail[AttemptOf]{
+	{"http.request.method", OnSpan | OnMetric, "Method; an unknown one is _OTHER.",
+		func(a *AttemptOf) slog.Value { return slog.StringValue(KnownMethod(a.Method)) }},
+	{"server.address", OnSpan | OnMetric, "Host of the backend.",
+		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Attempt.Host) }},
+	{"server.port", OnSpan | OnMetric, "Port of the backend.",
+		func(a *AttemptOf) slog.Value { return slog.IntValue(a.Port) }},
+	{"peer.service", OnSpan, "Pool and backend, as in default/10.0.0.7:8000, by which a list of spans tells them apart.",
+		func(a *AttemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
+	{"pace.connection.reused", OnSpan, "Whether the connection came from the pool.",
+		func(a *AttemptOf) slog.Value { return slog.BoolValue(a.Reused) }},
+	{"url.full", OnSpan, "URL as asked for, redacted like url.query.",
+		func(a *AttemptOf) slog.Value { return text(a.fullURL()) }},
+	{"http.response.status_code", OnSpan | OnMetric, "Status the backend answered; absent if it did not.",
+		func(a *AttemptOf) slog.Value { return number(a.Attempt.Status) }},
+	{"error.type", OnSpan | OnMetric, "The backend's status, such as 500, or how the attempt failed; absent if nothing went wrong.",
+		func(a *AttemptOf) slog.Value { return text(a.Attempt.ErrorType()) }},
+	{"pace.upstream", OnMetric, "Pool of the backend.",
+		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Upstream) }},
+	{"http.request.resend_count", OnSpan, "Attempts before this one; absent on the first.",
+		func(a *AttemptOf) slog.Value { return number(a.Index) }},
+	{"network.peer.address", OnSpan, "Address of the backend; absent if there was no connection.",
+		func(a *AttemptOf) slog.Value { return address(a.Remote.Addr()) }},
+	{"network.peer.port", OnSpan, "Port of the backend; absent if there was no connection.",
+		func(a *AttemptOf) slog.Value { return number(int(a.Remote.Port())) }},
+	{"network.protocol.version", OnSpan, "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection.",
+		func(a *AttemptOf) slog.Value {
 			if !a.Remote.IsValid() {
 				return slog.Value{}
 			}
@@ -97,17 +122,22 @@ var attemptDetails = []detail[attemptOf]{
 		}},
 }
 
-func attributesOf[T any](details []detail[T], of *T) []attribute.KeyValue {
-	list := make([]attribute.KeyValue, 0, len(details))
-	for i := range details {
-		list = appendAttribute(list, details[i].name, details[i].value(of))
-	}
-	return list
-}
-
 func address(a netip.Addr) slog.Value {
 	if !a.IsValid() {
 		return slog.Value{}
 	}
 	return slog.StringValue(a.Unmap().WithZone("").String())
+}
+
+// fullURL is the URL as pace asked for it, redacted.
+func (a *AttemptOf) fullURL() string {
+	var b strings.Builder
+	b.WriteString("http://")
+	b.WriteString(a.Attempt.Backend)
+	b.WriteString(a.Path)
+	if q := redact(a.Query, a.QueryAllow); q != "" {
+		b.WriteByte('?')
+		b.WriteString(q)
+	}
+	return b.String()
 }

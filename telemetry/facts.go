@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Fact is one thing that a request's record publishes, and the signals in which it shows.
@@ -16,17 +14,19 @@ type Fact struct {
 	Field     string // name in the access line, "": not there
 	Label     bool   // the attribute is a label of http_server_request_duration_seconds, too
 	Doc       string
-	value     func(*Record) slog.Value // the zero Value: absent. Runs per request: no allocation
+	Value     func(*Record) slog.Value // what an ended record says; the zero Value: absent. Runs per request: no allocation
 }
 
 // facts names all that a request's record publishes, once, in the order of the access line.
 // Docs and dashboards are made from it, and TestFacts holds it to docs/interface.md.
 var facts = []Fact{
-	{"http.request.method", "method", true, "Method; an unknown one is _OTHER in labels and span.",
+	{"http.request.method", "", true, "Method; an unknown one is _OTHER in labels and span.",
+		func(r *Record) slog.Value { return slog.StringValue(KnownMethod(r.Method)) }},
+	{"", "method", false, "Method; an unknown one is _OTHER in labels and span.",
 		func(r *Record) slog.Value { return text(r.Method) }},
 	{"http.request.method_original", "", false, "Method as the client wrote it, if it is unknown.",
 		func(r *Record) slog.Value {
-			if _, ok := methods[r.Method]; ok {
+			if isKnownMethod(r.Method) {
 				return slog.Value{}
 			}
 			return text(r.Method)
@@ -36,12 +36,12 @@ var facts = []Fact{
 	{"url.path", "path", false, "Path, percent-encoded.",
 		func(r *Record) slog.Value { return text(r.Path) }},
 	{"url.query", "", false, "Query; values not named in tracing.query_allow read REDACTED.",
-		func(r *Record) slog.Value { return text(redact(r.Query, r.t.queryAllow)) }},
+		func(r *Record) slog.Value { return text(redact(r.Query, r.QueryAllow)) }},
 	{"http.response.status_code", "status", true, "Status the client got; 499 if it left before the header.",
 		func(r *Record) slog.Value { return number(r.Status) }},
 	{"", "duration_ms", false, "Milliseconds from the request's header to the end.",
 		func(r *Record) slog.Value {
-			return slog.Float64Value(float64(r.end.Sub(r.Start).Microseconds()) / 1000)
+			return slog.Float64Value(float64(r.End.Sub(r.Start).Microseconds()) / 1000)
 		}},
 	{"", "bytes_in", false, "Bytes of the request's body.",
 		func(r *Record) slog.Value { return slog.Int64Value(r.BytesIn) }},
@@ -77,17 +77,17 @@ var facts = []Fact{
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
 	{"", "error", false, "Why the last attempt failed, in the system's words; also the description of the spans' status. Absent if it did not fail.",
-		func(r *Record) slog.Value { return text(r.error()) }},
+		func(r *Record) slog.Value { return text(r.LastError()) }},
 	{"", "failovers", false, "Failovers, in order: from (the backend that failed, host:port) and reason (an outcome's word).",
 		func(r *Record) slog.Value {
 			if len(r.Failovers) == 0 {
 				return slog.Value{}
 			}
-			return slog.AnyValue(hops(r.Failovers))
+			return slog.AnyValue(Hops(r.Failovers))
 		}},
 	{"pace.left_in", "left_in", false, "Phase in which the client left; absent if it did not. One that left in wait has usually timed out on a slow backend.",
 		func(r *Record) slog.Value {
-			if !r.left() {
+			if !r.ClientLeft() {
 				return slog.Value{}
 			}
 			return slog.StringValue(r.LeftIn.String())
@@ -107,13 +107,13 @@ var facts = []Fact{
 	{"pace.phase.receive", "receive_ms", false, "Milliseconds waiting for the response's body.", inPhase(Receive)},
 	{"pace.phase.deliver", "deliver_ms", false, "Milliseconds writing to the client.", inPhase(Deliver)},
 	{"error.type", "", true, "The backend's status, such as 500, or pace's outcome; absent if nothing went wrong.",
-		func(r *Record) slog.Value { return text(r.errorType()) }},
+		func(r *Record) slog.Value { return text(r.ErrorType()) }},
 	{"", "trace_id", false, "Trace, 32 hexadecimal digits.",
-		func(r *Record) slog.Value { return slog.StringValue(r.traceID) }},
+		func(r *Record) slog.Value { return slog.StringValue(r.Trace) }},
 	{"", "span_id", false, "SERVER span, 16 hexadecimal digits.",
-		func(r *Record) slog.Value { return slog.StringValue(r.identity.context.SpanID().String()) }},
+		func(r *Record) slog.Value { return slog.StringValue(r.Identity.Context.SpanID().String()) }},
 	{"", "trace_sampled", false, "Whether the trace was sampled.",
-		func(r *Record) slog.Value { return slog.BoolValue(r.identity.context.IsSampled()) }},
+		func(r *Record) slog.Value { return slog.BoolValue(r.Identity.Context.IsSampled()) }},
 	{"", "request_id", false, "X-Request-Id.",
 		func(r *Record) slog.Value { return text(r.RequestID) }},
 }
@@ -121,50 +121,15 @@ var facts = []Fact{
 // inPhase is the time in a phase; one shorter than a microsecond is absent.
 func inPhase(p Phase) func(*Record) slog.Value {
 	return func(r *Record) slog.Value {
-		if r.clock.spent[p] < time.Microsecond {
+		if r.Phases[p] < time.Microsecond {
 			return slog.Value{}
 		}
-		return slog.Float64Value(milliseconds(r.clock.spent[p]))
+		return slog.Float64Value(milliseconds(r.Phases[p]))
 	}
 }
 
 // Facts returns what a request's record publishes, in the order of the access line.
 func Facts() []Fact { return facts }
-
-// longest is how many bytes of a string from the wire are published.
-const longest = 2048
-
-// text is what signals show of s; absent if it is empty.
-func text(s string) slog.Value {
-	if s == "" {
-		return slog.Value{}
-	}
-	return slog.StringValue(printable(s))
-}
-
-// printable is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch
-// for one bad byte), and printable (a terminal would obey control characters, a reader would be
-// misled by a line separator or a change of direction).
-func printable(s string) string {
-	if len(s) > longest {
-		s = s[:longest]
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f {
-			return clean(s)
-		}
-	}
-	return s
-}
-
-func clean(s string) string {
-	return strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return utf8.RuneError
-		}
-		return c
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
 
 func number(n int) slog.Value {
 	if n == 0 {
@@ -188,21 +153,6 @@ func hostPort(r *Record) (host string, port int) {
 		return host, 0
 	}
 	return host, int(n)
-}
-
-// methods are those that semantic conventions know; all others are one.
-var methods = map[string]uint8{
-	"GET": 0, "HEAD": 1, "POST": 2, "PUT": 3, "DELETE": 4, "CONNECT": 5, "OPTIONS": 6, "TRACE": 7, "PATCH": 8, "QUERY": 9, other: 10,
-}
-
-const other = "_OTHER"
-
-// knownMethod folds a method that nobody has heard of, which a client may invent at will.
-func knownMethod(m string) string {
-	if _, ok := methods[m]; ok {
-		return m
-	}
-	return other
 }
 
 // redact replaces the value of each parameter not in allow.

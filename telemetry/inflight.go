@@ -35,8 +35,8 @@ type flight [8]struct {
 
 // TakeOff lists the request among those in flight until its End. What it says of itself must not
 // be changed any more.
-func (r *Record) TakeOff() {
-	p := &r.t.flight[r.identity.context.SpanID()[0]%uint8(len(r.t.flight))]
+func (t *Telemetry) TakeOff(r *Record) {
+	p := &t.flight[r.Identity.Context.SpanID()[0]%uint8(len(t.flight))]
 	p.mu.Lock()
 	r.listed, r.next = true, p.head
 	if p.head != nil {
@@ -46,11 +46,11 @@ func (r *Record) TakeOff() {
 	p.mu.Unlock()
 }
 
-func (r *Record) land() {
+func (t *Telemetry) land(r *Record) {
 	if !r.listed {
 		return
 	}
-	p := &r.t.flight[r.identity.context.SpanID()[0]%uint8(len(r.t.flight))]
+	p := &t.flight[r.Identity.Context.SpanID()[0]%uint8(len(t.flight))]
 	p.mu.Lock()
 	if r.prev != nil {
 		r.prev.next = r.next
@@ -76,16 +76,6 @@ func (f *flight) each(visit func(*Record)) {
 	}
 }
 
-// Overdue calls OnOverdue of each request that has been in this phase for longer than most.
-func (t *Telemetry) Overdue(p Phase, most time.Duration) {
-	now := time.Now()
-	t.flight.each(func(r *Record) {
-		if s := r.clock.state(); s.phase == p && now.Sub(s.since) > most && r.OnOverdue != nil {
-			r.OnOverdue(s.since)
-		}
-	})
-}
-
 // InFlight returns the requests that are still running, oldest first.
 func (t *Telemetry) InFlight() []Running {
 	now, list := time.Now(), []Running{}
@@ -97,10 +87,10 @@ func (t *Telemetry) InFlight() []Running {
 func (r *Record) running(now time.Time) Running {
 	s := r.clock.state()
 	return Running{
-		Method: printable(r.Method), Path: printable(r.Path), Client: r.Client, Route: r.Route,
+		Method: Printable(r.Method), Path: Printable(r.Path), Client: r.Client, Route: r.Route,
 		Stream: s.stream.String(), Phase: s.phase.String(), PhaseMS: milliseconds(now.Sub(s.since)),
 		AgeMS: milliseconds(now.Sub(r.Start)), Backend: s.backend, Attempts: s.attempts,
-		TraceID: r.traceID, RequestID: printable(r.RequestID),
+		TraceID: r.Trace, RequestID: Printable(r.RequestID),
 	}
 }
 

@@ -1,4 +1,4 @@
-package telemetry
+package telemetry_test
 
 import (
 	"context"
@@ -8,31 +8,34 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pace/telemetry"
+	"pace/telemetry/telemetrytest"
 )
 
 func TestInFlight_OldestFirst(t *testing.T) {
-	b := newBench(t, nil)
+	b := telemetrytest.New(t, nil)
 	synctest.Test(t, func(t *testing.T) {
-		var running []*Record
+		var running []*telemetry.Record
 		for i := range 20 { // in all parts of the flight
-			b.request(nil, func(_ context.Context, r *Record) {
+			b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 				r.Path, r.Client, r.Route, r.RequestID = "/"+string(rune('a'+i)), "192.0.2.1", "/", "id"
-				r.TakeOff()
+				b.TakeOff(r)
 				running = append(running, r)
 			})
 			time.Sleep(time.Second)
 		}
 		running[3].BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
-		running[3].Enter(Wait)
+		running[3].Enter(telemetry.Wait)
 		running[7].BeginAttempt("10.0.0.2:80", "10.0.0.2", 80)
-		running[7].BecomeStream(EventStream)
+		b.BecomeStream(running[7], telemetry.EventStream)
 		time.Sleep(time.Second)
 		got := b.InFlight()
-		if len(got) != 20 || !slices.IsSortedFunc(got, func(a, b Running) int { return int(b.AgeMS - a.AgeMS) }) {
+		if len(got) != 20 || !slices.IsSortedFunc(got, func(a, b telemetry.Running) int { return int(b.AgeMS - a.AgeMS) }) {
 			t.Fatalf("got %d, oldest first: %+v", len(got), got)
 		}
 		for i, r := range got {
-			if want := "/" + string(rune('a'+i)); r.Path != want || r.AgeMS != float64(21-i)*1000 || r.Method != "GET" || r.TraceID != running[i].traceID {
+			if want := "/" + string(rune('a'+i)); r.Path != want || r.AgeMS != float64(21-i)*1000 || r.Method != "GET" || r.TraceID != running[i].Trace {
 				t.Errorf("place %d: got %+v, want %s", i, r, want)
 			}
 		}
@@ -43,7 +46,7 @@ func TestInFlight_OldestFirst(t *testing.T) {
 			t.Errorf("a stream: got %+v", r)
 		}
 		for i, r := range running {
-			r.End()
+			b.End(r)
 			if n := len(b.InFlight()); n != 19-i {
 				t.Fatalf("%d in flight after %d of 20 have ended", n, i+1)
 			}
@@ -56,33 +59,33 @@ func TestInFlight_OldestFirst(t *testing.T) {
 
 // What the client did not say is empty, and what it said cannot harm a terminal.
 func TestInFlight_OfHostileRequests(t *testing.T) {
-	b := newBench(t, nil)
-	b.request(nil, func(_ context.Context, r *Record) {
+	b := telemetrytest.New(t, nil)
+	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		r.Path, r.RequestID = "", "\x1b[31m"
-		r.TakeOff()
+		b.TakeOff(r)
 		if got := b.InFlight()[0]; got.Path != "" || got.RequestID != "\uFFFD[31m" {
 			t.Errorf("got %+v", got)
 		}
-		r.End()
+		b.End(r)
 	})
 }
 
 func TestInFlight_ConcurrentSafe(t *testing.T) {
-	b := newBench(t, func(o *Options, _ *LogOptions) { o.SampleRatio = 0 })
+	b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SampleRatio = 0 })
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for range 200 {
-				b.request(nil, func(_ context.Context, r *Record) {
+				b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 					r.Path = "/p"
-					r.TakeOff()
+					b.TakeOff(r)
 					r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
-					r.Enter(Wait)
-					if !slices.ContainsFunc(b.InFlight(), func(o Running) bool { return o.TraceID == r.traceID }) {
+					r.Enter(telemetry.Wait)
+					if !slices.ContainsFunc(b.InFlight(), func(o telemetry.Running) bool { return o.TraceID == r.Trace }) {
 						t.Error("a running request is not listed")
 					}
 					r.EndAttempt()
-					r.End()
+					b.End(r)
 				})
 			}
 		})
@@ -95,31 +98,28 @@ func TestInFlight_ConcurrentSafe(t *testing.T) {
 
 // A request that runs for long says so once, before it ends; a stream may live as long as it likes.
 func TestWatchSlow(t *testing.T) {
-	b := newBench(t, nil)
+	var l []map[string]any
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		go b.watchSlow(ctx, 10*time.Second)
-		var slow, stream *Record
-		b.request(nil, func(_ context.Context, r *Record) { r.Path, slow = "/slow", r; r.TakeOff() })
-		b.request(nil, func(_ context.Context, r *Record) { r.Path, stream = "/stream", r; r.TakeOff() })
-		b.request(nil, func(_ context.Context, r *Record) {
+		b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SlowAfter = 10 * time.Second })
+		var slow, stream *telemetry.Record
+		b.Request(nil, func(_ context.Context, r *telemetry.Record) { r.Path, slow = "/slow", r; b.TakeOff(r) })
+		b.Request(nil, func(_ context.Context, r *telemetry.Record) { r.Path, stream = "/stream", r; b.TakeOff(r) })
+		b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 			r.Path = "/quick"
-			r.TakeOff()
+			b.TakeOff(r)
 			time.Sleep(9 * time.Second)
-			r.End()
+			b.End(r)
 		})
 		stream.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
-		stream.BecomeStream(EventStream)
+		b.BecomeStream(stream, telemetry.EventStream)
 		slow.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
-		slow.Enter(Wait)
+		slow.Enter(telemetry.Wait)
 		time.Sleep(time.Minute)
-		stream.End()
-		slow.End()
-		cancel()
-		synctest.Wait()
+		b.End(stream)
+		b.End(slow)
+		b.Close()
+		l = b.Logged(t, "still running")
 	})
-	b.close()
-	l := b.logged(t, "still running")
 	if len(l) != 1 || l[0]["path"] != "/slow" || l[0]["phase"] != "wait" || l[0]["backend"] != "10.0.0.1:80" || l[0]["level"] != "WARN" {
 		t.Fatalf("got %v", l)
 	}
@@ -131,10 +131,10 @@ func TestWatchSlow(t *testing.T) {
 // New's own watcher ends with Shutdown: synctest would complain of one that does not.
 func TestWatchSlow_EndsWithShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(o *Options, _ *LogOptions) { o.SlowAfter = time.Second })
-		b.request(nil, func(_ context.Context, r *Record) { r.TakeOff(); time.Sleep(3 * time.Second); r.End() })
-		b.close()
-		if l := b.logged(t, "still running"); len(l) != 1 {
+		b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SlowAfter = time.Second })
+		b.Request(nil, func(_ context.Context, r *telemetry.Record) { b.TakeOff(r); time.Sleep(3 * time.Second); b.End(r) })
+		b.Close()
+		if l := b.Logged(t, "still running"); len(l) != 1 {
 			t.Errorf("got %v", l)
 		}
 	})

@@ -34,7 +34,7 @@ const (
 	TooLarge
 	Upgraded
 	InternalError
-	outcomeCount
+	OutcomeCount
 )
 
 // Side says whose doing an outcome is.
@@ -107,7 +107,7 @@ type OutcomeInfo struct {
 }
 
 // outcomes is the vocabulary; labels, answers, docs and dashboards are made from it.
-var outcomes = [outcomeCount]OutcomeInfo{
+var outcomes = [OutcomeCount]OutcomeInfo{
 	Unset: {"unset", 0, "", PaceSide, slog.LevelError, FailsByStatus, TypedByWord, RejectsNot, NoFailover, false,
 		"never", "pace lost track of the request", "report it: it is a bug of pace",
 		""},
@@ -199,3 +199,37 @@ func (o Outcome) Info() *OutcomeInfo { return &outcomes[o] }
 
 // Outcomes returns the vocabulary in its order, without Unset.
 func Outcomes() []OutcomeInfo { return outcomes[OK:] }
+
+// WordsOf returns the words of outcomes.
+func WordsOf(list []OutcomeInfo) (words []string) {
+	for _, o := range list {
+		words = append(words, o.Word)
+	}
+	return words
+}
+
+// FailoverReasons returns how an attempt fails without an answer: the outcomes that are reasons of
+// a failover and error types of an attempt.
+func FailoverReasons() []OutcomeInfo {
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover != NoFailover })
+}
+
+// BackendFailures returns the reasons of a failover that count against the backend. A name that does
+// not resolve, or what pace lacks, says nothing of the backend.
+func BackendFailures() []OutcomeInfo {
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover == FailoverCounts })
+}
+
+// Rejections returns the outcomes that are reasons of a rejection.
+func Rejections() []OutcomeInfo {
+	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Rejection == Rejects })
+}
+
+func outcomesWhere(is func(*OutcomeInfo) bool) (list []OutcomeInfo) {
+	for i := range outcomes {
+		if o := &outcomes[i]; is(o) {
+			list = append(list, *o)
+		}
+	}
+	return list
+}

@@ -20,10 +20,10 @@ const (
 	Wait                     // waiting for the response's header
 	Receive                  // waiting for the next bytes of the response's body
 	Deliver                  // writing to the client
-	phaseCount
+	PhaseCount
 )
 
-var phaseWords = [phaseCount]string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"}
+var phaseWords = [PhaseCount]string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"}
 
 // String returns the word of the phase.
 func (p Phase) String() string { return phaseWords[p] }
@@ -33,7 +33,7 @@ func (p Phase) String() string { return phaseWords[p] }
 // beside it.
 type clock struct {
 	mu    sync.Mutex // a request's body is sent beside the wait for its answer
-	spent [phaseCount]time.Duration
+	spent [PhaseCount]time.Duration
 	present
 }
 
@@ -46,7 +46,7 @@ type present struct {
 }
 
 func (c *clock) start(at time.Time) {
-	c.spent, c.present = [phaseCount]time.Duration{}, present{since: at}
+	c.spent, c.present = [PhaseCount]time.Duration{}, present{since: at}
 }
 
 // enter ends the present phase at this moment and begins p.
@@ -79,4 +79,11 @@ func (c *clock) state() present {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.present
+}
+
+// phases returns how long the exchange has been in each phase, but for the present one.
+func (c *clock) phases() [PhaseCount]time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spent
 }

@@ -1,5 +1,5 @@
 //go:build !race
 
-package telemetry
+package telemetry_test
 
 const raceEnabled = false

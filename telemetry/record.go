@@ -1,33 +1,40 @@
 package telemetry
 
 import (
-	"context"
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Record is what is known of one exchange. The goroutine of the handler owns it from
-// [Telemetry.Begin] to [Record.End]; what runs beside it hands over values. Its end, and
-// nothing else, writes the request's metrics, spans and access line. Records are pooled:
-// none may be touched after its End.
+// Record is what is known of one exchange, and nothing but data: it publishes nothing by itself, and
+// knows nobody who does.
+//
+// Its life: [Telemetry.Begin] takes it from a pool. Until [Telemetry.End] it belongs to the goroutine of
+// the handler; a goroutine that runs concurrently may call Enter, Phase and Moved, and nothing else.
+// From its end on it is read-only, and belongs to all who hold it: End itself while it publishes the
+// record, and each [Signal] that has called Retain. The last one's Release gives it back to the pool,
+// and nobody may touch it after their own Release. The handler holds it until End returns.
 type Record struct {
 	// The request. Strings from the wire may be hostile; they are cleaned where they are published.
-	Start     time.Time
-	Method    string // as the client wrote it
-	Scheme    string // "http", "https"
-	Host      string // the Host field or :authority
-	Path      string // escaped, as it goes upstream
-	Query     string // raw; redacted where it is published
-	Protocol  string // "1.0", "1.1", "2"
-	UserAgent string
-	RequestID string
-	Peer      string // address of the connected peer, and
-	PeerPort  int    // its port
-	Client    string // address of who asked, according to the proxies we trust
+	Start      time.Time
+	Method     string          // as the client wrote it
+	Scheme     string          // "http", "https"
+	Host       string          // the Host field or :authority
+	Path       string          // escaped, as it goes upstream
+	Query      string          // raw; redacted where it is published
+	QueryAllow map[string]bool // parameters whose values are published; shared, and never written
+	Protocol   string          // "1.0", "1.1", "2"
+	UserAgent  string
+	RequestID  string
+	Peer       string // address of the connected peer, and
+	PeerPort   int    // its port
+	Client     string // address of who asked, according to the proxies we trust
+	Identity   Identity
+	Trace      string // Identity's trace, in text
 
 	// What became of it.
 	Route     string // bounded by the config
@@ -40,17 +47,16 @@ type Record struct {
 	BytesIn   int64 // of the request's body
 	BytesOut  int64 // of the response's body
 	Outcome   Outcome
-	Stream    StreamKind  // set by BecomeStream; the outcome is then that of the header
-	Closed    CloseReason // how a stream ended
-	LeftIn    Phase       // the phase in which the client left, if the outcome says that it did
+	Stream    StreamKind                // set by [Telemetry.BecomeStream]; the outcome is then that of the header
+	Closed    CloseReason               // how a stream ended
+	LeftIn    Phase                     // the phase in which the client left, if the outcome says that it did
+	Phases    [PhaseCount]time.Duration // how long the exchange was in each; zero until it is published
+	Streamed  time.Time                 // when it became a stream; zero if it did not
+	End       time.Time                 // zero until then
+	Moving    *Traffic                  // counts what a stream moves; set by a signal as it becomes one; nil: nobody counts
 
-	OnOverdue func(since time.Time) // called beside the handler, while the request is in flight; nil: [Telemetry.Overdue] leaves it
-
-	end      time.Time
-	clock    clock
-	identity identity
-	traceID  string // identity's, in text
-	t        *Telemetry
+	clock   clock
+	holders atomic.Int32 // at 0 it is in the pool
 
 	// These belong to the lock of the record's part of the flight.
 	next, prev   *Record
@@ -70,7 +76,7 @@ type Attempt struct {
 	Remote     netip.AddrPort
 	Protocol   string // HTTP version of the backend's answer, "1.0" or "1.1"; "" if none came
 	BytesSent  int64  // of the request, header included, as far as the kernel took them
-	span       trace.SpanID
+	Span       trace.SpanID
 }
 
 // Limited is one limiter's no.
@@ -99,24 +105,42 @@ type Retry struct {
 	Attempt int // number of the attempt that failed, from 1
 }
 
-// staleConnection is the only reason for a retry.
-const staleConnection = "stale_connection"
+// StaleConnection is the only reason for a retry.
+const StaleConnection = "stale_connection"
 
 var records = sync.Pool{New: func() any {
 	return &Record{Attempts: make([]Attempt, 0, 2)}
 }}
 
-// Begin opens the record of a request whose context has passed through [Telemetry.Wrap], and
-// counts it as active until its End.
-func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
+// begin takes a record from the pool, for one holder.
+func begin(identity Identity) *Record {
 	r := records.Get().(*Record)
-	r.t, r.Method, r.Scheme = t, method, scheme
+	r.holders.Store(1)
 	r.Start = time.Now()
 	r.clock.start(r.Start)
-	r.identity = identityFrom(ctx)
-	r.traceID = r.identity.context.TraceID().String()
-	t.active.add(r, 1)
+	r.Identity = identity
+	r.Trace = identity.Context.TraceID().String()
 	return r
+}
+
+// Retain makes the caller one more holder of an ended record, until it calls Release.
+func (r *Record) Retain() { r.holders.Add(1) }
+
+// Release ends the caller's hold. The last holder's gives the record back to the pool.
+func (r *Record) Release() {
+	switch n := r.holders.Add(-1); {
+	case n < 0:
+		panic("pace: BUG: a record was released more often than it was held")
+	case n == 0:
+		*r = Record{Attempts: emptied(r.Attempts), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries)}
+		records.Put(r)
+	}
+}
+
+// emptied empties s and keeps its memory, but nothing that it pointed to.
+func emptied[T any](s []T) []T {
+	clear(s)
+	return s[:0]
 }
 
 // Enter ends the present phase and begins p, and returns when. Safe for concurrent use.
@@ -126,7 +150,7 @@ func (r *Record) Enter(p Phase) time.Time { return r.clock.enter(p) }
 func (r *Record) Phase() Phase { return r.clock.state().phase }
 
 // TraceID returns the trace's id as 32 hexadecimal digits.
-func (r *Record) TraceID() string { return r.traceID }
+func (r *Record) TraceID() string { return r.Trace }
 
 // ServerTiming renders the phases so far as the value of a Server-Timing field (W3C), in
 // milliseconds.
@@ -149,7 +173,7 @@ func (r *Record) ServerTiming() string {
 func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
 	r.Attempts = append(r.Attempts, Attempt{
 		Backend: backend, Host: host, Port: port,
-		Start: r.clock.attempt(backend), span: newSpanID(),
+		Start: r.clock.attempt(backend), Span: NewSpanID(),
 	})
 	return &r.Attempts[len(r.Attempts)-1]
 }
@@ -161,35 +185,13 @@ func (r *Record) EndAttempt() {
 	}
 }
 
-// End closes the record and publishes it. The record may not be touched afterwards.
-func (r *Record) End() {
-	r.land()
-	header := r.end
-	r.end = r.clock.enter(Own)
+// end stops the clock and closes what is open.
+func (r *Record) end() {
+	r.End = r.clock.enter(Own)
+	r.Phases = r.clock.phases()
 	if n := len(r.Attempts); n > 0 && (r.Attempts[n-1].End.IsZero() || r.Stream != NoStream) {
-		r.Attempts[n-1].End = r.end // of a stream, too, the span ends only now
+		r.Attempts[n-1].End = r.End // of a stream, too, the span ends only now
 	}
-	r.t.active.add(r, -1)
-	if r.Stream == NoStream {
-		r.t.observe(r)
-	} else {
-		r.t.streams.end(r, r.end.Sub(header))
-	}
-	r.t.logAccess(r)
-	if !r.t.export(r) {
-		r.recycle()
-	}
-}
-
-func (r *Record) recycle() {
-	*r = Record{Attempts: clear0(r.Attempts), Limited: clear0(r.Limited), Failovers: clear0(r.Failovers), Retries: clear0(r.Retries)}
-	records.Put(r)
-}
-
-// clear0 empties s and keeps its memory, but nothing that it pointed to.
-func clear0[T any](s []T) []T {
-	clear(s)
-	return s[:0]
 }
 
 // last returns the attempt begun last, nil if there was none.
@@ -200,19 +202,19 @@ func (r *Record) last() *Attempt {
 	return &r.Attempts[len(r.Attempts)-1]
 }
 
-// error is why the last attempt failed, in the system's words; "" if it did not, or there are none.
-func (r *Record) error() string {
+// LastError is why the last attempt failed, in the system's words; "" if it did not, or there are none.
+func (r *Record) LastError() string {
 	if a := r.last(); a != nil {
 		return a.Error
 	}
 	return ""
 }
 
-// left reports whether the client left before it had the whole response.
-func (r *Record) left() bool { return r.Outcome == ClientGone || r.Outcome == ClientAborted }
+// ClientLeft reports whether the client left before it had the whole response.
+func (r *Record) ClientLeft() bool { return r.Outcome == ClientGone || r.Outcome == ClientAborted }
 
-// errorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
-func (r *Record) errorType() string {
+// ErrorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
+func (r *Record) ErrorType() string {
 	switch r.Outcome.Info().ErrorType {
 	case NoErrorType:
 		return ""
@@ -222,13 +224,13 @@ func (r *Record) errorType() string {
 	return r.Outcome.String()
 }
 
-// failed says whether the request is the server's error in the sense of the span status.
-func (r *Record) failed() bool {
+// Failed reports whether the request is the server's error in the sense of the span status.
+func (r *Record) Failed() bool {
 	return r.Outcome.Info().Span == FailsAlways || r.Status >= 500
 }
 
-// errorType is the error.type of the attempt, "" if nothing went wrong.
-func (a *Attempt) errorType() string {
+// ErrorType is the error.type of the attempt, "" if nothing went wrong.
+func (a *Attempt) ErrorType() string {
 	switch {
 	case a.Failure != Unset:
 		return a.Failure.String()
@@ -238,7 +240,7 @@ func (a *Attempt) errorType() string {
 	return ""
 }
 
-// failed says whether the attempt's span has the status Error: a client that left is nobody's error.
-func (a *Attempt) failed() bool {
-	return a.errorType() != "" && a.Failure.Info().Side != ClientSide
+// Failed reports whether the attempt's span has the status Error: a client that left is nobody's error.
+func (a *Attempt) Failed() bool {
+	return a.ErrorType() != "" && a.Failure.Info().Side != ClientSide
 }

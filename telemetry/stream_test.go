@@ -1,4 +1,4 @@
-package telemetry
+package telemetry_test
 
 import (
 	"context"
@@ -6,22 +6,26 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pace/telemetry"
+	"pace/telemetry/metrics"
+	"pace/telemetry/telemetrytest"
 )
 
 // A stream's request is measured when its header is answered, its life apart, its span to its end.
 func TestBecomeStream(t *testing.T) {
-	b := newBench(t, nil)
+	b := telemetrytest.New(t, nil)
 	open := func(kind string) float64 {
-		v, _ := value(scrape(t, b.Telemetry)[MetricStreams], LabelKind, kind)
+		v, _ := telemetrytest.Value(b.Scrape(t)[metrics.Streams.Name], metrics.StreamKind.Name, kind)
 		return v
 	}
 	synctest.Test(t, func(t *testing.T) {
-		b.request(nil, func(_ context.Context, r *Record) {
+		b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 			a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 			a.Status = 101
 			time.Sleep(20 * time.Millisecond)
-			r.Outcome, r.Status, r.Route = Upgraded, 101, "/"
-			r.BecomeStream(WebSocket)
+			r.Outcome, r.Status, r.Route = telemetry.Upgraded, 101, "/"
+			b.BecomeStream(r, telemetry.WebSocket)
 			if n := open("websocket"); n != 1 {
 				t.Errorf("%v streams are open, want 1", n)
 			}
@@ -29,51 +33,51 @@ func TestBecomeStream(t *testing.T) {
 			r.Moved(10, 0)
 			r.Moved(0, 20)
 			r.Moved(1, 2)
-			r.Closed = LostClient
-			r.End()
+			r.Closed = telemetry.LostClient
+			b.End(r)
 		})
 	})
-	metrics := scrape(t, b.Telemetry)
-	b.close()
-	for _, name := range []string{MetricServerDuration, MetricOlderDuration, MetricClientDuration} {
-		h := metrics[name].GetMetric()[0].GetHistogram()
+	scraped := b.Scrape(t)
+	b.Close()
+	for _, name := range []string{metrics.ServerDuration.Name, metrics.OlderDuration.Name, metrics.ClientDuration.Name} {
+		h := scraped[name].GetMetric()[0].GetHistogram()
 		if h.GetSampleCount() != 1 || h.GetSampleSum() < 0.019 || h.GetSampleSum() > 0.021 {
 			t.Errorf("%s: got %d of %v s, want 1 of 0.02 s: the header's", name, h.GetSampleCount(), h.GetSampleSum())
 		}
 	}
-	if _, ok := value(metrics[MetricPhaseDuration], LabelPhase, "receive"); ok {
-		if n, _ := value(metrics[MetricPhaseDuration], LabelPhase, "receive"); n != 0 {
+	if _, ok := telemetrytest.Value(scraped[metrics.PhaseDuration.Name], metrics.Phase.Name, "receive"); ok {
+		if n, _ := telemetrytest.Value(scraped[metrics.PhaseDuration.Name], metrics.Phase.Name, "receive"); n != 0 {
 			t.Error("an hour of stream is among the phases of requests")
 		}
 	}
-	h := metrics[MetricStreamDuration].GetMetric()
+	h := scraped[metrics.StreamDuration.Name].GetMetric()
 	if len(h) != 1 || h[0].GetHistogram().GetSampleSum() != 3600 {
 		t.Errorf("the stream's life: got %v, want an hour", h)
 	}
-	if n, ok := value(metrics[MetricStreamDuration], LabelKind, "websocket", LabelCloseReason, "client_lost"); n != 1 || !ok {
+	if n, ok := telemetrytest.Value(scraped[metrics.StreamDuration.Name], metrics.StreamKind.Name, "websocket", metrics.CloseReason.Name, "client_lost"); n != 1 || !ok {
 		t.Errorf("its reason: got %v", h)
 	}
-	received, _ := value(metrics[MetricStreamBytes], LabelKind, "websocket", LabelDirection, "received")
-	sent, _ := value(metrics[MetricStreamBytes], LabelKind, "websocket", LabelDirection, "sent")
+	received, _ := telemetrytest.Value(scraped[metrics.StreamBytes.Name], metrics.StreamKind.Name, "websocket", metrics.Direction.Name, "received")
+	sent, _ := telemetrytest.Value(scraped[metrics.StreamBytes.Name], metrics.StreamKind.Name, "websocket", metrics.Direction.Name, "sent")
 	if received != 11 || sent != 22 {
 		t.Errorf("got %v bytes received and %v sent, want 11 and 22", received, sent)
 	}
-	for _, s := range b.exporter.spans {
+	for _, s := range b.Exporter.Spans() {
 		if d := s.EndTime().Sub(s.StartTime()); d < time.Hour {
 			t.Errorf("%v span is %v long, want the stream's whole life", s.SpanKind(), d)
 		}
 	}
-	if l := b.logged(t, "request"); len(l) != 1 || l[0]["stream"] != "websocket" || l[0]["close_reason"] != "client_lost" || l[0]["duration_ms"] != 3_600_020.0 {
+	if l := b.Logged(t, "request"); len(l) != 1 || l[0]["stream"] != "websocket" || l[0]["close_reason"] != "client_lost" || l[0]["duration_ms"] != 3_600_020.0 {
 		t.Errorf("got line %v", l)
 	}
 }
 
 // Both directions count at once.
 func TestMoved_ConcurrentSafe(t *testing.T) {
-	b := newBench(t, nil)
-	b.request(nil, func(_ context.Context, r *Record) {
+	b := telemetrytest.New(t, nil)
+	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
-		r.BecomeStream(OtherUpgrade)
+		b.BecomeStream(r, telemetry.OtherUpgrade)
 		var both sync.WaitGroup
 		both.Go(func() {
 			for range 1000 {
@@ -86,9 +90,12 @@ func TestMoved_ConcurrentSafe(t *testing.T) {
 			}
 		})
 		both.Wait()
-		r.End()
+		b.End(r)
 	})
-	if got := &b.streams.bytes[OtherUpgrade]; got[0].Load() != 1000 || got[1].Load() != 2000 {
-		t.Errorf("got %d and %d", got[0].Load(), got[1].Load())
+	moved := b.Scrape(t)[metrics.StreamBytes.Name]
+	received, _ := telemetrytest.Value(moved, metrics.StreamKind.Name, telemetry.OtherUpgrade.String(), metrics.Direction.Name, "received")
+	sent, _ := telemetrytest.Value(moved, metrics.StreamKind.Name, telemetry.OtherUpgrade.String(), metrics.Direction.Name, "sent")
+	if received != 1000 || sent != 2000 {
+		t.Errorf("got %v and %v", received, sent)
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"net/http/pprof"
 	"sync/atomic"
 	"time"
-
-	"pace/telemetry"
 )
 
 // admin is the listener for operators.
@@ -22,15 +20,15 @@ type admin struct {
 }
 
 // newAdmin returns the admin listener's server. profiles adds /debug/pprof/.
-func newAdmin(t *telemetry.Telemetry, profiles bool, own hosts) *admin {
+func newAdmin(o observed, profiles bool, own hosts) *admin {
 	a := &admin{hosts: own}
 	mux := http.NewServeMux()
-	if m := t.Metrics(); m != nil {
+	if m := o.scrape(); m != nil {
 		mux.Handle("GET /metrics", m)
 	}
 	mux.HandleFunc("GET /api/v1/inflight", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"inflight": t.InFlight()})
+		json.NewEncoder(w).Encode(map[string]any{"inflight": o.telemetry.InFlight()})
 	})
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
@@ -43,7 +41,7 @@ func newAdmin(t *telemetry.Telemetry, profiles bool, own hosts) *admin {
 	}
 	a.http.Handler = mux
 	a.http.ReadHeaderTimeout = 10 * time.Second
-	a.http.ErrorLog = slog.NewLogLogger(t.Logger().Handler(), slog.LevelWarn)
+	a.http.ErrorLog = slog.NewLogLogger(o.log.Handler(), slog.LevelWarn)
 	return a
 }
 

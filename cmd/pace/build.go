@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"pace/config"
@@ -10,7 +9,6 @@ import (
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/front"
-	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
@@ -24,42 +22,28 @@ const (
 
 // parts are all that is built from one configuration.
 type parts struct {
-	log       *telemetry.Log
-	telemetry *telemetry.Telemetry
-	handler   *proxy.Handler
-	server    *front.Server
-	hosts     hosts // of the admin listener
+	observed
+	handler *proxy.Handler
+	server  *front.Server
+	hosts   hosts // of the admin listener
 }
 
 // build makes the parts from f. It opens the log, but no listener.
 func build(ctx context.Context, f *config.File) (*parts, error) {
-	log, err := telemetry.OpenLog(telemetry.LogOptions{
-		Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File,
-	})
-	if err != nil {
-		return nil, runFailure{fmt.Errorf("log.file: %w; name a file that pace may write, in a folder that exists", err)}
-	}
-	t, err := telemetry.New(ctx, telemetry.Options{
-		Version: version, Log: log,
-		SampleRatio: f.Tracing.SampleRatio, Endpoint: f.Tracing.Endpoint, Protocol: f.Tracing.Protocol,
-		QueryAllow: f.Tracing.QueryAllow,
-		NoMetrics:  !f.Metrics.Enabled,
-		SlowAfter:  f.Log.SlowAfter,
-		Upstream:   poolName, Route: route.All,
-	})
+	o, err := buildSignals(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{log: log, telemetry: t, handler: buildHandler(f, t), hosts: ownHosts(f.Admin)}
+	p := &parts{observed: o, handler: buildHandler(f, o), hosts: ownHosts(f.Admin)}
 	p.server = buildServer(f, p)
 	return p, nil
 }
 
-func buildHandler(f *config.File, t *telemetry.Telemetry) *proxy.Handler {
+func buildHandler(f *config.File, t observed) *proxy.Handler {
 	o := proxy.Options{
-		Telemetry: t, Log: t.Logger().Logger, InFlight: new(front.InFlight),
+		Telemetry: t.telemetry, Log: t.log.Logger, InFlight: new(front.InFlight),
 		DeliverTimeout: f.Server.DeliverTimeout,
-		PlanOptions:    buildPlan(f, t),
+		PlanOptions:    buildPlan(f, t.telemetry),
 	}
 	return proxy.NewHandler(o)
 }
@@ -107,7 +91,7 @@ func buildServer(f *config.File, p *parts) *front.Server {
 		Trust:             f.Tracing.Trust,
 	}
 	if f.Metrics.Endpoint != "" {
-		o.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: p.telemetry.Metrics(), Allow: f.Metrics.Allow}
+		o.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: p.scrape(), Allow: f.Metrics.Allow}
 	}
 	return proxy.NewServer(o)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,5 +23,22 @@ func TestMemoryBound(t *testing.T) {
 		if got > limit {
 			t.Errorf("%s: %d keys with a limit of %d may take %d MiB, want at most %d", name, l.MaxKeys, l.MaxRequests, got>>20, limit>>20)
 		}
+	}
+}
+
+// Without metrics there is no handler for scrapes, not even one that is a nil in an interface.
+func TestBuildSignals_WithoutMetrics(t *testing.T) {
+	for _, enabled := range []bool{true, false} {
+		f := &config.File{}
+		f.Metrics.Enabled, f.Log.Level, f.Log.File = enabled, "info", filepath.Join(t.TempDir(), "log")
+		o, err := buildSignals(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.scrape() != nil; got != enabled {
+			t.Errorf("metrics enabled: %v, a handler: %v", enabled, got)
+		}
+		o.shutdown(t.Context())
+		o.log.Close()
 	}
 }

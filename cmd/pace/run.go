@@ -75,7 +75,7 @@ func (p *parts) serve(l listeners, d drain, pprof bool) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	admin := newAdmin(p.telemetry, pprof, p.hosts)
+	admin := newAdmin(p.observed, pprof, p.hosts)
 	failed := make(chan error, 2)
 	if l.admin != nil {
 		go func() { failed <- admin.serve(l.admin) }()
@@ -126,7 +126,7 @@ func (p *parts) end(d drain, signals <-chan os.Signal) error {
 	}
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	p.telemetry.Shutdown(flush)
+	p.shutdown(flush)
 	p.log.LogAttrs(flush, slog.LevelInfo, "stopped")
 	return err
 }

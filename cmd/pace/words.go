@@ -9,7 +9,8 @@ import (
 
 	"pace/config"
 	"pace/proxy"
-	"pace/telemetry"
+	"pace/telemetry/accesslog"
+	"pace/telemetry/traces"
 )
 
 // load reads a configuration, and checks its words against the lists of the parts that know them. It
@@ -64,9 +65,9 @@ var levels = []string{"debug", "info", "warn", "error"}
 // words returns the keys of f that hold words.
 func words(f *config.File) []word {
 	list := []word{
-		{"tracing.protocol", f.Tracing.Protocol, telemetry.Protocols},
+		{"tracing.protocol", f.Tracing.Protocol, traces.Protocols},
 		{"tracing.trust", f.Tracing.Trust, proxy.Trusts},
-		{"log.format", f.Log.Format, telemetry.LogFormats},
+		{"log.format", f.Log.Format, accesslog.Formats},
 		{"log.level", f.Log.Level, levels},
 	}
 	if f.RateLimit != nil {

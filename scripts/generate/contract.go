@@ -64,8 +64,8 @@ func names(kind, list string) (all []signal) {
 	for name := range strings.SplitSeq(strings.ReplaceAll(list, ";", ","), ",") {
 		name = strings.Trim(name, " `\n.")
 		if strings.Contains(name, "PHASE") {
-			for _, phase := range telemetry.Phases() {
-				all = append(all, signal{kind, strings.Replace(name, "PHASE", phase, 1), ""})
+			for phase := range telemetry.PhaseCount {
+				all = append(all, signal{kind, strings.Replace(name, "PHASE", phase.String(), 1), ""})
 			}
 		} else if name != "" {
 			all = append(all, signal{kind, name, ""})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // signals makes docs/signals.md, which says last what docs/interface.md does not promise.
@@ -26,10 +27,10 @@ func signals(root fs.FS) (string, error) {
 	p.table("name|type|unit|labels|meaning", metricRows())
 	p.text("Words of labels whose list is closed:\n")
 	p.table("metric|label|words", wordRows())
-	p.text("## Span of a request (SERVER)\n\nAttributes; those with a mark are labels of " + code(telemetry.MetricServerDuration) + ", too.\n")
+	p.text("## Span of a request (SERVER)\n\nAttributes; those with a mark are labels of " + code(metrics.ServerDuration.Name) + ", too.\n")
 	p.table("attribute|label|meaning", serverRows())
 	p.text("## Span of an attempt (CLIENT)\n\nOne for each attempt, child of the request's.\n")
-	p.table("attribute|meaning", detailRows(telemetry.AttemptDetails()))
+	p.table("attribute|meaning", detailRows(attemptAttributes()))
 	p.text("## Events of a request's span\n\nExactly one for each increment of the counter.\n")
 	for _, e := range telemetry.Events() {
 		p.text("### " + code(e.Name) + "\n\n" + e.Doc + "\n")
@@ -37,7 +38,7 @@ func signals(root fs.FS) (string, error) {
 	}
 	p.text("## Access line\n\nOne line a request, `msg` is `request`. A field that has nothing to say is absent.\n")
 	p.table("field|meaning", fieldRows())
-	p.text("## Outcomes\n\nThe one word for how an exchange ended, in " + code("pace.outcome") + ", " + code(telemetry.LabelOutcome) + " and the field `outcome`.\n" +
+	p.text("## Outcomes\n\nThe one word for how an exchange ended, in " + code("pace.outcome") + ", " + code(metrics.Outcome.Name) + " and the field `outcome`.\n" +
 		"Side says whose doing it is. Those with \"later\" end no exchange yet.\n")
 	p.table("word|status|Proxy-Status error|side|level|when|cause|remedy", outcomeRows())
 	p.text("## Beyond interface.md\n\nPublished, and not (yet) promised:\n")
@@ -58,21 +59,21 @@ func beyond(promised []signal) []signal {
 }
 
 func metricRows() (rows [][]string) {
-	for _, i := range telemetry.Instruments() {
+	for _, i := range metrics.Instruments() {
 		doc := i.Doc
 		if i.Bounds != nil {
 			doc += " Bounds: " + strings.Trim(fmt.Sprint(i.Bounds), "[]") + "."
 		}
-		rows = append(rows, []string{code(i.Name), i.Type, cmp.Or(i.Unit, "1"), strings.Join(i.Labels, ", "), doc})
+		rows = append(rows, []string{code(i.Name), string(i.Type), cmp.Or(i.Unit, "1"), strings.Join(i.LabelNames(), ", "), doc})
 	}
 	return rows
 }
 
 func wordRows() (rows [][]string) {
-	for _, i := range telemetry.Instruments() {
+	for _, i := range metrics.Instruments() {
 		for _, label := range i.Labels {
-			if list := telemetry.Words(i.Name, label); list != nil {
-				rows = append(rows, []string{code(i.Name), label, strings.Join(list, ", ")})
+			if label.Words != nil {
+				rows = append(rows, []string{code(i.Name), label.Name, strings.Join(label.Words, ", ")})
 			}
 		}
 	}
@@ -112,7 +113,12 @@ func outcomeRows() (rows [][]string) {
 	return rows
 }
 
-func detailRows(details []telemetry.Detail) (rows [][]string) {
+// attemptAttributes are the attributes of an attempt's span.
+func attemptAttributes() []telemetry.Described {
+	return telemetry.Describe(telemetry.On(telemetry.OnSpan, telemetry.AttemptDetails))
+}
+
+func detailRows(details []telemetry.Described) (rows [][]string) {
 	for _, d := range details {
 		rows = append(rows, []string{code(d.Name), d.Doc})
 	}
@@ -124,11 +130,11 @@ type signal struct{ kind, name, detail string }
 
 // published returns what the tables have.
 func published() (all []signal) {
-	for _, i := range telemetry.Instruments() {
-		all = append(all, signal{"metric", i.Name, i.Type + " " + sorted(i.Labels)})
+	for _, i := range metrics.Instruments() {
+		all = append(all, signal{"metric", i.Name, string(i.Type) + " " + sorted(i.LabelNames())})
 		for _, label := range i.Labels {
-			for _, word := range telemetry.Words(i.Name, label) {
-				all = append(all, signal{"word of " + i.Name + " " + label, word, ""})
+			for _, word := range label.Words {
+				all = append(all, signal{"word of " + i.Name + " " + label.Name, word, ""})
 			}
 		}
 	}
@@ -146,14 +152,14 @@ func published() (all []signal) {
 			all = append(all, signal{"field", f.Field, ""})
 		}
 	}
-	all = append(all, attributes("CLIENT", telemetry.AttemptDetails())...)
+	all = append(all, attributes("CLIENT", attemptAttributes())...)
 	for _, e := range telemetry.Events() {
 		all = append(append(all, signal{"event", e.Name, ""}), attributes(e.Name, e.Details)...)
 	}
 	return all
 }
 
-func attributes(of string, details []telemetry.Detail) (all []signal) {
+func attributes(of string, details []telemetry.Described) (all []signal) {
 	for _, d := range details {
 		all = append(all, signal{"attribute of " + of, d.Name, ""})
 	}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"pace/config"
+	"pace/proxy/route"
+	"pace/telemetry"
+	"pace/telemetry/accesslog"
+	"pace/telemetry/environment"
+	"pace/telemetry/metrics"
+	"pace/telemetry/traces"
+)
+
+// observed is what is derived from the records of requests, one signal each, and what publishes them.
+type observed struct {
+	log       *accesslog.Log
+	traces    *traces.Traces
+	metrics   *metrics.Metrics // nil: no metrics
+	telemetry *telemetry.Telemetry
+}
+
+// buildSignals opens the log and wires the signals. It connects nowhere.
+func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
+	if o.log, err = accesslog.Open(accesslog.Options{Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File}); err != nil {
+		return o, runFailure{fmt.Errorf("log.file: %w; name a file that pace may write, in a folder that exists", err)}
+	}
+	env := environment.Read()
+	if err := environment.Check(env.Exports(f.Tracing.Endpoint)); err != nil {
+		return o, err
+	}
+	resource, err := environment.Resource(ctx, version)
+	if err != nil {
+		return o, err
+	}
+	exporter, err := traces.NewExporter(env, f.Tracing.Endpoint, f.Tracing.Protocol)
+	if err != nil {
+		return o, err
+	}
+	o.traces, err = traces.New(traces.Options{
+		Environment: env, Version: version, Resource: resource, Log: o.log.Logger,
+		Exporter: exporter, SampleRatio: f.Tracing.SampleRatio,
+	})
+	if err != nil {
+		return o, err
+	}
+	state := &telemetry.State{}
+	var signals []telemetry.Signal
+	if f.Metrics.Enabled {
+		o.metrics, err = metrics.New(metrics.Options{
+			Version: version, Resource: resource, State: state,
+			Spans: o.traces.Lost(), Lines: o.log.Lost(),
+			Exemplars: exporter != nil, // else nobody has the trace that one would point to
+			Upstream:  poolName, Route: route.All,
+		})
+		if err != nil {
+			return o, err
+		}
+		signals = append(signals, o.metrics)
+	}
+	o.telemetry = telemetry.New(telemetry.Options{
+		Tracing: o.traces, Signals: append(signals, o.log, o.traces), State: state,
+		Log: o.log.Logger, QueryAllow: f.Tracing.QueryAllow, SlowAfter: f.Log.SlowAfter,
+	})
+	return o, nil
+}
+
+// scrape answers scrapes; nil without metrics.
+func (o observed) scrape() http.Handler {
+	if o.metrics == nil {
+		return nil
+	}
+	return o.metrics.Handler()
+}
+
+// shutdown exports what waits, as far as ctx allows. The log stays open.
+func (o observed) shutdown(ctx context.Context) {
+	o.telemetry.Close()
+	o.traces.Shutdown(ctx)
+	if o.metrics != nil {
+		o.metrics.Shutdown(ctx)
+	}
+}

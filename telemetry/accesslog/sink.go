@@ -1,0 +1,186 @@
+package accesslog
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"pace/telemetry"
+)
+
+// sinkLimit is how many bytes of lines may wait to be written.
+const sinkLimit = 1 << 20
+
+// sink writes whole lines to a file or to standard error, beside who logs them: a disk that is
+// full, or a terminal that stopped, costs lines (counted), never a request. Safe for concurrent use.
+type sink struct {
+	path string // "": standard error
+	lost telemetry.Losses
+
+	mu      sync.Mutex
+	waiting []byte // whole lines
+	lines   int    // in waiting
+	wake    chan struct{}
+	next    io.Writer // replaces out; nil: it stays
+	closed  bool
+	done    chan struct{}
+	out     io.Writer // run's own, as is
+	torn    bool      // a write ended in the middle of a line, which the next one must not go on with
+}
+
+// openSink opens path for appending and starts the writer; "" is standard error.
+func openSink(path string) (*sink, error) {
+	out, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return newSink(path, out), nil
+}
+
+func newSink(path string, out io.Writer) *sink {
+	s := &sink{
+		path: path,
+		wake: make(chan struct{}, 1),
+		done: make(chan struct{}),
+		out:  out,
+	}
+	go s.run()
+	return s
+}
+
+// openFile opens path for appending; "" is standard error. It does not wait for anybody.
+func openFile(path string) (io.Writer, error) {
+	if path == "" {
+		return os.Stderr, nil
+	}
+	if f := standardStream(path); f != nil {
+		return f, nil
+	}
+	mode := os.O_WRONLY
+	if i, err := os.Stat(path); err == nil && i.Mode()&os.ModeNamedPipe != 0 {
+		// Opened for writing alone, a FIFO makes us wait for its first reader, and breaks when its last one
+		// leaves. This way lines wait in the pipe for the next reader, and those above its size are dropped.
+		mode = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, mode|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err // and not f, which would make an io.Writer that is not nil
+	}
+	return f, nil
+}
+
+// standardStream is standard output or error, if path leads there: /dev/stderr does, and so may a
+// symbolic link. Such a path cannot be opened if the stream is a socket, as under a service manager, or
+// belongs to another user. A regular file is opened by its own name, so that it can be rotated.
+func standardStream(path string) *os.File {
+	target, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	for fd, f := range map[string]*os.File{"1": os.Stdout, "2": os.Stderr} {
+		named := path == f.Name() || path == "/dev/fd/"+fd || path == "/proc/self/fd/"+fd
+		i, err := f.Stat()
+		if err == nil && os.SameFile(i, target) && (named || !i.Mode().IsRegular()) {
+			return f
+		}
+	}
+	return nil
+}
+
+// Write takes one line. It never fails and never waits for the disk.
+func (s *sink) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	if len(s.waiting)+len(line) > sinkLimit || s.closed {
+		s.mu.Unlock()
+		s.lost.Add(telemetry.BufferFull, 1)
+		return len(line), nil
+	}
+	first := len(s.waiting) == 0
+	s.waiting = append(s.waiting, line...)
+	s.lines++
+	s.mu.Unlock()
+	if first {
+		s.poke()
+	}
+	return len(line), nil
+}
+
+func (s *sink) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Reopen makes the lines that are not written yet go to a new file of the same path, after a
+// rotation. If it fails the old file is kept.
+func (s *sink) Reopen() error {
+	next, err := openFile(s.path)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	next, s.next = s.next, next
+	s.mu.Unlock()
+	closeFile(next) // of a Reopen that nobody has followed yet
+	s.poke()
+	return nil
+}
+
+// Close writes what waits and ends the writer.
+func (s *sink) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.poke()
+	select {
+	case <-s.done:
+	case <-time.After(closeTimeout): // who should read the lines has stopped
+	}
+}
+
+// closeTimeout bounds what the end of pace waits for its last lines to be taken.
+const closeTimeout = 2 * time.Second
+
+func (s *sink) run() {
+	defer close(s.done)
+	var batch []byte
+	for range s.wake {
+		s.mu.Lock()
+		batch, s.waiting = s.waiting, batch[:0]
+		lines, next, last := s.lines, s.next, s.closed
+		s.lines, s.next = 0, nil
+		s.mu.Unlock()
+		if next != nil {
+			closeFile(s.out)
+			s.out = next
+		}
+		s.write(batch, lines)
+		if last {
+			return
+		}
+	}
+}
+
+func (s *sink) write(batch []byte, lines int) {
+	if len(batch) == 0 {
+		return
+	}
+	if s.torn {
+		if _, err := s.out.Write([]byte{'\n'}); err == nil {
+			s.torn = false
+		}
+	}
+	if n, err := s.out.Write(batch); err != nil {
+		// A part of the batch may stand in the file; which lines were whole nobody knows.
+		s.lost.Add(telemetry.WriteFailed, lines)
+		s.torn = s.torn || n > 0
+	}
+}
+
+func closeFile(w io.Writer) {
+	if f, ok := w.(*os.File); ok && f != os.Stderr && f != os.Stdout {
+		f.Close()
+	}
+}

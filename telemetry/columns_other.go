@@ -1,8 +1,0 @@
-//go:build !unix
-
-package telemetry
-
-import "os"
-
-// terminalColumns returns 0: the width is not known.
-func terminalColumns(*os.File) int { return 0 }

@@ -1,0 +1,36 @@
+package telemetry
+
+import "sync/atomic"
+
+// Loss is why something of a signal was lost.
+type Loss uint8
+
+// The reasons of pace_spans_dropped_total and pace_log_dropped_total.
+const (
+	QueueFull    Loss = iota // the exporter is slower than the spans come
+	ExportFailed             // the collector did not take it
+	ShutDown                 // pace was ending
+	BufferFull               // what is written to is slower than the lines come
+	WriteFailed              // a full disk, a closed pipe
+	lossCount
+)
+
+var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "buffer_full", "write_failed"}
+
+// The reasons for which each signal loses something.
+var (
+	SpanLosses = []Loss{QueueFull, ExportFailed, ShutDown}
+	LineLosses = []Loss{BufferFull, WriteFailed}
+)
+
+// String returns the word of the reason.
+func (l Loss) String() string { return lossWords[l] }
+
+// Losses counts what a signal lost, by reason. Safe for concurrent use.
+type Losses [lossCount]atomic.Int64
+
+// Add counts n that were lost.
+func (l *Losses) Add(why Loss, n int) { l[why].Add(int64(n)) }
+
+// Of returns how many were lost for this reason.
+func (l *Losses) Of(why Loss) int64 { return l[why].Load() }

@@ -1,0 +1,282 @@
+package metrics
+
+import (
+	"github.com/prometheus/otlptranslator"
+
+	"pace/telemetry"
+)
+
+// Kind is what a metric family is in Prometheus.
+type Kind string
+
+// The kinds.
+const (
+	Histogram Kind = "histogram"
+	Counter   Kind = "counter"
+	Gauge     Kind = "gauge"
+)
+
+// Instrument is one metric family that pace publishes.
+type Instrument struct {
+	Name   string // of Prometheus, derived from Key
+	Key    string // of OpenTelemetry
+	Type   Kind
+	Unit   string // of OpenTelemetry, "" none
+	Labels []Label
+	Doc    string
+	Bounds []float64 // of a histogram
+}
+
+// Label is one label of a metric family.
+type Label struct {
+	Name  string   // of Prometheus, derived from Key
+	Key   string   // of OpenTelemetry
+	Words []string // all that its value can be, in the order of the docs; nil: the list is not closed
+}
+
+// of is the label with a closed list of words.
+func (l Label) of(words []string) Label {
+	l.Words = words
+	return l
+}
+
+// LabelNames are the Prometheus names of the labels, in their order.
+func (i Instrument) LabelNames() (names []string) {
+	for _, l := range i.Labels {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// strategy is how Prometheus' names follow from OpenTelemetry's, here and at a scrape.
+var strategy = otlptranslator.UnderscoreEscapingWithSuffixes
+
+var translated = map[Kind]otlptranslator.MetricType{
+	Histogram: otlptranslator.MetricTypeHistogram,
+	Counter:   otlptranslator.MetricTypeMonotonicCounter,
+	Gauge:     otlptranslator.MetricTypeGauge,
+}
+
+// named returns i with the name that a scrape will give to it.
+func named(i Instrument) Instrument {
+	namer := otlptranslator.NewMetricNamer("", strategy)
+	i.Name = must(namer.Build(otlptranslator.Metric{Name: i.Key, Unit: i.Unit, Type: translated[i.Type]}))
+	return i
+}
+
+func label(key string) Label {
+	var namer otlptranslator.LabelNamer
+	return Label{Name: must(namer.Build(key)), Key: key}
+}
+
+func must(name string, err error) string {
+	if err != nil {
+		panic("pace: BUG: " + err.Error())
+	}
+	return name
+}
+
+// The labels. Whoever writes an expression takes their names from here.
+var (
+	Method        = label("http.request.method")
+	Scheme        = label("url.scheme")
+	Status        = label("http.response.status_code")
+	Route         = label("http.route")
+	Outcome       = label("pace.outcome")
+	Side          = label("pace.side")
+	LeftIn        = label("left_in")
+	ErrorType     = label("error.type")
+	ServerAddress = label("server.address")
+	ServerPort    = label("server.port")
+	Upstream      = label("pace.upstream")
+	Reason        = label("reason")
+	State         = label("state")
+	Policy        = label("policy")
+	Phase         = label("phase")
+	StreamKind    = label("kind")
+	CloseReason   = label("pace.close_reason")
+	Direction     = label("direction")
+	Version       = label("version")
+	GoVersion     = label("goversion")
+
+	olderMethod, olderStatus = label("method"), label("status") // the older proxy's names
+)
+
+// The lists of words that several rows share.
+var (
+	outcomeWords = telemetry.WordsOf(telemetry.Outcomes())
+	sideWords    = sides()
+	kindWords    = words(telemetry.NoStream+1, telemetry.StreamKinds)
+	phaseWords   = words(telemetry.Own, telemetry.PhaseCount)
+)
+
+// The instruments, in the order of the docs, but for those of state.
+var (
+	OlderDuration = named(Instrument{
+		Key: "http.requests.duration", Type: Histogram, Unit: "s",
+		Labels: []Label{olderMethod, olderStatus}, Doc: "Duration of requests (the older proxy's name).",
+		Bounds: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5},
+	})
+	ServerDuration = named(Instrument{
+		Key: "http.server.request.duration", Type: Histogram, Unit: "s",
+		Labels: serverLabels(), Doc: "Duration of requests, from their header to their end.", Bounds: semconvBounds,
+	})
+	ClientDuration = named(Instrument{
+		Key: "http.client.request.duration", Type: Histogram, Unit: "s",
+		Labels: labelsOf(attemptLabels), Doc: "Duration of attempts at a backend, from their pick to their end.", Bounds: semconvBounds,
+	})
+	PhaseDuration = named(Instrument{
+		Key: "pace.phase.duration", Type: Histogram, Unit: "s",
+		Labels: []Label{Phase.of(phaseWords[1:])}, Doc: "Time that requests spent in each phase.", Bounds: tallyBounds[:],
+	})
+	Overhead = named(Instrument{
+		Key: "pace.overhead", Type: Histogram, Unit: "s",
+		Doc: "Time that requests spent in pace itself, in none of the phases.", Bounds: tallyBounds[:],
+	})
+	StreamDuration = named(Instrument{
+		Key: "pace.stream.duration", Type: Histogram, Unit: "s",
+		Labels: []Label{StreamKind.of(kindWords), CloseReason.of(words(telemetry.NotClosed+1, telemetry.CloseReasons))},
+		Doc:    "How long streams lived, from their header to their end.",
+		Bounds: []float64{0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400},
+	})
+	Failovers = named(Instrument{
+		Key: "pace.failovers", Type: Counter, Unit: "{failover}",
+		Labels: []Label{Upstream, Reason.of(telemetry.WordsOf(telemetry.FailoverReasons()))},
+		Doc:    "Attempts that failed and were followed by one at another backend.",
+	})
+	Retries = named(Instrument{
+		Key: "pace.retries", Type: Counter, Unit: "{retry}",
+		Labels: []Label{Upstream, Reason.of([]string{telemetry.StaleConnection})},
+		Doc:    "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
+	})
+	Rejections = named(Instrument{
+		Key: "pace.rejections", Type: Counter, Unit: "{request}",
+		Labels: []Label{Reason.of(telemetry.WordsOf(telemetry.Rejections())), Route},
+		Doc:    "Requests that pace turned away on purpose, by outcome.",
+	})
+)
+
+// The instruments of state; they are read at each scrape, see [stateInstruments].
+var (
+	ActiveRequests = named(Instrument{
+		Key: "http.server.active_requests", Type: Gauge, Unit: "{request}",
+		Labels: []Label{Method, Scheme}, Doc: "Requests in progress.",
+	})
+	Requests = named(Instrument{
+		Key: "pace.requests", Type: Counter, Unit: "{request}",
+		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by how they ended and whose doing that was.",
+	})
+	ClientLeft = named(Instrument{
+		Key: "pace.client.left", Type: Counter, Unit: "{request}",
+		Labels: []Label{LeftIn.of(phaseWords), Route},
+		Doc:    "Requests whose client left, by the phase in which it did. Those that left in wait have usually timed out on a slow backend.",
+	})
+	Refused = named(Instrument{
+		Key: "pace.refused", Type: Counter, Unit: "{request}",
+		Labels: []Label{Reason.of(telemetry.RefusalWords())},
+		Doc:    "Requests and connections refused before the handler; they are in no other metric.",
+	})
+	Connections = named(Instrument{
+		Key: "pace.connections", Type: Gauge, Unit: "{connection}",
+		Labels: []Label{State.of([]string{connectionActive, connectionIdle})}, Doc: "Client connections.",
+	})
+	LimiterKeys = named(Instrument{
+		Key: "pace.limiter.keys", Type: Gauge, Unit: "{key}",
+		Labels: []Label{Policy}, Doc: "Keys that a limiter holds.",
+	})
+	LimiterEvicted = named(Instrument{
+		Key: "pace.limiter.evicted", Type: Counter, Unit: "{key}",
+		Labels: []Label{Policy}, Doc: "Keys that a full limiter forgot while they held places; they began anew.",
+	})
+	SpansDropped = named(Instrument{
+		Key: "pace.spans.dropped", Type: Counter, Unit: "{span}",
+		Labels: []Label{Reason.of(lossWords(telemetry.SpanLosses))}, Doc: "Spans that were lost.",
+	})
+	LogDropped = named(Instrument{
+		Key: "pace.log.dropped", Type: Counter, Unit: "{line}",
+		Labels: []Label{Reason.of(lossWords(telemetry.LineLosses))}, Doc: "Log lines that were lost.",
+	})
+	Streams = named(Instrument{
+		Key: "pace.streams", Type: Gauge, Unit: "{stream}",
+		Labels: []Label{StreamKind.of(kindWords)}, Doc: "Streams that are open.",
+	})
+	StreamBytes = named(Instrument{
+		Key: "pace.stream.io", Type: Counter, Unit: "By",
+		Labels: []Label{StreamKind.of(kindWords), Direction.of([]string{received, sent})}, Doc: "Bytes that streams moved: received from clients, sent to them.",
+	})
+	BuildInfo = named(Instrument{
+		Key: "pace.build.info", Type: Gauge,
+		Labels: []Label{Version, GoVersion}, Doc: "Always 1; says what is running.",
+	})
+)
+
+// The words of labels that no other package knows.
+const (
+	connectionActive, connectionIdle = "active", "idle"
+	received, sent                   = "received", "sent"
+)
+
+var semconvBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+
+// Instruments returns every metric family of pace's own, in the order of the docs.
+func Instruments() []Instrument {
+	list := []Instrument{OlderDuration, ServerDuration, ClientDuration, PhaseDuration, Overhead, StreamDuration, Failovers, Retries, Rejections}
+	for _, s := range stateInstruments {
+		list = append(list, s.Instrument)
+	}
+	return list
+}
+
+// attemptLabels are the details of an attempt that are labels of [ClientDuration].
+var attemptLabels = telemetry.On(telemetry.OnMetric, telemetry.AttemptDetails)
+
+func labelsOf[T any](details []telemetry.Detail[T]) (list []Label) {
+	for _, d := range details {
+		list = append(list, label(d.Name))
+	}
+	return list
+}
+
+// serverLabels are those that the table of facts gives to the histogram of requests.
+func serverLabels() (list []Label) {
+	for _, f := range telemetry.Facts() {
+		switch {
+		case !f.Label:
+		case f.Attribute == Outcome.Key:
+			list = append(list, Outcome.of(outcomeWords))
+		default:
+			list = append(list, label(f.Attribute))
+		}
+	}
+	return list
+}
+
+// sides are those of the outcomes, in the order in which these name them first.
+func sides() (list []string) {
+	seen := map[telemetry.Side]bool{}
+	for _, o := range telemetry.Outcomes() {
+		if !seen[o.Side] {
+			seen[o.Side] = true
+			list = append(list, string(o.Side))
+		}
+	}
+	return list
+}
+
+// words are those from first to before end.
+func words[T interface {
+	~uint8
+	String() string
+}](first, end T) (list []string) {
+	for v := first; v < end; v++ {
+		list = append(list, v.String())
+	}
+	return list
+}
+
+func lossWords(reasons []telemetry.Loss) (list []string) {
+	for _, r := range reasons {
+		list = append(list, r.String())
+	}
+	return list
+}

@@ -1,0 +1,188 @@
+// Package metrics is the signal that a scrape reads: instruments that are written as a record is
+// published, and state that is read from where it lives. Whatever a client may send makes no new series.
+// It must not know the other signals, or any package of pace but telemetry.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/trace"
+
+	"pace/telemetry"
+)
+
+// Options configure [New]; Resource and State must be set.
+type Options struct {
+	Version   string
+	Resource  *resource.Resource
+	State     *telemetry.State
+	Spans     *telemetry.Losses // what the traces lose; nil: nobody exports them
+	Lines     *telemetry.Losses // what the log loses; nil: there is none
+	Exemplars bool              // somebody has the traces that exemplars would point to
+	Upstream  string            // the pool and
+	Route     string            // the route whose counters exist from the start
+}
+
+// Metrics is the signal. Safe for concurrent use.
+type Metrics struct {
+	Options
+	handler  http.Handler
+	provider *sdkmetric.MeterProvider
+
+	older, server, client, streamDuration metric.Float64Histogram
+	failovers, retries, rejections        metric.Int64Counter
+	olderSets, serverSets                 setCache[requestKey]
+	clientSets                            setCache[attemptKey]
+
+	active  activeRequests
+	phases  phaseTallies
+	counts  requestCounts
+	streams streams
+}
+
+// New bridges a MeterProvider to a Prometheus registry.
+func New(o Options) (*Metrics, error) {
+	m := &Metrics{Options: o}
+	m.phases.start = time.Now()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reader, err := otelprometheus.New(
+		otelprometheus.WithRegisterer(registry),
+		otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithProducer(&m.phases),
+		otelprometheus.WithTranslationStrategy(strategy),
+	)
+	if err != nil {
+		return nil, err
+	}
+	options := []sdkmetric.Option{sdkmetric.WithReader(reader), sdkmetric.WithResource(o.Resource)}
+	if !o.Exemplars {
+		options = append(options, sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter))
+	}
+	m.provider = sdkmetric.NewMeterProvider(options...)
+	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	meter := m.provider.Meter("pace")
+	if err := errors.Join(m.open(meter), m.observeState(meter)); err != nil {
+		return nil, err
+	}
+	m.announce()
+	return m, nil
+}
+
+// Handler answers scrapes, in the text format or OpenMetrics (with exemplars).
+func (m *Metrics) Handler() http.Handler { return m.handler }
+
+// Shutdown ends the provider.
+func (m *Metrics) Shutdown(ctx context.Context) { m.provider.Shutdown(ctx) }
+
+// open makes the instruments that records are written to.
+func (m *Metrics) open(meter metric.Meter) error {
+	var errs [7]error
+	m.older, errs[0] = histogram(meter, OlderDuration)
+	m.server, errs[1] = histogram(meter, ServerDuration)
+	m.client, errs[2] = histogram(meter, ClientDuration)
+	m.streamDuration, errs[3] = histogram(meter, StreamDuration)
+	m.failovers, errs[4] = counter(meter, Failovers)
+	m.retries, errs[5] = counter(meter, Retries)
+	m.rejections, errs[6] = counter(meter, Rejections)
+	return errors.Join(errs[:]...)
+}
+
+func histogram(m metric.Meter, i Instrument) (metric.Float64Histogram, error) {
+	return m.Float64Histogram(i.Key, metric.WithUnit(i.Unit), metric.WithDescription(i.Doc), metric.WithExplicitBucketBoundaries(i.Bounds...))
+}
+
+func counter(m metric.Meter, i Instrument) (metric.Int64Counter, error) {
+	return m.Int64Counter(i.Key, metric.WithUnit(i.Unit), metric.WithDescription(i.Doc))
+}
+
+// announce makes the counters of a pool and of a route exist at 0, so that a first increase can be seen.
+func (m *Metrics) announce() {
+	ctx := context.Background()
+	for _, o := range telemetry.FailoverReasons() {
+		m.failovers.Add(ctx, 0, upstreamReason(m.Upstream, o.Word))
+	}
+	m.retries.Add(ctx, 0, upstreamReason(m.Upstream, telemetry.StaleConnection))
+	for _, o := range telemetry.Rejections() {
+		if !o.Later {
+			m.rejections.Add(ctx, 0, rejection(o.Word, m.Route))
+		}
+	}
+	m.counts.of(m.Route)
+}
+
+func upstreamReason(upstream, reason string) metric.AddOption {
+	return metric.WithAttributes(attribute.String(Upstream.Key, upstream), attribute.String(Reason.Key, reason))
+}
+
+func rejection(reason, route string) metric.AddOption {
+	return metric.WithAttributes(attribute.String(Reason.Key, reason), attribute.String(Route.Key, route))
+}
+
+// Publish implements [telemetry.Signal].
+func (m *Metrics) Publish(at telemetry.Moment, r *telemetry.Record) {
+	switch at {
+	case telemetry.Begun:
+		m.active.add(r, 1)
+	case telemetry.BecameStream:
+		m.measure(r, r.Streamed)
+		m.streams.begin(r)
+	case telemetry.Ended:
+		m.active.add(r, -1)
+		if r.Stream == telemetry.NoStream {
+			m.measure(r, r.End)
+			return
+		}
+		m.streams.end(r)
+		m.streamDuration.Record(context.Background(), r.End.Sub(r.Streamed).Seconds(), metric.WithAttributes(
+			attribute.String(StreamKind.Key, r.Stream.String()),
+			attribute.String(CloseReason.Key, r.Closed.String())))
+	}
+}
+
+// measure writes what is measured of a request, once, as it is over.
+func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
+	ctx := context.Background()
+	if m.Exemplars && r.Identity.Context.IsSampled() {
+		ctx = trace.ContextWithSpanContext(ctx, r.Identity.Context)
+	}
+	seconds := over.Sub(r.Start).Seconds()
+	k := requestKey{telemetry.KnownMethod(r.Method), r.Scheme, r.Route, r.Status, r.Outcome}
+	m.older.Record(ctx, seconds, m.olderSets.get(k, olderSet)...)
+	m.server.Record(ctx, seconds, m.serverSets.get(k, func(requestKey) attribute.Set { return serverSet(r) })...)
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		k := attemptKey{k.method, a.Backend, r.Upstream, a.Status, a.Failure}
+		m.client.Record(ctx, a.End.Sub(a.Start).Seconds(), m.clientSets.get(k, func(attemptKey) attribute.Set {
+			return attribute.NewSet(telemetry.Attributes(attemptLabels, &telemetry.AttemptOf{Record: r, Attempt: a, Index: i})...)
+		})...)
+	}
+	m.phases.add(r)
+	m.counts.add(r)
+	m.count(ctx, r)
+}
+
+// count writes what most requests have nothing of.
+func (m *Metrics) count(ctx context.Context, r *telemetry.Record) {
+	for _, f := range r.Failovers {
+		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason.String()))
+	}
+	for range r.Retries {
+		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, telemetry.StaleConnection))
+	}
+	if r.Outcome.Info().Rejection == telemetry.Rejects {
+		m.rejections.Add(ctx, 1, rejection(r.Outcome.String(), r.Route))
+	}
+}

@@ -1,0 +1,65 @@
+package metrics
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"pace/telemetry"
+)
+
+// requestKey is all that the label sets of a request's histograms depend on. Each part is bounded:
+// by the table of methods, the config, and what a backend may answer.
+type requestKey struct {
+	method, scheme, route string
+	status                int
+	outcome               telemetry.Outcome
+}
+
+// attemptKey is all that the label set of an attempt depends on.
+type attemptKey struct {
+	method, backend, upstream string
+	status                    int
+	failure                   telemetry.Outcome
+}
+
+func olderSet(k requestKey) attribute.Set {
+	return attribute.NewSet(attribute.String(olderMethod.Key, k.method), attribute.Int(olderStatus.Key, k.status))
+}
+
+// serverSet are the labels of [ServerDuration], from the table of facts.
+func serverSet(r *telemetry.Record) attribute.Set {
+	var list []attribute.KeyValue
+	for _, f := range telemetry.Facts() {
+		if f.Label {
+			list = telemetry.AppendAttribute(list, f.Attribute, f.Value(r))
+		}
+	}
+	return attribute.NewSet(list...)
+}
+
+// setCache keeps the options of each label set: to build and hash one costs more than to record with it.
+type setCache[K comparable] struct {
+	known atomic.Pointer[map[K][]metric.RecordOption]
+	mu    sync.Mutex // of who replaces known
+}
+
+func (c *setCache[K]) get(k K, set func(K) attribute.Set) []metric.RecordOption {
+	if m := c.known.Load(); m != nil {
+		if o, ok := (*m)[k]; ok {
+			return o
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := map[K][]metric.RecordOption{}
+	if m := c.known.Load(); m != nil {
+		next = maps.Clone(*m)
+	}
+	next[k] = []metric.RecordOption{metric.WithAttributeSet(set(k))}
+	c.known.Store(&next)
+	return next[k]
+}

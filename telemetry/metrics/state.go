@@ -1,0 +1,95 @@
+package metrics
+
+import (
+	"context"
+	"runtime"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"pace/telemetry"
+)
+
+// observe tells a scrape one value.
+type observe func(value int64, labels ...attribute.KeyValue)
+
+// is gives the label a value.
+func (l Label) is(value string) attribute.KeyValue { return attribute.String(l.Key, value) }
+
+// stateInstrument is a metric read at each scrape from what counts or holds it.
+type stateInstrument struct {
+	Instrument
+	read func(*Metrics, observe)
+}
+
+// stateInstruments are the metrics of state, and the counters of what belongs to no request's record.
+var stateInstruments = []stateInstrument{
+	{ActiveRequests, func(m *Metrics, o observe) { m.active.read(o) }},
+	{Requests, func(m *Metrics, o observe) { m.counts.readOutcomes(o) }},
+	{ClientLeft, func(m *Metrics, o observe) { m.counts.readLeft(o) }},
+	{Refused, func(m *Metrics, o observe) {
+		for i, word := range telemetry.RefusalWords() {
+			o(m.State.Refusals(telemetry.Refusal(i)), Reason.is(word))
+		}
+	}},
+	{Connections, func(m *Metrics, o observe) {
+		active, idle := m.State.Connections()
+		o(int64(active), State.is(connectionActive))
+		o(int64(idle), State.is(connectionIdle))
+	}},
+	{LimiterKeys, func(m *Metrics, o observe) {
+		for policy, l := range m.State.Limiters() {
+			o(int64(l.Keys()), Policy.is(policy))
+		}
+	}},
+	{LimiterEvicted, func(m *Metrics, o observe) {
+		for policy, l := range m.State.Limiters() {
+			o(int64(l.Evicted()), Policy.is(policy))
+		}
+	}},
+	{SpansDropped, func(m *Metrics, o observe) { readLosses(m.Spans, telemetry.SpanLosses, o) }},
+	{LogDropped, func(m *Metrics, o observe) { readLosses(m.Lines, telemetry.LineLosses, o) }},
+	{Streams, func(m *Metrics, o observe) {
+		for kind := telemetry.NoStream + 1; kind < telemetry.StreamKinds; kind++ {
+			o(m.streams.open[kind].Load(), StreamKind.is(kind.String()))
+		}
+	}},
+	{StreamBytes, func(m *Metrics, o observe) {
+		for kind := telemetry.NoStream + 1; kind < telemetry.StreamKinds; kind++ {
+			o(m.streams.moved[kind].Received.Load(), StreamKind.is(kind.String()), Direction.is(received))
+			o(m.streams.moved[kind].Sent.Load(), StreamKind.is(kind.String()), Direction.is(sent))
+		}
+	}},
+	{BuildInfo, func(m *Metrics, o observe) { o(1, Version.is(m.Version), GoVersion.is(runtime.Version())) }},
+}
+
+// observeState registers the metrics of state.
+func (m *Metrics) observeState(meter metric.Meter) error {
+	for _, s := range stateInstruments {
+		callback := func(_ context.Context, o metric.Int64Observer) error {
+			s.read(m, func(v int64, labels ...attribute.KeyValue) {
+				o.Observe(v, metric.WithAttributes(labels...))
+			})
+			return nil
+		}
+		var err error
+		if s.Type == Counter {
+			_, err = meter.Int64ObservableCounter(s.Key, metric.WithUnit(s.Unit), metric.WithDescription(s.Doc), metric.WithInt64Callback(callback))
+		} else {
+			_, err = meter.Int64ObservableGauge(s.Key, metric.WithUnit(s.Unit), metric.WithDescription(s.Doc), metric.WithInt64Callback(callback))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readLosses(l *telemetry.Losses, reasons []telemetry.Loss, observe observe) {
+	if l == nil {
+		return
+	}
+	for _, why := range reasons {
+		observe(l.Of(why), Reason.is(why.String()))
+	}
+}

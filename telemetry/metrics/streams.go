@@ -1,0 +1,20 @@
+package metrics
+
+import (
+	"sync/atomic"
+
+	"pace/telemetry"
+)
+
+// streams counts what lives on after its request was measured.
+type streams struct {
+	open  [telemetry.StreamKinds]atomic.Int64
+	moved [telemetry.StreamKinds]telemetry.Traffic
+}
+
+func (s *streams) begin(r *telemetry.Record) {
+	s.open[r.Stream].Add(1)
+	r.Moving = &s.moved[r.Stream]
+}
+
+func (s *streams) end(r *telemetry.Record) { s.open[r.Stream].Add(-1) }

@@ -1,0 +1,57 @@
+package telemetry
+
+import (
+	"log/slog"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Longest is how many bytes of a string from the wire are published.
+const Longest = 2048
+
+// text is what signals show of s; absent if it is empty.
+func text(s string) slog.Value {
+	if s == "" {
+		return slog.Value{}
+	}
+	return slog.StringValue(Printable(s))
+}
+
+// Printable is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch
+// for one bad byte), and printable (a terminal would obey control characters, a reader would be
+// misled by a line separator or a change of direction).
+func Printable(s string) string {
+	if len(s) > Longest {
+		s = s[:Longest]
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f {
+			return clean(s)
+		}
+	}
+	return s
+}
+
+func clean(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return utf8.RuneError
+		}
+		return c
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// AppendQuoted appends s as a string of JSON. [Printable] has made it, so nothing but quotes and
+// backslashes needs an escape.
+func AppendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(append(b, s[from:i]...), '\\')
+			from = i
+		}
+	}
+	return append(append(b, s[from:]...), '"')
+}

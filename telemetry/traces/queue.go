@@ -1,0 +1,214 @@
+package traces
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"pace/telemetry"
+)
+
+// spanQueue hands ended records to an exporter, in batches, beside the requests. It is bounded:
+// what finds no room is dropped and counted, and no request ever waits for it. The SDK's batch
+// processor would do the same but keeps its losses to itself, and spans would have to be made on
+// the request's time.
+type spanQueue struct {
+	exporter sdktrace.SpanExporter
+	log      *slog.Logger
+	records  chan *telemetry.Record // closed by shutdown
+	done     chan struct{}          // closed once all that was put is dealt with
+	lost     telemetry.Losses
+	resource *resource.Resource
+	scope    instrumentation.Scope
+
+	// ending is held for reading from the look at closed to the end of a put, which never blocks:
+	// else a record might be put behind the last one that anybody reads, and be lost uncounted.
+	ending sync.RWMutex
+	closed bool // guarded by ending
+
+	ctx     context.Context // of every export; it ends when shutdown may wait no longer
+	giveUp  context.CancelFunc
+	batch   int           // spans that are exported at once, about
+	delay   time.Duration // longest wait of a record for its batch to fill
+	timeout time.Duration // of one export
+	health  health        // of the collector, by the last export; run's own
+
+	panicked bool // making spans did, and a line says so; run's own
+}
+
+// newSpanQueue starts a queue with the bounds that the environment says.
+func newSpanQueue(o Options) *spanQueue {
+	env := o.Environment
+	q := &spanQueue{
+		exporter: o.Exporter,
+		log:      o.Log,
+		resource: o.Resource,
+		scope:    instrumentation.Scope{Name: "pace", Version: o.Version},
+		records:  make(chan *telemetry.Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		done:     make(chan struct{}),
+		batch:    cmp.Or(env.BatchSize, sdktrace.DefaultMaxExportBatchSize),
+		delay:    cmp.Or(env.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
+		timeout:  cmp.Or(env.ExportTimeout, sdktrace.DefaultExportTimeout*time.Millisecond),
+	}
+	q.ctx, q.giveUp = context.WithCancel(context.Background())
+	go q.run()
+	return q
+}
+
+// put holds the record until its spans are made, or counts them as dropped. It reports whether it took
+// the record. It never blocks, and is safe for concurrent use, also beside shutdown.
+func (q *spanQueue) put(r *telemetry.Record) bool {
+	q.ending.RLock()
+	defer q.ending.RUnlock()
+	if q.closed {
+		q.drop(telemetry.ShutDown, spanCount(r))
+		return false
+	}
+	r.Retain() // before run may release it
+	select {
+	case q.records <- r:
+		return true
+	default:
+		r.Release()
+		q.drop(telemetry.QueueFull, spanCount(r))
+		return false
+	}
+}
+
+func (q *spanQueue) drop(why telemetry.Loss, spans int) { q.lost.Add(why, spans) }
+
+// shutdown exports what is queued, as far as ctx allows, and ends the exporter. When it returns,
+// each record that was put is exported or counted; so is what is put later. Call it once.
+func (q *spanQueue) shutdown(ctx context.Context) {
+	q.ending.Lock()
+	q.closed = true
+	close(q.records)
+	q.ending.Unlock()
+	defer context.AfterFunc(ctx, q.giveUp)() // an export may be hanging
+	<-q.done
+	if err := q.exporter.Shutdown(ctx); err != nil {
+		q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
+	}
+}
+
+func (q *spanQueue) run() {
+	defer close(q.done)
+	var batch []sdktrace.ReadOnlySpan
+	full := time.NewTimer(q.delay)
+	for open := true; open; full.Reset(q.delay) {
+		batch, open = q.gather(batch, full.C)
+		batch = q.export(batch)
+	}
+}
+
+// gather adds to the batch until it is full or overdue, or the queue is empty and closed.
+func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Time) (_ []sdktrace.ReadOnlySpan, open bool) {
+	for len(batch) < q.batch {
+		select {
+		case r, open := <-q.records:
+			if !open {
+				return batch, false
+			}
+			if more, ok := q.appendSpans(batch, r); ok {
+				batch = more
+				r.Release()
+			}
+		case <-overdue:
+			return batch, true
+		}
+	}
+	return batch, true
+}
+
+// appendSpans adds the record's spans to the batch. On this goroutine a panic would end pace, for the
+// sake of one trace: the spans are dropped instead.
+func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Record) (_ []sdktrace.ReadOnlySpan, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.drop(telemetry.ExportFailed, spanCount(r))
+			if !q.panicked { // once: the record that provokes it may come in any number
+				q.panicked = true
+				q.log.LogAttrs(q.ctx, slog.LevelError, "panic in making spans: a bug of pace",
+					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			}
+		}
+	}()
+	return q.appendSpansOf(r, batch), true
+}
+
+// send exports the batch. A panic of the exporter, which is a library's, is an export that failed.
+func (q *spanQueue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the exporter panicked: %v", p)
+		}
+	}()
+	return q.exporter.ExportSpans(ctx, batch)
+}
+
+// export sends the batch and returns it empty.
+func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
+	if len(batch) == 0 {
+		return batch
+	}
+	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
+	defer cancel()
+	err := q.send(ctx, batch)
+	lost := lostOf(len(batch), err)
+	q.drop(telemetry.ExportFailed, lost)
+	switch {
+	case err == nil:
+		q.note(ctx, well, nil)
+	case lost == 0:
+		q.note(ctx, warning, err)
+	default:
+		q.note(ctx, failing, err)
+	}
+	clear(batch)
+	return batch[:0]
+}
+
+// lostOf says how many spans of a batch did not arrive, by the export's error. What a collector that
+// cannot count says it rejected is no more than there was.
+func lostOf(batch int, err error) int {
+	if p, ok := errors.AsType[*partialSuccess](err); ok {
+		return int(min(max(p.rejected, 0), int64(batch)))
+	}
+	if err != nil {
+		return batch
+	}
+	return 0
+}
+
+// health is how the collector took a batch.
+type health uint8
+
+const (
+	well    health = iota
+	warning        // all of it, and it had something to say
+	failing        // not all of it
+)
+
+// note logs a change of the collector's health, once.
+func (q *spanQueue) note(ctx context.Context, now health, err error) {
+	before := q.health
+	q.health = now
+	switch {
+	case now == before:
+	case now == failing:
+		q.log.LogAttrs(ctx, slog.LevelWarn, "spans are being lost: the collector does not take them", slog.Any("error", err))
+	case now == warning:
+		q.log.LogAttrs(ctx, slog.LevelWarn, "the collector takes spans, but warns", slog.Any("error", err))
+	case before == failing:
+		q.log.LogAttrs(ctx, slog.LevelInfo, "the collector takes spans again")
+	}
+}
