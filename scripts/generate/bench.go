@@ -166,7 +166,8 @@ func shortTitle(title string) string {
 
 // describe is what a row of the table of peers says of one: name, what it is, version.
 func describe(cells []string) string {
-	name, what, version := cells[0], cells[1], cells[2]
+	name, what := cells[0], cells[1]
+	version, _, _ := strings.Cut(cells[2], "; failed in ") // in a scenario that the peer cannot do
 	switch {
 	case own.MatchString(name):
 		return "**" + name + "**: " + strings.TrimPrefix(what, "pace ")
