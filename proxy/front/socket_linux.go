@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"io"
 	"syscall"
 
@@ -14,35 +15,26 @@ func unread(c syscall.RawConn) (n int) {
 }
 
 // readFrom reads from c into b.
-func readFrom(c syscall.RawConn, b []byte) (n int, err error) {
-	var failed error
-	err = c.Read(func(fd uintptr) bool {
-		n, failed = syscall.Read(int(fd), b)
-		return failed != syscall.EAGAIN && failed != syscall.EINTR
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case failed != nil:
-		return 0, failed
-	case n == 0:
-		return 0, io.EOF
+func readFrom(c syscall.RawConn, b []byte) (int, error) {
+	n, err := whenReady(c.Read, syscall.Read, b)
+	if err == nil && n == 0 {
+		err = io.EOF
 	}
-	return n, nil
+	return n, err
 }
 
 // writeTo writes something of b to c.
-func writeTo(c syscall.RawConn, b []byte) (n int, err error) {
+func writeTo(c syscall.RawConn, b []byte) (int, error) { return whenReady(c.Write, syscall.Write, b) }
+
+// whenReady makes a system call on b as soon as the connection is ready for it, which await tells.
+func whenReady(await func(func(fd uintptr) bool) error, call func(fd int, b []byte) (int, error), b []byte) (n int, err error) {
 	var failed error
-	err = c.Write(func(fd uintptr) bool {
-		n, failed = syscall.Write(int(fd), b)
+	err = await(func(fd uintptr) bool {
+		n, failed = call(int(fd), b)
 		return failed != syscall.EAGAIN && failed != syscall.EINTR
 	})
-	switch {
-	case err != nil:
+	if err = cmp.Or(err, failed); err != nil {
 		return 0, err
-	case failed != nil:
-		return 0, failed
 	}
 	return n, nil
 }
