@@ -13,13 +13,6 @@ import (
 	"pace/telemetry"
 )
 
-// poolName and limitName name the one pool and the one limit of the short form, [upstreams] and
-// [rate_limit].
-const (
-	poolName  = "default"
-	limitName = "default"
-)
-
 // parts are all that is built from one configuration.
 type parts struct {
 	observed
@@ -49,18 +42,20 @@ func buildHandler(f *config.File, t observed) *proxy.Handler {
 }
 
 func buildPlan(f *config.File, t *telemetry.Telemetry) proxy.PlanOptions {
+	form := f.InLongForm()
+	u := form.Upstreams[0] // the short form has one
 	return proxy.PlanOptions{
-		Upstream:   poolName,
-		Pool:       lb.NewPool(f.Upstreams.Backends),
-		MaxRetries: f.Upstreams.MaxRetries,
+		Upstream:   u.Name,
+		Pool:       buildPool(u.Backends),
+		MaxRetries: u.MaxRetries,
 		Exchange: http1.Options{
-			ConnectTimeout:  f.Upstreams.ConnectTimeout,
-			ResponseTimeout: f.Upstreams.ResponseTimeout,
-			MaxHeaderBytes:  f.Upstreams.MaxResponseHeaderBytes,
-			MaxIdle:         f.Upstreams.MaxIdlePerBackend,
-			IdleTimeout:     f.Upstreams.IdleTimeout,
+			ConnectTimeout:  u.ConnectTimeout,
+			ResponseTimeout: u.ResponseTimeout,
+			MaxHeaderBytes:  u.MaxResponseHeaderBytes,
+			MaxIdle:         u.MaxIdlePerBackend,
+			IdleTimeout:     u.IdleTimeout,
 		},
-		Limit:        buildLimit(f, t),
+		Limit:        buildLimit(form.Limits, t),
 		Trusted:      f.Server.TrustedProxies,
 		MaxBodyBytes: f.Server.MaxBodyBytes,
 		BodyTimeout:  f.Server.BodyTimeout,
@@ -72,14 +67,24 @@ func buildPlan(f *config.File, t *telemetry.Telemetry) proxy.PlanOptions {
 	}
 }
 
-func buildLimit(f *config.File, t *telemetry.Telemetry) *proxy.Limit {
-	if f.RateLimit == nil || !f.RateLimit.Enabled {
+func buildPool(backends []config.Backend) *lb.Pool {
+	addresses := make([]string, len(backends))
+	for i, b := range backends {
+		addresses[i] = b.Address
+	}
+	return lb.NewPool(addresses)
+}
+
+// buildLimit returns the first of the limits, of which the short form has at most one; nil if there is none.
+func buildLimit(limits []config.Limit, t *telemetry.Telemetry) *proxy.Limit {
+	if len(limits) == 0 {
 		return nil
 	}
-	per := time.Duration(f.RateLimit.WindowSeconds) * time.Second
-	w := limiter.NewWindow(limiter.Options{Max: f.RateLimit.MaxRequests, Per: per, MaxKeys: f.RateLimit.MaxKeys})
-	t.WatchLimiters(map[string]telemetry.LimiterState{limitName: {Keys: w.Keys, Evicted: w.Evicted}})
-	return &proxy.Limit{Policy: limitName, Window: w, Per: per}
+	l := limits[0]
+	per := time.Duration(l.WindowSeconds) * time.Second
+	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
+	t.WatchLimiters(map[string]telemetry.LimiterState{l.Name: {Keys: w.Keys, Evicted: w.Evicted}})
+	return &proxy.Limit{Policy: l.Name, Window: w, Per: per}
 }
 
 func buildServer(f *config.File, p *parts) *front.Server {
