@@ -6,7 +6,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// Attributes are the details of one thing as OpenTelemetry has them, without those that are absent.
+// Attributes returns the details of one thing as attributes of OpenTelemetry, without those that are absent.
 func Attributes[T any](details []Detail[T], of *T) []attribute.KeyValue {
 	list := make([]attribute.KeyValue, 0, len(details))
 	for i := range details {
@@ -30,5 +30,5 @@ func AppendAttribute(list []attribute.KeyValue, name string, v slog.Value) []att
 	return list
 }
 
-// Absent reports whether a fact or a detail has nothing to say.
+// Absent reports whether a fact or a detail has no value.
 func Absent(v slog.Value) bool { return v.Kind() == slog.KindAny && v.Any() == nil }

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Capped lets one a second pass, of lines in the log that others could make come in any number.
-// The zero value is ready; safe for concurrent use.
+// Capped lets one log line a second pass, for lines of which clients could cause any number. The zero value
+// works. Safe for concurrent use.
 type Capped struct {
-	second atomic.Int64 // of the last that passed
+	second atomic.Int64 // in which a line passed last
 }
 
 // Pass reports whether a line may be written now.

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Detail is one thing that is published of what a record has several of: attempts, and events of one
-// name. As [Fact] does for the record, it keeps name, place, meaning and value in one row.
+// Detail is one thing that is published of an attempt or of an event, of which a record has several. As
+// [Fact] does for the record, it keeps name, place, meaning and value in one row.
 type Detail[T any] struct {
 	Name  string // of OpenTelemetry
 	Place Place
@@ -16,7 +16,7 @@ type Detail[T any] struct {
 	Value func(*T) slog.Value // the zero Value: absent
 }
 
-// Place says where a detail shows: as an attribute, as a label, or as both.
+// Place says where a detail is published: as an attribute, as a label, or as both.
 type Place uint8
 
 // The places.
@@ -25,7 +25,7 @@ const (
 	OnMetric                   // a label of a metric
 )
 
-// On returns the details that show at p.
+// On returns the details that are published at p.
 func On[T any](p Place, details []Detail[T]) (some []Detail[T]) {
 	for _, d := range details {
 		if d.Place&p != 0 {
@@ -44,15 +44,15 @@ const (
 
 // LimitedDetails are the attributes of [EventLimited].
 var LimitedDetails = []Detail[Limited]{
-	{"pace.limit.policy", OnSpan, "Limit that said no.",
+	{"pace.limit.policy", OnSpan, "Limit that rejected the request.",
 		func(l *Limited) slog.Value { return slog.StringValue(l.Policy) }},
-	{"pace.limit.key_kind", OnSpan, "What requests are told apart by.",
+	{"pace.limit.key_kind", OnSpan, "Kind of the key by which the limit counts requests.",
 		func(l *Limited) slog.Value { return slog.StringValue(l.KeyKind) }},
-	{"pace.limit.limit", OnSpan, "Requests allowed in a window.",
+	{"pace.limit.limit", OnSpan, "Requests that the limit allows one key in a window.",
 		func(l *Limited) slog.Value { return slog.IntValue(l.Limit) }},
 	{"pace.limit.window_seconds", OnSpan, "Length of the window.",
 		func(l *Limited) slog.Value { return slog.Float64Value(l.Window.Seconds()) }},
-	{"pace.limit.retry_after_seconds", OnSpan, "Seconds until the next place is free.",
+	{"pace.limit.retry_after_seconds", OnSpan, "Seconds until a request of this key passes again.",
 		func(l *Limited) slog.Value { return slog.Float64Value(l.RetryAfter.Seconds()) }},
 }
 
@@ -62,7 +62,7 @@ var FailoverDetails = []Detail[Failover]{
 		func(f *Failover) slog.Value { return slog.StringValue(f.From) }},
 	{"pace.failover.to", OnSpan, "Backend that was asked next, host:port.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.To) }},
-	{"pace.failover.reason", OnSpan, "How the attempt failed, an outcome's word.",
+	{"pace.failover.reason", OnSpan, "How the attempt failed: the word of an outcome.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.Reason.String()) }},
 	{"pace.failover.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(f *Failover) slog.Value { return slog.IntValue(f.Attempt) }},
@@ -74,13 +74,13 @@ var FailoverDetails = []Detail[Failover]{
 var RetryDetails = []Detail[Retry]{
 	{"pace.retry.backend", OnSpan, "Backend that is asked again, host:port.",
 		func(y *Retry) slog.Value { return slog.StringValue(y.Backend) }},
-	{"pace.retry.reason", OnSpan, "Always " + StaleConnection + ": a pooled connection died before a byte of the answer.",
+	{"pace.retry.reason", OnSpan, "Always " + StaleConnection + ": a pooled connection died before a byte of the response.",
 		func(*Retry) slog.Value { return slog.StringValue(StaleConnection) }},
 	{"pace.retry.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(y *Retry) slog.Value { return slog.IntValue(y.Attempt) }},
 }
 
-// AttemptOf is an attempt and what is published of it besides.
+// AttemptOf is an attempt together with its record.
 type AttemptOf struct {
 	*Record
 	*Attempt
@@ -95,17 +95,17 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Attempt.Host) }},
 	{"server.port", OnSpan | OnMetric, "Port of the backend.",
 		func(a *AttemptOf) slog.Value { return slog.IntValue(a.Port) }},
-	{"peer.service", OnSpan, "Pool and backend, as in default/10.0.0.7:8000, by which a list of spans tells them apart.",
+	{"peer.service", OnSpan, "Upstream and backend, as in default/10.0.0.7:8000, so that a list of spans shows which is which.",
 		func(a *AttemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
 	{"pace.connection.reused", OnSpan, "Whether the connection came from the pool.",
 		func(a *AttemptOf) slog.Value { return slog.BoolValue(a.Reused) }},
-	{"url.full", OnSpan, "URL as asked for, redacted like url.query.",
+	{"url.full", OnSpan, "URL that was requested, redacted like url.query.",
 		func(a *AttemptOf) slog.Value { return text(a.fullURL()) }},
-	{"http.response.status_code", OnSpan | OnMetric, "Status the backend answered; absent if it did not.",
+	{"http.response.status_code", OnSpan | OnMetric, "Status of the backend's response; absent if there was none.",
 		func(a *AttemptOf) slog.Value { return number(a.Attempt.Status) }},
 	{"error.type", OnSpan | OnMetric, "The backend's status, such as 500, or how the attempt failed; absent if nothing went wrong.",
 		func(a *AttemptOf) slog.Value { return text(a.Attempt.ErrorType()) }},
-	{"pace.upstream", OnMetric, "Pool of the backend.",
+	{"pace.upstream", OnMetric, "Upstream of the backend.",
 		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Upstream) }},
 	{"http.request.resend_count", OnSpan, "Attempts before this one; absent on the first.",
 		func(a *AttemptOf) slog.Value { return number(a.Index) }},
@@ -129,7 +129,7 @@ func address(a netip.Addr) slog.Value {
 	return slog.StringValue(a.Unmap().WithZone("").String())
 }
 
-// fullURL is the URL as pace asked for it, redacted.
+// fullURL is the URL that pace requested, redacted.
 func (a *AttemptOf) fullURL() string {
 	var b strings.Builder
 	b.WriteString("http://")

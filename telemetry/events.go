@@ -1,24 +1,24 @@
 package telemetry
 
-// Event is what the span of a request says when the counter of the same thing is incremented.
+// Event is a span event of a request. There is exactly one for each increment of the counter of the same thing.
 type Event struct {
 	Name, Doc string
 	Details   []Described
 }
 
-// Described is a detail as the docs have it.
+// Described is the name and the meaning of a detail, for the docs.
 type Described struct{ Name, Doc string }
 
 // Events returns the events that the span of a request can have.
 func Events() []Event {
 	return []Event{
-		{EventLimited, "A limiter said no.", Describe(LimitedDetails)},
-		{EventFailover, "An attempt failed, and another backend is asked.", Describe(FailoverDetails)},
-		{EventRetry, "A pooled connection died, and the same backend is asked again on a new one.", Describe(RetryDetails)},
+		{EventLimited, "A rate limit rejected the request.", Describe(LimitedDetails)},
+		{EventFailover, "An attempt failed, and pace asks another backend.", Describe(FailoverDetails)},
+		{EventRetry, "A pooled connection died, and pace asks the same backend again on a new one.", Describe(RetryDetails)},
 	}
 }
 
-// Describe returns the details as the docs have them.
+// Describe returns the names and the meanings of the details.
 func Describe[T any](details []Detail[T]) (all []Described) {
 	for _, d := range details {
 		all = append(all, Described{d.Name, d.Doc})

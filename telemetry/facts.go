@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Fact is one thing that a request's record publishes, and the signals in which it shows.
+// Fact is one thing that is published of a request, and the signals that have it.
 type Fact struct {
 	Attribute string // name as attribute of the SERVER span, "": not there
 	Field     string // name in the access line, "": not there
@@ -17,8 +17,8 @@ type Fact struct {
 	Value     func(*Record) slog.Value // what an ended record says; the zero Value: absent. Runs per request: no allocation
 }
 
-// facts names all that a request's record publishes, once, in the order of the access line.
-// Docs and dashboards are made from it, and TestFacts holds it to docs/interface.md.
+// facts lists all that is published of a request, once, in the order of the access line. Docs and dashboards
+// are made from it, and TestInterface of scripts/generate compares it with docs/interface.md.
 var facts = []Fact{
 	{"http.request.method", "", true, "Method; an unknown one is _OTHER in labels and span.",
 		func(r *Record) slog.Value { return slog.StringValue(KnownMethod(r.Method)) }},
@@ -31,15 +31,15 @@ var facts = []Fact{
 			}
 			return text(r.Method)
 		}},
-	{"url.scheme", "", true, "Scheme the client used: http or https.",
+	{"url.scheme", "", true, "Scheme that the client used: http or https.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Scheme) }},
 	{"url.path", "path", false, "Path, percent-encoded.",
 		func(r *Record) slog.Value { return text(r.Path) }},
-	{"url.query", "", false, "Query; values not named in tracing.query_allow read REDACTED.",
+	{"url.query", "", false, "Query; the values of parameters that are not in tracing.query_allow read REDACTED.",
 		func(r *Record) slog.Value { return text(redact(r.Query, r.QueryAllow)) }},
-	{"http.response.status_code", "status", true, "Status the client got; 499 if it left before the header.",
+	{"http.response.status_code", "status", true, "Status that the client got; 499 if it left before the header.",
 		func(r *Record) slog.Value { return number(r.Status) }},
-	{"", "duration_ms", false, "Milliseconds from the request's header to the end.",
+	{"", "duration_ms", false, "Milliseconds from the request's header to the end of the response.",
 		func(r *Record) slog.Value {
 			return slog.Float64Value(float64(r.End.Sub(r.Start).Microseconds()) / 1000)
 		}},
@@ -47,32 +47,32 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.Int64Value(r.BytesIn) }},
 	{"", "bytes_out", false, "Bytes of the response's body.",
 		func(r *Record) slog.Value { return slog.Int64Value(r.BytesOut) }},
-	{"client.address", "client", false, "Address of the client, seen through server.trusted_proxies.",
+	{"client.address", "client", false, "Address of the client, as the proxies in server.trusted_proxies report it.",
 		func(r *Record) slog.Value { return text(r.Client) }},
-	{"network.peer.address", "", false, "Address of who is connected to pace.",
+	{"network.peer.address", "", false, "Address of the connected peer.",
 		func(r *Record) slog.Value { return text(r.Peer) }},
-	{"network.peer.port", "", false, "Port of who is connected to pace.",
+	{"network.peer.port", "", false, "Port of the connected peer.",
 		func(r *Record) slog.Value { return number(r.PeerPort) }},
-	{"network.protocol.version", "", false, "HTTP version the client spoke: 1.0, 1.1 or 2.",
+	{"network.protocol.version", "", false, "HTTP version that the client used: 1.0, 1.1 or 2.",
 		func(r *Record) slog.Value { return text(r.Protocol) }},
-	{"server.address", "", false, "Host the client asked for.",
+	{"server.address", "", false, "Host that the client asked for.",
 		func(r *Record) slog.Value { host, _ := hostPort(r); return text(host) }},
-	{"server.port", "", false, "Port the client asked for.",
+	{"server.port", "", false, "Port that the client asked for.",
 		func(r *Record) slog.Value { _, port := hostPort(r); return number(port) }},
 	{"user_agent.original", "", false, "User-Agent of the client.",
 		func(r *Record) slog.Value { return text(r.UserAgent) }},
 	{"http.route", "route", true, "Route that matched; / in the short form.",
 		func(r *Record) slog.Value { return text(r.Route) }},
-	{"pace.upstream", "upstream", false, "Pool that was asked.",
+	{"pace.upstream", "upstream", false, "Upstream that was asked.",
 		func(r *Record) slog.Value { return text(r.Upstream) }},
-	{"", "backend", false, "Backend that was asked last, host:port, also if it did not answer.",
+	{"", "backend", false, "Backend that was asked last, host:port, also if it did not respond.",
 		func(r *Record) slog.Value {
 			if a := r.last(); a != nil {
 				return text(a.Backend)
 			}
 			return slog.Value{}
 		}},
-	{"pace.attempts", "attempts", false, "Attempts made.",
+	{"pace.attempts", "attempts", false, "Number of attempts.",
 		func(r *Record) slog.Value { return slog.IntValue(len(r.Attempts)) }},
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
@@ -85,22 +85,22 @@ var facts = []Fact{
 			}
 			return slog.AnyValue(Hops(r.Failovers))
 		}},
-	{"pace.left_in", "left_in", false, "Phase in which the client left; absent if it did not. One that left in wait has usually timed out on a slow backend.",
+	{"pace.left_in", "left_in", false, "Phase in which the client left; absent if it did not. A client that left in wait has usually timed out because the backend is slow.",
 		func(r *Record) slog.Value {
 			if !r.ClientLeft() {
 				return slog.Value{}
 			}
 			return slog.StringValue(r.LeftIn.String())
 		}},
-	{"pace.stream", "stream", false, "What the exchange became: websocket, sse or other; absent for a request like any other.",
+	{"pace.stream", "stream", false, "Kind of the stream: websocket, sse or other; absent if the exchange is no stream.",
 		func(r *Record) slog.Value { return text(r.Stream.String()) }},
 	{"pace.close_reason", "close_reason", false, "How the stream ended.",
 		func(r *Record) slog.Value { return text(r.Closed.String()) }},
 	{"pace.phase.own", "own_ms", false, "Milliseconds in pace itself.", inPhase(Own)},
 	{"pace.phase.read_request", "read_request_ms", false, "Milliseconds waiting for the request's body.", inPhase(ReadRequest)},
 	{"pace.phase.limit", "limit_ms", false, "Milliseconds waiting for a limiter.", inPhase(Limit)},
-	{"pace.phase.pick", "pick_ms", false, "Milliseconds waiting for a backend to be free.", inPhase(Pick)},
-	{"pace.phase.dns", "dns_ms", false, "Milliseconds resolving a backend's name; absent for one named by its address.", inPhase(DNS)},
+	{"pace.phase.pick", "pick_ms", false, "Milliseconds waiting for a backend that may be picked.", inPhase(Pick)},
+	{"pace.phase.dns", "dns_ms", false, "Milliseconds resolving the backend's name; absent if the configuration has its address.", inPhase(DNS)},
 	{"pace.phase.connect", "connect_ms", false, "Milliseconds connecting.", inPhase(Connect)},
 	{"pace.phase.send", "send_ms", false, "Milliseconds writing the request.", inPhase(Send)},
 	{"pace.phase.wait", "wait_ms", false, "Milliseconds waiting for the response's header.", inPhase(Wait)},
@@ -118,7 +118,7 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return text(r.RequestID) }},
 }
 
-// inPhase is the time in a phase; one shorter than a microsecond is absent.
+// inPhase is the time in a phase; a time below a microsecond is absent.
 func inPhase(p Phase) func(*Record) slog.Value {
 	return func(r *Record) slog.Value {
 		if r.Phases[p] < time.Microsecond {
@@ -128,7 +128,7 @@ func inPhase(p Phase) func(*Record) slog.Value {
 	}
 }
 
-// Facts returns what a request's record publishes, in the order of the access line.
+// Facts returns all that is published of a request, in the order of the access line.
 func Facts() []Fact { return facts }
 
 func number(n int) slog.Value {
@@ -138,7 +138,7 @@ func number(n int) slog.Value {
 	return slog.IntValue(n)
 }
 
-// hostPort splits what the client asked for; without a port the scheme's is meant.
+// hostPort splits the host that the client asked for; without a port, the port is the scheme's.
 func hostPort(r *Record) (host string, port int) {
 	host, digits, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -155,7 +155,7 @@ func hostPort(r *Record) (host string, port int) {
 	return host, int(n)
 }
 
-// redact replaces the value of each parameter not in allow.
+// redact replaces the value of each parameter that is not in allow.
 func redact(query string, allow map[string]bool) string {
 	if query == "" {
 		return ""
@@ -167,7 +167,7 @@ func redact(query string, allow map[string]bool) string {
 		}
 		name, value, _ := strings.Cut(pair, "=")
 		switch {
-		case allow[name] && !strings.Contains(pair, ";"): // by which some backends separate, too
+		case allow[name] && !strings.Contains(pair, ";"): // some backends separate parameters by it, too
 			b.WriteString(pair)
 		case strings.Trim(value, "=") == "" || strings.Contains(name, ";"):
 			b.WriteString("REDACTED") // a bare word may be a secret as well as a name; in base64 it may end in =

@@ -1,6 +1,6 @@
 package telemetry
 
-// Hops are the failovers of a request as the access line has them: from where, and why.
+// Hops are the failovers of a request as the access line has them: the backend that failed, and the reason.
 type Hops []Failover
 
 // MarshalJSON implements json.Marshaler.

@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// Identity is who a request is in its trace. It travels in the request's context as a span that records
-// nothing: the span that is exported is made from the record, at its end.
+// Identity is the place of a request in its trace. The request's context has it as a span that records nothing:
+// the span that is exported is made from the ended record.
 type Identity struct {
 	noop.Span
 

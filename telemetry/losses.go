@@ -7,10 +7,10 @@ type Loss uint8
 
 // The reasons of pace_spans_dropped_total and pace_log_dropped_total.
 const (
-	QueueFull    Loss = iota // the exporter is slower than the spans come
-	ExportFailed             // the collector did not take it
+	QueueFull    Loss = iota // spans come faster than the exporter sends them
+	ExportFailed             // the collector did not accept it
 	ShutDown                 // pace was ending
-	BufferFull               // what is written to is slower than the lines come
+	BufferFull               // lines come faster than they can be written
 	WriteFailed              // a full disk, a closed pipe
 	lossCount
 )

@@ -1,12 +1,12 @@
 package telemetry
 
-// methods are those that semantic conventions know, and, at last, the word for all others.
+// methods are those that the semantic conventions know, followed by the word for all others.
 var methods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY", OtherMethod}
 
-// OtherMethod stands for a method that nobody has heard of, which a client may invent at will.
+// OtherMethod stands for every unknown method, since a client can invent any number of them.
 const OtherMethod = "_OTHER"
 
-// MethodCount is how many methods [MethodIndex] tells apart.
+// MethodCount is the number of methods that [MethodIndex] distinguishes.
 const MethodCount = len(methods)
 
 var methodIndexes = func() map[string]int {
@@ -20,7 +20,7 @@ var methodIndexes = func() map[string]int {
 // Methods returns all that [KnownMethod] may return.
 func Methods() []string { return methods[:] }
 
-// MethodIndex returns the index of m, or of what it is folded to, in [Methods].
+// MethodIndex returns the index in [Methods] of m, or of [OtherMethod] if m is unknown.
 func MethodIndex(m string) int {
 	if i, ok := methodIndexes[m]; ok {
 		return i
@@ -28,7 +28,7 @@ func MethodIndex(m string) int {
 	return MethodCount - 1
 }
 
-// KnownMethod folds a method that semantic conventions do not know to [OtherMethod].
+// KnownMethod returns m, or [OtherMethod] if the semantic conventions do not know m.
 func KnownMethod(m string) string { return methods[MethodIndex(m)] }
 
 // isKnownMethod reports whether the semantic conventions know m.

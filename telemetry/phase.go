@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Phase is what an exchange is busy with. At each instant it is in exactly one.
+// Phase is what an exchange does at an instant. It is always in exactly one.
 type Phase uint8
 
 // The phases, in the order in which a request usually walks through them.
@@ -29,10 +29,9 @@ var phaseWords = [PhaseCount]string{"own", "read_request", "limit", "pick", "dns
 func (p Phase) String() string { return phaseWords[p] }
 
 // clock divides an exchange's time among its phases without gap or overlap:
-// sum(spent) == since - start, always. It also holds what may be asked of a running exchange from
-// beside it.
+// sum(spent) == since - start, always. It also holds what other goroutines may ask about a running exchange.
 type clock struct {
-	mu    sync.Mutex // a request's body is sent beside the wait for its answer
+	mu    sync.Mutex // a request's body is sent concurrently with the wait for the response
 	spent [PhaseCount]time.Duration
 	present
 }
@@ -81,7 +80,7 @@ func (c *clock) state() present {
 	return c.present
 }
 
-// phases returns how long the exchange has been in each phase, but for the present one.
+// phases returns how long the exchange has been in each phase, without the time since the present one began.
 func (c *clock) phases() [PhaseCount]time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Record is what is known of one exchange, and nothing but data: it publishes nothing by itself, and
-// knows nobody who does.
+// Record is what is known of one exchange. It is nothing but data: it publishes nothing itself, and does not
+// know who does.
 //
 // Its life: [Telemetry.Begin] takes it from a pool. Until [Telemetry.End] it belongs to the goroutine of
 // the handler; a goroutine that runs concurrently may call Enter, Phase and Moved, and nothing else.
-// From its end on it is read-only, and belongs to all who hold it: End itself while it publishes the
-// record, and each [Signal] that has called Retain. The last one's Release gives it back to the pool,
-// and nobody may touch it after their own Release. The handler holds it until End returns.
+// After its end it is read-only, and belongs to all its holders: End while it publishes the record, and each
+// [Signal] that has called Retain. The last Release gives it back to the pool. A holder may not touch it
+// after its own Release. The handler holds it until End returns.
 type Record struct {
 	// The request. Strings from the wire may be hostile; they are cleaned where they are published.
 	Start      time.Time
@@ -30,9 +30,9 @@ type Record struct {
 	Protocol   string          // "1.0", "1.1", "2"
 	UserAgent  string
 	RequestID  string
-	Peer       string // address of the connected peer, and
-	PeerPort   int    // its port
-	Client     string // address of who asked, according to the proxies we trust
+	Peer       string // address of the connected peer
+	PeerPort   int    // and its port
+	Client     string // address of the client, as trusted proxies report it
 	Identity   Identity
 	Trace      string // Identity's trace, in text
 
@@ -69,17 +69,17 @@ type Attempt struct {
 	Host       string
 	Port       int
 	Start, End time.Time
-	Status     int     // of the backend's answer, 0 if none came
+	Status     int     // of the backend's response, 0 if none came
 	Failure    Outcome // why it failed or was cut short, Unset if it did not
-	Error      string  // the system's words for that; "" if it has none
+	Error      string  // the error of the system; "" if there is none
 	Reused     bool    // the connection came from the pool
 	Remote     netip.AddrPort
-	Protocol   string // HTTP version of the backend's answer, "1.0" or "1.1"; "" if none came
+	Protocol   string // HTTP version of the backend's response, "1.0" or "1.1"; "" if none came
 	BytesSent  int64  // of the request, header included, as far as the kernel took them
 	Span       trace.SpanID
 }
 
-// Limited is one limiter's no.
+// Limited is the rejection of a request by one limit.
 type Limited struct {
 	At         time.Time
 	Policy     string
@@ -185,12 +185,12 @@ func (r *Record) EndAttempt() {
 	}
 }
 
-// end stops the clock and closes what is open.
+// end stops the clock and ends the last attempt.
 func (r *Record) end() {
 	r.End = r.clock.enter(Own)
 	r.Phases = r.clock.phases()
 	if n := len(r.Attempts); n > 0 && (r.Attempts[n-1].End.IsZero() || r.Stream != NoStream) {
-		r.Attempts[n-1].End = r.End // of a stream, too, the span ends only now
+		r.Attempts[n-1].End = r.End // the span of a stream ends only now, too
 	}
 }
 
@@ -202,7 +202,7 @@ func (r *Record) last() *Attempt {
 	return &r.Attempts[len(r.Attempts)-1]
 }
 
-// LastError is why the last attempt failed, in the system's words; "" if it did not, or there are none.
+// LastError is the error of the last attempt, in the system's words; "" if there is none.
 func (r *Record) LastError() string {
 	if a := r.last(); a != nil {
 		return a.Error
@@ -213,7 +213,8 @@ func (r *Record) LastError() string {
 // ClientLeft reports whether the client left before it had the whole response.
 func (r *Record) ClientLeft() bool { return r.Outcome == ClientGone || r.Outcome == ClientAborted }
 
-// ErrorType is the error.type of the request: the backend's status, pace's word, or "" if nothing went wrong.
+// ErrorType is the error.type of the request: the backend's status, the word of the outcome, or "" if nothing
+// went wrong.
 func (r *Record) ErrorType() string {
 	switch r.Outcome.Info().ErrorType {
 	case NoErrorType:
@@ -224,7 +225,7 @@ func (r *Record) ErrorType() string {
 	return r.Outcome.String()
 }
 
-// Failed reports whether the request is the server's error in the sense of the span status.
+// Failed reports whether the SERVER span has the status Error.
 func (r *Record) Failed() bool {
 	return r.Outcome.Info().Span == FailsAlways || r.Status >= 500
 }
@@ -240,7 +241,8 @@ func (a *Attempt) ErrorType() string {
 	return ""
 }
 
-// Failed reports whether the attempt's span has the status Error: a client that left is nobody's error.
+// Failed reports whether the attempt's span has the status Error. A client that left is no error of the
+// backend.
 func (a *Attempt) Failed() bool {
 	return a.ErrorType() != "" && a.Failure.Info().Side != ClientSide
 }

@@ -34,7 +34,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 			want[telemetry.EventFailover] += len(r.Failovers)
 			want[telemetry.EventRetry] += len(r.Retries)
 			want["outcome "+r.Outcome.String()]++
-			if r.Outcome.Info().Rejection == telemetry.Rejects {
+			if r.Outcome.Info().Rejection == telemetry.Rejected {
 				want["rejected"]++
 			}
 			b.End(r)

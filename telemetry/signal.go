@@ -11,21 +11,20 @@ type Moment uint8
 // The moments, in their order. A request that becomes no stream has the first and the last.
 const (
 	Begun        Moment = iota // the request has come; little is known yet
-	BecameStream               // its header has been answered: that was the request, and what follows is a stream
+	BecameStream               // its header has been sent; what follows is a stream
 	Ended                      // nothing of the record changes any more
 )
 
 // Signal is one thing that is derived from records: the metrics, the spans, the access log.
 //
-// Publish is called on the goroutine of the handler, so it must not wait for anybody; what it cannot
-// take it loses, and counts. It may keep r beyond its return only from [Ended] on, if it has called
-// [Record.Retain] before it returns.
+// Publish runs on the goroutine of the handler, so it must not wait for anybody. It drops what it cannot
+// take, and counts it. It may keep r after it returns only if m is [Ended] and it has called [Record.Retain].
 type Signal interface {
 	Publish(m Moment, r *Record)
 }
 
-// Tracing gives requests their place in a trace, and hands it on to backends. The proxy knows it by this
-// interface, since it must not know OpenTelemetry.
+// Tracing gives requests their place in a trace, and passes it on to backends. The proxy knows it by this
+// interface, because it must not know OpenTelemetry.
 type Tracing interface {
 	// Wrap returns a handler that gives each request its [Identity], and then calls h. It continues the
 	// trace that a request brings, or begins one. public reports whether a request comes from outside the
@@ -36,11 +35,11 @@ type Tracing interface {
 	// Wrap.
 	Identify(ctx context.Context) context.Context
 
-	// PropagationFields names the header fields of a client that must not go on beside what
-	// AppendPropagation writes.
+	// PropagationFields returns the names of the client's header fields that must not be passed on, because
+	// AppendPropagation writes its own.
 	PropagationFields() []string
 
-	// AppendPropagation appends the header lines that make the attempt's span the parent of what the
-	// backend does.
+	// AppendPropagation appends the header lines that make the attempt's span the parent of the backend's
+	// spans.
 	AppendPropagation(ctx context.Context, b []byte, r *Record, a *Attempt) []byte
 }

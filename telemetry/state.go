@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// State is what pace can say of itself at any moment, besides its records. It is counted here, or read
-// from where it lives when a signal asks. The zero value works. Safe for concurrent use.
+// State is what pace can report about itself at any time, other than records. It is counted here, or read
+// from where it is kept when a signal asks. The zero value works. Safe for concurrent use.
 type State struct {
 	refused [refusalCount]atomic.Int64
 
@@ -43,20 +43,20 @@ func (s *State) Refused(why Refusal) { s.refused[why].Add(1) }
 // Refusals returns how many requests and connections were refused for this reason.
 func (s *State) Refusals(why Refusal) int64 { return s.refused[why].Load() }
 
-// LimiterState is what a limiter tells of itself.
+// LimiterState is what a limiter reports about itself.
 type LimiterState struct {
 	Keys    func() int
 	Evicted func() uint64
 }
 
-// WatchConnections sets who knows the number of client connections.
+// WatchConnections sets the function that returns the number of client connections.
 func (s *State) WatchConnections(read func() (active, idle int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns = read
 }
 
-// WatchLimiters sets who knows the state of each policy.
+// WatchLimiters sets the limiters whose state is published, by the name of their policy.
 func (s *State) WatchLimiters(of map[string]LimiterState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,10 +4,10 @@ import (
 	"sync/atomic"
 )
 
-// StreamKind is what an exchange became whose header was only its beginning.
+// StreamKind is the kind of a stream: an exchange that goes on after its header.
 type StreamKind uint8
 
-// The kinds of streams. NoStream is a request like any other.
+// The kinds of streams. NoStream is an ordinary request.
 const (
 	NoStream StreamKind = iota
 	WebSocket
@@ -21,7 +21,7 @@ var streamWords = [StreamKinds]string{"", "websocket", "sse", "other"}
 // String returns the word of the kind, "" for NoStream.
 func (k StreamKind) String() string { return streamWords[k] }
 
-// CloseReason is who ended a stream, and how.
+// CloseReason says who ended a stream, and how.
 type CloseReason uint8
 
 // The reasons, in the words of pace_close_reason.
@@ -43,7 +43,7 @@ func (c CloseReason) String() string { return closeWords[c] }
 // Traffic counts the bytes of streams: received from clients, and sent to them. Safe for concurrent use.
 type Traffic struct{ Received, Sent atomic.Int64 }
 
-// Moved counts bytes of the stream as they move. Safe for concurrent use.
+// Moved counts bytes of a stream that were received and sent. Safe for concurrent use.
 func (r *Record) Moved(received, sent int64) {
 	if m := r.Moving; m != nil {
 		m.Received.Add(received)

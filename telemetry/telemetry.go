@@ -48,7 +48,7 @@ func New(o Options) *Telemetry {
 	return t
 }
 
-// Begin opens the record of a request whose context has passed through [Tracing].
+// Begin opens the record of a request whose context comes from [Tracing].
 func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 	r := begin(IdentityFrom(ctx))
 	r.Method, r.Scheme, r.QueryAllow = method, scheme, t.queryAllow
@@ -56,8 +56,8 @@ func (t *Telemetry) Begin(ctx context.Context, method, scheme string) *Record {
 	return r
 }
 
-// BecomeStream says that the request is over as its header is answered; what follows is a stream,
-// measured apart.
+// BecomeStream ends the request, because its header has been sent. What follows is a stream, which is measured
+// separately.
 func (t *Telemetry) BecomeStream(r *Record, kind StreamKind) {
 	r.EndAttempt()
 	r.Streamed = r.clock.enter(Receive)
@@ -67,7 +67,7 @@ func (t *Telemetry) BecomeStream(r *Record, kind StreamKind) {
 	t.publish(BecameStream, r)
 }
 
-// End closes the record, publishes it and releases it. The caller may not touch it afterwards.
+// End ends the record, publishes it and releases it. The caller may not touch it afterwards.
 func (t *Telemetry) End(r *Record) {
 	t.land(r)
 	r.end()

@@ -10,7 +10,7 @@ import (
 // Longest is how many bytes of a string from the wire are published.
 const Longest = 2048
 
-// text is what signals show of s; absent if it is empty.
+// text is s as signals publish it; absent if it is empty.
 func text(s string) slog.Value {
 	if s == "" {
 		return slog.Value{}
@@ -18,9 +18,9 @@ func text(s string) slog.Value {
 	return slog.StringValue(Printable(s))
 }
 
-// Printable is s made fit for every signal: bounded, valid UTF-8 (an exporter refuses a whole batch
-// for one bad byte), and printable (a terminal would obey control characters, a reader would be
-// misled by a line separator or a change of direction).
+// Printable returns s in a form that is safe in every signal: bounded, valid UTF-8 (an exporter rejects a whole
+// batch for one invalid byte), and printable (a terminal would obey control characters, and a line separator or
+// a change of direction would mislead a reader).
 func Printable(s string) string {
 	if len(s) > Longest {
 		s = s[:Longest]
@@ -42,8 +42,8 @@ func clean(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-// AppendQuoted appends s as a string of JSON. [Printable] has made it, so nothing but quotes and
-// backslashes needs an escape.
+// AppendQuoted appends s as a JSON string. s comes from [Printable], so only quotes and backslashes need an
+// escape.
 func AppendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0

@@ -29,7 +29,7 @@ func (a *activeRequests) add(r *telemetry.Record, n int64) {
 func (a *activeRequests) read(observe observe) {
 	for secure, scheme := range [...]string{"http", "https"} {
 		for i, method := range telemetry.Methods() {
-			// A method never seen is no series; one seen once stays, at 0.
+			// A method that was never seen has no series. One that was seen keeps its series, at 0.
 			if c := &a.counts[secure][i]; c.seen.Load() {
 				observe(c.now.Load(), Method.is(method), Scheme.is(scheme))
 			}

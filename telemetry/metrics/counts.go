@@ -10,12 +10,12 @@ import (
 	"pace/telemetry"
 )
 
-// requestCounts count requests for each route. A request writes one atomic addition. They are read at
-// each scrape, and every word is there at 0 from the start: the increase of a series that appears with
-// its first value is not seen.
+// requestCounts counts requests by route and outcome. A request makes one atomic addition. The counts are read
+// at each scrape. Every word exists at 0 from the start, because Prometheus does not see the increase of a
+// series that appears with its first value.
 type requestCounts struct {
 	routes atomic.Pointer[map[string]*routeCounts] // replaced, never changed
-	mu     sync.Mutex                              // of who replaces routes
+	mu     sync.Mutex                              // held by who replaces routes
 }
 
 type routeCounts struct {
@@ -65,7 +65,7 @@ func (c *requestCounts) readOutcomes(observe observe) {
 		for o := range telemetry.OutcomeCount {
 			n, info := counts.outcomes[o].Load(), o.Info()
 			if n == 0 && (o == telemetry.Unset || info.Later) {
-				continue // no request ends so
+				continue // no request ends with it
 			}
 			observe(n, Outcome.is(info.Word), Side.is(string(info.Side)), route)
 		}

@@ -34,7 +34,7 @@ type Label struct {
 	Words []string // all that its value can be, in the order of the docs; nil: the list is not closed
 }
 
-// of is the label with a closed list of words.
+// of returns the label with a closed list of words.
 func (l Label) of(words []string) Label {
 	l.Words = words
 	return l
@@ -48,7 +48,7 @@ func (i Instrument) LabelNames() (names []string) {
 	return names
 }
 
-// strategy is how Prometheus' names follow from OpenTelemetry's, here and at a scrape.
+// strategy derives the names of Prometheus from those of OpenTelemetry, here and at a scrape.
 var strategy = otlptranslator.UnderscoreEscapingWithSuffixes
 
 var translated = map[Kind]otlptranslator.MetricType{
@@ -57,7 +57,7 @@ var translated = map[Kind]otlptranslator.MetricType{
 	Gauge:     otlptranslator.MetricTypeGauge,
 }
 
-// named returns i with the name that a scrape will give to it.
+// named returns i with the name that it has in a scrape.
 func named(i Instrument) Instrument {
 	namer := otlptranslator.NewMetricNamer("", strategy)
 	i.Name = must(namer.Build(otlptranslator.Metric{Name: i.Key, Unit: i.Unit, Type: translated[i.Type]}))
@@ -76,7 +76,7 @@ func must(name string, err error) string {
 	return name
 }
 
-// The labels. Whoever writes an expression takes their names from here.
+// The labels. Expressions of dashboards and rules take their names from here.
 var (
 	Method        = label("http.request.method")
 	Scheme        = label("url.scheme")
@@ -110,7 +110,7 @@ var (
 	phaseWords   = words(telemetry.Own, telemetry.PhaseCount)
 )
 
-// The instruments, in the order of the docs, but for those of state.
+// The instruments that records are written to, in the order of the docs.
 var (
 	OlderDuration = named(Instrument{
 		Key: "http.requests.duration", Type: Histogram, Unit: "s",
@@ -119,7 +119,7 @@ var (
 	})
 	ServerDuration = named(Instrument{
 		Key: "http.server.request.duration", Type: Histogram, Unit: "s",
-		Labels: serverLabels(), Doc: "Duration of requests, from their header to their end.", Bounds: semconvBounds,
+		Labels: serverLabels(), Doc: "Duration of requests, from the request header to the end of the response.", Bounds: semconvBounds,
 	})
 	ClientDuration = named(Instrument{
 		Key: "http.client.request.duration", Type: Histogram, Unit: "s",
@@ -131,12 +131,12 @@ var (
 	})
 	Overhead = named(Instrument{
 		Key: "pace.overhead", Type: Histogram, Unit: "s",
-		Doc: "Time that requests spent in pace itself, in none of the phases.", Bounds: tallyBounds[:],
+		Doc: "Time that requests spent in pace itself, outside the phases.", Bounds: tallyBounds[:],
 	})
 	StreamDuration = named(Instrument{
 		Key: "pace.stream.duration", Type: Histogram, Unit: "s",
 		Labels: []Label{StreamKind.of(kindWords), CloseReason.of(words(telemetry.NotClosed+1, telemetry.CloseReasons))},
-		Doc:    "How long streams lived, from their header to their end.",
+		Doc:    "Duration of streams, from the response header to the end.",
 		Bounds: []float64{0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400},
 	})
 	Failovers = named(Instrument{
@@ -152,11 +152,11 @@ var (
 	Rejections = named(Instrument{
 		Key: "pace.rejections", Type: Counter, Unit: "{request}",
 		Labels: []Label{Reason.of(telemetry.WordsOf(telemetry.Rejections())), Route},
-		Doc:    "Requests that pace turned away on purpose, by outcome.",
+		Doc:    "Requests that pace rejected on purpose, by outcome.",
 	})
 )
 
-// The instruments of state; they are read at each scrape, see [stateInstruments].
+// The instruments of state. They are read at each scrape: see [stateInstruments].
 var (
 	ActiveRequests = named(Instrument{
 		Key: "http.server.active_requests", Type: Gauge, Unit: "{request}",
@@ -164,12 +164,12 @@ var (
 	})
 	Requests = named(Instrument{
 		Key: "pace.requests", Type: Counter, Unit: "{request}",
-		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by how they ended and whose doing that was.",
+		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by outcome and by the side that caused it.",
 	})
 	ClientLeft = named(Instrument{
 		Key: "pace.client.left", Type: Counter, Unit: "{request}",
 		Labels: []Label{LeftIn.of(phaseWords), Route},
-		Doc:    "Requests whose client left, by the phase in which it did. Those that left in wait have usually timed out on a slow backend.",
+		Doc:    "Requests whose client left, by the phase in which it left. Clients that leave in wait have usually timed out because the backend is slow.",
 	})
 	Refused = named(Instrument{
 		Key: "pace.refused", Type: Counter, Unit: "{request}",
@@ -182,11 +182,11 @@ var (
 	})
 	LimiterKeys = named(Instrument{
 		Key: "pace.limiter.keys", Type: Gauge, Unit: "{key}",
-		Labels: []Label{Policy}, Doc: "Keys that a limiter holds.",
+		Labels: []Label{Policy}, Doc: "Keys that a limiter keeps in memory.",
 	})
 	LimiterEvicted = named(Instrument{
 		Key: "pace.limiter.evicted", Type: Counter, Unit: "{key}",
-		Labels: []Label{Policy}, Doc: "Keys that a full limiter forgot while they held places; they began anew.",
+		Labels: []Label{Policy}, Doc: "Keys that a full limiter forgot before their window had passed; each starts again with its whole quota.",
 	})
 	SpansDropped = named(Instrument{
 		Key: "pace.spans.dropped", Type: Counter, Unit: "{span}",
@@ -198,15 +198,15 @@ var (
 	})
 	Streams = named(Instrument{
 		Key: "pace.streams", Type: Gauge, Unit: "{stream}",
-		Labels: []Label{StreamKind.of(kindWords)}, Doc: "Streams that are open.",
+		Labels: []Label{StreamKind.of(kindWords)}, Doc: "Open streams.",
 	})
 	StreamBytes = named(Instrument{
 		Key: "pace.stream.io", Type: Counter, Unit: "By",
-		Labels: []Label{StreamKind.of(kindWords), Direction.of([]string{received, sent})}, Doc: "Bytes that streams moved: received from clients, sent to them.",
+		Labels: []Label{StreamKind.of(kindWords), Direction.of([]string{received, sent})}, Doc: "Bytes that streams received from clients and sent to them.",
 	})
 	BuildInfo = named(Instrument{
 		Key: "pace.build.info", Type: Gauge,
-		Labels: []Label{Version, GoVersion}, Doc: "Always 1; says what is running.",
+		Labels: []Label{Version, GoVersion}, Doc: "Always 1; the labels say which version is running.",
 	})
 )
 
@@ -237,7 +237,7 @@ func labelsOf[T any](details []telemetry.Detail[T]) (list []Label) {
 	return list
 }
 
-// serverLabels are those that the table of facts gives to the histogram of requests.
+// serverLabels are the facts that are labels of the histogram of requests.
 func serverLabels() (list []Label) {
 	for _, f := range telemetry.Facts() {
 		switch {
@@ -251,7 +251,7 @@ func serverLabels() (list []Label) {
 	return list
 }
 
-// sides are those of the outcomes, in the order in which these name them first.
+// sides are the sides of the outcomes, in the order of the table of outcomes.
 func sides() (list []string) {
 	seen := map[telemetry.Side]bool{}
 	for _, o := range telemetry.Outcomes() {
@@ -263,7 +263,7 @@ func sides() (list []string) {
 	return list
 }
 
-// words are those from first to before end.
+// words returns the words from first up to end, without end.
 func words[T interface {
 	~uint8
 	String() string

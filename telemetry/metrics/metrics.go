@@ -1,6 +1,6 @@
-// Package metrics is the signal that a scrape reads: instruments that are written as a record is
-// published, and state that is read from where it lives. Whatever a client may send makes no new series.
-// It must not know the other signals, or any package of pace but telemetry.
+// Package metrics is the signal that a scrape reads: instruments that are written when a record is published,
+// and state that is read from where it is kept. Nothing that a client sends can make a new series. The package
+// must not know the other signals, or any package of pace but telemetry.
 package metrics
 
 import (
@@ -28,10 +28,10 @@ type Options struct {
 	Version   string
 	Resource  *resource.Resource
 	State     *telemetry.State
-	Spans     *telemetry.Losses // what the traces lose; nil: nobody exports them
-	Lines     *telemetry.Losses // what the log loses; nil: there is none
-	Exemplars bool              // somebody has the traces that exemplars would point to
-	Upstream  string            // the pool and
+	Spans     *telemetry.Losses // spans that the traces lost; nil: nobody exports them
+	Lines     *telemetry.Losses // lines that the log lost; nil: there is no log
+	Exemplars bool              // write exemplars; only if the traces that they point to are exported
+	Upstream  string            // the upstream whose counters exist from the start
 	Route     string            // the route whose counters exist from the start
 }
 
@@ -81,7 +81,7 @@ func New(o Options) (*Metrics, error) {
 	return m, nil
 }
 
-// Handler answers scrapes, in the text format or OpenMetrics (with exemplars).
+// Handler serves scrapes, in the text format or OpenMetrics (with exemplars).
 func (m *Metrics) Handler() http.Handler { return m.handler }
 
 // Shutdown ends the provider.
@@ -108,7 +108,7 @@ func counter(m metric.Meter, i Instrument) (metric.Int64Counter, error) {
 	return m.Int64Counter(i.Key, metric.WithUnit(i.Unit), metric.WithDescription(i.Doc))
 }
 
-// announce makes the counters of a pool and of a route exist at 0, so that a first increase can be seen.
+// announce makes the counters of an upstream and of a route exist at 0, so that their first increase is seen.
 func (m *Metrics) announce() {
 	ctx := context.Background()
 	for _, o := range telemetry.FailoverReasons() {
@@ -152,7 +152,7 @@ func (m *Metrics) Publish(at telemetry.Moment, r *telemetry.Record) {
 	}
 }
 
-// measure writes what is measured of a request, once, as it is over.
+// measure writes the measurements of a request, once, when it is over.
 func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	ctx := context.Background()
 	if m.Exemplars && r.Identity.Context.IsSampled() {
@@ -174,7 +174,7 @@ func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	m.count(ctx, r)
 }
 
-// count writes what most requests have nothing of.
+// count counts what few requests have.
 func (m *Metrics) count(ctx context.Context, r *telemetry.Record) {
 	for _, f := range r.Failovers {
 		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason.String()))
@@ -182,7 +182,7 @@ func (m *Metrics) count(ctx context.Context, r *telemetry.Record) {
 	for range r.Retries {
 		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, telemetry.StaleConnection))
 	}
-	if r.Outcome.Info().Rejection == telemetry.Rejects {
+	if r.Outcome.Info().Rejection == telemetry.Rejected {
 		m.rejections.Add(ctx, 1, rejection(r.Outcome.String(), r.Route))
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"pace/telemetry"
 )
 
-// requestKey is all that the label sets of a request's histograms depend on. Each part is bounded:
-// by the table of methods, the config, and what a backend may answer.
+// requestKey is all that the label sets of a request's histograms depend on. Each part is bounded: by the table
+// of methods, the configuration, and the statuses that a backend may send.
 type requestKey struct {
 	method, scheme, route string
 	status                int
@@ -41,10 +41,11 @@ func serverSet(r *telemetry.Record) attribute.Set {
 	return attribute.NewSet(list...)
 }
 
-// setCache keeps the options of each label set: to build and hash one costs more than to record with it.
+// setCache keeps the options of each label set, because building and hashing one costs more than recording a
+// value with it.
 type setCache[K comparable] struct {
 	known atomic.Pointer[map[K][]metric.RecordOption]
-	mu    sync.Mutex // of who replaces known
+	mu    sync.Mutex // held by who replaces known
 }
 
 func (c *setCache[K]) get(k K, set func(K) attribute.Set) []metric.RecordOption {

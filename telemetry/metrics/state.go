@@ -10,13 +10,13 @@ import (
 	"pace/telemetry"
 )
 
-// observe tells a scrape one value.
+// observe reports one value to a scrape.
 type observe func(value int64, labels ...attribute.KeyValue)
 
-// is gives the label a value.
+// is returns the label with a value.
 func (l Label) is(value string) attribute.KeyValue { return attribute.String(l.Key, value) }
 
-// stateInstrument is a metric read at each scrape from what counts or holds it.
+// stateInstrument is a metric that is read at each scrape from where it is counted or kept.
 type stateInstrument struct {
 	Instrument
 	read func(*Metrics, observe)

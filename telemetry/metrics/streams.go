@@ -6,7 +6,7 @@ import (
 	"pace/telemetry"
 )
 
-// streams counts what lives on after its request was measured.
+// streams counts the open streams and their bytes.
 type streams struct {
 	open  [telemetry.StreamKinds]atomic.Int64
 	moved [telemetry.StreamKinds]telemetry.Traffic

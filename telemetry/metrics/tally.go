@@ -12,12 +12,12 @@ import (
 	"pace/telemetry"
 )
 
-// tallyBounds are in seconds; pace's own time is a matter of microseconds, a backend's of seconds.
+// tallyBounds are in seconds. pace's own time is measured in microseconds, a backend's in seconds.
 var tallyBounds = [...]float64{0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
 	0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
-// tally is a histogram of durations without labels. Every request writes one for each of its
-// phases: two atomic additions take a tenth of what an instrument of the SDK takes.
+// tally is a histogram of durations without labels. Every request writes to one for each of its phases. Its two
+// atomic additions cost a tenth of what an instrument of the SDK costs.
 type tally struct {
 	buckets [len(tallyBounds) + 1]atomic.Uint64
 	sum     atomic.Int64 // ns
@@ -48,7 +48,7 @@ type phaseTallies struct {
 	of    [telemetry.PhaseCount]tally
 }
 
-// add counts a request's phases: those that took no time at all it did not enter.
+// add counts the phases of a request. A phase that took no time was not entered.
 func (p *phaseTallies) add(r *telemetry.Record) {
 	for i, d := range &r.Phases {
 		if d > 0 {
