@@ -48,7 +48,7 @@ func TestRefused(t *testing.T) {
 			t.Run(fmt.Sprintf("%s after %d requests", name, served), func(t *testing.T) {
 				t.Parallel()
 				backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "HTTP/1.1 400 No") })
-				p := startServer(t, func(_ *Options, o *ServerOptions) { o.ReadHeaderTimeout = 100 * time.Millisecond }, backend)
+				p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.ReadHeaderTimeout = 100 * time.Millisecond }, backend)
 				c, r := p.dial(t)
 				if served > 0 {
 					io.WriteString(c, first)
@@ -94,7 +94,7 @@ func TestRefused_LateAfterAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startServer(t, func(_ *Options, o *ServerOptions) { o.ReadHeaderTimeout = 100 * time.Millisecond },
+			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.ReadHeaderTimeout = 100 * time.Millisecond },
 				origin(t, func(http.ResponseWriter, *http.Request) {}))
 			c, r := p.dial(t)
 			served := 0
@@ -170,7 +170,7 @@ func TestNotRefused(t *testing.T) {
 func TestNotRefused_IdleConnections(t *testing.T) {
 	backend := origin(t, func(http.ResponseWriter, *http.Request) {})
 	p := startServer(t, func(_ *Options, o *ServerOptions) {
-		o.ReadHeaderTimeout, o.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
+		o.Settings.ReadHeaderTimeout, o.Settings.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
 	}, backend)
 	p.dial(t) // asks nothing
 	c, r := p.dial(t)
@@ -277,7 +277,7 @@ func TestScrape(t *testing.T) {
 		"where no path is kept for metrics": {nil, "/metrics", "", 200, "proxied"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Scrape = tt.scrape }, backend)
+			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.Scrape = tt.scrape }, backend)
 			resp, body := p.ask(t, "GET "+tt.path+" HTTP/1.1\r\nHost: x\r\n"+tt.field+"\r\n")
 			if resp.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, body, tt.status, tt.body)

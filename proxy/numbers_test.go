@@ -58,9 +58,9 @@ func startNumbered(t testing.TB) *numbered {
 			io.WriteString(c, *n.answer.Load())
 		}
 	})
-	n.proxied = start(t, func(o *Options) {
+	n.proxied = startServer(t, func(o *Options, so *ServerOptions) {
 		o.Log = slog.New(panicLines{o.Log.Handler(), &n.panics})
-		o.BodyTimeout, o.DeliverTimeout = 50*time.Millisecond, 50*time.Millisecond
+		o.BodyTimeout, so.Settings.DeliverTimeout = 50*time.Millisecond, 50*time.Millisecond
 		o.Exchange.ResponseTimeout = 100 * time.Millisecond
 	}, backend)
 	return n

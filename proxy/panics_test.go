@@ -204,8 +204,8 @@ func TestAPanicInTheRecord(t *testing.T) {
 // What watches all requests survives a panic about one of them.
 func TestAPanicOfTheWatcher(t *testing.T) {
 	var happened atomic.Int64
-	p := start(t, func(o *Options) {
-		o.DeliverTimeout = 50 * time.Millisecond
+	p := startServer(t, func(o *Options, so *ServerOptions) {
+		so.Settings.DeliverTimeout = 50 * time.Millisecond
 		o.seam = func(at stage) {
 			if at == inOverdue {
 				happened.Add(1)

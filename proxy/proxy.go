@@ -6,7 +6,6 @@ package proxy
 import (
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"pace/proxy/front"
 	"pace/telemetry"
@@ -18,8 +17,6 @@ type Options struct {
 	Log       *slog.Logger
 	InFlight  *front.InFlight
 
-	DeliverTimeout time.Duration // longest wait for a client to take more of an answer; 0: no limit
-
 	PlanOptions // of the first Plan
 
 	seam func(stage) // of tests: called as each stage begins; nil: none
@@ -27,11 +24,10 @@ type Options struct {
 
 // Handler proxies requests. Safe for concurrent use.
 type Handler struct {
-	Telemetry      *telemetry.Telemetry
-	Log            *slog.Logger
-	InFlight       *front.InFlight
-	DeliverTimeout time.Duration
-	seam           func(stage)
+	Telemetry *telemetry.Telemetry
+	Log       *slog.Logger
+	InFlight  *front.InFlight
+	seam      func(stage)
 
 	plan atomic.Pointer[Plan]
 
@@ -40,7 +36,7 @@ type Handler struct {
 
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
-	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, DeliverTimeout: o.DeliverTimeout, seam: o.seam}
+	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, seam: o.seam}
 	h.plan.Store(NewPlan(o.PlanOptions, o.Telemetry.PropagationFields()))
 	return h
 }

@@ -54,7 +54,7 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 			ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
 		},
 	}
-	so := ServerOptions{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}
+	so := ServerOptions{Settings: front.Settings{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}}
 	change(&o, &so)
 	p.handler = NewHandler(o)
 	so.Handler = p.handler

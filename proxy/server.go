@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"pace/proxy/front"
 	"pace/proxy/message"
@@ -13,12 +12,9 @@ import (
 
 // ServerOptions configure what stands in front of a Handler.
 type ServerOptions struct {
-	Handler           *Handler
-	Trust             string // one of Trusts: whose traces are continued; "": everybody's
-	ReadHeaderTimeout time.Duration
-	IdleTimeout       time.Duration
-	MaxHeaderBytes    int           // of a request; must be set
-	Scrape            *front.Scrape // nil: the proxy's listener answers no scrapes
+	Handler  *Handler
+	Trust    string         // one of Trusts: whose traces are continued; "": everybody's
+	Settings front.Settings // in the beginning; MaxHeaderBytes must be set
 }
 
 // NewServer returns the front of a Handler, which passes it all requests that are not refused.
@@ -34,11 +30,7 @@ func NewServer(o ServerOptions) *front.Server {
 		Refused:  h.Telemetry.Refused,
 		Log:      h.Log,
 
-		ReadHeaderTimeout: o.ReadHeaderTimeout,
-		IdleTimeout:       o.IdleTimeout,
-		DeliverTimeout:    h.DeliverTimeout,
-		MaxHeaderBytes:    o.MaxHeaderBytes,
-		Scrape:            o.Scrape,
+		Settings: o.Settings,
 	})
 	h.Telemetry.WatchConnections(s.Connections)
 	return s

@@ -35,8 +35,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 func buildHandler(f *config.File, t observed) *proxy.Handler {
 	o := proxy.Options{
 		Telemetry: t.telemetry, Log: t.log.Logger, InFlight: new(front.InFlight),
-		DeliverTimeout: f.Server.DeliverTimeout,
-		PlanOptions:    buildPlan(f, t.telemetry),
+		PlanOptions: buildPlan(f, t.telemetry),
 	}
 	return proxy.NewHandler(o)
 }
@@ -88,15 +87,22 @@ func buildLimit(limits []config.Limit, t *telemetry.Telemetry) *proxy.Limit {
 }
 
 func buildServer(f *config.File, p *parts) *front.Server {
-	o := proxy.ServerOptions{
-		Handler:           p.handler,
+	return proxy.NewServer(proxy.ServerOptions{
+		Handler:  p.handler,
+		Settings: frontSettings(f, p.observed),
+		Trust:    f.Tracing.Trust,
+	})
+}
+
+func frontSettings(f *config.File, o observed) front.Settings {
+	s := front.Settings{
 		ReadHeaderTimeout: f.Server.ReadHeaderTimeout,
 		IdleTimeout:       f.Server.IdleTimeout,
+		DeliverTimeout:    f.Server.DeliverTimeout,
 		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
-		Trust:             f.Tracing.Trust,
 	}
 	if f.Metrics.Endpoint != "" {
-		o.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: p.scrape(), Allow: f.Metrics.Allow}
+		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(), Allow: f.Metrics.Allow}
 	}
-	return proxy.NewServer(o)
+	return s
 }

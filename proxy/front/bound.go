@@ -16,7 +16,7 @@ func readHeaderBytes(most int) int { return most + max(most, 2*largestFrame) }
 // the byte: of HTTP/1.1 it lets pass some 4 KiB more, since it cannot tell the header from what it read ahead.
 func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if headerBytes(r) <= s.MaxHeaderBytes {
+		if headerBytes(r) <= s.settings.Load().MaxHeaderBytes {
 			next.ServeHTTP(w, r)
 			return
 		}

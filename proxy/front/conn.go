@@ -25,6 +25,7 @@ type Conn struct {
 	Peer         message.Peer
 	Attached     interface{ Close() } // what the handler keeps with the connection, closed with it
 	server       *Server
+	generation   *generation // that serves it
 	h2           *h2Conn     // nil: not HTTP/2. Set by the Read that brings its preface, before anything else happens.
 	spoken       atomic.Bool // its HTTP/2 has begun to write
 	preface      int         // bytes of it that have come; -1: HTTP/1. The goroutine that reads owns it.
@@ -128,7 +129,7 @@ func (c *Conn) follow(b []byte) {
 			return
 		}
 		b = b[n:]
-		c.h2 = newH2Conn(c.server.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
+		c.h2 = newH2Conn(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
 	}
 	c.h2.in.read(b)
 }

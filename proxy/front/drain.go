@@ -37,7 +37,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	defer s.ended()
 	s.stopAccepting(ctx)
 	quiet(ctx, s.InFlight.Count)
-	if s.InFlight.Count() == 0 && s.http.Shutdown(ctx) == nil {
+	if s.InFlight.Count() == 0 && s.generations.shutdown(ctx) == nil {
 		return nil
 	}
 	return s.abort(ctx)
@@ -56,7 +56,9 @@ func (s *Server) stopAccepting(ctx context.Context) {
 		l.awaitOver()
 	}
 	s.multiplexed.goodbye()
-	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
+	for _, g := range s.generations.all() {
+		g.http.SetKeepAlivesEnabled(false) // closes the idle ones
+	}
 	hearing, cancel := context.WithTimeout(ctx, hearing)
 	defer cancel()
 	quiet(hearing, s.newcomers.Load)
@@ -91,8 +93,10 @@ func (s *Server) abort(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, abortGrace)
 	defer cancel()
 	quiet(grace, s.InFlight.Count)
-	s.http.Shutdown(grace)
-	s.http.Close()
+	s.generations.shutdown(grace)
+	for _, g := range s.generations.all() {
+		g.http.Close()
+	}
 	last, cancel := context.WithTimeout(ctx, abortTimeout)
 	defer cancel()
 	quiet(last, s.InFlight.Count)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 )
@@ -33,21 +34,22 @@ type listener struct {
 	over atomic.Bool // nothing is accepted any more, and all that was is known to net/http
 }
 
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
+// accept waits for a connection, which g will serve.
+func (l *listener) accept(g *generation) (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if err != nil {
 		l.tell(err)
 		return nil, err
 	}
 	l.s.newcomers.Add(1)
-	return &Conn{TCPConn: c, Peer: l.s.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort()), Attached: l.s.Attach(), server: l.s}, nil
+	peer := l.s.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	return &Conn{TCPConn: c, Peer: peer, Attached: l.s.Attach(), server: l.s, generation: g}, nil
 }
 
 // tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes
 // on to try.
 func (l *listener) tell(err error) {
-	if errors.Is(err, net.ErrClosed) || !l.s.accepts.Pass() {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || !l.s.accepts.Pass() {
 		return
 	}
 	l.s.Log.LogAttrs(context.Background(), slog.LevelError, "a connection cannot be accepted", slog.Any("error", err))

@@ -15,11 +15,11 @@ type Scrape struct {
 	Allow   []netip.Prefix
 }
 
-// before answers scrapes; they are neither proxied nor counted, limited, logged or traced.
-func (s *Scrape) before(next http.Handler) http.Handler {
+// scraped answers scrapes; they are neither proxied nor counted, limited, logged or traced.
+func (s *Server) scraped(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path != s.Path:
+		switch s := s.settings.Load().Scrape; {
+		case s == nil || r.URL.Path != s.Path:
 			next.ServeHTTP(w, r)
 		case s.Metrics == nil || !s.allowed(r):
 			http.NotFound(w, r)

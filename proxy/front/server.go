@@ -11,7 +11,6 @@ package front
 import (
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"pace/proxy/message"
 	"pace/telemetry"
@@ -36,21 +34,21 @@ type Options struct {
 	Refused  func(telemetry.Refusal)                                           // is told of everything that is refused
 	Log      *slog.Logger
 
-	ReadHeaderTimeout time.Duration
-	IdleTimeout       time.Duration
-	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
-	MaxHeaderBytes    int           // of a request
-	Scrape            *Scrape       // nil: the listener answers no scrapes
+	Settings Settings // in the beginning
 }
 
 // Server is a listener and its connections, by HTTP/1.1 and by HTTP/2 in clear text.
 type Server struct {
 	Options
-	http *http.Server
+	settings    atomic.Pointer[Settings] // in force
+	changed     chan struct{}            // wakes watchDelivery after a change of the settings
+	generations generations
+	handler     http.Handler // of all generations
 
 	open  atomic.Pointer[listener] // what Serve answers on
 	ended context.CancelFunc       // of what lives until the end of Drain
 
+	base          context.Context // of all requests
 	abortRequests context.CancelCauseFunc
 	conns         connCounts
 	newcomers     atomic.Int64 // connections whose first request has not reached the handler
@@ -62,39 +60,18 @@ type Server struct {
 // NewServer returns a Server that does not listen yet.
 func NewServer(o Options) *Server {
 	ctx, ended := context.WithCancel(context.Background())
-	base, abort := context.WithCancelCause(context.Background()) // of all requests
-	s := &Server{Options: o, ended: ended, abortRequests: abort}
+	base, abort := context.WithCancelCause(context.Background())
+	s := &Server{Options: o, changed: make(chan struct{}, 1), ended: ended, base: base, abortRequests: abort}
+	s.settings.Store(&o.Settings)
+	s.handler = s.chain()
+	s.generations.begin(s.newGeneration(&o.Settings))
 	go s.watchDelivery(ctx)
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	s.http = &http.Server{
-		Handler:           s.chain(),
-		Protocols:         protocols,
-		ReadHeaderTimeout: o.ReadHeaderTimeout,
-		IdleTimeout:       o.IdleTimeout,
-		HTTP2: &http.HTTP2Config{
-			WriteByteTimeout: o.DeliverTimeout, // a connection; see watchDelivery
-			MaxReadFrameSize: largestFrame,
-			CountError:       s.countH2Error,
-		},
-		MaxHeaderBytes:               readHeaderBytes(o.MaxHeaderBytes),
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
-		BaseContext:                  func(net.Listener) context.Context { return base },
-		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*Conn)) },
-		ConnState:                    s.connState,
-		ErrorLog:                     log.New(complaints{o.Log}, "", 0),
-	}
 	return s
 }
 
 // chain returns what each request passes before Handler, the outermost first.
 func (s *Server) chain() http.Handler {
-	h := shareTrailer(s.Handler)
-	if s.Scrape != nil {
-		h = s.Scrape.before(h)
-	}
-	return reached(s.guard(framed(s.bounded(h))))
+	return reached(s.guard(framed(s.bounded(s.scraped(shareTrailer(s.Handler))))))
 }
 
 // reached notes which requests net/http lets through to a handler of pace: it has refused all others.
@@ -141,8 +118,13 @@ func shareTrailer(next http.Handler) http.Handler {
 // Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
 	open := &listener{TCPListener: l.(*net.TCPListener), s: s}
+	defer open.Close()
 	s.open.Store(open)
-	err := s.http.Serve(open)
+	err := errNextGeneration
+	for errors.Is(err, errNextGeneration) {
+		g := s.generations.accepting.Load()
+		err = g.http.Serve(acceptor{open, g})
+	}
 	open.over.Store(true)
 	if errors.Is(err, http.ErrServerClosed) || s.InFlight.Draining() {
 		return nil
@@ -157,6 +139,7 @@ func (s *Server) Connections() (active, idle int) { return s.conns.read() }
 func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	c := nc.(*Conn) // Accept makes no other
 	s.conns.move(c, state)
+	s.generations.move(c.generation, state)
 	switch state {
 	case http.StateIdle:
 		c.next()

@@ -14,28 +14,31 @@ import (
 // none for a stream whose window is shut. (A connection of HTTP/2 that takes nothing at all is net/http's
 // to end: WriteByteTimeout.)
 func (s *Server) watchDelivery(ctx context.Context) {
-	if s.DeliverTimeout == 0 {
-		return
-	}
-	tick := max(s.DeliverTimeout/10, 10*time.Millisecond)
-	look := time.NewTicker(tick)
+	look := time.NewTimer(0)
 	defer look.Stop()
 	for last, skipped := time.Now(), false; ; {
+		limit := s.settings.Load().DeliverTimeout
+		tick := max(limit/10, 10*time.Millisecond)
+		if look.Stop(); limit > 0 {
+			look.Reset(tick)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.changed:
+			last = time.Now()
+			continue
 		case <-look.C:
 		}
 		now := time.Now()
 		late := now.Sub(last) > 2*tick
 		last = now
 		if skipped = late && !skipped; skipped { // the process was stopped: see first what clients have taken meanwhile
-			look.Reset(tick)
 			continue
 		}
 		s.InFlight.each(func(x *Exchange) {
 			if phase, since := x.record.Since(); phase == telemetry.Deliver && time.Since(since) > tick {
-				s.overdue(x, since)
+				s.overdue(x, since, limit)
 			}
 		})
 	}
@@ -50,9 +53,10 @@ type progress struct {
 	at       time.Time
 }
 
-// overdue looks at an exchange that has been delivering since then. x.mu is held. It runs for all exchanges on
+// overdue looks at an exchange that has been delivering since then, and ends it if its client has taken
+// nothing for as long as limit. x.mu is held. It runs for all exchanges on
 // one goroutine, where a panic would end pace.
-func (s *Server) overdue(x *Exchange, since time.Time) {
+func (s *Server) overdue(x *Exchange, since time.Time, limit time.Duration) {
 	defer x.conn.Survive()
 	now := progress{at: time.Now(), received: x.body.Received()}
 	if x.conn.h2 == nil {
@@ -65,7 +69,7 @@ func (s *Server) overdue(x *Exchange, since time.Time) {
 		*last = now
 	case last.unacked != now.unacked || last.received != now.received:
 		*last = now
-	case now.at.Sub(last.at) > s.DeliverTimeout:
+	case now.at.Sub(last.at) > limit:
 		x.stalled.Store(true)
 		http.NewResponseController(x.w).SetWriteDeadline(LongAgo)
 	}

@@ -1,0 +1,165 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Settings are what may change while a Server serves.
+type Settings struct {
+	ReadHeaderTimeout time.Duration
+	IdleTimeout       time.Duration
+	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
+	MaxHeaderBytes    int           // of a request
+	Scrape            *Scrape       // nil: the listener answers no scrapes
+}
+
+// sameForNetHTTP reports whether net/http is given the same by both.
+func (n *Settings) sameForNetHTTP(o *Settings) bool {
+	return n.ReadHeaderTimeout == o.ReadHeaderTimeout && n.IdleTimeout == o.IdleTimeout &&
+		n.DeliverTimeout == o.DeliverTimeout && n.MaxHeaderBytes == o.MaxHeaderBytes
+}
+
+// Change puts n in force for every request and connection that comes from now on. A connection that is open
+// keeps the timeouts with which it was accepted. Only one goroutine may call it at a time, and none once Drain
+// has been called.
+func (s *Server) Change(n Settings) {
+	old := s.settings.Swap(&n)
+	if !n.sameForNetHTTP(old) {
+		s.generations.begin(s.newGeneration(&n))
+		if l := s.open.Load(); l != nil {
+			l.interrupt()
+		}
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default: // it is yet to look at an earlier change
+	}
+}
+
+// generation is an http.Server, and the connections that it serves. net/http reads its settings without a
+// lock whenever it likes, so other settings need another http.Server:
+//
+//	Change ─▶ begins a generation and interrupts Accept ─▶ Serve accepts for the new one, on the same listener
+//
+// The older ones serve the connections that they have, and are forgotten with the last of them.
+type generation struct {
+	http  *http.Server
+	conns atomic.Int64
+}
+
+func (s *Server) newGeneration(n *Settings) *generation {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &generation{http: &http.Server{
+		Handler:           s.handler,
+		Protocols:         protocols,
+		ReadHeaderTimeout: n.ReadHeaderTimeout,
+		IdleTimeout:       n.IdleTimeout,
+		HTTP2: &http.HTTP2Config{
+			WriteByteTimeout: n.DeliverTimeout, // a connection; see watchDelivery
+			MaxReadFrameSize: largestFrame,
+			CountError:       s.countH2Error,
+		},
+		MaxHeaderBytes:               readHeaderBytes(n.MaxHeaderBytes),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		BaseContext:                  func(net.Listener) context.Context { return s.base },
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*Conn)) },
+		ConnState:                    s.connState,
+		ErrorLog:                     log.New(complaints{s.Log}, "", 0),
+	}}
+}
+
+// generations are those that serve a connection, and the one that accepts, which is the last.
+type generations struct {
+	mu   sync.Mutex // guards list
+	list []*generation
+
+	accepting atomic.Pointer[generation]
+}
+
+// begin makes g the one that accepts.
+func (gs *generations) begin(g *generation) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.accepting.Store(g)
+	gs.list = append(gs.list, g)
+	gs.forget()
+}
+
+// forget drops the generations that are over. gs.mu is held.
+func (gs *generations) forget() {
+	gs.list = slices.DeleteFunc(gs.list, func(g *generation) bool {
+		return g.conns.Load() == 0 && g != gs.accepting.Load()
+	})
+}
+
+// move counts a connection of g that has begun or ended.
+func (gs *generations) move(g *generation, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		g.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		if g.conns.Add(-1) == 0 && g != gs.accepting.Load() {
+			gs.mu.Lock()
+			defer gs.mu.Unlock()
+			gs.forget()
+		}
+	}
+}
+
+// all returns the generations.
+func (gs *generations) all() []*generation {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return slices.Clone(gs.list)
+}
+
+// shutdown ends the connections that are idle and waits for the others.
+func (gs *generations) shutdown(ctx context.Context) error {
+	var errs []error
+	for _, g := range gs.all() {
+		errs = append(errs, g.http.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// errNextGeneration ends a generation's Serve: the next one accepts.
+var errNextGeneration = errors.New("the next generation accepts")
+
+// acceptor is the listener as one generation sees it. Closing it leaves the listener open for the next.
+type acceptor struct {
+	*listener
+	g *generation
+}
+
+// Accept implements net.Listener.
+func (a acceptor) Accept() (net.Conn, error) {
+	for {
+		c, err := a.listener.accept(a.g)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return c, err
+		}
+		// What interrupts has stored the next generation before. So whoever resets the deadline first and looks
+		// for it then cannot miss it.
+		a.SetDeadline(time.Time{})
+		if a.s.generations.accepting.Load() != a.g {
+			return nil, errNextGeneration
+		}
+	}
+}
+
+// Close implements net.Listener.
+func (a acceptor) Close() error { return nil }
+
+// interrupt makes a waiting Accept look whether it is still its turn.
+func (l *listener) interrupt() { l.SetDeadline(LongAgo) }
