@@ -34,8 +34,8 @@ type Config struct {
 
 // Server is the proxy's own listener.
 type Server struct {
-	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on, host:port; port 0 takes a free one."`
-	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all."`
+	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on, host:port; port 0 takes a free one. A change needs a restart."`
+	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all. A change needs a restart."`
 	DrainTimeout      time.Duration  `toml:"drain_timeout" default:"30s" min:"0s" max:"24h" doc:"How long requests in flight may take to finish when pace ends."`
 	DrainDelay        time.Duration  `toml:"drain_delay" default:"0s" min:"0s" max:"24h" doc:"How long pace keeps accepting when it is told to end, while /readyz already says 503, so that a load balancer in front can look elsewhere first."`
 	TrustedProxies    []netip.Prefix `toml:"trusted_proxies" default:"" doc:"Networks of the proxies in front, whose forwarding headers are believed and continued."`
@@ -49,7 +49,7 @@ type Server struct {
 
 // Admin is the listener for operators.
 type Admin struct {
-	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off."`
+	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off. A change needs a restart."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
 	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`
@@ -86,8 +86,8 @@ type Metrics struct {
 // Tracing says what is traced and where the traces go.
 type Tracing struct {
 	SampleRatio    float64  `toml:"sample_ratio" default:"1.0" min:"0" max:"1" doc:"Share of requests traced when no one decided it before."`
-	Endpoint       string   `toml:"endpoint" default:"" is:"collector?" doc:"OTLP collector, http(s)://host:port[/path] or host:port; \"\": what the OTEL_* variables name, else nothing is exported."`
-	Protocol       string   `toml:"protocol" default:"grpc" doc:"The collector's protocol: grpc or http/protobuf."`
+	Endpoint       string   `toml:"endpoint" default:"" is:"collector?" doc:"OTLP collector, http(s)://host:port[/path] or host:port; \"\": what the OTEL_* variables name, else nothing is exported. A change needs a restart."`
+	Protocol       string   `toml:"protocol" default:"grpc" doc:"The collector's protocol: grpc or http/protobuf. A change needs a restart."`
 	Trust          string   `toml:"trust" default:"all" doc:"Whose traceparent is continued: all, trusted (server.trusted_proxies) or none. Others start a new trace, with a link."`
 	ResponseHeader string   `toml:"response_header" default:"X-Trace-Id" is:"header?" doc:"Response header that carries the trace id; \"\" switches it off."`
 	QueryAllow     []string `toml:"query_allow" default:"" is:"parameter" doc:"Query parameters whose values are not redacted in traces."`

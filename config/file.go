@@ -13,8 +13,9 @@ const maxBytes = 1 << 20
 // File is a Config together with where each of its keys was written.
 type File struct {
 	Config
-	name  string
-	lines map[string]int // by dotted key; elements of lists too: upstreams.backends[1]
+	SHA256 string // of the file's bytes, in hexadecimal
+	name   string
+	lines  map[string]int // by dotted key; elements of lists too: upstreams.backends[1]
 }
 
 // Load reads and validates a file. The error joins all its faults, in file order, each a *Fault.

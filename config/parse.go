@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +11,7 @@ import (
 
 // Parse is Load for a file's bytes; name is what the faults call it.
 func Parse(name string, data []byte) (*File, error) {
-	r := &reader{file: &File{name: name}}
+	r := &reader{file: &File{name: name, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))}}
 	readable := r.parse(data)
 	if r.full() {
 		what := fmt.Sprintf("more than %d faults, and these are only the first found", toml.MaxFaults-1)

@@ -1,0 +1,252 @@
+package config
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Change is one thing in which two configurations differ.
+type Change struct {
+	Key  string // dotted: upstreams.backends; route "api".limits
+	What string // "30s" became "1m0s"; added; removed
+
+	// Restart says why the change cannot be made while pace runs; "": it can.
+	Restart string
+}
+
+func (c Change) String() string { return c.Key + ": " + c.What }
+
+// restarts are the keys that cannot change while pace runs, each with the reason. Their docs say so, too.
+var restarts = map[string]string{
+	"server.listen":    "the listener is opened as pace starts",
+	"server.workers":   "the number of cores is set as pace starts",
+	"admin.listen":     "whoever watches and reloads pace would lose it",
+	"tracing.endpoint": "the exporter and its queue are made as pace starts",
+	"tracing.protocol": "the exporter and its queue are made as pace starts",
+}
+
+// Changes returns what differs between two configurations, whichever forms they are in, in the order of the
+// new one; what is gone comes last. It returns nothing if both mean the same.
+func Changes(from, to *Config) (list []Change) {
+	was, is := sections(from), sections(to)
+	for _, s := range is {
+		i := slices.IndexFunc(was, s.isSame)
+		if i < 0 {
+			list = append(list, Change{Key: s.key, What: "added"})
+			continue
+		}
+		list = append(list, s.changes(was[i])...)
+	}
+	list = append(list, reordered(was, is)...)
+	for _, s := range was {
+		if !slices.ContainsFunc(is, s.isSame) {
+			list = append(list, Change{Key: s.key, What: "removed"})
+		}
+	}
+	return list
+}
+
+// section is a table, or a thing with a name, of a configuration in the long form.
+type section struct {
+	table string // server, upstream, route
+	name  string // "": it is the only one of its kind
+	key   string // how it is written in the file
+	value reflect.Value
+}
+
+func (s section) isSame(o section) bool { return s.table == o.table && s.name == o.name }
+
+// tablesOfLongForm are the tables that the long form takes the place of.
+var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit"}
+
+// sections returns what a configuration means, piece by piece.
+func sections(c *Config) (list []section) {
+	config := reflect.ValueOf(c).Elem()
+	for name, field := range fields(config) {
+		if !slices.Contains(tablesOfLongForm, name) {
+			list = append(list, section{table: name, key: name, value: field})
+		}
+	}
+	form := c.InLongForm()
+	for _, l := range form.Listeners {
+		list = append(list, namedSection("listener", l.Name, l.Key, l))
+	}
+	for _, u := range form.Upstreams {
+		list = append(list, namedSection("upstream", u.Name, u.Key, u))
+	}
+	for _, l := range form.Limits {
+		list = append(list, namedSection("limit", l.Name, l.Key, l))
+	}
+	for _, r := range form.Routes {
+		list = append(list, namedSection("route", r.Name, `route `+strconv.Quote(r.Name), r))
+	}
+	return list
+}
+
+func namedSection(table, name, key string, value any) section {
+	return section{table, name, key, reflect.ValueOf(value)}
+}
+
+// routes returns the names of the routes, in their order.
+func routes(list []section) (names []string) {
+	for _, s := range list {
+		if s.table == "route" {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// reordered reports routes that stand in another order. It matters to nobody but the reader of the file, and
+// is a change all the same, so that what pace shows follows the file.
+func reordered(was, is []section) []Change {
+	a, b := routes(was), routes(is)
+	stay := func(name string) bool { return !slices.Contains(a, name) || !slices.Contains(b, name) }
+	if slices.Equal(slices.DeleteFunc(slices.Clone(a), stay), slices.DeleteFunc(slices.Clone(b), stay)) {
+		return nil
+	}
+	return []Change{{Key: "route", What: "in another order"}}
+}
+
+// changes returns how s differs from what it was.
+func (s section) changes(was section) (list []Change) {
+	old := maps.Collect(fields(was.value))
+	for name, field := range fields(s.value) {
+		if reflect.DeepEqual(field.Interface(), old[name].Interface()) {
+			continue
+		}
+		key := s.key + "." + name
+		if what := difference(old[name], field); what != "" {
+			list = append(list, Change{key, what, restarts[key]})
+		}
+	}
+	return list
+}
+
+// fields yields the keys of a table with their values.
+func fields(table reflect.Value) iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) { everyField(table, yield) }
+}
+
+func everyField(table reflect.Value, yield func(string, reflect.Value) bool) bool {
+	typ := table.Type()
+	for i := range typ.NumField() {
+		f, name := typ.Field(i), keyName(typ.Field(i))
+		switch {
+		case f.Anonymous:
+			if !everyField(table.Field(i), yield) {
+				return false
+			}
+		case name == "name" || name == "key" || typ == reflect.TypeFor[Server]() && name == "listen":
+			// A name tells sections apart, and the address is the listener's.
+		case !yield(name, table.Field(i)):
+			return false
+		}
+	}
+	return true
+}
+
+// keyName is the name of a field in the file: its tag, or else its name in lower case with underscores.
+func keyName(f reflect.StructField) string {
+	if name := f.Tag.Get("toml"); name != "" {
+		return name
+	}
+	var b strings.Builder
+	for i, r := range f.Name {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// difference says how a value changed: of a list, what came and what went; "" if both mean the same.
+func difference(was, is reflect.Value) string {
+	if is.Kind() != reflect.Slice {
+		a, b := inWords(was.Interface()), inWords(is.Interface())
+		if a == b {
+			return ""
+		}
+		return a + " became " + b
+	}
+	a, b := eachInWords(was), eachInWords(is)
+	var what []string
+	for _, e := range b {
+		if !slices.Contains(a, e) {
+			what = append(what, "added "+e)
+		}
+	}
+	for _, e := range a {
+		if !slices.Contains(b, e) {
+			what = append(what, "removed "+e)
+		}
+	}
+	if what == nil && !slices.Equal(a, b) {
+		return "in another order"
+	}
+	return strings.Join(what, ", ")
+}
+
+func eachInWords(list reflect.Value) (shown []string) {
+	for i := range list.Len() {
+		shown = append(shown, inWords(list.Index(i).Interface()))
+	}
+	return shown
+}
+
+// inWords returns a value as the file would have it, in one line.
+func inWords(value any) string {
+	switch v := value.(type) {
+	case string:
+		return strconv.Quote(v)
+	case time.Duration:
+		return strconv.Quote(v.String())
+	case netip.Prefix:
+		return strconv.Quote(v.String())
+	case Backend:
+		return v.inWords()
+	case Field:
+		return v.Name + " = " + strconv.Quote(v.Value)
+	case Share:
+		return v.Upstream + " = " + strconv.Itoa(v.Weight)
+	}
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return "unset"
+		}
+		return inWords(v.Elem().Interface())
+	case reflect.Slice:
+		return "[" + strings.Join(eachInWords(v), ", ") + "]"
+	case reflect.Struct:
+		var keys []string
+		for name, field := range fields(v) {
+			if !field.IsZero() {
+				keys = append(keys, name+" = "+inWords(field.Interface()))
+			}
+		}
+		return "{ " + strings.Join(keys, ", ") + " }"
+	}
+	return fmt.Sprint(value)
+}
+
+// inWords returns a backend as the file has it.
+func (b Backend) inWords() string {
+	url := b.Scheme + "://" + b.Address
+	if b.Scheme == "unix" {
+		url = b.Scheme + ":" + b.Address
+	}
+	if b.Weight == 1 {
+		return strconv.Quote(url)
+	}
+	return fmt.Sprintf("{ url = %q, weight = %d }", url, b.Weight)
+}
