@@ -49,7 +49,6 @@ var notRenamedYet = []string{
 	"ownAnswer",
 	"places",
 	"protoTold",
-	"rubbish",
 	"smallAnswer",
 	"tell",
 	"tellPanic",

@@ -18,7 +18,7 @@ type Fact struct {
 }
 
 // facts lists all that is published of a request, once, in the order of the access line. Docs and dashboards
-// are made from it, and TestInterface of scripts/generate compares it with docs/interface.md.
+// are made from it, and TestPromises_AreKept (scripts/generate) holds it to the names that were promised before.
 var facts = []Fact{
 	{"http.request.method", "", true, "Method; an unknown one is _OTHER in labels and span.",
 		func(r *Record) slog.Value { return slog.StringValue(KnownMethod(r.Method)) }},

@@ -8,13 +8,13 @@ import (
 
 // Every outcome with a status of its own is a response of pace's, but for a stream and for a client
 // that is not there to read it.
-func TestOutcomes_ThatPaceAnswersHaveASentence(t *testing.T) {
+func TestOutcomes_ThatPaceSendsHaveASentence(t *testing.T) {
 	for _, o := range Outcomes() {
-		answered := o.Status != 0 && !slices.Contains([]string{Upgraded.String(), ClientGone.String()}, o.Word)
-		if answered != (o.Sentence != "") {
-			t.Errorf("%s is answered by pace: %v; its sentence is %q", o.Word, answered, o.Sentence)
+		sent := o.Status != 0 && !slices.Contains([]string{Upgraded.String(), ClientGone.String()}, o.Word)
+		if sent != (o.Sentence != "") {
+			t.Errorf("%s is sent by pace itself: %v; its sentence is %q", o.Word, sent, o.Sentence)
 		}
-		if answered && (!strings.HasSuffix(o.Sentence, ".") || strings.Contains(o.Sentence, ". ") || strings.ContainsAny(o.Sentence, "<>&\"\n")) {
+		if sent && (!strings.HasSuffix(o.Sentence, ".") || strings.Contains(o.Sentence, ". ") || strings.ContainsAny(o.Sentence, "<>&\"\n")) {
 			t.Errorf("%s: %q is not one plain sentence", o.Word, o.Sentence)
 		}
 	}

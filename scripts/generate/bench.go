@@ -19,14 +19,11 @@ func figures(root fs.FS) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const begin, end = "<!-- bench -->\n", "<!-- /bench -->"
-	head, rest, ok1 := strings.Cut(string(readme), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		return "", fmt.Errorf("README.md has no block from %s to %s", begin, end)
-	}
 	block, err := benchBlock(string(results))
-	return head + begin + block + end + tail, err
+	if err != nil {
+		return "", err
+	}
+	return replaceBlock(string(readme), "bench", block)
 }
 
 // traffic is one kind of traffic in the results.

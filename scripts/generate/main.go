@@ -18,7 +18,9 @@ var pages = []struct {
 	text func(root fs.FS) (string, error)
 }{
 	{"docs/configuration.md", configuration}, // from the struct tags of config
+	{"docs/interface.md", promised},          // its marked blocks, from the tables of telemetry
 	{"docs/signals.md", signals},             // from the tables of telemetry
+	{promisesFile, promises},                 // the same, and what they had before
 	{"README.md", figures},                   // from the results of the bench
 }
 

@@ -65,9 +65,9 @@ func (a attribute) String() string {
 }
 
 // drawWaterfall draws the spans of a trace below each other, with what is known of each.
-func drawWaterfall(answer []byte) ([]byte, error) {
+func drawWaterfall(stored []byte) ([]byte, error) {
 	var t trace
-	if err := json.Unmarshal(answer, &t); err != nil {
+	if err := json.Unmarshal(stored, &t); err != nil {
 		return nil, err
 	}
 	var spans []*span
@@ -80,7 +80,7 @@ func drawWaterfall(answer []byte) ([]byte, error) {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano))
 	})
 	if len(spans) < 3 || spans[0].Kind != serverKind {
-		return nil, fmt.Errorf("no request with two attempts: %s", answer)
+		return nil, fmt.Errorf("no request with two attempts: %s", stored)
 	}
 	w := &chart{start: spans[0].StartTimeUnixNano, whole: spans[0].EndTimeUnixNano.since(spans[0].StartTimeUnixNano), y: 26}
 	w.text(margin, "#8b949e", "trace "+spans[0].TraceID)

@@ -1,6 +1,6 @@
 // Package accesslog is pace's log: lines about pace itself, and one line for each request, which is
-// derived from its record as it ends. A log that cannot be written costs lines, which are counted, and
-// never a request's time. It must not know the other signals, or any package of pace but telemetry.
+// derived from its ended record. A log that cannot be written drops lines and counts them, and never delays a
+// request. It must not know the other signals, or any package of pace but telemetry.
 package accesslog
 
 import (
@@ -26,17 +26,17 @@ type Options struct {
 	File   string     // "": standard error
 }
 
-// Log is pace's log: what its logger writes goes out beside who logs.
+// Log is pace's log. Its lines are written on a goroutine of its own.
 type Log struct {
 	*slog.Logger
 	sink *sink
 
-	json     bool // access lines are JSON, which we render ourselves
-	terminal bool // somebody reads along: access lines are laid out by [terminalLine]
+	json     bool // access lines are JSON, rendered by [appendLine]
+	terminal bool // a person reads the lines: access lines are laid out by [terminalLine]
 	colours  bool
 }
 
-// Open opens the log. What OpenTelemetry's libraries have to say goes to the one that was opened last.
+// Open opens the log. Messages of OpenTelemetry's libraries go to the log that was opened last.
 func Open(o Options) (*Log, error) {
 	s, err := openSink(o.File)
 	if err != nil {
@@ -55,7 +55,7 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-// hearLibraries takes the place of OpenTelemetry's own lines on standard error.
+// hearLibraries sends the messages of OpenTelemetry's libraries to l instead of standard error.
 func (l *Log) hearLibraries() {
 	otel.SetLogger(logr.FromSlogHandler(l.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -63,8 +63,7 @@ func (l *Log) hearLibraries() {
 	}))
 }
 
-// Reopen makes the next line go to a new file, after a rotation. While there can be none the old
-// one is written on.
+// Reopen makes the next line go to a new file, after a rotation. If none can be opened, the old file stays.
 func (l *Log) Reopen() {
 	if err := l.sink.Reopen(); err != nil {
 		l.Error("the log file cannot be opened again; the old one is kept", slog.Any("error", err))
@@ -84,7 +83,7 @@ func newLogHandler(w io.Writer, level slog.Level, json, colours bool) slog.Handl
 	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colours})
 }
 
-// isTerminal says whether f is a character device; /dev/null is one that nobody reads.
+// isTerminal reports whether f is a character device. /dev/null is one, too.
 func isTerminal(f *os.File) bool {
 	i, err := f.Stat()
 	return err == nil && i.Mode()&os.ModeCharDevice != 0

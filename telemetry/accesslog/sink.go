@@ -12,8 +12,8 @@ import (
 // sinkLimit is how many bytes of lines may wait to be written.
 const sinkLimit = 1 << 20
 
-// sink writes whole lines to a file or to standard error, beside who logs them: a disk that is
-// full, or a terminal that stopped, costs lines (counted), never a request. Safe for concurrent use.
+// sink writes whole lines to a file or to standard error, on a goroutine of its own. A full disk or a terminal
+// that has stopped costs lines, which are counted, and never delays a request. Safe for concurrent use.
 type sink struct {
 	path string // "": standard error
 	lost telemetry.Losses
@@ -22,11 +22,11 @@ type sink struct {
 	waiting []byte // whole lines
 	lines   int    // in waiting
 	wake    chan struct{}
-	next    io.Writer // replaces out; nil: it stays
+	next    io.Writer // replaces out; nil: out stays
 	closed  bool
 	done    chan struct{}
-	out     io.Writer // run's own, as is
-	torn    bool      // a write ended in the middle of a line, which the next one must not go on with
+	out     io.Writer // only run uses it, and torn
+	torn    bool      // a write ended in the middle of a line; the next line must not continue it
 }
 
 // openSink opens path for appending and starts the writer; "" is standard error.
@@ -49,7 +49,7 @@ func newSink(path string, out io.Writer) *sink {
 	return s
 }
 
-// openFile opens path for appending; "" is standard error. It does not wait for anybody.
+// openFile opens path for appending; "" is standard error. It never waits.
 func openFile(path string) (io.Writer, error) {
 	if path == "" {
 		return os.Stderr, nil
@@ -59,13 +59,13 @@ func openFile(path string) (io.Writer, error) {
 	}
 	mode := os.O_WRONLY
 	if i, err := os.Stat(path); err == nil && i.Mode()&os.ModeNamedPipe != 0 {
-		// Opened for writing alone, a FIFO makes us wait for its first reader, and breaks when its last one
-		// leaves. This way lines wait in the pipe for the next reader, and those above its size are dropped.
+		// A FIFO that is opened for writing alone makes us wait for its first reader, and breaks when its last
+		// one leaves. Opened for both, it keeps lines for the next reader, up to the size of the pipe.
 		mode = os.O_RDWR
 	}
 	f, err := os.OpenFile(path, mode|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
-		return nil, err // and not f, which would make an io.Writer that is not nil
+		return nil, err // not f: as an io.Writer, a nil *os.File is not nil
 	}
 	return f, nil
 }
@@ -88,7 +88,7 @@ func standardStream(path string) *os.File {
 	return nil
 }
 
-// Write takes one line. It never fails and never waits for the disk.
+// Write takes one line. It never fails, and never waits for the disk.
 func (s *sink) Write(line []byte) (int, error) {
 	s.mu.Lock()
 	if len(s.waiting)+len(line) > sinkLimit || s.closed {
@@ -113,8 +113,8 @@ func (s *sink) poke() {
 	}
 }
 
-// Reopen makes the lines that are not written yet go to a new file of the same path, after a
-// rotation. If it fails the old file is kept.
+// Reopen makes all lines that are not written yet go to a new file of the same path, after a rotation. If it
+// fails, the old file stays.
 func (s *sink) Reopen() error {
 	next, err := openFile(s.path)
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *sink) Reopen() error {
 	s.mu.Lock()
 	next, s.next = s.next, next
 	s.mu.Unlock()
-	closeFile(next) // of a Reopen that nobody has followed yet
+	closeFile(next) // from a Reopen that run has not seen yet
 	s.poke()
 	return nil
 }
@@ -136,11 +136,11 @@ func (s *sink) Close() {
 	s.poke()
 	select {
 	case <-s.done:
-	case <-time.After(closeTimeout): // who should read the lines has stopped
+	case <-time.After(closeTimeout): // nobody reads the lines
 	}
 }
 
-// closeTimeout bounds what the end of pace waits for its last lines to be taken.
+// closeTimeout limits how long pace waits at its end for its last lines to be written.
 const closeTimeout = 2 * time.Second
 
 func (s *sink) run() {
@@ -173,7 +173,7 @@ func (s *sink) write(batch []byte, lines int) {
 		}
 	}
 	if n, err := s.out.Write(batch); err != nil {
-		// A part of the batch may stand in the file; which lines were whole nobody knows.
+		// A part of the batch may be in the file; nobody knows which lines are whole.
 		s.lost.Add(telemetry.WriteFailed, lines)
 		s.torn = s.torn || n > 0
 	}

@@ -15,16 +15,15 @@ import (
 	"pace/telemetry"
 )
 
-// A terminal's row is at most maxColumns wide, since a longer one would be broken by the terminal in
-// the middle of a word. It is at least minColumns wide, however narrow the terminal: less would not
-// hold a trace id.
+// A row is at most maxColumns wide, because the terminal would break a longer one in the middle of a word. It
+// is at least minColumns wide, however narrow the terminal is, because a trace id needs that many.
 const (
 	maxColumns = 100
 	minColumns = 56
 )
 
-// maxWord is how many characters of a word from the wire a terminal shows: the path is cut there, and
-// files have the rest.
+// maxWord is how many characters of a word from the wire a terminal shows. Longer paths are cut; files have
+// them whole.
 const maxWord = 40
 
 // glance lists the fields that a terminal shows, in this order. Files have all fields. The first few
@@ -37,7 +36,7 @@ var glance = []struct {
 	{"duration_ms", false}, {"backend", false}, {"attempts", true}, {"error", true}, {"close_reason", true}, {"trace_id", false},
 }
 
-// sideColours are the ANSI colours of status and outcome, by the side that caused the outcome.
+// sideColours are the ANSI colours of status and outcome, by the side of the outcome.
 var sideColours = map[telemetry.Side]int{
 	telemetry.NoSide: 92, telemetry.ClientSide: 93, telemetry.LimiterSide: 95, telemetry.PaceSide: 91, telemetry.BackendSide: 91,
 }

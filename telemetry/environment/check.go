@@ -15,11 +15,11 @@ import (
 	"go.opentelemetry.io/contrib/propagators/autoprop"
 )
 
-// check says what is wrong with the value of the variable, and how to fix it; nothing if it is fine.
+// check returns what is wrong with the value of the variable, and how to fix it; nothing if it is right.
 type check func(variable, value string) (what, remedy string)
 
-// variables are those whose value OpenTelemetry's libraries would pass over if they cannot make
-// sense of it: spans would go nowhere, or not as they should, and pace would run as if all was well.
+// variables are those whose invalid values OpenTelemetry's libraries ignore: spans would go nowhere, or not where
+// they should, and nobody would notice.
 var variables = map[string]check{
 	"OTEL_PROPAGATORS":         propagators,
 	"OTEL_RESOURCE_ATTRIBUTES": resourceAttributes,
@@ -27,8 +27,8 @@ var variables = map[string]check{
 	"OTEL_SERVICE_NAME":        plainText,
 }
 
-// exporterVariables are those that matter to who exports. The names that begin with otlp stand for
-// two, the second of traces alone.
+// exporterVariables matter only if spans are exported. Each name that begins with otlp stands for two variables:
+// the second one is for traces alone.
 var exporterVariables = map[string]check{
 	"OTEL_BSP_EXPORT_TIMEOUT":        digits,
 	"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": digits,
@@ -47,8 +47,8 @@ var exporterVariables = map[string]check{
 
 const otlp = "OTEL_EXPORTER_OTLP_"
 
-// Check returns what makes no sense in the environment, one line a variable: VARIABLE: WHAT; REMEDY.
-// exporting says that spans are exported, and so whether the variables of the exporter matter.
+// Check returns the faults of the environment, one line for each variable: VARIABLE: WHAT; REMEDY. exporting
+// says whether spans are exported, and so whether the variables of the exporter matter.
 func Check(exporting bool) error {
 	checks := maps.Clone(variables)
 	if exporting {

@@ -23,7 +23,7 @@ func TestEnvironment(t *testing.T) {
 		}
 		return path
 	}
-	rubbish, cert, key := file("rubbish.pem", "no certificate"), dir+"/cert.pem", dir+"/key.pem"
+	malformed, cert, key := file("rubbish.pem", "no certificate"), dir+"/cert.pem", dir+"/key.pem"
 	writeCertificate(t, cert, key)
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	for name, tt := range map[string]struct {
@@ -42,10 +42,10 @@ func TestEnvironment(t *testing.T) {
 		"no host":                                {[]string{otlp + "ENDPOINT=http://"}, otlp + `ENDPOINT: "http://" is not an http or https URL; write it as in "http://127.0.0.1:4317"`},
 		"credentials are not shown":              {[]string{otlp + "ENDPOINT=me:secret@x:1"}, otlp + `ENDPOINT: no scheme in "…@x:1"; write it as in "http://127.0.0.1:4317"`},
 		"no such certificate":                    {[]string{otlp + "CERTIFICATE=" + dir + "/none"}, otlp + "CERTIFICATE: open " + dir + "/none: no such file or directory; name a PEM file that pace may read"},
-		"a certificate that is none":             {[]string{otlp + "TRACES_CERTIFICATE=" + rubbish}, otlp + "TRACES_CERTIFICATE: no certificate in " + rubbish + "; name a PEM file that pace may read"},
+		"a certificate that is none":             {[]string{otlp + "TRACES_CERTIFICATE=" + malformed}, otlp + "TRACES_CERTIFICATE: no certificate in " + malformed + "; name a PEM file that pace may read"},
 		"a certificate without key":              {[]string{otlp + "CLIENT_CERTIFICATE=" + cert}, otlp + "CLIENT_CERTIFICATE: has no effect without " + otlp + "CLIENT_KEY; set " + otlp + "CLIENT_KEY as well"},
 		"a key without certificate":              {[]string{otlp + "CLIENT_KEY=" + key}, otlp + "CLIENT_KEY: has no effect without " + otlp + "CLIENT_CERTIFICATE; set " + otlp + "CLIENT_CERTIFICATE as well"},
-		"a key that does not fit":                {[]string{otlp + "CLIENT_CERTIFICATE=" + cert, otlp + "CLIENT_KEY=" + rubbish}, otlp + "CLIENT_CERTIFICATE: tls: failed to find any PEM data in key input; name a certificate and its own key"},
+		"a key that does not fit":                {[]string{otlp + "CLIENT_CERTIFICATE=" + cert, otlp + "CLIENT_KEY=" + malformed}, otlp + "CLIENT_CERTIFICATE: tls: failed to find any PEM data in key input; name a certificate and its own key"},
 		"headers":                                {[]string{otlp + "HEADERS=a=b,secret"}, otlp + "HEADERS: item 2 is not name=value; write name=value, separated by commas, with percent-encoded values"},
 		"a header's name":                        {[]string{otlp + "HEADERS=a b=c"}, otlp + "HEADERS: item 1 is not name=value; write name=value, separated by commas, with percent-encoded values"},
 		"a header's value":                       {[]string{otlp + "TRACES_HEADERS=a=%zz"}, otlp + "TRACES_HEADERS: item 1 is not name=value; write name=value, separated by commas, with percent-encoded values"},

@@ -1,6 +1,6 @@
-// Package environment reads the OTEL_* variables, once, into one value, and checks those that
-// OpenTelemetry's libraries read by themselves and would pass over in silence if they make no sense.
-// It must not know records, signals, or any other package of pace.
+// Package environment reads the OTEL_* variables once, into one value. It also checks the variables that
+// OpenTelemetry's libraries read themselves, because the libraries ignore invalid values silently. It must not
+// know records, signals, or any other package of pace.
 package environment
 
 import (
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Environment is what the OTEL_* variables say, as far as pace itself acts on them. The libraries read
-// the others by themselves: the certificates, headers and time limits of an exporter, and the resource.
+// Environment is the values of the OTEL_* variables that pace itself uses. The libraries read the others
+// themselves: the certificates, headers and timeouts of an exporter, and the resource.
 type Environment struct {
 	Disabled    bool   // OTEL_SDK_DISABLED is true
 	Exporter    string // OTEL_TRACES_EXPORTER
@@ -23,7 +23,7 @@ type Environment struct {
 	Endpoint    string // OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or else OTEL_EXPORTER_OTLP_ENDPOINT
 	OTLP        bool   // any OTEL_EXPORTER_OTLP_* variable is set
 
-	// The bounds of what waits for export; 0: not set.
+	// The limits of the queue of spans; 0: not set.
 	QueueSize     int           // OTEL_BSP_MAX_QUEUE_SIZE, in requests
 	BatchSize     int           // OTEL_BSP_MAX_EXPORT_BATCH_SIZE, in spans
 	Delay         time.Duration // OTEL_BSP_SCHEDULE_DELAY
@@ -69,7 +69,7 @@ func anyOTLP() bool {
 	return false
 }
 
-// positive is the number that a variable says, 0 if that is no positive one.
+// positive returns the value of a variable as a number, 0 if it is not a positive number.
 func positive(name string) int {
 	n, _ := strconv.Atoi(os.Getenv(name))
 	return max(n, 0)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// newInstanceID returns a random UUID (RFC 9562 §5.4), which tells this process from all others, as
-// semantic conventions ask for.
+// newInstanceID returns a random UUID (RFC 9562 §5.4), which distinguishes this process from all others, as the
+// semantic conventions require.
 func newInstanceID() string {
 	var id [16]byte
 	rand.Read(id[:]) // never fails

@@ -7,8 +7,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.39.0"
 )
 
-// Resource returns what every metric and span says of the process: pace and its version, the host, an
-// id of this process, and what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say instead or besides.
+// Resource returns the attributes that describe the process in every export: pace and its version, the host,
+// an id of this process, and those in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, which take precedence.
 func Resource(ctx context.Context, version string) (*resource.Resource, error) {
 	return resource.New(ctx,
 		resource.WithAttributes(semconv.ServiceName("pace"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(newInstanceID())),

@@ -114,7 +114,7 @@ var (
 var (
 	OlderDuration = named(Instrument{
 		Key: "http.requests.duration", Type: Histogram, Unit: "s",
-		Labels: []Label{olderMethod, olderStatus}, Doc: "Duration of requests (the older proxy's name).",
+		Labels: []Label{olderMethod, olderStatus}, Doc: "Duration of requests, under the older proxy's name. An unknown method is _OTHER.",
 		Bounds: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5},
 	})
 	ServerDuration = named(Instrument{
@@ -123,11 +123,11 @@ var (
 	})
 	ClientDuration = named(Instrument{
 		Key: "http.client.request.duration", Type: Histogram, Unit: "s",
-		Labels: labelsOf(attemptLabels), Doc: "Duration of attempts at a backend, from their pick to their end.", Bounds: semconvBounds,
+		Labels: labelsOf(attemptLabels), Doc: "Duration of attempts at a backend, one for each attempt, from its pick to its end.", Bounds: semconvBounds,
 	})
 	PhaseDuration = named(Instrument{
 		Key: "pace.phase.duration", Type: Histogram, Unit: "s",
-		Labels: []Label{Phase.of(phaseWords[1:])}, Doc: "Time that requests spent in each phase.", Bounds: tallyBounds[:],
+		Labels: []Label{Phase.of(phaseWords[1:])}, Doc: "Time that requests spent in each phase. A backend's name is resolved in dns; a backend that is named by its address never enters it.", Bounds: tallyBounds[:],
 	})
 	Overhead = named(Instrument{
 		Key: "pace.overhead", Type: Histogram, Unit: "s",
@@ -164,12 +164,12 @@ var (
 	})
 	Requests = named(Instrument{
 		Key: "pace.requests", Type: Counter, Unit: "{request}",
-		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by outcome and by the side that caused it.",
+		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by outcome and by the side that caused it. Every word and every route is there at 0 from the start.",
 	})
 	ClientLeft = named(Instrument{
 		Key: "pace.client.left", Type: Counter, Unit: "{request}",
 		Labels: []Label{LeftIn.of(phaseWords), Route},
-		Doc:    "Requests whose client left, by the phase in which it left. Clients that leave in wait have usually timed out because the backend is slow.",
+		Doc:    "Requests whose client left before it had the whole response, by the phase in which it left. Clients that leave in wait have usually timed out because the backend is slow.",
 	})
 	Refused = named(Instrument{
 		Key: "pace.refused", Type: Counter, Unit: "{request}",

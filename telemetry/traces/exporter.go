@@ -18,8 +18,8 @@ import (
 // Protocols are the words for tracing.protocol.
 var Protocols = []string{"grpc", "http/protobuf"}
 
-// NewExporter returns the exporter that the environment or else the options name, nil if none is
-// named. It does not connect: a collector may come later, or never.
+// NewExporter returns the exporter that the environment names, or else the options; nil if none is named. It
+// does not connect: the collector may start later, or never.
 func NewExporter(env environment.Environment, endpoint, protocol string) (sdktrace.SpanExporter, error) {
 	switch env.Exporter {
 	case "", "otlp", "none":
@@ -30,7 +30,7 @@ func NewExporter(env environment.Environment, endpoint, protocol string) (sdktra
 		return nil, nil
 	}
 	if env.Endpoint != "" {
-		endpoint = "" // the environment goes before the file; the exporter reads it itself
+		endpoint = "" // the environment takes precedence over the file; the exporter reads it itself
 	}
 	client, err := newClient(endpoint, cmp.Or(env.Protocol, protocol))
 	if err != nil {
@@ -60,7 +60,7 @@ func newClient(endpoint, protocol string) (otlptrace.Client, error) {
 	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: unknown protocol %q; write %s", protocol, strings.Join(Protocols, " or "))
 }
 
-// withPath completes a collector's address with the path for traces, where the exporter would post to /.
+// withPath adds the path for traces to a collector's address. Without it, the exporter would post to /.
 func withPath(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil || strings.Trim(u.Path, "/") != "" {

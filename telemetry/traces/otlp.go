@@ -13,24 +13,24 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// otlpExporter exports spans over one of the library's clients, which keeps the connection, tries
-// again and reads the OTEL_* variables. The spans it writes in OTLP's wire form itself: the
-// library's way, a message for each attribute of each span, took a fifth of pace's CPU when every
-// request was sampled. TestOTLP holds the two to each other.
+// otlpExporter exports spans with one of the library's clients, which keeps the connection, retries and reads
+// the OTEL_* variables. It writes the spans in OTLP's wire form itself: the library makes a message for each
+// attribute of each span, which took a fifth of pace's CPU when every request was sampled. TestOTLP compares the
+// two.
 type otlpExporter struct {
 	client otlptrace.Client
 	buf    []byte
 }
 
-// ExportSpans implements sdktrace.SpanExporter; not for concurrent use. All spans are of one
-// resource and scope, as pace's are. The error may be a *partialSuccess.
+// ExportSpans implements sdktrace.SpanExporter. It is not safe for concurrent use. All spans have one resource and
+// scope, as pace's have. The error may be a *partialSuccess.
 func (e *otlpExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	if len(spans) == 0 {
 		return nil
 	}
 	e.buf = appendResourceSpans(e.buf[:0], spans)
 	m := new(tracepb.ResourceSpans)
-	m.ProtoReflect().SetUnknown(e.buf) // fields 1 to 3 already rendered: they are sent as they are
+	m.ProtoReflect().SetUnknown(e.buf) // fields 1 to 3, rendered already: they are sent as they are
 	return asPartial(e.client.UploadTraces(ctx, []*tracepb.ResourceSpans{m}))
 }
 
@@ -67,7 +67,7 @@ func appendSpan(b []byte, s sdktrace.ReadOnlySpan) []byte {
 		b = appendBytes(b, 4, id[:])
 	}
 	b = appendText(b, 5, s.Name())
-	b = appendNumber(b, 6, uint64(s.SpanKind())) // OpenTelemetry's numbers are OTLP's
+	b = appendNumber(b, 6, uint64(s.SpanKind())) // OpenTelemetry's numbers are those of OTLP
 	b = appendFixed64(b, 7, uint64(s.StartTime().UnixNano()))
 	b = appendFixed64(b, 8, uint64(s.EndTime().UnixNano()))
 	b = appendAttributes(b, 9, s.Attributes())
@@ -104,7 +104,7 @@ func appendIdentity(b []byte, c trace.SpanContext) []byte {
 	return appendText(b, 3, c.TraceState().String())
 }
 
-// appendFlags appends W3C's flags and, beside them, whether the parent is remote.
+// appendFlags appends W3C's flags, and whether the parent is remote.
 func appendFlags(b []byte, field protowire.Number, f trace.TraceFlags, parent trace.SpanContext) []byte {
 	flags := uint32(f) | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 	if parent.IsRemote() {
@@ -126,7 +126,7 @@ func appendAttributes(b []byte, field protowire.Number, list []attribute.KeyValu
 	return b
 }
 
-// appendValue appends an AnyValue's field, present also when it is zero: it says of which kind it is.
+// appendValue appends the field of an AnyValue, also if it is zero, because the field says of which kind it is.
 func appendValue(b []byte, v *attribute.Value) []byte {
 	switch v.Type() {
 	case attribute.BOOL:
@@ -158,13 +158,13 @@ func appendFixed64(b []byte, field protowire.Number, n uint64) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(b, field, protowire.Fixed64Type), n)
 }
 
-// open begins a message as field, with room for a length below 128; shut writes its length.
+// open begins a message as a field, with room for a length below 128; shut writes the length.
 func open(b []byte, field protowire.Number) ([]byte, int) {
 	b = append(protowire.AppendTag(b, field, protowire.BytesType), 0)
 	return b, len(b)
 }
 
-// shut ends the message whose bytes begin at from, moving them if their length needs more room.
+// shut ends the message whose bytes begin at from. It moves them if their length needs more room.
 func shut(b []byte, from int) []byte {
 	n := uint64(len(b) - from)
 	if n < 1<<7 {

@@ -5,19 +5,19 @@ import (
 	"reflect"
 )
 
-// partialSuccess is the error of an export that the collector answered, but not with a plain yes
-// (OTLP's ExportTracePartialSuccess).
+// partialSuccess is the error of an export that the collector accepted in part, or with a warning (OTLP's
+// ExportTracePartialSuccess).
 type partialSuccess struct {
 	error          // holds the collector's message
-	rejected int64 // spans that it did not take; 0: it took all, and warns
+	rejected int64 // spans that it did not accept; 0: it accepted all, and warns
 }
 
 func (p *partialSuccess) Unwrap() error { return p.error }
 
-// asPartial returns a client's error as a partialSuccess if it is one. The library keeps the type
-// of its error internal, one for each protocol, so that only its fields tell it; to see the answers
-// before the library does would take an HTTP client of our own, for which it ignores the variables
-// about TLS. Should the fields change, a whole batch counts as lost again, and a test fails.
+// asPartial returns a client's error as a partialSuccess if it is one. The library has an internal type for this
+// error in each protocol, so it is recognized by its fields. Reading the responses before the library does would
+// need an HTTP client of our own, with which the library ignores the variables about TLS. If the fields change, a
+// whole batch counts as lost, and a test fails.
 func asPartial(err error) error {
 	type fields struct {
 		ErrorMessage  string

@@ -19,7 +19,7 @@ import (
 // newPartial starts a collector, over both protocols, that answers each request with a partial success.
 func newPartial(t *testing.T, rejected int64, message string) (url string) {
 	t.Helper()
-	answer, err := proto.Marshal(&collectorpb.ExportTraceServiceResponse{
+	response, err := proto.Marshal(&collectorpb.ExportTraceServiceResponse{
 		PartialSuccess: &collectorpb.ExportTracePartialSuccess{RejectedSpans: rejected, ErrorMessage: message},
 	})
 	if err != nil {
@@ -29,12 +29,12 @@ func newPartial(t *testing.T, rejected int64, message string) (url string) {
 		io.Copy(io.Discard, r.Body)
 		if r.ProtoMajor == 1 {
 			w.Header().Set("Content-Type", "application/x-protobuf")
-			w.Write(answer)
+			w.Write(response)
 			return
 		}
 		// gRPC's frame: not compressed, of this length.
 		w.Header().Set("Content-Type", "application/grpc")
-		w.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(answer))), answer...))
+		w.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(response))), response...))
 		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 	}))
 	s.Config.Protocols = new(http.Protocols)

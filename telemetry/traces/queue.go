@@ -17,35 +17,35 @@ import (
 	"pace/telemetry"
 )
 
-// spanQueue hands ended records to an exporter, in batches, beside the requests. It is bounded:
-// what finds no room is dropped and counted, and no request ever waits for it. The SDK's batch
-// processor would do the same but keeps its losses to itself, and spans would have to be made on
-// the request's time.
+// spanQueue passes ended records to an exporter, in batches, on a goroutine of its own. It is bounded: a record
+// that finds no room is dropped and counted, and no request waits for it. The SDK's batch processor would do the
+// same, but it does not report what it drops, and its spans would have to be made on the goroutine of the
+// request.
 type spanQueue struct {
 	exporter sdktrace.SpanExporter
 	log      *slog.Logger
 	records  chan *telemetry.Record // closed by shutdown
-	done     chan struct{}          // closed once all that was put is dealt with
+	done     chan struct{}          // closed once all records that were put are exported or counted
 	lost     telemetry.Losses
 	resource *resource.Resource
 	scope    instrumentation.Scope
 
-	// ending is held for reading from the look at closed to the end of a put, which never blocks:
-	// else a record might be put behind the last one that anybody reads, and be lost uncounted.
+	// put holds ending for reading from its look at closed to its end, and never blocks. Otherwise a record
+	// could be put after run has read the last one, and would be lost without being counted.
 	ending sync.RWMutex
 	closed bool // guarded by ending
 
-	ctx     context.Context // of every export; it ends when shutdown may wait no longer
+	ctx     context.Context // of every export; it ends when the time of shutdown is over
 	giveUp  context.CancelFunc
-	batch   int           // spans that are exported at once, about
-	delay   time.Duration // longest wait of a record for its batch to fill
+	batch   int           // about how many spans are exported at once
+	delay   time.Duration // how long a record waits at most for its batch to fill
 	timeout time.Duration // of one export
-	health  health        // of the collector, by the last export; run's own
+	health  health        // of the collector, by the last export; only run uses it
 
-	panicked bool // making spans did, and a line says so; run's own
+	panicked bool // making spans has panicked, and a line says so; only run uses it
 }
 
-// newSpanQueue starts a queue with the bounds that the environment says.
+// newSpanQueue starts a queue with the limits that the environment gives.
 func newSpanQueue(o Options) *spanQueue {
 	env := o.Environment
 	q := &spanQueue{
@@ -64,8 +64,8 @@ func newSpanQueue(o Options) *spanQueue {
 	return q
 }
 
-// put holds the record until its spans are made, or counts them as dropped. It reports whether it took
-// the record. It never blocks, and is safe for concurrent use, also beside shutdown.
+// put retains the record until its spans are made, or counts them as dropped. It reports whether it took the
+// record. It never blocks, and is safe for concurrent use, also with shutdown.
 func (q *spanQueue) put(r *telemetry.Record) bool {
 	q.ending.RLock()
 	defer q.ending.RUnlock()
@@ -86,14 +86,14 @@ func (q *spanQueue) put(r *telemetry.Record) bool {
 
 func (q *spanQueue) drop(why telemetry.Loss, spans int) { q.lost.Add(why, spans) }
 
-// shutdown exports what is queued, as far as ctx allows, and ends the exporter. When it returns,
-// each record that was put is exported or counted; so is what is put later. Call it once.
+// shutdown exports the queued records until ctx ends, and ends the exporter. When it returns, each record that
+// was put is exported or counted, and so is each that is put later. Call it once.
 func (q *spanQueue) shutdown(ctx context.Context) {
 	q.ending.Lock()
 	q.closed = true
 	close(q.records)
 	q.ending.Unlock()
-	defer context.AfterFunc(ctx, q.giveUp)() // an export may be hanging
+	defer context.AfterFunc(ctx, q.giveUp)() // an export may hang
 	<-q.done
 	if err := q.exporter.Shutdown(ctx); err != nil {
 		q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
@@ -129,13 +129,13 @@ func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Ti
 	return batch, true
 }
 
-// appendSpans adds the record's spans to the batch. On this goroutine a panic would end pace, for the
-// sake of one trace: the spans are dropped instead.
+// appendSpans adds the record's spans to the batch. A panic on this goroutine would end pace because of one trace,
+// so the spans are dropped instead.
 func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Record) (_ []sdktrace.ReadOnlySpan, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.drop(telemetry.ExportFailed, spanCount(r))
-			if !q.panicked { // once: the record that provokes it may come in any number
+			if !q.panicked { // once: clients may cause it any number of times
 				q.panicked = true
 				q.log.LogAttrs(q.ctx, slog.LevelError, "panic in making spans: a bug of pace",
 					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
@@ -145,7 +145,7 @@ func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Reco
 	return q.appendSpansOf(r, batch), true
 }
 
-// send exports the batch. A panic of the exporter, which is a library's, is an export that failed.
+// send exports the batch. If the exporter panics, the export has failed.
 func (q *spanQueue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -177,8 +177,8 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	return batch[:0]
 }
 
-// lostOf says how many spans of a batch did not arrive, by the export's error. What a collector that
-// cannot count says it rejected is no more than there was.
+// lostOf returns how many spans of a batch were lost, by the export's error. It is never more than the batch had,
+// whatever the collector reports.
 func lostOf(batch int, err error) int {
 	if p, ok := errors.AsType[*partialSuccess](err); ok {
 		return int(min(max(p.rejected, 0), int64(batch)))
@@ -189,13 +189,13 @@ func lostOf(batch int, err error) int {
 	return 0
 }
 
-// health is how the collector took a batch.
+// health is how the collector received a batch.
 type health uint8
 
 const (
 	well    health = iota
-	warning        // all of it, and it had something to say
-	failing        // not all of it
+	warning        // it accepted all spans, with a warning
+	failing        // it did not accept all spans
 )
 
 // note logs a change of the collector's health, once.

@@ -133,11 +133,11 @@ func TestQueue_SlowExporterBlocksNobody(t *testing.T) {
 func TestQueue_LogsAChangeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		var answer error
-		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.NewTextHandler(&log, nil)))
+		var reported error
+		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return reported }), slog.New(slog.NewTextHandler(&log, nil)))
 		down := errors.New("connection refused")
 		warns := &partialSuccess{error: errors.New("mind the size")}
-		for _, answer = range []error{nil, down, down, down, nil, nil, down, nil, warns, warns, nil, warns, down, warns} {
+		for _, reported = range []error{nil, down, down, down, nil, nil, down, nil, warns, warns, nil, warns, down, warns} {
 			q.put(ended(1))
 			time.Sleep(time.Minute)
 			synctest.Wait()

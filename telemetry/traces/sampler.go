@@ -10,8 +10,8 @@ import (
 	"pace/telemetry/environment"
 )
 
-// newSampler is the sampler that the environment names, else the head sampling of ratio (0 to 1),
-// which follows a sampled parent.
+// newSampler returns the sampler that the environment names, or else one that samples ratio (0 to 1) of the
+// traces that begin here, and follows the parent of all others.
 func newSampler(env environment.Environment, ratio float64) (sdktrace.Sampler, error) {
 	if env.Disabled {
 		return sdktrace.NeverSample(), nil

@@ -15,7 +15,7 @@ import (
 	"pace/telemetry"
 )
 
-// span is an ended span as an exporter reads it, made after the fact from a record.
+// span is an ended span for an exporter, made from an ended record.
 type span struct {
 	sdktrace.ReadOnlySpan // for its unexported method alone
 
@@ -53,7 +53,7 @@ func (s *span) ChildSpanCount() int                         { return s.children 
 // spanCount is how many spans appendSpans makes.
 func spanCount(r *telemetry.Record) int { return 1 + len(r.Attempts) }
 
-// appendSpans appends the SERVER span of the record and a CLIENT span for each attempt.
+// appendSpansOf appends the SERVER span of the record and a CLIENT span for each attempt.
 func (q *spanQueue) appendSpansOf(r *telemetry.Record, to []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 	to = append(to, q.serverSpan(r))
 	for i := range r.Attempts {
@@ -102,8 +102,8 @@ func attributes(r *telemetry.Record) []attribute.KeyValue {
 	return list
 }
 
-// events are the span events of the record, in order of time. Whoever moves pace from span
-// events to log-based events (OTEP 4430) changes this function.
+// events returns the span events of the record, in order of time. To move pace from span events to log-based
+// events (OTEP 4430), change this function.
 func events(r *telemetry.Record) []sdktrace.Event {
 	var list []sdktrace.Event
 	for i := range r.Limited {
@@ -122,7 +122,7 @@ func events(r *telemetry.Record) []sdktrace.Event {
 	return list
 }
 
-// attemptAttributes are the details of an attempt that its span has.
+// attemptAttributes are the details of an attempt that are attributes of its span.
 var attemptAttributes = telemetry.On(telemetry.OnSpan, telemetry.AttemptDetails)
 
 func (q *spanQueue) clientSpan(r *telemetry.Record, i int) *span {

@@ -1,6 +1,6 @@
-// Package traces gives each request its place in a trace, and exports the spans of those that are
-// sampled: they are made from ended records, in the background, and what cannot be exported is lost and
-// counted. It must not know the other signals, or any package of pace but telemetry and its environment.
+// Package traces gives each request its place in a trace, and exports the spans of the requests that are sampled.
+// It makes the spans from ended records, in the background, and drops and counts those that it cannot export. It
+// must not know the other signals, or any package of pace but telemetry and telemetry/environment.
 package traces
 
 import (
@@ -20,7 +20,7 @@ type Options struct {
 	Version     string
 	Resource    *resource.Resource
 	Exporter    sdktrace.SpanExporter // nil: no span leaves pace
-	SampleRatio float64               // of traces begun here, 0 to 1; OTEL_TRACES_SAMPLER goes before it
+	SampleRatio float64               // of the traces that begin here, 0 to 1; OTEL_TRACES_SAMPLER takes precedence
 	Log         *slog.Logger
 }
 
@@ -47,7 +47,7 @@ func New(o Options) (*Traces, error) {
 	return t, nil
 }
 
-// Publish implements [telemetry.Signal]: a record that is sampled waits for its spans to be made.
+// Publish implements [telemetry.Signal]: it queues the ended record of a sampled request.
 func (t *Traces) Publish(m telemetry.Moment, r *telemetry.Record) {
 	if m == telemetry.Ended && t.queue != nil && r.Identity.Context.IsSampled() {
 		t.queue.put(r)
@@ -62,7 +62,7 @@ func (t *Traces) Lost() *telemetry.Losses {
 	return &t.queue.lost
 }
 
-// Shutdown exports what waits, as far as ctx allows.
+// Shutdown exports the queued records until ctx ends.
 func (t *Traces) Shutdown(ctx context.Context) {
 	if t.queue != nil {
 		t.queue.shutdown(ctx)

@@ -15,8 +15,8 @@ import (
 	"pace/telemetry"
 )
 
-// Wrap implements [telemetry.Tracing] by otelhttp. What otelhttp would measure and record it is not asked
-// for: the record does both, and truthfully (docs/decisions/0001).
+// Wrap implements [telemetry.Tracing] with otelhttp. otelhttp measures and records nothing: metrics and spans are
+// made from the record (docs/decisions/0001).
 func (t *Traces) Wrap(h http.Handler, public func(*http.Request) bool) http.Handler {
 	o := []otelhttp.Option{
 		otelhttp.WithTracerProvider(identifiers{identifier: identifier{sampler: t.sampler, mayBeRoot: public != nil}}),
@@ -35,12 +35,12 @@ func (t *Traces) Identify(ctx context.Context) context.Context {
 	return ctx
 }
 
-// identifier is the tracer that otelhttp gets: it gives each request its ids and the sampler's
-// word, and records nothing.
+// identifier is the tracer that otelhttp gets. It gives each request its ids and the sampler's decision, and
+// records nothing.
 type identifier struct {
 	noop.Tracer
 	sampler   sdktrace.Sampler
-	mayBeRoot bool // otelhttp may ask for a new root and links
+	mayBeRoot bool // otelhttp may ask for a new root and for links
 }
 
 // identifiers provides otelhttp with its identifier.
@@ -55,7 +55,7 @@ func (p identifiers) Tracer(string, ...trace.TracerOption) trace.Tracer { return
 // Start implements trace.Tracer.
 func (d identifier) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
 	i := &telemetry.Identity{}
-	if d.mayBeRoot { // to look at the options copies the attributes among them
+	if d.mayBeRoot { // reading the options copies the attributes
 		c := trace.NewSpanStartConfig(opts...)
 		i.Links = c.Links()
 		if c.NewRoot() {
@@ -67,12 +67,12 @@ func (d identifier) Start(ctx context.Context, name string, opts ...trace.SpanSt
 	if !id.IsValid() {
 		id, flags = newTraceID(), trace.FlagsRandom
 	}
-	verdict := d.sampler.ShouldSample(sdktrace.SamplingParameters{
+	sampled := d.sampler.ShouldSample(sdktrace.SamplingParameters{
 		ParentContext: ctx, TraceID: id, Name: name, Kind: trace.SpanKindServer,
 	})
 	i.Context = trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: id, SpanID: telemetry.NewSpanID(), TraceState: verdict.Tracestate,
-		TraceFlags: flags.WithSampled(verdict.Decision == sdktrace.RecordAndSample),
+		TraceID: id, SpanID: telemetry.NewSpanID(), TraceState: sampled.Tracestate,
+		TraceFlags: flags.WithSampled(sampled.Decision == sdktrace.RecordAndSample),
 	})
 	return trace.ContextWithSpan(ctx, i), i
 }
