@@ -110,7 +110,9 @@ func (q *request) describe() {
 	rec, r := q.rec, q.r
 	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
-	rec.Route = q.plan.routes.Take(r.Host, r.URL.Path).Pattern
+	if m := q.plan.routes.Match(route.Request{Method: r.Method, Host: r.Host, Path: rec.Path, Header: r.Header}); m.Route != nil {
+		rec.Route = m.Route.Pattern.Path
+	}
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)

@@ -56,12 +56,15 @@ type Plan struct {
 	proxyLine []byte // rendered ProxyName and ProxyValue
 }
 
+// allRequests is the one route of the short form of the configuration.
+var allRequests, _ = route.NewTable([]route.Entry{{Name: "default", Match: route.All}})
+
 // NewPlan returns a Plan. The fields named propagation are written by pace to carry the trace on.
 func NewPlan(o PlanOptions, propagation []string) *Plan {
 	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
 	p := &Plan{
 		PlanOptions: o,
-		routes:      route.NewTable(),
+		routes:      allRequests,
 		upstream:    upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
 		trust:       message.NewTrust(o.Trusted),
 		filter:      message.NewFilter(append([]string{o.ProxyName}, propagation...)...),
