@@ -17,6 +17,7 @@ import (
 )
 
 func TestWholeSeconds(t *testing.T) {
+	t.Parallel()
 	for d, want := range map[time.Duration]int64{
 		-time.Second: 1, 0: 1, 1: 1, time.Second: 1, time.Second + 1: 2, 59*time.Second + 999*time.Millisecond: 60,
 		math.MaxInt64: 9223372037,
@@ -29,6 +30,7 @@ func TestWholeSeconds(t *testing.T) {
 
 // What pace says in its own name: a sentence, the word, the trace, and the fields of interface.md.
 func TestOwnAnswers(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, unreachable(t))
 	const sentence = "The proxy could not connect to the backend."
 	for _, tt := range []struct {
@@ -72,6 +74,7 @@ func TestOwnAnswers(t *testing.T) {
 // Each form says the same of each outcome that pace answers itself, ends in a newline, and names no
 // address.
 func TestResponseBody_OfEveryOutcome(t *testing.T) {
+	t.Parallel()
 	const trace = "0af7651916cd43dd8448eb211c80319c"
 	for _, o := range telemetry.Outcomes() {
 		if o.Sentence == "" {
@@ -96,6 +99,7 @@ func TestResponseBody_OfEveryOutcome(t *testing.T) {
 
 // A page in which something asks for more, or could run, is not what a proxy may put in place of a site.
 func TestErrorPage_IsInert(t *testing.T) {
+	t.Parallel()
 	o := telemetry.OutcomeInfo{Word: "<b>", Status: 502, Sentence: `<script>alert("x")</script> & {trace} 'y'`}
 	got := errorPage(&o, `"><img src=x>{title}`)
 	for _, bad := range []string{"<script", "<b>", "<img", "src=", "href=", "url(", "@import", "onload"} {
@@ -110,6 +114,7 @@ func TestErrorPage_IsInert(t *testing.T) {
 
 // The older proxy's answer to those who ask too often.
 func TestLimitedAnswer(t *testing.T) {
+	t.Parallel()
 	p := start(t, func(o *Options) {
 		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 2, Per: time.Minute}), Per: time.Minute}
 	}, origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") }))
@@ -133,6 +138,7 @@ func TestLimitedAnswer(t *testing.T) {
 
 // Fields that are switched off are not there.
 func TestFieldsAreOff(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })
 	p := start(t, func(o *Options) { o.ProxyName, o.BackendName, o.TraceName = "", "", "" }, backend)
 	r, seen := get(t, p.URL)
@@ -148,6 +154,7 @@ func TestFieldsAreOff(t *testing.T) {
 
 // A name written in small letters is the same name: what the backend sends of it is replaced.
 func TestFieldNamesHaveNoCase(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Trace-Id"], w.Header()["X-Backend"] = []string{"forged"}, []string{"forged"}
 		r.Header.Write(w)

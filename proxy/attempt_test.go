@@ -20,6 +20,7 @@ import (
 
 // TestNext is the table of what follows a failed attempt.
 func TestNext(t *testing.T) {
+	t.Parallel()
 	const sent = 100 // bytes
 	reset := func(sent int64, reused, answered bool) *failure {
 		return &failure{&transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Answered: answered}, telemetry.UpstreamReset}
@@ -111,6 +112,7 @@ func btoi(b bool) int {
 // A backend that breaks off while the client is still sending is the one to blame, however slow
 // the client is.
 func TestResetWhileTheClientSendsIsTheBackends(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		reset(c)
@@ -131,6 +133,7 @@ func TestResetWhileTheClientSendsIsTheBackends(t *testing.T) {
 // A body that nobody has read yet goes to the next backend whole, also if the client takes longer
 // to send it than an attempt that failed would wait.
 func TestFailoverTakesAnUntouchedBodyAlong(t *testing.T) {
+	t.Parallel()
 	dead := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		reset(c)
@@ -163,6 +166,7 @@ func TestFailoverTakesAnUntouchedBodyAlong(t *testing.T) {
 
 // A connection that the backend closed while it was idle is made anew, which no client notices; nothing is sent twice.
 func TestRetryOnAStaleConnection(t *testing.T) {
+	t.Parallel()
 	var served atomic.Int64
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for i := 0; ; i++ {

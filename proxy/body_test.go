@@ -49,6 +49,7 @@ func TestBody_WaitsForEachPiece(t *testing.T) {
 }
 
 func TestBody_IsBounded(t *testing.T) {
+	t.Parallel()
 	for length, fits := range map[int]bool{0: true, 4: true, 5: true, 6: false, 100: false} {
 		b, _ := bodyOf(t.Context(), strings.NewReader(strings.Repeat("x", length)), 5, 0)
 		got, err := io.ReadAll(b)
@@ -115,6 +116,7 @@ func TestBody_Hand(t *testing.T) {
 
 // Who left before the attempt was stopped is gone; who did not is not, whatever the stop makes of the context.
 func TestBody_Gone(t *testing.T) {
+	t.Parallel()
 	for name, before := range map[string]bool{"before the stop": true, "because of it": false} {
 		ctx, cancel := context.WithCancel(t.Context())
 		b, _ := bodyOf(ctx, strings.NewReader(""), 0, 0)

@@ -48,7 +48,11 @@ func TestRefused(t *testing.T) {
 			t.Run(fmt.Sprintf("%s after %d requests", name, served), func(t *testing.T) {
 				t.Parallel()
 				backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "HTTP/1.1 400 No") })
-				p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.ReadHeaderTimeout = 100 * time.Millisecond }, backend)
+				p := startServer(t, func(_ *Options, o *ServerOptions) {
+					if tt.reason == "header_timeout" {
+						o.Settings.ReadHeaderTimeout = 500 * time.Millisecond
+					}
+				}, backend)
 				c, r := p.dial(t)
 				if served > 0 {
 					io.WriteString(c, first)
@@ -121,6 +125,7 @@ func TestRefused_LateAfterAnother(t *testing.T) {
 
 // What looks like a refusal, but is not one.
 func TestNotRefused(t *testing.T) {
+	t.Parallel()
 	const looks = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
@@ -168,6 +173,7 @@ func TestNotRefused(t *testing.T) {
 
 // A connection that is given up because nothing is asked on it has been refused nothing.
 func TestNotRefused_IdleConnections(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(http.ResponseWriter, *http.Request) {})
 	p := startServer(t, func(_ *Options, o *ServerOptions) {
 		o.Settings.ReadHeaderTimeout, o.Settings.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
@@ -189,6 +195,7 @@ func TestNotRefused_IdleConnections(t *testing.T) {
 
 // A client that sends many malformed requests causes one log line per second, not one per request.
 func TestRefused_LogIsCapped(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, unreachable(t))
 	begin := time.Now()
 	for range 200 {
@@ -203,6 +210,7 @@ func TestRefused_LogIsCapped(t *testing.T) {
 
 // Connections are counted by what they are busy with, through their whole life.
 func TestConnections(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
@@ -257,6 +265,7 @@ func TestConnections(t *testing.T) {
 
 // The proxy's listener shows its metrics to loopback and to whom it is told, never through a proxy.
 func TestScrape(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "proxied") })
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") })
 	for name, tt := range map[string]struct {

@@ -15,6 +15,7 @@ import (
 // Interim answers go on as they come, without what concerns the backend's connection alone; to
 // HTTP/1.0, which does not know them, none goes.
 func TestInterimAnswers(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"+
@@ -41,6 +42,7 @@ func TestInterimAnswers(t *testing.T) {
 
 // Clients in server_timing.allow are told where the time went, beside what the backend says of its own.
 func TestServerTiming(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server-Timing", "db;dur=53") })
 	p := start(t, func(o *Options) { o.TimingAllow = prefixes("127.0.0.0/8") }, backend)
 	r, _ := get(t, p.URL)
@@ -56,6 +58,7 @@ func TestServerTiming(t *testing.T) {
 
 // The answer's fields as the client sees them: the backend's, without those of its connection, and pace's.
 func TestAnswersFields(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Many: 1\r\nX-Many: 2\r\nVia: 1.0 inner\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\n"+
@@ -78,6 +81,7 @@ func TestAnswersFields(t *testing.T) {
 
 // One length twice is one length.
 func TestAnswersLength_IsSaidOnce(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello")
@@ -90,6 +94,7 @@ func TestAnswersLength_IsSaidOnce(t *testing.T) {
 // The trailer is the backend's: net/http would add what the header has under a name announced. What
 // is the connection's, pace's, or of no use behind a body stays behind.
 func TestAnswersTrailer(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		header, trailer string
 		want            http.Header
@@ -126,6 +131,7 @@ func TestAnswersTrailer(t *testing.T) {
 
 // An answer that has no body is no stream, whatever its type says of the body that it would have had.
 func TestEventStream_HasABody(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		method, answer string
 		stream         any

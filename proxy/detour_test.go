@@ -30,6 +30,7 @@ func digesting(t testing.TB) string {
 }
 
 func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, digesting(t))
 	c, r := p.dial(t)
 	before, total := pipe.Moved(), 0
@@ -72,6 +73,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 // What is sent on the same connection right behind a body that went through the kernel is the next
 // request.
 func TestDetour_EndsWithTheBody(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, digesting(t))
 	c, r := p.dial(t)
 	const size = 2 << 20
@@ -91,6 +93,7 @@ func TestDetour_EndsWithTheBody(t *testing.T) {
 
 // Whoever breaks off in the middle of an upload that the kernel moves is known each time.
 func TestDetourTellsWhoLeft(t *testing.T) {
+	t.Parallel()
 	const rounds = 100 // of each way
 	const size = 4 << 20
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
@@ -141,6 +144,7 @@ func TestDetourTellsWhoLeft(t *testing.T) {
 }
 
 func TestDetour_AStalledUploadTimesOut(t *testing.T) {
+	t.Parallel()
 	p := start(t, func(s *Options) { s.BodyTimeout = 300 * time.Millisecond }, digesting(t))
 	c, r := p.dial(t)
 	before := pipe.Moved()

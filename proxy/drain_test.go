@@ -49,6 +49,7 @@ func holding(t testing.TB) (address string, release chan struct{}) {
 }
 
 func TestDrain_LetsRequestsFinish(t *testing.T) {
+	t.Parallel()
 	backend, release := holding(t)
 	p := start(t, nil, backend)
 	idle, idleReader := p.dial(t)
@@ -92,6 +93,7 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 
 // What is not finished in time is broken off, and has its line when Drain returns.
 func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil {
@@ -157,6 +159,7 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 
 // A stream is waited for like any other request.
 func TestDrain_WaitsForStreams(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -189,6 +192,7 @@ func TestDrain_WaitsForStreams(t *testing.T) {
 
 // An HTTP/2 client with a request in flight gets its answer, too.
 func TestDrain_LetsHTTP2Finish(t *testing.T) {
+	t.Parallel()
 	backend, release := holding(t)
 	p := start(t, nil, backend)
 	client := h2Client(t)

@@ -19,6 +19,7 @@ import (
 // What the exchange writes itself a client cannot write beside it. What that is, is asked of the
 // exchange: each request here makes it write all that it can.
 func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
+	t.Parallel()
 	heads := make(chan textproto.MIMEHeader, 1)
 	pool := http1.NewPool(rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		head, err := readHead(r)
@@ -68,6 +69,7 @@ func readHead(r *bufio.Reader) (textproto.MIMEHeader, error) {
 
 // A request by HTTP/2 may name its host twice. One of them goes on; where they differ, none.
 func TestHTTP2_HasOneHost(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		fields []string
 		want   string // what the backend sees; "": the client gets 400
@@ -117,6 +119,7 @@ func TestHTTP2_HasOneHost(t *testing.T) {
 // Behind CGI and its kin X_Forwarded_For is X-Forwarded-For. No spelling of a field that is pace's
 // goes on, whoever sent it; what is nobody's does.
 func TestSpellingsOfFields(t *testing.T) {
+	t.Parallel()
 	h := newHandler(t, func(o *Options) { o.Trusted, o.ProxyName = prefixes("10.0.0.0/8"), "X_Edge" })
 	for _, peer := range []string{"192.0.2.1:1", "10.0.0.1:1"} {
 		for name, passes := range map[string]bool{

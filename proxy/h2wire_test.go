@@ -62,6 +62,7 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 // TestRefused_HTTP2 provokes what net/http answers by itself, on a connection whose other requests
 // get answers that look the same.
 func TestRefused_HTTP2(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		status, _ := strconv.Atoi(r.URL.Path[1:])
 		w.Header().Set("Link", "</a>")

@@ -17,6 +17,7 @@ import (
 
 // TestHTTP2 holds what becomes of requests that come by HTTP/2 to the same words.
 func TestHTTP2(t *testing.T) {
+	t.Parallel()
 	hang := func(c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
 	for name, tt := range map[string]struct {
 		backend func(net.Conn, *bufio.Reader)
@@ -157,6 +158,7 @@ func (s *stalling) Close() error { close(s.stopped); return nil }
 
 // Many requests at a time on one connection do not get in each other's way.
 func TestHTTP2_ConcurrentSafe(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		w.Write(b)

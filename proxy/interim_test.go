@@ -14,6 +14,7 @@ import (
 // A client that waits for 100 gets it once, and whole, among the other interim answers. net/http
 // sends its own when the body is first read, by another goroutine.
 func TestInterim_TakesTurnsWithTheHundred(t *testing.T) {
+	t.Parallel()
 	hints := "HTTP/1.1 103 Early Hints\r\nLink: </" + strings.Repeat("l", 500) + ">\r\n\r\n"
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
@@ -54,6 +55,7 @@ func TestInterim_TakesTurnsWithTheHundred(t *testing.T) {
 // A backend that never says 100 gets the body after a while, and whatever it says in that moment
 // comes whole.
 func TestInterim_BesideAHundredOfOurOwn(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil {

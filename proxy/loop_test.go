@@ -10,6 +10,7 @@ import (
 
 // A chain of as many paces as anybody may want passes, one more does not; its line is capped.
 func TestLooped(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, origin(t, func(http.ResponseWriter, *http.Request) {}))
 	ask := func(hops int) (status int) {
 		resp, _ := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nVia: "+strings.Repeat("1.1 pace, ", hops-1)+"1.1 pace\r\n\r\n")

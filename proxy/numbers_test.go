@@ -49,10 +49,12 @@ type numbered struct {
 	*proxied
 	panics atomic.Int64
 	answer atomic.Pointer[string] // what the backend sends after the request's header
+
+	patience time.Duration // how long a response is waited for
 }
 
 func startNumbered(t testing.TB) *numbered {
-	n := &numbered{}
+	n := &numbered{patience: 20 * time.Millisecond}
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		if _, err := http.ReadRequest(r); err == nil {
 			io.WriteString(c, *n.answer.Load())
@@ -71,12 +73,12 @@ func (n *numbered) http1(t testing.TB, method, fields, body string) string {
 	c, r := n.dial(t)
 	defer c.Close()
 	fmt.Fprintf(c, "%s / HTTP/1.1\r\nHost: x\r\n%s\r\n%s", method, fields, body)
-	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	c.SetReadDeadline(time.Now().Add(n.patience))
 	got, _ := io.ReadAll(r)
 	return string(got)
 }
 
-// http2 does the same by HTTP/2, and returns the status.
+// http2 does the same by HTTP/2, and returns the status, "" if none comes.
 func (n *numbered) http2(t testing.TB, method string, fields []string, body string) (status string) {
 	c, r := n.dial(t)
 	defer c.Close()
@@ -91,14 +93,14 @@ func (n *numbered) http2(t testing.TB, method string, fields []string, body stri
 	}
 	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
 	f.WriteData(1, false, []byte(body))
-	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	c.SetReadDeadline(time.Now().Add(n.patience))
 	for {
 		frame, err := f.ReadFrame()
 		if err != nil {
-			return status
+			return ""
 		}
-		if m, ok := frame.(*http2.MetaHeadersFrame); ok && status == "" {
-			status = m.PseudoValue("status")
+		if m, ok := frame.(*http2.MetaHeadersFrame); ok {
+			return m.PseudoValue("status")
 		}
 	}
 }
@@ -149,11 +151,13 @@ func FuzzNumbers(f *testing.F) {
 
 // A body of any length that a client may announce is sent to the backend.
 func TestTheLargestContentLengthReachesTheBackend(t *testing.T) {
+	t.Parallel()
 	for _, length := range []string{"4096", "9223372036854775806", "9223372036854775807"} {
-		seen := make(chan string, 2)
+		seen := make(chan string, 100)
 		backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 			if q, err := http.ReadRequest(r); err == nil {
 				seen <- strconv.FormatInt(q.ContentLength, 10)
+				io.ReadFull(q.Body, make([]byte, 3)) // what is left unread when c is closed resets it
 				io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 			}
 		})
@@ -161,15 +165,15 @@ func TestTheLargestContentLengthReachesTheBackend(t *testing.T) {
 		if r, _ := p.ask(t, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: "+length+"\r\n\r\nabc"); r.StatusCode != 413 {
 			t.Errorf("length %s over HTTP/1.1: status %d, want the backend's 413", length, r.StatusCode)
 		}
-		n := &numbered{proxied: p}
+		n := &numbered{proxied: p, patience: 20 * time.Second}
 		if got := n.http2(t, "PUT", []string{"content-length", length}, "abc"); got != "413" {
 			t.Errorf("length %s over HTTP/2: status %s, want the backend's 413", length, got)
 		}
-		if close(seen); len(seen) != 2 {
+		if len(seen) != 2 {
 			t.Errorf("length %s: the backend got %d requests, want 2", length, len(seen))
 		}
-		for got := range seen {
-			if got != length {
+		for range len(seen) {
+			if got := <-seen; got != length {
 				t.Errorf("the backend was told of %s bytes, want %s", got, length)
 			}
 		}
@@ -178,6 +182,7 @@ func TestTheLargestContentLengthReachesTheBackend(t *testing.T) {
 
 // Whoever finds a bug that panics can provoke it as often as they like; the log must not grow with it.
 func TestPanicsAreLoggedOnceASecond(t *testing.T) {
+	t.Parallel()
 	p := start(t, func(o *Options) { o.Exchange.Dial = panics }, unreachable(t))
 	begun := time.Now()
 	const n = 50

@@ -24,6 +24,7 @@ import (
 
 // TestOutcome is the table of how a failed attempt is named.
 func TestOutcome(t *testing.T) {
+	t.Parallel()
 	live, gone := context.Background(), func() context.Context {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -66,6 +67,7 @@ func TestOutcome(t *testing.T) {
 }
 
 func TestReadFault(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		err  error
 		want telemetry.Outcome
@@ -97,6 +99,7 @@ func failing(errno syscall.Errno) func(context.Context, string, string) (net.Con
 // TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps: a port is missing for one destination, a
 // descriptor for all.
 func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
+	t.Parallel()
 	for errno, dials := range map[syscall.Errno]int32{syscall.EADDRNOTAVAIL: 2, syscall.EMFILE: 1, syscall.ENFILE: 1, syscall.ENOBUFS: 1, syscall.ENOMEM: 1} {
 		var n atomic.Int32
 		p := start(t, func(o *Options) {
@@ -118,6 +121,7 @@ func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
 // TestOutcomes provokes each outcome that one request can have, through sockets, and holds the
 // client's view, the line and the histogram to each other.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	answer := func(text string) func(net.Conn, *bufio.Reader) {
 		return func(c net.Conn, r *bufio.Reader) {
 			req, err := http.ReadRequest(r)
@@ -221,6 +225,7 @@ func early(c net.Conn, r *bufio.Reader) {
 
 // A client that leaves in the body, whether it resets or closes in good order.
 func TestClientAborted(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
@@ -305,6 +310,7 @@ func TestRequestBodyFailsInMidAnswer(t *testing.T) {
 
 // To HTTP/1.0 the end of the connection is the end of the body: one that is not whole ends in a reset.
 func TestTruncatedForHTTP10(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
@@ -322,6 +328,7 @@ func TestTruncatedForHTTP10(t *testing.T) {
 
 // A pool without backends has nobody to ask.
 func TestNoBackend(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	resp, body := get(t, p.URL)
 	if resp.StatusCode != 503 || !strings.Contains(body, "\nOutcome: no_backend\n") || resp.Header.Get("Proxy-Status") != `pace; error=destination_unavailable; details="no_backend"` {
@@ -334,6 +341,7 @@ func TestNoBackend(t *testing.T) {
 
 // A bug of ours is answered, told with its stack, and harms no other request.
 func TestPanicIsOneRequestsAlone(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") })
 	fails := true
 	p := start(t, func(o *Options) {
@@ -366,6 +374,7 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 
 // A bug that shows when the answer has begun breaks it off: nobody takes it for whole.
 func TestPanicInTheBodyBreaksOff(t *testing.T) {
+	t.Parallel()
 	p := start(t, func(o *Options) {
 		o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, addr)

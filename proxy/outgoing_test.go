@@ -59,6 +59,7 @@ func parsed(t testing.TB, lines string) http.Header {
 }
 
 func TestForwarding(t *testing.T) {
+	t.Parallel()
 	claims := http.Header{
 		"X-Forwarded-For": {"192.0.2.7", "10.2.2.2"}, "X-Forwarded-Host": {"shop.example"}, "X-Forwarded-Proto": {"https"},
 		"Forwarded": {`for=192.0.2.7;host="shop.example"`}, "X-Real-Ip": {"192.0.2.7"}, "Via": {"1.1 front"},
@@ -92,6 +93,7 @@ func TestForwarding(t *testing.T) {
 
 // What the first proxy has to say, a trusted one that says nothing of it gets from us.
 func TestForwarding_OfATrustedProxyThatSaysNothing(t *testing.T) {
+	t.Parallel()
 	h := newHandler(t, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
 	got := parsed(t, h.outgoing("10.1.1.1:1", httptest.NewRequest("GET", "http://here.example/", nil)))
 	for field, want := range map[string]string{"X-Forwarded-For": "10.1.1.1", "X-Forwarded-Host": "here.example", "X-Forwarded-Proto": "http", "Forwarded": `for=10.1.1.1;host="here.example";proto=http`} {
@@ -104,6 +106,7 @@ func TestForwarding_OfATrustedProxyThatSaysNothing(t *testing.T) {
 // A trailer comes when everybody has looked at the header. Nothing that stays behind there goes on
 // here, nor what must be known before the body is read (RFC 9110 §6.5.1), and none of it is announced.
 func TestTrailerOfARequest(t *testing.T) {
+	t.Parallel()
 	const trailer = "X-Foo: 1\r\nX-Late: 2\r\nX-Forwarded-For: 6.6.6.6\r\nX_forwarded_for: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Proxy: evil\r\nVia: evil\r\n" +
 		"X-Request-Id: evil\r\nConnection: foo\r\nTe: x\r\nHost: evil\r\nExpect: 100-continue\r\nUpgrade: x\r\nTraceparent: evil\r\n" +
 		"Keep-Alive: 1\r\nProxy-Authorization: x\r\nAuthorization: Basic x\r\nCookie: a=b\r\nContent-Type: x\r\nContent-Encoding: x\r\n" +
@@ -205,6 +208,7 @@ func FuzzOutgoing(f *testing.F) {
 
 // A large header is no reason to hold its buffer for ever, an ordinary one is no reason to make a new one.
 func TestOutgoing_KeepsItsBuffer(t *testing.T) {
+	t.Parallel()
 	for size, kept := range map[int]bool{100: true, mostKept: true, mostKept + 1: false} {
 		o := outgoing{lines: make([]byte, 0, size)}
 		o.reset()

@@ -35,6 +35,7 @@ func everything(c net.Conn, r *bufio.Reader) {
 // A panic in any stage is one 500 internal_error, counted once, whoever asks and however often the
 // stage is passed; the next request is served, and draining does not wait for the one that failed.
 func TestAPanicInEveryStage(t *testing.T) {
+	t.Parallel()
 	requests := map[string]string{
 		"GET":     "GET /x HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: \"\xff;,\r\n\r\n",
 		"POST":    "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
@@ -128,6 +129,7 @@ func (p *proxied) wantOneBug(t *testing.T) {
 
 // The same over HTTP/2, whose streams share a connection.
 func TestAPanicOverHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, s := range []stage{inMiddleware, inForwarding, inDescribe, inPick, inPhase, inDeliver} {
 		var armed atomic.Bool
 		p := start(t, func(o *Options) {
@@ -153,6 +155,7 @@ func TestAPanicOverHTTP2(t *testing.T) {
 
 // A panic in either direction of a stream ends that stream, and nothing else.
 func TestAPanicInAStream(t *testing.T) {
+	t.Parallel()
 	for _, s := range []stage{inStream, inStreamToBackend} {
 		var armed atomic.Bool
 		armed.Store(true)
@@ -182,27 +185,29 @@ func TestAPanicInAStream(t *testing.T) {
 
 // A panic of the record's own end costs the client its connection, and nothing else.
 func TestAPanicInTheRecord(t *testing.T) {
-	var armed atomic.Bool
-	armed.Store(true)
+	t.Parallel()
+	var happened atomic.Bool
 	p := start(t, func(o *Options) {
 		o.seam = func(at stage) {
-			if at == inRecord && armed.Load() {
+			if at == inRecord && happened.CompareAndSwap(false, true) {
 				panic("a bug in a stage")
 			}
 		}
 	}, rawOrigin(t, everything))
 	p.say(t, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-	armed.Store(false)
-	if n := len(p.said(t, "panic in the handler: a bug of pace")); n != 1 {
-		t.Errorf("%d lines tell of the panic, want 1", n)
-	}
+	panics := func() int { return len(p.said(t, "panic in the handler: a bug of pace")) }
+	waitFor(t, "the line about the panic, which comes after the response", func() bool { return panics() > 0 })
 	if err := <-p.drain(t, 5*time.Second); err != nil {
 		t.Errorf("draining: %v", err)
+	}
+	if n := panics(); n != 1 {
+		t.Errorf("%d lines tell of the panic, want 1", n)
 	}
 }
 
 // What watches all requests survives a panic about one of them.
 func TestAPanicOfTheWatcher(t *testing.T) {
+	t.Parallel()
 	var happened atomic.Int64
 	p := startServer(t, func(o *Options, so *ServerOptions) {
 		so.Settings.DeliverTimeout = 50 * time.Millisecond

@@ -9,6 +9,7 @@ import (
 
 // A request that came under one plan ends under it, whatever has been swapped meanwhile.
 func TestPlan_IsKeptToTheEnd(t *testing.T) {
+	t.Parallel()
 	came, swapped := make(chan bool), make(chan bool)
 	first := origin(t, func(http.ResponseWriter, *http.Request) {
 		came <- true

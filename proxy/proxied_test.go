@@ -20,7 +20,7 @@ import (
 // waitFor polls until it is so.
 func waitFor(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}
@@ -97,7 +97,7 @@ func (p *proxied) dial(t testing.TB) (net.Conn, *bufio.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+	c.SetDeadline(time.Now().Add(60 * time.Second)) // no test hangs for ever
 	t.Cleanup(func() { c.Close() })
 	return c, bufio.NewReader(c)
 }
@@ -155,5 +155,5 @@ func h2Client(t testing.TB) *http.Client {
 	only.SetUnencryptedHTTP2(true)
 	tr := &http.Transport{Protocols: only}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: 60 * time.Second}
 }

@@ -105,7 +105,7 @@ func rawOrigin(t testing.TB, f func(net.Conn, *bufio.Reader)) string {
 			}
 			running.Go(func() {
 				defer c.Close()
-				c.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+				c.SetDeadline(time.Now().Add(60 * time.Second)) // no test hangs for ever
 				f(c, bufio.NewReader(c))
 			})
 		}
@@ -128,6 +128,7 @@ func get(t *testing.T, url string) (*http.Response, string) {
 }
 
 func TestEarlyAnswerReachesAClientThatStillSends(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		if _, err := http.ReadRequest(r); err != nil {
 			return
@@ -157,6 +158,7 @@ type zeros struct{}
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func TestBothDirectionsStreamAtOnce(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		rc.EnableFullDuplex()
@@ -189,6 +191,7 @@ func TestBothDirectionsStreamAtOnce(t *testing.T) {
 }
 
 func TestTrailersPassBothWays(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Trailer", "X-Sum")
@@ -212,6 +215,7 @@ func TestTrailersPassBothWays(t *testing.T) {
 }
 
 func TestUpgradeJoinsTheConnections(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil || req.Header.Get("Upgrade") != "echo" || req.Header.Get("Connection") != "Upgrade" {
@@ -242,6 +246,7 @@ func TestUpgradeJoinsTheConnections(t *testing.T) {
 }
 
 func TestHopByHopFieldsStayBehind(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil {

@@ -41,6 +41,7 @@ func (p *proxied) outcomes(t *testing.T, n int) map[string]int {
 }
 
 func TestLargeBodiesArriveWholeThroughTheKernel(t *testing.T) {
+	t.Parallel()
 	const size = 8<<20 + 123
 	want := make([]byte, size)
 	for i := range want {
@@ -65,6 +66,7 @@ func TestLargeBodiesArriveWholeThroughTheKernel(t *testing.T) {
 
 // Who leaves in the middle of a body that the kernel moves is known each time.
 func TestSpliceTellsWhoLeft(t *testing.T) {
+	t.Parallel()
 	const rounds = 500 // of each of four ways to leave
 	const size = 4 << 20
 	leave := func(c net.Conn, reset bool) {

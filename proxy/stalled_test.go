@@ -86,6 +86,7 @@ func TestStalled_IsBrokenOff(t *testing.T) {
 
 // Whoever waits for the backend takes all there is.
 func TestStalled_IsNotWhoWaits(t *testing.T) {
+	t.Parallel()
 	backend, _ := endless(t)
 	p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = 250 * time.Millisecond }, backend)
 	for _, client := range []*http.Client{http.DefaultClient, h2Client(t)} {
@@ -107,6 +108,7 @@ func TestStalled_IsNotWhoWaits(t *testing.T) {
 
 // A client over HTTP/2 that opens its windows wide, and then takes nothing from its connection.
 func TestStalled_HTTP2Connection(t *testing.T) {
+	t.Parallel()
 	frame := func(kind, flags byte, stream uint32, payload string) []byte {
 		b := []byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}
 		return append(binary.BigEndian.AppendUint32(b, stream), payload...)
@@ -152,6 +154,7 @@ func TestStalled_IsNotWhoIsSlow(t *testing.T) {
 
 // A client may send all of its request before it takes anything of an answer that comes early.
 func TestStalled_IsNotWhoStillSends(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil {
@@ -183,6 +186,7 @@ func TestStalled_IsNotWhoStillSends(t *testing.T) {
 
 // A client that does not take interim answers either.
 func TestStalled_InterimAnswers(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		hints := strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </"+strings.Repeat("l", 1900)+">\r\n\r\n", 31)
 		for {

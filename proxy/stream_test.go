@@ -19,6 +19,7 @@ const (
 
 // TestStreams_CloseReasons lets each side end a WebSocket in each way.
 func TestStreams_CloseReasons(t *testing.T) {
+	t.Parallel()
 	half := func(c net.Conn) { c.(*net.TCPConn).CloseWrite() }
 	drained := func(c net.Conn) { io.Copy(io.Discard, c); c.Close() }
 	for name, tt := range map[string]struct {
@@ -70,6 +71,7 @@ func TestStreams_CloseReasons(t *testing.T) {
 
 // What either side sends right behind its header is neither lost nor counted twice.
 func TestStreams_EarlyBytes(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, switching+"early ")
@@ -96,6 +98,7 @@ func TestStreams_EarlyBytes(t *testing.T) {
 
 // Bytes are counted while a stream lives, not only at its end; and another protocol is of another kind.
 func TestStreams_AreSeenWhileTheyLive(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
@@ -130,6 +133,7 @@ func TestStreams_AreSeenWhileTheyLive(t *testing.T) {
 
 // Server-sent events are measured by their header, come at once, and end as their kind of stream.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		end    func(client, backend net.Conn)
 		reason string
@@ -180,6 +184,7 @@ func TestEvents(t *testing.T) {
 
 // A client that asks for a switch which the backend does not make gets an answer like any other.
 func TestStreams_NotSwitched(t *testing.T) {
+	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "no") })
 	p := start(t, nil, backend)
 	if resp, body := p.ask(t, askSwitch); resp.StatusCode != 200 || body != "no" {
@@ -192,6 +197,7 @@ func TestStreams_NotSwitched(t *testing.T) {
 
 // A backend that switches although nobody asked has not spoken HTTP.
 func TestStreams_SwitchedUnasked(t *testing.T) {
+	t.Parallel()
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, switching)

@@ -22,6 +22,7 @@ func prefixes(list ...string) (all []netip.Prefix) {
 
 // In a network whose addresses are all trusted, each client has a limit of its own.
 func TestClient_AmongTrustedAddressesAlone(t *testing.T) {
+	t.Parallel()
 	p := start(t, func(o *Options) {
 		o.Trusted = prefixes("127.0.0.0/8", "10.0.0.0/8")
 		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 1, Per: time.Minute}), Per: time.Minute}
@@ -37,6 +38,7 @@ func TestClient_AmongTrustedAddressesAlone(t *testing.T) {
 
 // Which scheme the client used only a trusted proxy can say; pace itself speaks one alone.
 func TestScheme(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		trusted string
 		says    string
@@ -67,6 +69,7 @@ func TestScheme(t *testing.T) {
 }
 
 func TestPublic(t *testing.T) {
+	t.Parallel()
 	tr := message.NewTrust(prefixes("10.0.0.0/8"))
 	request := func(peer string) *http.Request {
 		c := &front.Conn{Peer: tr.Peer(netip.MustParseAddrPort(peer))}
