@@ -25,7 +25,17 @@ var checks = map[string]struct {
 }{
 	"":          {func(s, _ string) (string, *refusal) { return s, nil }, "text"},
 	"address":   {address, "127.0.0.1:8080"},
-	"backend":   {backend, "http://127.0.0.1:8000"},
+	"backend":   {backendURL, "http://127.0.0.1:8000"},
+	"pattern":   {pattern, "GET /users/{id}"},
+	"name":      {name, "default"},
+	"label":     {label, "users"},
+	"condition": {fieldName, anotherHeader},
+	"field":     {fieldName, anotherHeader},
+	"split_by":  {splitBy, "cookie:session"},
+	"location":  {location, "https://new.example/"},
+	"body":      {func(s, _ string) (string, *refusal) { return s, nil }, "text"},
+	"prefix":    {prefix, "/api"},
+	"authority": {authority, "keep"},
 	"host":      {hostAlone, "pace.example.com"},
 	"path":      {pagePath, "/metrics"},
 	"collector": {collector, "127.0.0.1:4317"},
@@ -112,8 +122,46 @@ func withPort(address, port string) string {
 	return address[:strings.LastIndexByte(address, ':')+1] + port
 }
 
-// backend is http://host[:port] and nothing more; it becomes host:port.
-func backend(s, sample string) (string, *refusal) {
+// backendURL is a backend in the spelling that it has everywhere.
+func backendURL(s, sample string) (string, *refusal) {
+	b, bad := backend(s, sample)
+	return b.URL(), bad
+}
+
+// backend is http://host[:port] and nothing more, or unix:/path.
+func backend(s, sample string) (Backend, *refusal) {
+	if path, is := strings.CutPrefix(s, "unix:"); is {
+		path, bad := socketPath(path)
+		return Backend{unixScheme, path, 1}, bad
+	}
+	address, bad := backendAddress(s, sample)
+	return Backend{"http", address, 1}, bad
+}
+
+// socketPath is the absolute path of a socket.
+func socketPath(s string) (string, *refusal) {
+	const form = "unix: and the absolute path of a socket"
+	const longest = 107 // bytes in sockaddr_un without the NUL at its end
+	clean := "unix:" + path.Clean("/"+s)
+	switch {
+	case strings.Trim(s, "/") == "":
+		return "", &refusal{what: "no path after unix:", form: form, instead: "unix:/run/app.sock"}
+	case strings.ContainsFunc(s, isControl):
+		return "", &refusal{what: "a control character in " + toml.Quote("unix:"+s), form: form}
+	case len(s) > longest:
+		return "", &refusal{what: "the path of the socket has " + strconv.Itoa(len(s)) + " bytes, and the system takes 107", form: "a shorter path"}
+	case s[0] != '/':
+		return "", &refusal{what: toml.Quote("unix:"+s) + " has no absolute path", form: form, instead: clean}
+	case path.Clean(s) != s:
+		return "", &refusal{what: toml.Quote("unix:"+s) + " is not in its shortest form", form: form, instead: clean}
+	}
+	return s, nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// backendAddress is http://host[:port] and nothing more; it becomes host:port.
+func backendAddress(s, sample string) (string, *refusal) {
 	const form = "http://host:port"
 	scheme, rest, ok := strings.Cut(s, "://")
 	switch {
@@ -364,12 +412,11 @@ func parameter(s, _ string) (string, *refusal) {
 }
 
 func fileName(s, _ string) (string, *refusal) {
-	control := func(r rune) bool { return r < ' ' || r == 0x7f }
-	if strings.ContainsFunc(s, control) {
+	if strings.ContainsFunc(s, isControl) {
 		return "", &refusal{
 			what:    "a control character in " + toml.Quote(s),
 			form:    "a path",
-			instead: strings.Join(strings.FieldsFunc(s, control), ""),
+			instead: strings.Join(strings.FieldsFunc(s, isControl), ""),
 		}
 	}
 	return s, nil

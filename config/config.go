@@ -13,21 +13,32 @@ import (
 	"time"
 )
 
-// Config is all that a file says, one field a table, with defaults filled in.
+// Config is all that a file says, one field a table, with defaults filled in. [Config.InLongForm] returns
+// what it means, whichever of its two forms the file is in.
 //
-// The tags of a key: toml is its name; default its value when it is not written, a list's
-// elements separated by spaces (no default: the key is required, and example shows one); min and
-// max bound a number or duration, both ends allowed; is names the check of a string or of a
-// list's elements ("address?": it may also be empty); doc is its meaning.
+// A field that is a struct is a table; a pointer to one is a table whose absence means something; a slice of
+// them is [[name]], as many tables as are written; and a slice of structs that have a Name is [name.NAME].
+// A table may hold others.
+//
+// The tags of a key: toml is its name; default its value when it is not written, a list's elements
+// separated by spaces; inherits says in words where the value comes from instead, and the field is nil or
+// empty then. A key with neither is required. example shows a value, where the default does not. min and
+// max bound a number or duration, both ends allowed; among lists the numbers that it may be; is names the
+// check of a string or of a list's elements ("address?": it may also be empty); doc is its meaning.
 type Config struct {
 	Server    Server     `toml:"server" doc:"The proxy's own listener."`
 	Admin     Admin      `toml:"admin" doc:"The second listener, for operators: metrics, liveness, readiness, profiles."`
 	Upstreams Upstreams  `toml:"upstreams" doc:"The backends, and how pace talks to them."`
 	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Without this table there is no limit."` // nil: the table is absent
-	Metrics   Metrics    `toml:"metrics" doc:"The metrics page on the proxy's own listener."`
-	Tracing   Tracing    `toml:"tracing" doc:"Which requests are traced and where the traces go."`
-	Log       Log        `toml:"log" doc:"The log: one line a request, and what happens to pace itself."`
-	Headers   Headers    `toml:"headers" doc:"The names of the headers that pace adds."`
+
+	Routes         []Route    `toml:"route" doc:"Which requests go where: as many of these tables as there are routes. Without any, all requests go to the upstream named default."`
+	NamedUpstreams []Upstream `toml:"upstream" example:"api" doc:"Another pool of backends, under the name by which routes name it. [upstreams] is [upstream.default]."`
+	NamedLimits    []Limit    `toml:"limit" example:"per_client" doc:"A limit for the routes that name it. [rate_limit] is [limit.default], and holds on every route."`
+
+	Metrics Metrics `toml:"metrics" doc:"The metrics page on the proxy's own listener."`
+	Tracing Tracing `toml:"tracing" doc:"Which requests are traced and where the traces go."`
+	Log     Log     `toml:"log" doc:"The log: one line a request, and what happens to pace itself."`
+	Headers Headers `toml:"headers" doc:"The names of the headers that pace adds."`
 
 	ServerTiming ServerTiming `toml:"server_timing" doc:"Which clients get the Server-Timing header, which says where a request's time went."`
 }
@@ -53,27 +64,6 @@ type Admin struct {
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
 	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`
-}
-
-// Upstreams is the pool called default. Backends are "host:port", each only once: the port is
-// 80 when none is written, the host in lower case, an IPv6 address in brackets.
-type Upstreams struct {
-	Backends               []string      `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written."`
-	MaxRetries             int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
-	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
-	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response. Interim responses (1xx) do not extend it."`
-	MaxResponseHeaderBytes int           `toml:"max_response_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a backend's response, in bytes, and of an interim response or a trailer; it may have 1000 fields. A larger one is upstream_invalid."`
-	MaxIdlePerBackend      int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
-	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best a little shorter than the backend's own idle timeout."`
-}
-
-// RateLimit is the limit called default.
-type RateLimit struct {
-	Enabled       bool   `toml:"enabled" default:"true" doc:"Apply the limit."`
-	MaxRequests   int    `toml:"max_requests" default:"10" min:"1" max:"1000000000" doc:"Requests a client may send in any span of window_seconds."`
-	WindowSeconds int    `toml:"window_seconds" default:"60" min:"1" max:"31536000" doc:"Length of that span, in seconds; a year at most."`
-	KeyExtractor  string `toml:"key_extractor" default:"client_ip" doc:"What identifies a client: client_ip is its address (IPv6: its /64)."`
-	MaxKeys       int    `toml:"max_keys" default:"1000000" min:"1" max:"1000000000" doc:"Clients remembered at once. The limiter takes up to max_keys × (80 + 10 × max_requests) bytes of memory; above 64 GiB the file is refused."`
 }
 
 // Metrics is the metrics page on the proxy's own listener.

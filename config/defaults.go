@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // WriteDefaults writes every key with its default and meaning as a TOML file that passes
@@ -13,18 +14,19 @@ func WriteDefaults(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintln(b, "# Every key of pace, its default and its meaning. A key that is left out has its default;")
 	fmt.Fprintln(b, "# durations are numbers with units, such as \"250ms\", \"30s\" or \"1m30s\".")
-	for _, t := range tables {
+	for _, t := range root.tables {
 		off := ""
-		if t.optional {
+		if t.kind != single {
 			off = "#" // with no space after it, unlike text
 		}
+		header := strings.Replace(t.header(), "NAME", t.sample, 1)
 		fmt.Fprintf(b, "\n# %s\n", t.doc)
-		if t.optional {
-			fmt.Fprintf(b, "# To set it, remove the # from [%s] and from the keys you change.\n", t.name)
+		if t.kind != single {
+			fmt.Fprintf(b, "# To set it, remove the # from %s and from the keys you change.\n", header)
 		}
-		fmt.Fprintf(b, "%s[%s]\n", off, t.name)
-		for _, k := range t.keys {
-			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.Meaning, off, k.leaf, k.example)
+		fmt.Fprintf(b, "%s%s\n", off, header)
+		for k := range t.every() {
+			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.Meaning, off, strings.TrimPrefix(k.Name, t.path+"."), k.example)
 		}
 	}
 	return b.Flush()

@@ -59,6 +59,9 @@ func Default() Config {
 	return r.file.Config
 }
 
+// Line is the line on which a key or a table is written; 0 if it is not.
+func (f *File) Line(key string) int { return f.lines[key] }
+
 // Fault is a fault at a key, for what only the part that acts on the key can know. The line is
 // 0 when the key is not written in the file.
 func (f *File) Fault(key, what, remedy string) *Fault {

@@ -41,9 +41,19 @@ var taken = map[string][]string{
 // set.
 var takenFamilies = []string{"access-control-", "sec-"}
 
-// headerName is a token (RFC 9110 §5.6.2) that no other field needs.
-func headerName(s, _ string) (string, *refusal) {
-	const form = "another name"
+// headerName is the name of a field that no other part of HTTP needs.
+func headerName(s, sample string) (string, *refusal) {
+	if _, bad := fieldName(s, sample); bad != nil {
+		return "", bad
+	}
+	if why := takenBy(strings.ToLower(s)); why != "" {
+		return "", &refusal{what: "the header " + s + " " + why, form: "another name"}
+	}
+	return s, nil
+}
+
+// fieldName is a token (RFC 9110 §5.6.2).
+func fieldName(s, _ string) (string, *refusal) {
 	if s == "" {
 		return "", &refusal{what: "the header name is empty", form: "a name"}
 	}
@@ -52,9 +62,6 @@ func headerName(s, _ string) (string, *refusal) {
 	}
 	if len(s) > 128 {
 		return "", &refusal{what: "the header name has " + strconv.Itoa(len(s)) + " bytes", form: "at most 128"}
-	}
-	if why := takenBy(strings.ToLower(s)); why != "" {
-		return "", &refusal{what: "the header " + s + " " + why, form: form}
 	}
 	return s, nil
 }
@@ -76,13 +83,19 @@ func isTokenRune(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// headerValue is a field value (RFC 9110 §5.5) that is not empty. Bytes above ASCII are
-// refused: the RFC allows them, but receivers decode them differently.
+// headerValue is a field value that is not empty.
 func headerValue(s, _ string) (string, *refusal) {
+	if s == "" {
+		return "", &refusal{what: "the value is empty", form: "a value"}
+	}
+	return fieldValue(s)
+}
+
+// fieldValue is the value of a header field (RFC 9110 §5.5). Bytes above ASCII are refused: the RFC allows
+// them, but receivers decode them differently.
+func fieldValue(s string) (string, *refusal) {
 	trimmed := strings.Trim(s, " \t")
 	switch {
-	case s == "":
-		return "", &refusal{what: "the value is empty", form: "a value"}
 	case trimmed != s:
 		return "", &refusal{what: "spaces around " + toml.Quote(s), form: "a value", instead: trimmed}
 	case strings.ContainsFunc(s, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }):

@@ -16,15 +16,17 @@ func TestInLongForm_OfTheShortForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	everything := defaultRoute()
+	everything.Limits = []string{"default"}
 	want := LongForm{
 		Listeners: []Listener{{Name: "default", Key: "server", Listen: "127.0.0.1:1"}},
-		Routes:    []Route{{Name: "default", Match: "/", Upstream: "default", Limits: []string{"default"}}},
-		Upstreams: []Upstream{{
-			Name: "default", Key: "upstreams", Backends: []Backend{{"http", "a:80", 1}, {"http", "b:81", 1}}, MaxRetries: 1,
+		Routes:    []Route{everything},
+		Upstreams: []Upstream{{"default", "upstreams", Upstreams{
+			Backends: []Backend{{"http", "a:80", 1}, {"http", "b:81", 1}}, MaxRetries: 1,
 			ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, MaxResponseHeaderBytes: 65536,
-			MaxIdlePerBackend: 512, IdleTimeout: time.Minute,
-		}},
-		Limits: []Limit{{"default", "rate_limit", 10, 60, "client_ip", 1_000_000}},
+			MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second,
+		}}},
+		Limits: []Limit{{"default", "rate_limit", RateLimit{true, 10, 60, "client_ip", 1_000_000}}},
 	}
 	if got := f.InLongForm(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -56,12 +56,12 @@ func (r *reader) dropFollowing(n int) {
 // syntax notes a fault of the syntax, in the words of the key that it is about.
 func (r *reader) syntax(f toml.Fault) {
 	what, remedy := f.What, f.Remedy
-	table, name, _ := cutLast(f.Path, ".")
-	if f.Kind != toml.Other && r.isUnknown(table, name) {
-		r.unknown(table, name, "key") // a value that can be read would not help
+	k := keyNamed(f.Path)
+	if in, name, t := r.tableOf(f.Path); k == nil && t != nil && f.Kind != toml.Other && !strings.Contains(name, `"`) {
+		r.unknown(t, in, name, "key") // a value that can be read would not help
 		return
 	}
-	if k := keyNamed(f.Path); k != nil {
+	if k != nil {
 		switch v := k.proposal(f.Value); {
 		case v != "":
 			remedy = "write " + v
@@ -77,14 +77,16 @@ func (r *reader) syntax(f toml.Fault) {
 	r.at(f.Line, f.Path, what, remedy)
 }
 
-// isUnknown reports whether a table of pace's, or the top of the file, has no such name.
-func (r *reader) isUnknown(in, name string) bool {
-	known := in == "" // the top, which holds tables
-	for _, t := range tables {
-		known = known || t.name == in
-		if in == "" && t.name == name {
-			return false
-		}
+// tableOf is the table of pace's that a path is in; nil if it is in none, or is a table itself.
+func (r *reader) tableOf(path string) (in, name string, t *table) {
+	names := toml.Split(path)
+	if len(names) == 0 {
+		return "", "", nil
 	}
-	return known && !strings.Contains(name, `"`) && keyNamed(toml.Join(in, name)) == nil
+	name = names[len(names)-1]
+	in = strings.TrimSuffix(strings.TrimSuffix(path, name), ".")
+	if t = tableAt(in); t == nil || t.table(name) != nil {
+		return in, name, nil
+	}
+	return in, name, t
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -65,7 +66,7 @@ func TestParse_KeepsTheOlderProxysFileWorking(t *testing.T) {
 	}
 	want := Default()
 	want.Server.Listen, want.Server.Workers = "0.0.0.0:8080", 4
-	want.Upstreams.Backends = []string{"127.0.0.1:8000", "127.0.0.1:8001"}
+	want.Upstreams.Backends = []Backend{{"http", "127.0.0.1:8000", 1}, {"http", "127.0.0.1:8001", 1}}
 	want.RateLimit = &RateLimit{true, 10, 60, "client_ip", 1_000_000}
 	want.Metrics = Metrics{Enabled: true, Endpoint: "/metrics"}
 	if !reflect.DeepEqual(f.Config, want) {
@@ -80,7 +81,7 @@ func TestDefault(t *testing.T) {
 			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, DeliverTimeout: time.Minute, MaxHeaderBytes: 65536},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
-			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute},
+			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second},
 		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
 		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id"},
 		Log:     Log{Format: "auto", Level: "info", SlowAfter: 30 * time.Second},
@@ -97,16 +98,19 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k := range Keys() {
-		if f.lines[k.Name] == 0 {
+		if !f.holds(k) {
 			t.Errorf("testdata/every_key.toml lacks %s", k.Name)
 		}
 	}
+	spare := Default().Upstreams
+	spare.Backends = []Backend{{"http", "10.0.0.9:80", 1}}
 	want := Config{
 		Server: Server{":0", 2, 0, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
 			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50},
 		Admin: Admin{"", true, []string{"pace.example.com", "::1"}},
-		Upstreams: Upstreams{[]string{"example.com:80", "[::1]:8000", "[fe80::1%eth0]:80", "10.0.0.1:81", "my_app-1:8000"},
-			0, 1500 * time.Millisecond, 90 * time.Second, 16 << 20, 1, time.Hour},
+		Upstreams: Upstreams{[]Backend{{"http", "example.com:80", 1}, {"http", "[::1]:8000", 1}, {"http", "[fe80::1%eth0]:80", 1},
+			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1}},
+			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}},
@@ -114,10 +118,41 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},
 
 		ServerTiming: ServerTiming{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+
+		Routes: everyRoute(),
+		NamedUpstreams: []Upstream{
+			{"spare", "upstream.spare", spare},
+			{"api", "upstream.api", Upstreams{[]Backend{{"http", "10.0.0.2:80", 1}}, 2, 2 * time.Second, 2 * time.Second,
+				2 * time.Second, 2048, 2, 2 * time.Second, 2 * time.Second}},
+		},
+		NamedLimits: []Limit{{"per_client", "limit.per_client", RateLimit{true, 2, 2, "client_ip", 2}}},
 	}
 	if !reflect.DeepEqual(f.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", f.Config, want)
 	}
+}
+
+// everyRoute are the routes of testdata/every_key.toml.
+func everyRoute() []Route {
+	split, redirect, respond := defaultRoute(), defaultRoute(), defaultRoute()
+	split.Key, split.Match, split.Name, split.Upstream = "route[1]", "/split/", "", ""
+	split.Split, split.SplitBy = []Share{{"api", 95}, {"default", 5}}, "cookie:session"
+	redirect.Key, redirect.Match, redirect.Name, redirect.Upstream = "route[2]", "old.example/{rest...}", "", ""
+	redirect.Redirect, redirect.Status = "https://new.example/{rest}", 301
+	respond.Key, respond.Match, respond.Name, respond.Upstream = "route[3]", "/robots.txt", "", ""
+	respond.Respond, respond.Body = 200, "User-agent: *"
+	return []Route{{
+		Key: "route[0]", Match: "GET Example.com/users/{id}", Name: "users", Upstream: "api", Status: 308,
+		When:        []Field{{"X-Canary", "1"}, {"X-Empty", ""}},
+		StripPrefix: "/users", AddPrefix: "/v2", Host: "backend",
+		RequestHeaders:  HeaderRules{[]Field{{"X-From", "pace"}}, []Field{{"Via", "a"}, {"Via-Too", "b"}}, []string{"Cookie"}},
+		ResponseHeaders: HeaderRules{[]Field{{"Server", "none"}}, []Field{{"Link", "</a.css>"}}, []string{"X-Powered-By"}},
+		Limits:          []string{"per_client", "default"},
+		Allow:           []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Deny:            []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+		Timeout:         time.Minute, ResponseTimeout: new(2 * time.Second), BodyTimeout: new(time.Duration(0)), MaxBodyBytes: new(int64(0)),
+		Mirror: "default", MirrorShare: 0.5, SampleRatio: new(0.0), Log: "failures",
+	}, split, redirect, respond}
 }
 
 func TestParse_IgnoresAByteOrderMarkAndCarriageReturns(t *testing.T) {
@@ -275,7 +310,11 @@ func TestNearest(t *testing.T) {
 		{"server", "a.b", ""},
 		{"", strings.Repeat("listen", 99), ""},
 	} {
-		if got := nearest(tt.table, tt.name, "key"); got != tt.want {
+		in := root
+		if tt.table != "" {
+			in = cmp.Or(root.table(tt.table), &table{name: tt.table})
+		}
+		if got := nearest(in, tt.table, tt.name, "key"); got != tt.want {
 			t.Errorf("%s in [%s]: got %q, want %q", tt.name, tt.table, got, tt.want)
 		}
 	}

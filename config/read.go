@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -16,9 +17,19 @@ import (
 type reader struct {
 	file         *File
 	faults       []*Fault
-	syntaxFaults int      // how many of faults, at its start, are about the syntax
-	meant        []string // what unknown keys were most likely meant to be
-	trial        bool     // only whether there are faults matters; nobody reads them
+	syntaxFaults int       // how many of faults, at its start, are about the syntax
+	meant        []string  // what unknown keys were most likely meant to be
+	missing      []missing // required keys that are not written
+	upstreams    *names    // of the whole file; nil before the first use
+	limits       *names
+	trial        bool // only whether there are faults matters; nobody reads them
+}
+
+// missing is a required key that is not written, in the table at a path.
+type missing struct {
+	table *table
+	path  string
+	key   *key
 }
 
 func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
@@ -32,59 +43,145 @@ func (r *reader) at(line int, key, what, remedy string) {
 	}
 }
 
-// document reads all tables; a table or key that is not in doc gets its defaults.
+// document reads the whole of a file.
 func (r *reader) document(doc map[string]any) {
-	config := reflect.ValueOf(&r.file.Config).Elem()
-	for _, t := range tables {
-		raw, written := doc[t.name]
-		to := config.Field(t.field)
-		if t.optional {
-			if !written {
-				continue
-			}
-			to.Set(reflect.New(to.Type().Elem()))
-			to = to.Elem()
-		}
-		r.table(t, raw, to)
-	}
-	r.strays("", doc, func(name string) bool {
-		return slices.ContainsFunc(tables, func(t table) bool { return t.name == name })
-	})
+	r.table(root, "", doc, reflect.ValueOf(&r.file.Config).Elem())
 }
 
-func (r *reader) table(t table, raw any, to reflect.Value) {
-	written, ok := raw.(map[string]any)
-	if raw != nil && !ok {
-		r.fault(t.name, "expected a table, got "+shown(raw), "write ["+t.name+"], and its keys on the lines below")
-	}
+// table reads the table at a path, and the tables inside it. What is not in written gets its default.
+func (r *reader) table(t *table, path string, written map[string]any, to reflect.Value) {
 	for _, k := range t.keys {
-		field := to.Field(k.field)
+		raw, isWritten := written[k.leaf]
+		k, field := k.at(path), to.FieldByIndex(k.field)
 		if k.fallback != nil {
 			r.value(k, k.fallback, field)
 		}
-		if v, ok := written[k.leaf]; ok {
-			r.value(k, v, field)
+		switch {
+		case isWritten:
+			r.value(k, raw, field)
+		case k.required && !r.full():
+			r.missing = append(r.missing, missing{t, path, k})
 		}
 	}
-	r.strays(t.name, written, func(name string) bool {
-		return slices.ContainsFunc(t.keys, func(k *key) bool { return k.leaf == name })
+	for _, inner := range t.tables {
+		raw, isWritten := written[inner.name]
+		r.tables(inner, toml.Join(path, inner.name), raw, isWritten, to.FieldByIndex(inner.field))
+	}
+	r.strays(t, path, written)
+}
+
+// tables reads a table, or as many of its kind as are written.
+func (r *reader) tables(t *table, path string, raw any, isWritten bool, to reflect.Value) {
+	switch t.kind {
+	case optional:
+		if !isWritten {
+			return
+		}
+		to.Set(reflect.New(t.typ))
+		to = to.Elem()
+		fallthrough
+	case single:
+		written, ok := raw.(map[string]any)
+		if raw != nil && !ok {
+			r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"], and its keys on the lines below")
+		}
+		r.table(t, path, written, to)
+	case repeated:
+		r.repeated(t, path, raw, to)
+	case named:
+		r.named(t, path, raw, to)
+	}
+}
+
+// repeated reads [[path]], as often as it is written.
+func (r *reader) repeated(t *table, path string, raw any, to reflect.Value) {
+	for i, written := range r.elements(path, raw) {
+		if r.full() {
+			return
+		}
+		if written == nil {
+			continue
+		}
+		one := reflect.New(t.typ).Elem()
+		one.FieldByName("Key").SetString(toml.Element(path, i))
+		r.table(t, toml.Element(path, i), written, one)
+		to.Set(reflect.Append(to, one))
+	}
+}
+
+// elements are the tables of an array. What is none is refused, and is nil.
+func (r *reader) elements(path string, raw any) (all []map[string]any) {
+	switch raw := raw.(type) {
+	case nil:
+	case []map[string]any:
+		return raw
+	case []any:
+		for i, e := range raw {
+			one, ok := e.(map[string]any)
+			if !ok {
+				r.fault(toml.Element(path, i), "expected a table, got "+shown(e), "write [["+path+"]], and its keys on the lines below")
+			}
+			all = append(all, one)
+		}
+	default:
+		r.fault(path, "expected an array of tables, got "+shown(raw), "write [["+path+"]], and its keys on the lines below")
+	}
+	return all
+}
+
+// named reads [path.NAME] of every name, in the order of the file.
+func (r *reader) named(t *table, path string, raw any, to reflect.Value) {
+	all, ok := raw.(map[string]any)
+	if raw != nil && !ok {
+		r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"."+t.sample+"], and its keys on the lines below")
+	}
+	for _, name := range r.inOrder(path, all) {
+		if r.full() {
+			return
+		}
+		at := toml.Join(path, toml.Name(name))
+		written, ok := all[name].(map[string]any)
+		if !ok {
+			r.unknown(t, path, name, "key") // more likely [upstreams] was meant
+			continue
+		}
+		if _, bad := checks["name"].check(name, t.sample); bad != nil {
+			r.fault(at, bad.what, "write a name of "+bad.form+", such as ["+path+"."+t.sample+"]")
+		}
+		one := reflect.New(t.typ).Elem()
+		one.FieldByName("Name").SetString(name)
+		one.FieldByName("Key").SetString(at)
+		r.table(t, at, written, one)
+		to.Set(reflect.Append(to, one))
+	}
+}
+
+// inOrder are the names in a table, in the order of the file.
+func (r *reader) inOrder(path string, written map[string]any) []string {
+	line := func(name string) int { return r.file.lines[toml.Join(path, toml.Name(name))] }
+	return slices.SortedFunc(maps.Keys(written), func(a, b string) int {
+		return cmp.Or(cmp.Compare(line(a), line(b)), cmp.Compare(a, b))
 	})
 }
 
-// strays reports the names in a table ("": the top of the file) that are not known there.
-func (r *reader) strays(table string, written map[string]any, known func(string) bool) {
+// strays reports the names in the table at a path that are not known there.
+func (r *reader) strays(t *table, path string, written map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		if r.full() {
 			return
 		}
-		if !known(name) {
-			r.stray(table, name, written[name])
+		if t.key(name) == nil && t.table(name) == nil {
+			r.stray(t, path, name, written[name])
 		}
 	}
 }
 
 // value sets one key's field, or says why not.
 func (r *reader) value(k *key, raw any, field reflect.Value) {
+	if field.Kind() == reflect.Pointer {
+		field.Set(reflect.New(k.typ))
+		field = field.Elem()
+	}
 	switch to := field.Addr().Interface().(type) {
 	case *bool:
 		if v, ok := raw.(bool); ok {
@@ -110,6 +207,12 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 		*to = list(r, k, raw, k.check)
 	case *[]netip.Prefix:
 		*to = list(r, k, raw, network)
+	case *[]Backend:
+		*to = r.backends(k, raw)
+	case *[]Field:
+		*to = r.fields(k, raw)
+	case *[]Share:
+		*to = r.shares(k, raw)
 	default:
 		panic("pace: BUG: no reader for the type of " + k.Name)
 	}
@@ -165,10 +268,15 @@ func (r *reader) duration(k *key, raw any) time.Duration {
 	return d
 }
 
-// within refuses what lies outside the key's bounds. NaN lies outside.
+// within refuses what lies outside the key's bounds, except its default. NaN lies outside.
 func (r *reader) within(k *key, n float64, text string) {
 	low, top := k.bounds()
 	switch {
+	case text == k.Default:
+	case len(k.among) > 0:
+		if !slices.Contains(k.among, text) {
+			r.fault(k.Name, text+" is none of the numbers that it may be", k.remedy())
+		}
 	case n >= k.min && n <= k.max:
 	case n < 0 && k.min == 0:
 		r.fault(k.Name, text+" is negative", k.remedy())
@@ -179,40 +287,6 @@ func (r *reader) within(k *key, n float64, text string) {
 	default:
 		r.fault(k.Name, text+" is not a number", k.remedy())
 	}
-}
-
-// list reads a list of strings and checks each with one. An element that equals an earlier one is
-// refused: somebody who writes a thing twice most likely meant another one.
-func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *refusal)) (got []T) {
-	elements, ok := raw.([]any)
-	if !ok {
-		r.wrongType(k, raw)
-		return nil
-	}
-	if len(elements) == 0 && k.fallback == nil {
-		r.fault(k.Name, "the list is empty", "write at least one, such as "+k.example)
-	}
-	seen := make(map[T]int, len(elements))
-	for i, e := range elements {
-		name := toml.Element(k.Name, i)
-		s, ok := e.(string)
-		if !ok {
-			r.fault(name, "expected a string, got "+shown(e), k.elementRemedy(plain(e)))
-			continue
-		}
-		v, bad := one(s, k.sample)
-		if bad != nil {
-			r.fault(name, bad.what, k.cure(bad))
-			continue
-		}
-		if first, twice := seen[v]; twice {
-			r.fault(name, toml.Quote(s)+" is the same as "+toml.Element(k.Name, first), "remove one of the two")
-			continue
-		}
-		seen[v] = i
-		got = append(got, v)
-	}
-	return got
 }
 
 // wrongType reports a value of another type; the remedy keeps what was written if it can.

@@ -50,9 +50,15 @@ func (k *key) remedy() string {
 	switch {
 	case k.wanted == aBoolean:
 		return "write " + aBoolean
+	case len(k.among) > 0:
+		return "write one of " + strings.Join(k.among, ", ")
 	case low != "":
 		return "write " + k.wanted + " from " + low + " to " + top
-	case k.wanted == aList && k.fallback != nil:
+	case k.wanted == aTableOfStrings:
+		return "write " + k.wanted + ", such as { " + k.sample + ` = "1" }`
+	case k.wanted == aTableOfWeights:
+		return "write " + k.wanted + ", such as { " + DefaultName + " = 1 }"
+	case k.wanted == aList && !k.required:
 		return "write " + k.wanted + ", such as [" + strconv.Quote(k.sample) + "]"
 	case k.wanted == aList:
 		return "write " + k.wanted + ", such as " + k.example
@@ -110,6 +116,7 @@ func (k *key) proposal(text string) (value string) {
 		}
 	case aList:
 		value = k.list(text)
+	case aTableOfStrings, aTableOfWeights:
 	default:
 		value = k.element(bare)
 	}
@@ -148,12 +155,12 @@ func (k *key) element(text string) string {
 // word is what one of a list of words may look like; the list itself is known to another part of pace.
 var word = regexp.MustCompile(`^[a-z][a-z0-9_/-]*$`)
 
-var elements = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s,\[\]"']+`)
+var listed = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s,\[\]"']+`)
 
 // list is the list of all words in text, each as element has it.
 func (k *key) list(text string) string {
 	var all []string
-	for _, word := range elements.FindAllString(text, 100) {
+	for _, word := range listed.FindAllString(text, 100) {
 		v := k.element(strings.Trim(word, `"'`))
 		if v == "" {
 			return ""

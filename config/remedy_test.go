@@ -29,6 +29,8 @@ var aPersonDecides = []struct {
 	{regexp.MustCompile(`^define each table once, `), "only a person knows whether the value or the table was meant"},
 	{regexp.MustCompile(`^write each table under its own \[header\]$`), "a file nested 32 deep has to be written anew"},
 	{regexp.MustCompile(`^pace reads TOML$`), "the whole file has to be written anew"},
+	{regexp.MustCompile(`^define \[(upstream|limit)\.`), "only a person knows which backends an upstream has, and what a limit allows"},
+	{regexp.MustCompile(`^write another name$`), "only a person knows what to call a route"},
 	{regexp.MustCompile(`^write KEY = VALUE, with text in double quotes`), "nothing is known of the key, and the value is no TOML"},
 }
 
@@ -76,7 +78,7 @@ func heal(t *testing.T, text []byte, used map[string]bool) (applied int) {
 		}
 		_, err = Parse("x.toml", next)
 		left := slices.DeleteFunc(Faults(err), func(f *Fault) bool { return forAPerson(f, used) })
-		if len(left) >= len(faults) && !(uncovers.MatchString(f.Remedy) && !slices.ContainsFunc(left, f.same)) {
+		if len(left) >= len(faults) && !(f.mayUncover(left) && !slices.ContainsFunc(left, f.same)) {
 			t.Fatalf("%v: the remedy leaves\n%v\nin\n%s", f, err, next)
 		}
 		text = next
@@ -88,6 +90,15 @@ func heal(t *testing.T, text []byte, used map[string]bool) (applied int) {
 
 // uncovers are the remedies after which a part of the file is read that could not be read before.
 var uncovers = regexp.MustCompile(`^(save the file as UTF-8|move it to the next line|remove it, or write # in front of it)$`)
+
+// mayUncover reports whether a fault hid the ones that are left: a part of the file could not be read, or a
+// word lacked the quotes that make a name of it, or what a route does could not be said.
+func (f *Fault) mayUncover(left []*Fault) bool {
+	return uncovers.MatchString(f.Remedy) || f.Key == "route" || f.Key == "route[0]" || slices.ContainsFunc(left, func(o *Fault) bool {
+		return strings.HasPrefix(o.Key, f.Key) && strings.Contains(o.What, " is named ") ||
+			strings.HasPrefix(f.Key, o.Key) && o.What == "what happens to its requests is missing"
+	})
+}
 
 func (f *Fault) same(o *Fault) bool { return f.Key == o.Key && f.What == o.What }
 
@@ -101,16 +112,21 @@ func forAPerson(f *Fault, used map[string]bool) bool {
 	return false
 }
 
-const tomlValue = `("(?:[^"\\]|\\.)*"|\[[^\]]*\]|true|false|[-+]?[0-9][0-9_.]*)`
+const tomlValue = `("(?:[^"\\]|\\.)*"|\[[^\]]*\]|\{[^}]*\}|true|false|[-+]?[0-9][0-9_.]*)`
 
 var (
 	writeValue  = regexp.MustCompile(`^write ` + tomlValue + `(?:$|, the /\d+ network$| or less, or lower \w+$| and put the credentials into )`)
 	writeSample = regexp.MustCompile(`^write .*such as ` + tomlValue + `(?:, or remove the key to use its default)?$`)
+	writeRoute  = regexp.MustCompile(`^write \[\[route\]\] with match = "(.*)" and upstream = "(.*)"$`)
+	writeOneOf  = regexp.MustCompile(`^write one of ` + tomlValue)
+	renameTable = regexp.MustCompile(`^write a name of .*, such as \[([\w.]+)\]$`)
 	writeRange  = regexp.MustCompile(`^write .* from ` + tomlValue + ` to ` + tomlValue + `(?:, or remove the key to use its default)?$`)
-	writeUnder  = regexp.MustCompile(`^write (\w+) = (.*) under \[(\w+)\]$`)
-	writeHeader = regexp.MustCompile(`^write \[(\w+)\], and its keys on the lines below$`)
+	writeUnder  = regexp.MustCompile(`^write (\w+) = (.*) under \[+([\w.-]+)\]+$`)
+	writeName   = regexp.MustCompile(`^(write|rename it to) (?:one of )?("(?:[^"\\]|\\.)*").*, or define \[`)
+	writeAction = regexp.MustCompile(`^write one of .*, such as (\w+) = (.*)$`)
+	writeHeader = regexp.MustCompile(`^write \[+([\w.-]+)\]+, and its keys on the lines below$`)
 	moveTo      = regexp.MustCompile(`^move its keys to \[(\w+)\] on line \d+$`)
-	didYouMean  = regexp.MustCompile(`^did you mean ([\w.]+|\[\w+\])\?$`)
+	didYouMean  = regexp.MustCompile(`^did you mean ([\w.[\]]+|\[[\w.]+\])\?$`)
 )
 
 // apply does what the remedy of f says. Where the file is TOML it works on the tree, else on the line.
@@ -132,11 +148,36 @@ func applyToTree(tree map[string]any, f *Fault) error {
 	path := segments(f.Key)
 	if m := writeUnder.FindStringSubmatch(f.Remedy); m != nil {
 		v, err := toml.Value(m[2])
-		set(tree, []string{m[3], m[1]}, v)
+		set(tree, path, v)
+		return err
+	}
+	if m := renameTable.FindStringSubmatch(f.Remedy); m != nil {
+		set(tree, segments(m[1]), remove(tree, path))
+		return nil
+	}
+	if m := writeName.FindStringSubmatch(f.Remedy); m != nil {
+		name, err := strconv.Unquote(m[2])
+		if m[1] == "write" {
+			set(tree, path, name)
+		} else {
+			set(tree, append(path[:len(path)-1:len(path)-1], name), remove(tree, path))
+		}
+		return err
+	}
+	if m := writeAction.FindStringSubmatch(f.Remedy); m != nil {
+		v, err := toml.Value(m[2])
+		set(tree, append(path, m[1]), v)
 		return err
 	}
 	if m := writeHeader.FindStringSubmatch(f.Remedy); m != nil {
 		tree[m[1]] = map[string]any{}
+		if strings.Contains(f.Remedy, "[[") {
+			tree[m[1]] = []map[string]any{{}}
+		}
+		return nil
+	}
+	if m := writeRoute.FindStringSubmatch(f.Remedy); m != nil {
+		tree["route"] = []map[string]any{{"match": m[1], "upstream": m[2]}}
 		return nil
 	}
 	if v, ok := written(f.Remedy); ok {
@@ -148,7 +189,7 @@ func applyToTree(tree map[string]any, f *Fault) error {
 		if array, ok := v.([]map[string]any); ok {
 			v = array[0]
 		}
-		set(tree, segments(strings.Trim(m[1], "[]")), v)
+		set(tree, segments(strings.TrimSuffix(strings.Trim(m[1], "[]"), ".NAME")), v)
 		return nil
 	}
 	if m := moveTo.FindStringSubmatch(f.Remedy); m != nil {
@@ -171,7 +212,7 @@ func applyToTree(tree map[string]any, f *Fault) error {
 // written is the value that a remedy says to write.
 func written(remedy string) (any, bool) {
 	text := ""
-	for _, form := range []*regexp.Regexp{writeValue, writeRange, writeSample} {
+	for _, form := range []*regexp.Regexp{writeValue, writeRange, writeSample, writeOneOf} {
 		if m := form.FindStringSubmatch(remedy); m != nil {
 			text = m[1]
 			break
@@ -333,6 +374,10 @@ func editLine(line *string, f *Fault) error {
 				quoted = append(quoted, strconv.Quote(e.(string)))
 			}
 			*line = (*line)[:key[1]] + " [" + strings.Join(quoted, ", ") + "]\n"
+		} else if m, is := v.(map[string]any); is {
+			for name, v := range m {
+				*line = (*line)[:key[1]] + fmt.Sprintf(" { %s = %#v }\n", name, v)
+			}
 		} else if s, is := v.(string); is {
 			*line = (*line)[:key[1]] + " " + strconv.Quote(s) + "\n"
 		} else {
@@ -396,29 +441,53 @@ func TestRemedies_OfEveryKey(t *testing.T) {
 	}
 	for k := range Keys() {
 		for _, value := range senseless {
-			table, leaf, _ := strings.Cut(k.Name, ".")
-			text := fmt.Sprintf("[%s]\n%s = %s\n", table, leaf, value)
-			if k.Name != "upstreams.backends" {
-				text += "[upstreams]\nbackends = [\"http://10.0.0.1:8000\"]\n"
-				if table == "upstreams" {
-					text = fmt.Sprintf("[upstreams]\n%s = %s\nbackends = [\"http://10.0.0.1:8000\"]\n", leaf, value)
-				}
-			}
-			heal(t, []byte(text), map[string]bool{})
+			heal(t, []byte(fileWith(k, value)), map[string]bool{})
 		}
+	}
+}
+
+// fileWith is a file that passes if the value of the key does.
+func fileWith(k Key, value string) string {
+	line := func(in string) string { return strings.TrimPrefix(k.Name, in+".") + " = " + value + "\n" }
+	const backends = "backends = [\"http://10.0.0.1:8000\"]\n"
+	const pool = "[upstreams]\n" + backends
+	switch table, _, _ := strings.Cut(k.Name, "."); {
+	case k.Name == "upstreams.backends":
+		return "[upstreams]\n" + line(table)
+	case table == "upstreams":
+		return "[upstreams]\n" + line(table) + backends
+	case k.Name == "upstream.NAME.backends":
+		return "[upstream.api]\n" + line("upstream.NAME") + pool
+	case table == "upstream":
+		return "[upstream.api]\n" + line("upstream.NAME") + backends + pool
+	case table == "limit":
+		return "[limit.some]\n" + line("limit.NAME") + pool
+	case k.Name == "route.match":
+		return "[[route]]\n" + line("route") + "upstream = \"default\"\n" + pool
+	case table == "route":
+		action := map[string]string{"upstream": "", "split": "", "redirect": "", "respond": "", "split_by": "split = { default = 1 }\n",
+			"status": "redirect = \"/\"\n", "body": "respond = 200\n"}
+		leaf := strings.TrimPrefix(k.Name, "route.")
+		with, ok := action[leaf]
+		if !ok {
+			with = "upstream = \"default\"\n"
+		}
+		if leaf == "mirror_share" {
+			with += "mirror = \"default\"\n"
+		}
+		return "[[route]]\n" + line("route") + "match = \"/\"\n" + with + pool
+	default:
+		return "[" + table + "]\n" + line(table) + pool
 	}
 }
 
 // TestRemedies_NameTheTable: the valid keys that a remedy lists are those of the fault's own table.
 func TestRemedies_NameTheTable(t *testing.T) {
-	for _, table := range tables {
-		var want []string
+	for _, table := range root.tables {
 		for _, k := range table.keys {
-			want = append(want, k.leaf)
-		}
-		got := valid(table.name)
-		if got != "valid keys in ["+table.name+"]: "+strings.Join(want, ", ") {
-			t.Errorf("got %q", got)
+			if got := table.valid(table.path); !regexp.MustCompile(`[ ,]` + k.leaf + `(,|$)`).MatchString(got) {
+				t.Errorf("%s is not in %q", k.Name, got)
+			}
 		}
 	}
 	file := "testdata/bad/unknown_key_every_table.txt"
@@ -426,20 +495,18 @@ func TestRemedies_NameTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range tables {
-		if !bytes.Contains(text, []byte("valid keys in ["+table.name+"]")) {
-			t.Errorf("%s lacks [%s]", file, table.name)
+	for table := range root.all() {
+		if header := strings.Replace(table.header(), "NAME", table.sample, 1); table != root && !bytes.Contains(text, []byte(header+": ")) {
+			t.Errorf("%s lacks %s", file, header)
 		}
 	}
 }
 
 // TestBounds: both ends of every range that a remedy offers pass.
 func TestBounds(t *testing.T) {
-	for _, table := range tables {
-		for _, k := range table.keys {
-			if low, top := k.bounds(); low != "" && (!k.accepts(low) || !k.accepts(top)) {
-				t.Errorf("%s does not take %s or %s, its own bounds", k.Name, low, top)
-			}
+	for k := range root.every() {
+		if low, top := k.bounds(); low != "" && (!k.accepts(low) || !k.accepts(top)) {
+			t.Errorf("%s does not take %s or %s, its own bounds", k.Name, low, top)
 		}
 	}
 }

@@ -2,52 +2,26 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"slices"
+	"regexp"
 	"strings"
 
 	"pace/config/toml"
 )
 
-// stray reports a name in a table ("" at the top) that is not known. The tables of the long form,
-// which files of later versions will hold, are reported as such: [upstream.NAME], [limit.NAME],
-// [[route]] and [tracing.keep].
-func (r *reader) stray(table, name string, raw any) {
-	path := toml.Join(table, toml.Name(name))
+// stray reports a name in the table at a path that is not known there.
+func (r *reader) stray(t *table, path, name string, raw any) {
 	array, _ := raw.([]map[string]any)
-	inner, isTable := raw.(map[string]any)
-	switch {
-	case path == "tracing.keep", path == "route" && len(array) == 0:
-		r.notYet(path)
-	case path == "route":
-		for i := range array {
-			r.notYet(toml.Element(path, i))
-		}
-	case (path == "upstream" || path == "limit") && len(inner) > 0:
-		for _, child := range slices.Sorted(maps.Keys(inner)) {
-			if r.full() {
-				return
-			}
-			if _, ok := inner[child].(map[string]any); ok {
-				r.notYet(toml.Join(path, toml.Name(child)))
-			} else {
-				r.unknown(path, child, "key") // more likely [upstreams] was meant
-			}
-		}
-	case isTable || len(array) > 0:
-		r.unknown(table, name, "table")
-	default:
-		r.unknown(table, name, "key")
+	if _, isTable := raw.(map[string]any); isTable || len(array) > 0 {
+		r.unknown(t, path, name, "table")
+	} else {
+		r.unknown(t, path, name, "key")
 	}
 }
 
-func (r *reader) notYet(name string) {
-	r.fault(name, "not yet supported by this version of pace", "remove it")
-}
-
-func (r *reader) unknown(table, name, noun string) {
-	remedy := "remove it; " + valid(table)
-	switch near := nearest(table, name, noun); {
+// unknown reports a name that is not known in the table at a path.
+func (r *reader) unknown(t *table, path, name, noun string) {
+	remedy := "remove it; " + t.valid(path)
+	switch near := nearest(t, path, name, noun); {
 	case near == "":
 	case noun == "key" && r.file.lines[near] > 0:
 		remedy = fmt.Sprintf("remove it; %s is set on line %d", near, r.file.lines[near])
@@ -57,31 +31,47 @@ func (r *reader) unknown(table, name, noun string) {
 		remedy = "did you mean " + near + "?"
 		r.meant = append(r.meant, near)
 	}
-	r.fault(toml.Join(table, toml.Name(name)), "unknown "+noun, remedy)
+	r.fault(toml.Join(path, toml.Name(name)), "unknown "+noun, remedy)
 }
 
-// valid lists the keys of a table; for an unknown table, and for the top of the file, it lists the
-// tables.
-func valid(table string) string {
+// valid lists the keys and tables of the table at a path; for the top of the file, it lists the tables.
+func (t *table) valid(path string) string {
 	var names []string
-	for _, t := range tables {
-		if t.name == table {
-			var keys []string
-			for _, k := range t.keys {
-				keys = append(keys, k.leaf)
-			}
-			return "valid keys in [" + table + "]: " + strings.Join(keys, ", ")
+	if t == root {
+		for _, inner := range t.tables {
+			names = append(names, inner.header())
 		}
-		names = append(names, "["+t.name+"]")
+		return "valid tables: " + strings.Join(names, ", ")
 	}
-	return "valid tables: " + strings.Join(names, ", ")
+	if t.kind == named && path == t.name {
+		return fmt.Sprintf("write [%s.%s], and its keys on the lines below", path, t.sample)
+	}
+	for _, k := range t.keys {
+		names = append(names, k.leaf)
+	}
+	for _, inner := range t.tables {
+		names = append(names, inner.name)
+	}
+	return "valid keys in " + headerOf(path) + ": " + strings.Join(names, ", ")
 }
 
-// nearest is the known key or table that a name in a table was likely meant to be; "" if none is
-// close. A key of another table counts only if it has exactly that name, or if the table's name is close
-// as well.
-func nearest(table, name, noun string) string {
-	if len(table)+len(name) > 100 { // distance takes time in proportion to the length
+// headerOf is the header of the table at a path, as a file has it: [[route]] for route[3].
+func headerOf(path string) string {
+	header := "[" + number.ReplaceAllString(path, "") + "]"
+	if strings.HasSuffix(path, "]") {
+		return "[" + header + "]"
+	}
+	return header
+}
+
+// number is that of an element in a path.
+var number = regexp.MustCompile(`\[\d+\]`)
+
+// nearest is the known key or table that a name in the table at a path was likely meant to be; "" if none
+// is close. A key of another table counts only if it has exactly that name, or if the table's name is
+// close as well.
+func nearest(t *table, path, name, noun string) string {
+	if len(path)+len(name) > 100 { // distance takes time in proportion to the length
 		return ""
 	}
 	best, least := "", 1<<30
@@ -90,28 +80,54 @@ func nearest(table, name, noun string) string {
 			best, least = known, cost
 		}
 	}
-	dir, leaf := strings.ToLower(table), strings.ToLower(name)
-	if dir == "" && noun == "key" { // a dotted name that was put in quotes
+	dir, leaf := strings.ToLower(t.name), strings.ToLower(name)
+	if t == root && noun == "key" { // a dotted name that was put in quotes
 		dir, leaf, _ = cutLast(leaf, ".")
 	}
-	for _, t := range tables {
+	for _, k := range t.keys {
+		if d := distance(leaf, k.leaf); noun == "key" && d <= slack(leaf) && (t.kind != named || path != t.name) {
+			consider(toml.Join(path, k.leaf), d)
+		}
+	}
+	for _, other := range root.tables {
 		if noun == "table" {
-			if d := distance(leaf, t.name); d <= slack(leaf) && dir == "" {
-				consider("["+t.name+"]", d)
+			near := other.nearName(t, leaf)
+			if near >= 0 && t == root {
+				consider(other.header(), near)
+			} else if near >= 0 {
+				consider("["+other.name+"."+toml.Name(name)+"]", near)
 			}
+			continue
+		}
+		if other == t || other.kind == named || other.kind == repeated { // which one of them?
 			continue
 		}
 		far := 0 // at the top, all tables are equally far
 		if dir != "" {
-			far = distance(dir, t.name)
+			far = distance(dir, other.name)
 		}
-		for _, k := range t.keys {
+		for _, k := range other.keys {
 			if d := distance(leaf, k.leaf); d == 0 || d <= slack(leaf) && far <= slack(dir) {
 				consider(k.Name, d+far)
 			}
 		}
 	}
 	return best
+}
+
+// nearName is how far a table's name is from what is written as a table in another one; negative if it is
+// not near. At the top that is a name like it, and in [upstreams] it is any name, of an [upstream.NAME].
+func (t *table) nearName(in *table, leaf string) int {
+	written := leaf
+	if in != root {
+		if written = in.name; t.kind != named {
+			return -1
+		}
+	}
+	if d := distance(written, t.name); d <= slack(written) {
+		return d
+	}
+	return -1
 }
 
 // cutLast is strings.Cut at the last sep; after is all of s if there is none.

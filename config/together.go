@@ -13,14 +13,9 @@ import (
 
 // together checks keys against each other.
 func (r *reader) together() {
-	for _, t := range tables {
-		for _, k := range t.keys {
-			if k.fallback == nil && r.file.lines[k.Name] == 0 && !r.explained(t, k) {
-				r.fault(k.Name, "missing", fmt.Sprintf("write %s = %s under [%s]", k.leaf, k.example, t.name))
-			}
-		}
-	}
 	c := &r.file.Config
+	r.required(c)
+	r.bothForms(c)
 	r.listeners(c)
 	if name := c.Headers.BackendName; name != "" && strings.EqualFold(name, c.Tracing.ResponseHeader) {
 		key := r.writtenOne("headers.backend_name", "tracing.response_header")
@@ -31,20 +26,55 @@ func (r *reader) together() {
 		r.fault(key, toml.Quote(name)+" is both headers.backend_name and tracing.response_header",
 			"write another name in one of them, such as "+strconv.Quote(sample))
 	}
-	switch l := c.RateLimit; {
-	case l == nil:
-	case r.faulted("rate_limit.max_keys"), r.faulted("rate_limit.max_requests"):
-		r.keepRemediesSmall(l)
-	default:
-		r.memory(l)
+	for _, l := range c.limits() {
+		if r.faulted(l.Key+".max_keys") || r.faulted(l.Key+".max_requests") {
+			r.keepRemediesSmall(l)
+		} else {
+			r.memory(l)
+		}
+	}
+	for i := range c.Routes {
+		r.route(&c.Routes[i])
+	}
+	r.namesOfRoutes(c.Routes)
+}
+
+// required reports the keys that are missing. The backends of the short form are required if it is used,
+// and if the one route that nobody wrote needs them.
+func (r *reader) required(c *Config) {
+	for _, m := range r.missing {
+		if m.path == "upstreams" && r.file.lines["upstreams"] == 0 && (len(c.Routes) > 0 || c.upstream(DefaultName) != nil) {
+			continue
+		}
+		if m.path == "upstreams" && r.file.lines["upstreams"] == 0 && len(c.NamedUpstreams) > 0 {
+			r.at(0, "route", "missing: without a route all requests go to the upstream named default, and there is none",
+				`write [[route]] with match = "/" and upstream = `+strconv.Quote(c.NamedUpstreams[0].Name))
+			continue
+		}
+		if r.file.lines[m.key.Name] == 0 && !r.explained(m) {
+			r.at(r.file.lines[m.path], m.key.Name, "missing", fmt.Sprintf("write %s = %s under %s", m.key.leaf, m.key.example, headerOf(m.path)))
+		}
 	}
 }
 
 // explained reports whether another fault already says why a key is missing: its table cannot be read,
-// or an unknown key or table was meant to be it.
-func (r *reader) explained(t table, k *key) bool {
-	unreadable := slices.ContainsFunc(r.faults[:r.syntaxFaults], func(f *Fault) bool { return f.Key == t.name })
-	return unreadable || slices.Contains(r.meant, k.Name) || slices.Contains(r.meant, "["+t.name+"]")
+// or an unknown key or table was meant to be it, or its table was meant to be another.
+func (r *reader) explained(m missing) bool {
+	if m.path == "upstreams" && slices.ContainsFunc(r.meant, func(s string) bool { return strings.HasPrefix(s, "[upstream.") }) {
+		return true
+	}
+	unreadable := slices.ContainsFunc(r.faults[:r.syntaxFaults], func(f *Fault) bool { return f.Key == m.path })
+	return unreadable || slices.Contains(r.meant, m.key.Name) || slices.Contains(r.meant, "["+m.path+"]")
+}
+
+// bothForms refuses what is written in both forms.
+func (r *reader) bothForms(c *Config) {
+	for short, long := range map[string]string{"upstreams": "upstream.default", "rate_limit": "limit.default"} {
+		if first, second := r.file.lines[short], r.file.lines[long]; first > 0 && second > 0 {
+			r.fault(long, fmt.Sprintf("[%s] on line %d and [%s] on line %d are the same thing", short, first, long, second),
+				"remove one of the two")
+		}
+	}
 }
 
 // listeners refuses two listeners that cannot be open at the same time, and a backend that is one of
@@ -60,14 +90,21 @@ func (r *reader) listeners(c *Config) {
 		r.fault(key, fmt.Sprintf("server.listen is %q and admin.listen is %q, and only one of them can have the port", proxy, admin),
 			"write another port in one of them, such as "+strconv.Quote(c.freeAddress(address)))
 	}
-	if slices.ContainsFunc(r.faults, func(f *Fault) bool { return strings.HasPrefix(f.Key, "upstreams.backends[") }) {
+	for u := range c.upstreams() {
+		r.ownBackends(c, u)
+	}
+}
+
+// ownBackends refuses the backends of an upstream that are listeners of pace's own.
+func (r *reader) ownBackends(c *Config, u *Upstream) {
+	list := u.Key + ".backends"
+	if slices.ContainsFunc(r.faults, func(f *Fault) bool { return strings.HasPrefix(f.Key, list+"[") }) {
 		return // a refused backend is not in the list, so the indexes differ from those in the file
 	}
-	for i, b := range c.Upstreams.Backends {
-		for _, listen := range []string{proxy, admin} {
-			if reaches(b, listen) {
-				r.fault(toml.Element("upstreams.backends", i), fmt.Sprintf("%q is pace itself, which listens on %q", "http://"+b, listen),
-					anotherServer)
+	for i, b := range u.Backends {
+		for _, listen := range []string{c.Server.Listen, c.Admin.Listen} {
+			if b.reaches(listen) {
+				r.fault(toml.Element(list, i), fmt.Sprintf("%q is pace itself, which listens on %q", b.URL(), listen), anotherServer)
 				break
 			}
 		}
@@ -87,7 +124,7 @@ func (r *reader) keepRemediesApart(c *Config) {
 		if other, is := others[f.Key]; is && collide(fmt.Sprint(proposed), other) {
 			f.Remedy = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
 		}
-		if strings.HasPrefix(f.Key, "upstreams.backends") && c.isOwn(proposed) {
+		if k := keyNamed(strings.SplitN(f.Key, "[", 2)[0]); k != nil && k.leaf == "backends" && c.isOwn(proposed) {
 			f.Remedy = anotherServer
 		}
 	}
@@ -103,8 +140,8 @@ func (c *Config) isOwn(backends any) bool {
 	}
 	return slices.ContainsFunc(list, func(one any) bool {
 		text, _ := one.(string)
-		address, bad := backend(text, "")
-		return bad == nil && (reaches(address, c.Server.Listen) || reaches(address, c.Admin.Listen))
+		b, bad := backend(text, "")
+		return bad == nil && (b.reaches(c.Server.Listen) || b.reaches(c.Admin.Listen))
 	})
 }
 
@@ -117,11 +154,20 @@ func (c *Config) freeAddress(address string) string {
 			port = 1024
 		}
 		next := net.JoinHostPort(host, strconv.Itoa(port))
-		taken := func(backend string) bool { return reaches(backend, next) }
-		if !collide(next, c.Server.Listen) && !collide(next, c.Admin.Listen) && !slices.ContainsFunc(c.Upstreams.Backends, taken) {
+		if !collide(next, c.Server.Listen) && !collide(next, c.Admin.Listen) && !c.hasBackend(next) {
 			return next
 		}
 	}
+}
+
+// hasBackend reports whether a listener at the address would be a backend.
+func (c *Config) hasBackend(listen string) bool {
+	for u := range c.upstreams() {
+		if slices.ContainsFunc(u.Backends, func(b Backend) bool { return b.reaches(listen) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // collide reports whether two listeners cannot be open at the same time. An address is host:port, or "".
@@ -131,10 +177,13 @@ func collide(a, b string) bool {
 	return port == same && port != "" && (host == other || host == "" || other == "")
 }
 
-// reaches reports whether a connection to the backend's address arrives at the listener, as far as the
-// two addresses show. Other names and addresses of this machine are not known here.
-func reaches(backend, listen string) bool {
-	host, port := place(backend)
+// reaches reports whether a connection to the backend arrives at the listener, as far as the two addresses
+// show. Other names and addresses of this machine are not known here.
+func (b Backend) reaches(listen string) bool {
+	if b.Scheme == unixScheme {
+		return false
+	}
+	host, port := place(b.Address)
 	on, at := place(listen)
 	if host == "" {
 		host = loopback // where the system connects to for "all addresses"
@@ -169,11 +218,11 @@ const (
 )
 
 // memory refuses a limit that may take an absurd amount of memory.
-func (r *reader) memory(l *RateLimit) {
+func (r *reader) memory(l Limit) {
 	if !tooLarge(l.MaxKeys, l.MaxRequests) {
 		return
 	}
-	key := r.writtenOne("rate_limit.max_keys", "rate_limit.max_requests")
+	key := r.writtenOne(l.Key+".max_keys", l.Key+".max_requests")
 	need := float64(l.MaxKeys) * float64(keyBytes+placeBytes*int64(l.MaxRequests))
 	what := fmt.Sprintf("%d clients with %d requests each need up to %.0f GiB of memory, and the limit is %d GiB",
 		l.MaxKeys, l.MaxRequests, need/(1<<30), int64(maxMemory>>30))
@@ -181,13 +230,13 @@ func (r *reader) memory(l *RateLimit) {
 }
 
 // keepRemediesSmall changes the remedies that would make the limit take too much memory.
-func (r *reader) keepRemediesSmall(l *RateLimit) {
+func (r *reader) keepRemediesSmall(l Limit) {
 	for _, f := range r.faults {
 		text, _ := strings.CutPrefix(f.Remedy, "write ")
 		n, err := strconv.Atoi(text)
 		switch {
 		case err != nil:
-		case f.Key == "rate_limit.max_keys" && tooLarge(n, l.MaxRequests), f.Key == "rate_limit.max_requests" && tooLarge(l.MaxKeys, n):
+		case f.Key == l.Key+".max_keys" && tooLarge(n, l.MaxRequests), f.Key == l.Key+".max_requests" && tooLarge(l.MaxKeys, n):
 			f.Remedy = lower(f.Key, l)
 		}
 	}
@@ -200,8 +249,8 @@ func tooLarge(keys, requests int) bool {
 // lower is the remedy of a limit that takes too much memory. It always passes: max_keys is blamed where
 // it is written, and has room for some keys at the largest max_requests; else it has its default, which
 // has room for many requests.
-func lower(key string, l *RateLimit) string {
-	if key == "rate_limit.max_keys" {
+func lower(key string, l Limit) string {
+	if key == l.Key+".max_keys" {
 		return fmt.Sprintf("write %d or less, or lower max_requests", maxMemory/(keyBytes+placeBytes*int64(l.MaxRequests)))
 	}
 	return fmt.Sprintf("write %d or less, or lower max_keys", max(1, (maxMemory/int64(l.MaxKeys)-keyBytes)/placeBytes))

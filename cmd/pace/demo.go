@@ -38,7 +38,7 @@ func demo(address string, noLimit bool) error {
 		}
 		b := &sampleBackend{number: len(f.Upstreams.Backends) + 1, port: l.Addr().(*net.TCPAddr).Port, resets: resets}
 		go b.serve(l)
-		f.Upstreams.Backends = append(f.Upstreams.Backends, l.Addr().String())
+		f.Upstreams.Backends = append(f.Upstreams.Backends, config.Backend{Scheme: "http", Address: l.Addr().String(), Weight: 1})
 	}
 	if !noLimit {
 		f.RateLimit = &config.RateLimit{Enabled: true, MaxRequests: 10, WindowSeconds: 60, KeyExtractor: "client_ip", MaxKeys: 1_000_000}
@@ -87,7 +87,7 @@ In another terminal, try:
   # one backend goes down for %[6]s
   curl -X POST '%[5]s/kill'
 
-`, at, l.admin.Addr(), f.Upstreams.Backends[0], f.Upstreams.Backends[1], at, downFor)
+`, at, l.admin.Addr(), f.Upstreams.Backends[0].Address, f.Upstreams.Backends[1].Address, at, downFor)
 	if !noLimit {
 		fmt.Fprint(os.Stderr, "The 11th request within a minute gets 429 (--no-limit\nswitches that off). ")
 	}

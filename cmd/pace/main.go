@@ -101,8 +101,12 @@ func checkCommand() *cobra.Command {
 				return config.WriteDefaults(c.OutOrStdout())
 			}
 			file := fileOf(c, args)
-			if _, err := load(file); err != nil {
+			f, err := load(file)
+			if err != nil {
 				return err
+			}
+			for _, w := range f.Warnings() {
+				fmt.Fprintln(c.ErrOrStderr(), w)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)
 			return nil

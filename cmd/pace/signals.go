@@ -53,7 +53,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 			Version: version, Resource: resource, State: state,
 			Spans: o.traces.Lost(), Lines: o.log.Lost(),
 			Exemplars: exporter != nil, // else nobody has the trace that one would point to
-			Upstream:  f.InLongForm().Upstreams[0].Name, Route: route.All,
+			Upstream:  config.DefaultName, Route: route.All,
 		})
 		if err != nil {
 			return o, err

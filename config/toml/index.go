@@ -393,3 +393,23 @@ func Name(name string) string {
 	}
 	return strconv.Quote(name)
 }
+
+// Split takes a path apart: the names, each as Name spells it, and with the number of its element.
+func Split(path string) (names []string) {
+	start, quoted := 0, false
+	for i := 0; i < len(path); i++ {
+		switch {
+		case quoted && path[i] == '\\':
+			i++
+		case path[i] == '"':
+			quoted = !quoted
+		case path[i] == '.' && !quoted:
+			names = append(names, path[start:i])
+			start = i + 1
+		}
+	}
+	if path == "" {
+		return nil
+	}
+	return append(names, path[start:])
+}

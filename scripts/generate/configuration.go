@@ -25,15 +25,16 @@ proxy.toml:7: upstreams.backends[1]: no scheme in "127.0.0.1:8001"; write "http:
 ` + "```" + `
 
 ` + "`pace check FILE`" + ` does so without starting anything; ` + "`pace check --defaults`" + ` prints every key with its default and its meaning, as a file to begin with. Durations are strings of numbers with units: ` + "`\"250ms\"`, `\"30s\"`, `\"1m30s\"`" + `. Networks are CIDRs without host bits: ` + "`\"10.0.0.0/8\"`, `\"10.0.0.1/32\"`" + `. A file has at most 1 MiB.
-
-Reserved for later versions, and refused as such: ` + "`[upstream.NAME]`, `[[route]]`, `[limit.NAME]`, `[tracing.keep]`" + `.
 `)
 	for _, t := range config.Tables() {
-		fmt.Fprintf(&b, "\n## `[%s]`\n\n%s\n\n| key | default | meaning |\n|---|---|---|\n", t.Name, t.Doc)
+		fmt.Fprintf(&b, "\n## `%s`\n\n%s\n\n| key | default | meaning |\n|---|---|---|\n", t.Header, escape.Replace(t.Doc))
 		for _, k := range t.Keys {
 			value := "required"
-			if k.Default != "" {
+			switch {
+			case k.Default != "":
 				value = "`" + k.Default + "`"
+			case k.Inherits != "":
+				value = k.Inherits
 			}
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", strings.TrimPrefix(k.Name, t.Name+"."), value, escape.Replace(k.Meaning))
 		}
@@ -42,4 +43,4 @@ Reserved for later versions, and refused as such: ` + "`[upstream.NAME]`, `[[rou
 }
 
 // escape keeps Markdown from reading names and stars as its own.
-var escape = strings.NewReplacer("|", `\|`, "*", `\*`, "[/path]", `\[/path\]`, "[:port]", `\[:port\]`)
+var escape = strings.NewReplacer("|", `\|`, "*", `\*`, "[", `\[`, "]", `\]`)

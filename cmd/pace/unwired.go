@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+
+	"pace/config"
+)
+
+// unwired reports what the configuration can say and no part of pace acts on yet, so that nothing in a file
+// is without effect. Whoever makes a key work takes its lines away here.
+func unwired(f *config.File) (faults []*config.Fault) {
+	refuse := func(key string) {
+		if f.Line(key) > 0 {
+			faults = append(faults, f.Fault(key, "not yet supported by this version of pace", "remove it"))
+		}
+	}
+	for _, r := range f.Routes {
+		refuse(r.Key)
+	}
+	for _, u := range f.NamedUpstreams {
+		refuse(u.Key)
+	}
+	for _, l := range f.NamedLimits {
+		refuse(l.Key)
+	}
+	for i, b := range f.Upstreams.Backends {
+		if b.Scheme != "http" || b.Weight != 1 {
+			refuse(fmt.Sprintf("upstreams.backends[%d]", i))
+		}
+	}
+	if f.Upstreams.BodyTimeout != 0 {
+		refuse("upstreams.body_timeout")
+	}
+	if f.Upstreams.Resolve != config.Default().Upstreams.Resolve {
+		refuse("upstreams.resolve")
+	}
+	return faults
+}

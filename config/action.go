@@ -1,0 +1,230 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pace/config/toml"
+)
+
+// actions are the keys of a route of which it has exactly one.
+var actions = []string{"upstream", "split", "redirect", "respond"}
+
+// route checks the keys of a route against each other, and its names against those that are defined.
+func (r *reader) route(t *Route) {
+	taken := r.actionsOf(t)
+	switch {
+	case len(taken) == 0 && !r.anyFaulted(t.Key, actions):
+		r.at(r.file.lines[t.Key], t.Key, "what happens to its requests is missing",
+			"write one of "+strings.Join(actions, ", ")+`, such as upstream = `+strconv.Quote(r.anUpstream()))
+	case len(taken) > 1:
+		r.fault(t.Key+"."+taken[1], fmt.Sprintf("%s is set on line %d, and a route has only one of %s", taken[0],
+			r.file.lines[t.Key+"."+taken[0]], strings.Join(actions, ", ")), "remove one of the two")
+	}
+	r.companions(t)
+	if key := t.Key + ".body"; t.Body != "" && (t.Respond == 204 || t.Respond == 205 || t.Respond == 304) {
+		r.fault(key, "a response with status "+strconv.Itoa(t.Respond)+" has no body", "remove it")
+	}
+	r.references(t)
+}
+
+// actionsOf are the actions that are set, in the order of the file.
+func (r *reader) actionsOf(t *Route) (taken []string) {
+	for i, set := range []bool{t.Upstream != "", len(t.Split) > 0, t.Redirect != "", t.Respond != 0} {
+		if set {
+			taken = append(taken, actions[i])
+		}
+	}
+	line := func(action string) int { return r.file.lines[t.Key+"."+action] }
+	slices.SortStableFunc(taken, func(a, b string) int { return cmp.Compare(line(a), line(b)) })
+	return taken
+}
+
+func (r *reader) anyFaulted(table string, leaves []string) bool {
+	return slices.ContainsFunc(leaves, func(leaf string) bool {
+		path := table + "." + leaf
+		return slices.ContainsFunc(r.faults, func(f *Fault) bool {
+			return f.Key == path || strings.HasPrefix(f.Key, path+".") || strings.HasPrefix(f.Key, path+"[")
+		}) || slices.Contains(r.meant, path)
+	})
+}
+
+// companions refuses keys that mean nothing without another one.
+func (r *reader) companions(t *Route) {
+	for _, c := range []struct {
+		leaf, of     string
+		set, without bool
+	}{
+		{"split_by", "split", t.SplitBy != "", len(t.Split) == 0},
+		{"status", "redirect", t.Status != 308, t.Redirect == ""},
+		{"body", "respond", t.Body != "", t.Respond == 0},
+		{"mirror_share", "mirror", t.MirrorShare != 1, t.Mirror == ""},
+	} {
+		if c.set && c.without && !r.anyFaulted(t.Key, []string{c.leaf, c.of}) {
+			r.fault(t.Key+"."+c.leaf, "means nothing without "+c.of, "remove it")
+		}
+	}
+}
+
+// references refuses names that nothing defines.
+func (r *reader) references(t *Route) {
+	r.upstreamNamed(t.Key+".upstream", t.Upstream)
+	r.upstreamNamed(t.Key+".mirror", t.Mirror)
+	for _, s := range t.Split {
+		if key := toml.Join(t.Key+".split", toml.Name(s.Upstream)); !r.upstreamNames().has(s.Upstream) {
+			r.undefined(key, "upstream", s.Upstream, r.upstreamNames(), "rename it to ")
+		}
+	}
+	for i, name := range r.writtenList(t.Key+".limits", t.Limits) {
+		if !r.limitNames().has(name) {
+			r.undefined(toml.Element(t.Key+".limits", i), "limit", name, r.limitNames(), "write ")
+		}
+	}
+}
+
+// writtenList is a list whose indexes are those of the file; nil if an element was refused.
+func (r *reader) writtenList(key string, list []string) []string {
+	if slices.ContainsFunc(r.faults, func(f *Fault) bool { return strings.HasPrefix(f.Key, key+"[") }) {
+		return nil
+	}
+	return list
+}
+
+func (r *reader) upstreamNamed(key, name string) {
+	if name != "" && !r.upstreamNames().has(name) {
+		r.undefined(key, "upstream", name, r.upstreamNames(), "write ")
+	}
+}
+
+// undefined reports a name that nothing defines.
+func (r *reader) undefined(key, noun, name string, known *names, verb string) {
+	what := fmt.Sprintf("no %s is named %s", noun, toml.Quote(name))
+	table := "[" + noun + "." + toml.Clip(toml.Name(name)) + "]"
+	remedy := "define " + table
+	if near := nearestWord(name, known.list); near != "" {
+		remedy = verb + strconv.Quote(near) + ", or " + remedy
+	} else if len(known.list) > 0 {
+		remedy = verb + oneOf(known.list) + ", or " + remedy
+	}
+	r.fault(key, what, remedy)
+}
+
+// nearestWord is the word that a name was likely meant to be; "" if none is close.
+func nearestWord(name string, known []string) (best string) {
+	if len(name) > 100 {
+		return ""
+	}
+	least := slack(name) + 1
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// oneOf lists words in TOML's quotes; of many, only the first.
+func oneOf(words []string) string {
+	var quoted []string
+	for _, w := range words[:min(len(words), 10)] {
+		quoted = append(quoted, strconv.Quote(w))
+	}
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	return "one of " + strings.Join(quoted, ", ")
+}
+
+// names are those that the file defines. A file may have many, so they are listed once.
+type names struct {
+	list []string
+	set  map[string]bool
+}
+
+func (n *names) add(name string) {
+	n.list = append(n.list, name)
+	n.set[name] = true
+}
+
+func (n *names) has(name string) bool { return n.set[name] }
+
+// upstreamNames are the names that a route may write, also of upstreams with faults of their own.
+func (r *reader) upstreamNames() *names {
+	if r.upstreams == nil {
+		r.upstreams = &names{set: map[string]bool{}}
+		if r.file.lines["upstreams"] > 0 {
+			r.upstreams.add(DefaultName)
+		}
+		for _, u := range r.file.NamedUpstreams {
+			r.upstreams.add(u.Name)
+		}
+	}
+	return r.upstreams
+}
+
+func (r *reader) limitNames() *names {
+	if r.limits == nil {
+		r.limits = &names{set: map[string]bool{}}
+		for _, l := range r.file.limits() {
+			r.limits.add(l.Name)
+		}
+	}
+	return r.limits
+}
+
+func (r *reader) anUpstream() string {
+	if names := r.upstreamNames().list; len(names) > 0 {
+		return names[0]
+	}
+	return DefaultName
+}
+
+// namesOfRoutes refuses a name that two routes have. Routes without one are named by their pattern, which
+// those with conditions may share.
+func (r *reader) namesOfRoutes(all []Route) {
+	first := map[string]*Route{}
+	for i := range all {
+		t := &all[i]
+		if t.Name == "" {
+			continue
+		}
+		if other := first[t.Name]; other != nil {
+			r.fault(t.Key+".name", fmt.Sprintf("%s is the name of the route on line %d as well", toml.Quote(t.Name),
+				r.file.lines[other.Key]), "write another name")
+			continue
+		}
+		first[t.Name] = t
+	}
+}
+
+// Warnings are faults that do no harm: names that nothing uses.
+func (f *File) Warnings() (all []*Fault) {
+	form := f.InLongForm()
+	used := map[string]bool{}
+	for _, t := range form.Routes {
+		used["upstream "+t.Upstream], used["upstream "+t.Mirror] = true, true
+		for _, s := range t.Split {
+			used["upstream "+s.Upstream] = true
+		}
+	}
+	for _, t := range f.Routes {
+		for _, name := range t.Limits {
+			used["limit "+name] = true
+		}
+	}
+	for _, u := range form.Upstreams {
+		if !used["upstream "+u.Name] {
+			all = append(all, f.Fault(u.Key, "warning: no route uses it", "name it in a route, or remove it"))
+		}
+	}
+	for _, l := range f.NamedLimits {
+		if !used["limit "+l.Name] {
+			all = append(all, f.Fault(l.Key, "warning: no route uses it", "name it in the limits of a route, or remove it"))
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return all
+}

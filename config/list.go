@@ -1,0 +1,190 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pace/config/toml"
+)
+
+// list reads a list of strings and checks each with one.
+func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *refusal)) []T {
+	return elements(r, k, raw, func(path string, e any) (v T, ok bool) {
+		s, ok := e.(string)
+		if !ok {
+			r.fault(path, "expected a string, got "+shown(e), k.elementRemedy(plain(e)))
+			return v, false
+		}
+		v, bad := one(s, k.sample)
+		if bad != nil {
+			r.fault(path, bad.what, k.cure(bad))
+		}
+		return v, bad == nil
+	}, func(v T) T { return v })
+}
+
+// elements reads a list, each element with one, which reports whether it passes. An element that is the
+// same as an earlier one is refused: somebody who writes a thing twice most likely meant another one.
+func elements[T any, S comparable](r *reader, k *key, raw any, one func(path string, e any) (T, bool), same func(T) S) (got []T) {
+	written, ok := raw.([]any)
+	if tables, is := raw.([]map[string]any); is {
+		ok = true
+		for _, t := range tables {
+			written = append(written, t)
+		}
+	}
+	if !ok {
+		r.wrongType(k, raw)
+		return nil
+	}
+	if len(written) == 0 && k.required {
+		r.fault(k.Name, "the list is empty", "write at least one, such as "+k.example)
+	}
+	seen := make(map[S]int, len(written))
+	for i, e := range written {
+		path := toml.Element(k.Name, i)
+		v, ok := one(path, e)
+		if !ok {
+			continue
+		}
+		if first, twice := seen[same(v)]; twice {
+			r.fault(path, toml.Quote(textOf(e))+" is the same as "+toml.Element(k.Name, first), "remove one of the two")
+			continue
+		}
+		seen[same(v)] = i
+		got = append(got, v)
+	}
+	return got
+}
+
+// textOf is the string that an element is, or its url.
+func textOf(e any) string {
+	if t, ok := e.(map[string]any); ok {
+		e = t["url"]
+	}
+	s, _ := e.(string)
+	return s
+}
+
+// backends reads a list of backends, which may be strings, or tables with url and weight.
+func (r *reader) backends(k *key, raw any) []Backend {
+	return elements(r, k, raw, func(path string, e any) (Backend, bool) {
+		if t, ok := e.(map[string]any); ok {
+			return r.weighted(k, path, t)
+		}
+		return r.backend(k, path, e)
+	}, func(b Backend) Backend { return Backend{b.Scheme, b.Address, 1} })
+}
+
+func (r *reader) backend(k *key, path string, raw any) (Backend, bool) {
+	s, ok := raw.(string)
+	if !ok {
+		r.fault(path, "expected a string, got "+shown(raw), k.elementRemedy(plain(raw)))
+		return Backend{}, false
+	}
+	b, bad := backend(s, k.sample)
+	if bad != nil {
+		r.fault(path, bad.what, k.cure(bad))
+	}
+	return b, bad == nil
+}
+
+// weighted reads { url = "…", weight = 2 }.
+func (r *reader) weighted(k *key, path string, written map[string]any) (b Backend, ok bool) {
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		if name != "url" && name != "weight" {
+			r.fault(toml.Join(path, toml.Name(name)), "unknown key", "remove it; a backend has url and weight")
+		}
+	}
+	url, isWritten := written["url"]
+	if !isWritten {
+		r.fault(path, "url is missing", fmt.Sprintf("write %q", k.sample))
+		return b, false
+	}
+	b, ok = r.backend(k, toml.Join(path, "url"), url)
+	if raw, isWritten := written["weight"]; isWritten {
+		b.Weight = r.weight(toml.Join(path, "weight"), raw, 1)
+	}
+	return b, ok
+}
+
+const maxWeight = 1_000_000
+
+// weight reads a weight from low on.
+func (r *reader) weight(path string, raw any, low int64) int {
+	n, ok := raw.(int64)
+	remedy := fmt.Sprintf("write a whole number from %d to %d, such as 1", low, maxWeight)
+	switch {
+	case !ok:
+		r.fault(path, "expected a whole number, got "+shown(raw), remedy)
+		return 1
+	case n < low:
+		r.fault(path, fmt.Sprintf("%d is below %d", n, low), remedy)
+	case n > maxWeight:
+		r.fault(path, fmt.Sprintf("%d is above %d", n, maxWeight), remedy)
+	}
+	return int(n)
+}
+
+// shares reads a table of upstreams and their weights.
+func (r *reader) shares(k *key, raw any) (all []Share) {
+	written, ok := raw.(map[string]any)
+	if !ok {
+		r.wrongType(k, raw)
+		return nil
+	}
+	path := func(upstream string) string { return toml.Join(k.Name, toml.Name(upstream)) }
+	some := len(written) == 0
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		s := Share{name, r.weight(path(name), written[name], 0)}
+		all, some = append(all, s), some || s.Weight != 0
+	}
+	if !some {
+		r.fault(path(all[0].Upstream), "all weights are 0, so that no upstream gets a request",
+			fmt.Sprintf("write a whole number from 1 to %d", maxWeight))
+	}
+	return all
+}
+
+// fields reads a table of header fields.
+func (r *reader) fields(k *key, raw any) (all []Field) {
+	written, ok := raw.(map[string]any)
+	if !ok {
+		r.wrongType(k, raw)
+		return nil
+	}
+	seen := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		path := toml.Join(k.Name, toml.Name(name))
+		if _, bad := k.check(name, k.sample); bad != nil {
+			r.fault(path, bad.what, "remove it, or write a name of letters, digits and hyphens")
+			continue
+		}
+		if first, twice := seen[strings.ToLower(name)]; twice {
+			r.fault(path, "is the same field as "+first, "remove one of the two")
+			continue
+		}
+		seen[strings.ToLower(name)] = path
+		value, ok := written[name].(string)
+		if !ok {
+			r.fault(path, "expected a string, got "+shown(written[name]), "write "+textLike(plain(written[name])))
+			continue
+		}
+		if _, bad := fieldValue(value); bad != nil {
+			r.fault(path, bad.what, "write "+bad.form+`, such as "1"`)
+			continue
+		}
+		all = append(all, Field{name, value})
+	}
+	return all
+}
+
+// textLike is a value as a string of TOML; an example if it cannot be one.
+func textLike(s string) string {
+	if v := literal(s); v != "" {
+		return v
+	}
+	return `a string, such as "1"`
+}

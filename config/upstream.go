@@ -1,0 +1,41 @@
+package config
+
+import "time"
+
+// Upstreams is what can be said of a pool of backends: in the short form the only one, and its name is
+// default.
+type Upstreams struct {
+	Backends               []Backend     `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written, or unix:/path, a socket that speaks HTTP; or { url = \"...\", weight = 2 } for one that gets twice as many requests as one of weight 1."`
+	MaxRetries             int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
+	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
+	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response. Interim responses (1xx) do not extend it."`
+	BodyTimeout            time.Duration `toml:"body_timeout" default:"0s" min:"0s" max:"24h" doc:"Longest wait for the next byte of a response's body; 0s: no limit. Streams have none."`
+	MaxResponseHeaderBytes int           `toml:"max_response_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a backend's response, in bytes, and of an interim response or a trailer; it may have 1000 fields. A larger one is upstream_invalid."`
+	MaxIdlePerBackend      int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
+	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best a little shorter than the backend's own idle timeout."`
+	Resolve                time.Duration `toml:"resolve" default:"30s" min:"0s" max:"24h" doc:"How often a backend's name is resolved again. Each of its addresses is a backend: a new one is used, one that is gone is drained. 0s: once, at the start."`
+}
+
+// Upstream is a pool of backends under a name.
+type Upstream struct {
+	Name string
+	Key  string // the path of its table, for [File.Fault]: upstream.api, or upstreams
+	Upstreams
+}
+
+// Backend is one backend as it is written. A host name may stand for several addresses.
+type Backend struct {
+	Scheme  string // "http", or "unix": HTTP over a socket in the file system
+	Address string // host:port, the host in lower case and an IPv6 address in brackets; or the socket's path
+	Weight  int    // from 1
+}
+
+// URL is the backend in the spelling of the file.
+func (b Backend) URL() string {
+	if b.Scheme == unixScheme {
+		return "unix:" + b.Address
+	}
+	return b.Scheme + "://" + b.Address
+}
+
+const unixScheme = "unix"
