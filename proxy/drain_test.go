@@ -57,7 +57,7 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // until it is read, else its first request would be served
 	c, r := p.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	waitFor(t, "the request", func() bool { return len(p.handler.Telemetry.InFlight()) == 1 })
+	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
 
 	// A connection that was open before is heard once more.
@@ -124,7 +124,7 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 		}
 		readers = append(readers, r)
 	}
-	waitFor(t, "all four", func() bool { return len(p.handler.Telemetry.InFlight()) == 4 })
+	waitFor(t, "all four", func() bool { return len(p.inFlight()) == 4 })
 	begin := time.Now()
 	err := <-p.drain(t, 100*time.Millisecond)
 	if aborted, ok := errors.AsType[*front.AbortedError](err); !ok || aborted.Requests != 4 || !errors.Is(err, context.DeadlineExceeded) {
@@ -138,7 +138,7 @@ func TestDrain_BreaksOffWhatTakesTooLong(t *testing.T) {
 			t.Errorf("connection %d is still open: %v", i, err)
 		}
 	}
-	if n := len(p.handler.Telemetry.InFlight()); n != 0 {
+	if n := len(p.inFlight()); n != 0 {
 		t.Errorf("%d records are open", n)
 	}
 	got := map[string]accessLine{}
@@ -204,7 +204,7 @@ func TestDrain_LetsHTTP2Finish(t *testing.T) {
 		}
 		answered <- err
 	}()
-	waitFor(t, "the request", func() bool { return len(p.handler.Telemetry.InFlight()) == 1 })
+	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
 	release <- struct{}{}
 	if err := errors.Join(<-answered, <-ended); err != nil {

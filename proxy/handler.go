@@ -124,7 +124,6 @@ func (q *request) describe() {
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
 		q.body = newRequestBody(q.w, r, front.ConnOf(q.ctx), q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
-	q.h.Telemetry.TakeOff(rec)
 	q.living.Show(rec, q)
 }
 

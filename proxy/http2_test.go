@@ -50,7 +50,7 @@ func TestHTTP2(t *testing.T) {
 		"a client that leaves while it waits": {hang, nil, func(ctx context.Context, p *proxied, client *http.Client) string {
 			ctx, cancel := context.WithCancel(ctx)
 			go func() {
-				for in := p.handler.Telemetry.InFlight(); len(in) == 0 || in[0].Phase != "wait"; in = p.handler.Telemetry.InFlight() {
+				for in := p.inFlight(); len(in) == 0 || in[0].Phase != "wait"; in = p.inFlight() {
 					time.Sleep(time.Millisecond)
 				}
 				cancel()

@@ -181,7 +181,7 @@ func TestOutcomes(t *testing.T) {
 			io.WriteString(c, tt.send)
 			if tt.leave {
 				waitFor(t, "the wait for the backend", func() bool {
-					in := p.handler.Telemetry.InFlight()
+					in := p.inFlight()
 					return len(in) == 1 && (in[0].Phase == "wait" || in[0].Phase == "read_request")
 				})
 				c.Close()

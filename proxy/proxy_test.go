@@ -17,6 +17,7 @@ import (
 	"pace/lb"
 	"pace/proxy/front"
 	"pace/proxy/transport/http1"
+	"pace/telemetry/inflight"
 	"pace/telemetry/telemetrytest"
 )
 
@@ -78,6 +79,11 @@ func startServer(t testing.TB, change func(*Options, *ServerOptions), backends .
 		tel.Close()
 	})
 	return p
+}
+
+// inFlight returns the exchanges in flight, the oldest first.
+func (p *proxied) inFlight() []inflight.Running {
+	return inflight.List(p.handler.InFlight.Records(), time.Now())
 }
 
 // origin starts a backend with this handler and returns its address.

@@ -8,13 +8,15 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/transport"
+	"pace/telemetry"
 )
 
 // ServerOptions configure what stands in front of a Handler.
 type ServerOptions struct {
 	Handler  *Handler
-	Trust    string         // one of Trusts: whose traces are continued; "": everybody's
-	Settings front.Settings // in the beginning; MaxHeaderBytes must be set
+	Trust    string                  // one of Trusts: whose traces are continued; "": everybody's
+	Settings front.Settings          // in the beginning; MaxHeaderBytes must be set
+	OnSlow   func(*telemetry.Record) // see [front.Options]
 }
 
 // NewServer returns the front of a Handler, which passes it all requests that are not refused.
@@ -28,6 +30,7 @@ func NewServer(o ServerOptions) *front.Server {
 		Peer:     func(a netip.AddrPort) message.Peer { return h.plan.Load().trust.Peer(a) },
 		Attach:   func() interface{ Close() } { return new(transport.Pin) },
 		Refused:  h.Telemetry.Refused,
+		OnSlow:   o.OnSlow,
 		Log:      h.Log,
 
 		Settings: o.Settings,

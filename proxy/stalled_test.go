@@ -204,5 +204,5 @@ func TestStalled_InterimAnswers(t *testing.T) {
 		all := p.said(t, "request")
 		return len(all) > 0 && all[len(all)-1]["outcome"] != "ok"
 	})
-	waitFor(t, "the end of all", func() bool { return len(p.handler.Telemetry.InFlight()) == 0 })
+	waitFor(t, "the end of all", func() bool { return len(p.inFlight()) == 0 })
 }

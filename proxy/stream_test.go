@@ -126,7 +126,7 @@ func TestStreams_AreSeenWhileTheyLive(t *testing.T) {
 	if n := p.metric(t, metrics.Streams.Name, "kind", "other"); n != 1 || len(p.said(t, "request")) != 0 {
 		t.Errorf("%v open, lines %v", n, p.said(t, "request"))
 	}
-	if in := p.handler.Telemetry.InFlight(); len(in) != 1 || in[0].Stream != "other" {
+	if in := p.inFlight(); len(in) != 1 || in[0].Stream != "other" {
 		t.Errorf("in flight: %+v", in)
 	}
 }

@@ -124,7 +124,7 @@ func inPhase(p Phase) func(*Record) slog.Value {
 		if r.Phases[p] < time.Microsecond {
 			return slog.Value{}
 		}
-		return slog.Float64Value(milliseconds(r.Phases[p]))
+		return slog.Float64Value(Milliseconds(r.Phases[p]))
 	}
 }
 

@@ -31,29 +31,30 @@ func (p Phase) String() string { return phaseWords[p] }
 // clock divides an exchange's time among its phases without gap or overlap:
 // sum(spent) == since - start, always. It also holds what other goroutines may ask about a running exchange.
 type clock struct {
-	mu    sync.Mutex // a request's body is sent concurrently with the wait for the response
-	spent [PhaseCount]time.Duration
-	present
+	mu      sync.Mutex // a request's body is sent concurrently with the wait for the response
+	spent   [PhaseCount]time.Duration
+	present Present
 }
 
-type present struct {
-	phase    Phase
-	since    time.Time // of phase
-	backend  string    // host:port of the present attempt
-	attempts int
-	stream   StreamKind
+// Present is what an exchange in flight does at an instant.
+type Present struct {
+	Phase    Phase
+	Since    time.Time // when the phase began
+	Backend  string    // host:port of the present attempt; "" if there was none
+	Attempts int       // begun so far
+	Stream   StreamKind
 }
 
 func (c *clock) start(at time.Time) {
-	c.spent, c.present = [PhaseCount]time.Duration{}, present{since: at}
+	c.spent, c.present = [PhaseCount]time.Duration{}, Present{Since: at}
 }
 
 // enter ends the present phase at this moment and begins p.
 func (c *clock) enter(p Phase) time.Time {
 	at := time.Now()
 	c.mu.Lock()
-	c.spent[c.phase] += at.Sub(c.since)
-	c.phase, c.since = p, at
+	c.spent[c.present.Phase] += at.Sub(c.present.Since)
+	c.present.Phase, c.present.Since = p, at
 	c.mu.Unlock()
 	return at
 }
@@ -61,8 +62,8 @@ func (c *clock) enter(p Phase) time.Time {
 // attempt notes that an attempt at backend begins.
 func (c *clock) attempt(backend string) time.Time {
 	c.mu.Lock()
-	c.backend = backend
-	c.attempts++
+	c.present.Backend = backend
+	c.present.Attempts++
 	c.mu.Unlock()
 	return c.enter(Own)
 }
@@ -70,11 +71,11 @@ func (c *clock) attempt(backend string) time.Time {
 // become notes that the exchange is a stream now.
 func (c *clock) become(k StreamKind) {
 	c.mu.Lock()
-	c.stream = k
+	c.present.Stream = k
 	c.mu.Unlock()
 }
 
-func (c *clock) state() present {
+func (c *clock) now() Present {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.present

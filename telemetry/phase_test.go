@@ -19,17 +19,17 @@ func TestClock_LosesNoTime(t *testing.T) {
 			var want [PhaseCount]time.Duration
 			begin := time.Now()
 			c.start(begin)
-			now := Own
+			phase := Own
 			for range random.IntN(50) {
 				d := time.Duration(random.IntN(1e6))
 				time.Sleep(d)
-				want[now] += d
-				now = Phase(random.IntN(int(PhaseCount)))
-				if at := c.enter(now); !at.Equal(time.Now()) {
+				want[phase] += d
+				phase = Phase(random.IntN(int(PhaseCount)))
+				if at := c.enter(phase); !at.Equal(time.Now()) {
 					t.Fatalf("entered at %v, it is %v", at, time.Now())
 				}
-				if s := c.state(); s.phase != now || !s.since.Equal(time.Now()) {
-					t.Fatalf("state is %+v, want %v since now", s, now)
+				if s := c.now(); s.Phase != phase || !s.Since.Equal(time.Now()) {
+					t.Fatalf("present is %+v, want %v since now", s, phase)
 				}
 			}
 			c.enter(Own)
@@ -55,7 +55,7 @@ func TestClock_ConcurrentSafe(t *testing.T) {
 				for n := range 200 {
 					time.Sleep(time.Duration(n*i) * time.Microsecond)
 					c.enter(Phase((n + i) % int(PhaseCount)))
-					c.state()
+					c.now()
 				}
 			})
 		}

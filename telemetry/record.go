@@ -14,7 +14,9 @@ import (
 // know who does.
 //
 // Its life: [Telemetry.Begin] takes it from a pool. Until [Telemetry.End] it belongs to the goroutine of
-// the handler; a goroutine that runs concurrently may call Enter, Phase and Moved, and nothing else.
+// the handler; a goroutine that runs concurrently may call Enter, Present and Moved, and nothing else.
+// Once the handler has shown the record to others (Exchange.Show of proxy/front), they may also read what
+// the request says of itself: Start to Trace, and Route. The handler writes none of these fields after that.
 // After its end it is read-only, and belongs to all its holders: End while it publishes the record, and each
 // [Signal] that has called Retain. The last Release gives it back to the pool. A holder may not touch it
 // after its own Release. The handler holds it until End returns.
@@ -57,10 +59,6 @@ type Record struct {
 
 	clock   clock
 	holders atomic.Int32 // at 0 it is in the pool
-
-	// These belong to the lock of the record's part of the flight.
-	next, prev   *Record
-	listed, slow bool
 }
 
 // Attempt is one try at one backend, beginning with its pick.
@@ -147,7 +145,10 @@ func emptied[T any](s []T) []T {
 func (r *Record) Enter(p Phase) time.Time { return r.clock.enter(p) }
 
 // Phase returns the present phase. Safe for concurrent use.
-func (r *Record) Phase() Phase { return r.clock.state().phase }
+func (r *Record) Phase() Phase { return r.Present().Phase }
+
+// Present returns what the exchange does at this instant. Safe for concurrent use.
+func (r *Record) Present() Present { return r.clock.now() }
 
 // TraceID returns the trace's id as 32 hexadecimal digits.
 func (r *Record) TraceID() string { return r.Trace }
@@ -163,7 +164,7 @@ func (r *Record) ServerTiming() string {
 				b = append(b, ", "...)
 			}
 			b = append(append(b, Phase(i).String()...), ";dur="...)
-			b = strconv.AppendFloat(b, milliseconds(d), 'f', -1, 64)
+			b = strconv.AppendFloat(b, Milliseconds(d), 'f', -1, 64)
 		}
 	}
 	return string(b)

@@ -279,7 +279,7 @@ func TestRecord_IsCleanWhenUsedAgain(t *testing.T) {
 	b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SampleRatio = 0 }) // recycled at its end
 	for range 50 {
 		b.Request(nil, func(_ context.Context, r *telemetry.Record) {
-			if r.Path != "" || r.Outcome != telemetry.Unset || len(r.Attempts)+len(r.Limited)+len(r.Failovers)+len(r.Retries) != 0 || r.Stream != telemetry.NoStream || telemetry.Marked(r) {
+			if r.Path != "" || r.Outcome != telemetry.Unset || len(r.Attempts)+len(r.Limited)+len(r.Failovers)+len(r.Retries) != 0 || r.Stream != telemetry.NoStream {
 				t.Fatalf("got %+v", r)
 			}
 			for _, a := range r.Attempts[:cap(r.Attempts)] {
@@ -288,8 +288,6 @@ func TestRecord_IsCleanWhenUsedAgain(t *testing.T) {
 				}
 			}
 			telemetrytest.Fill(r)
-			b.TakeOff(r)
-			telemetry.MarkSlow(r)
 			r.Stream = telemetry.WebSocket
 			b.BecomeStream(r, telemetry.WebSocket)
 			b.End(r)
@@ -400,7 +398,6 @@ func TestEnd_Allocations(t *testing.T) {
 			r.Host, r.Path, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "1.1", "test", "id"
 			r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
 			r.Route, r.Upstream = "/", "default"
-			b.TakeOff(r)
 			a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 			b.AppendPropagation(ctx, propagation, r, a)
 			r.Enter(telemetry.Wait)

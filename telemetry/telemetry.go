@@ -3,20 +3,14 @@
 // disagree. It must not know how a signal is written or where it goes, and no other package of pace.
 package telemetry
 
-import (
-	"context"
-	"log/slog"
-	"time"
-)
+import "context"
 
-// Options configure [New]; Tracing and Log must be set.
+// Options configure [New]; Tracing must be set.
 type Options struct {
 	Tracing    Tracing
 	Signals    []Signal // each record is published to them in this order
 	State      *State   // nil: one of its own
-	Log        *slog.Logger
-	QueryAllow []string      // parameters whose values are published
-	SlowAfter  time.Duration // a request that runs for longer logs a line before it ends; 0: none does
+	QueryAllow []string // parameters whose values are published
 }
 
 // Telemetry opens the records of requests, and publishes them to the signals. Safe for concurrent use.
@@ -26,24 +20,16 @@ type Telemetry struct {
 
 	signals    []Signal
 	queryAllow map[string]bool
-	log        *slog.Logger
-	flight     flight
-	endWatch   context.CancelFunc // nil: nobody watches for slow requests
 }
 
 // New returns a Telemetry that publishes to the signals of o.
 func New(o Options) *Telemetry {
-	t := &Telemetry{Tracing: o.Tracing, State: o.State, signals: o.Signals, log: o.Log, queryAllow: map[string]bool{}}
+	t := &Telemetry{Tracing: o.Tracing, State: o.State, signals: o.Signals, queryAllow: map[string]bool{}}
 	if t.State == nil {
 		t.State = &State{}
 	}
 	for _, name := range o.QueryAllow {
 		t.queryAllow[name] = true
-	}
-	if o.SlowAfter > 0 {
-		watch, end := context.WithCancel(context.Background())
-		t.endWatch = end
-		go t.watchSlow(watch, o.SlowAfter)
 	}
 	return t
 }
@@ -69,7 +55,6 @@ func (t *Telemetry) BecomeStream(r *Record, kind StreamKind) {
 
 // End ends the record, publishes it and releases it. The caller may not touch it afterwards.
 func (t *Telemetry) End(r *Record) {
-	t.land(r)
 	r.end()
 	t.publish(Ended, r)
 	r.Release()
@@ -78,12 +63,5 @@ func (t *Telemetry) End(r *Record) {
 func (t *Telemetry) publish(m Moment, r *Record) {
 	for _, s := range t.signals {
 		s.Publish(m, r)
-	}
-}
-
-// Close ends what runs in the background. It must be called before the log is closed.
-func (t *Telemetry) Close() {
-	if t.endWatch != nil {
-		t.endWatch()
 	}
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"log/slog"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -55,3 +56,6 @@ func AppendQuoted(b []byte, s string) []byte {
 	}
 	return append(append(b, s[from:]...), '"')
 }
+
+// Milliseconds returns d as all pages and lines show it, to the microsecond.
+func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -10,6 +10,9 @@ import (
 	"net/http/pprof"
 	"sync/atomic"
 	"time"
+
+	"pace/proxy/front"
+	"pace/telemetry/inflight"
 )
 
 // admin is the listener for operators.
@@ -20,7 +23,7 @@ type admin struct {
 }
 
 // newAdmin returns the admin listener's server. profiles adds /debug/pprof/.
-func newAdmin(o observed, profiles bool, own hosts) *admin {
+func newAdmin(o observed, living *front.InFlight, profiles bool, own hosts) *admin {
 	a := &admin{hosts: own}
 	mux := http.NewServeMux()
 	if m := o.scrape(); m != nil {
@@ -28,7 +31,7 @@ func newAdmin(o observed, profiles bool, own hosts) *admin {
 	}
 	mux.HandleFunc("GET /api/v1/inflight", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"inflight": o.telemetry.InFlight()})
+		json.NewEncoder(w).Encode(map[string]any{"inflight": inflight.List(living.Records(), time.Now())})
 	})
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)

@@ -91,6 +91,7 @@ func buildServer(f *config.File, p *parts) *front.Server {
 		Handler:  p.handler,
 		Settings: frontSettings(f, p.observed),
 		Trust:    f.Tracing.Trust,
+		OnSlow:   p.logSlow,
 	})
 }
 
@@ -100,6 +101,7 @@ func frontSettings(f *config.File, o observed) front.Settings {
 		IdleTimeout:       f.Server.IdleTimeout,
 		DeliverTimeout:    f.Server.DeliverTimeout,
 		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
+		SlowAfter:         f.Log.SlowAfter,
 	}
 	if f.Metrics.Endpoint != "" {
 		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(), Allow: f.Metrics.Allow}

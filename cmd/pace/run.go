@@ -75,7 +75,7 @@ func (p *parts) serve(l listeners, d drain, pprof bool) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	admin := newAdmin(p.observed, pprof, p.hosts)
+	admin := newAdmin(p.observed, p.handler.InFlight, pprof, p.hosts)
 	failed := make(chan error, 2)
 	if l.admin != nil {
 		go func() { failed <- admin.serve(l.admin) }()

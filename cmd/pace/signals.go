@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"pace/config"
 	"pace/proxy/route"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
 	"pace/telemetry/environment"
+	"pace/telemetry/inflight"
 	"pace/telemetry/metrics"
 	"pace/telemetry/traces"
 )
@@ -62,9 +65,14 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	}
 	o.telemetry = telemetry.New(telemetry.Options{
 		Tracing: o.traces, Signals: append(signals, o.log, o.traces), State: state,
-		Log: o.log.Logger, QueryAllow: f.Tracing.QueryAllow, SlowAfter: f.Log.SlowAfter,
+		QueryAllow: f.Tracing.QueryAllow,
 	})
 	return o, nil
+}
+
+// logSlow logs an exchange that has been running for long.
+func (o observed) logSlow(r *telemetry.Record) {
+	o.log.LogAttrs(context.Background(), slog.LevelWarn, "still running", inflight.Of(r, time.Now()).Attrs()...)
 }
 
 // scrape answers scrapes; nil without metrics.
@@ -77,7 +85,6 @@ func (o observed) scrape() http.Handler {
 
 // shutdown exports what waits, as far as ctx allows. The log stays open.
 func (o observed) shutdown(ctx context.Context) {
-	o.telemetry.Close()
 	o.traces.Shutdown(ctx)
 	if o.metrics != nil {
 		o.metrics.Shutdown(ctx)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,10 @@ func TestInFlight_ShowsWhatRunsOldestFirst(t *testing.T) {
 	pacetest.Eventually(t, func() error { // before it ends
 		if n := strings.Count(p.Stderr(), `"path":"/first"`); n != 1 {
 			return fmt.Errorf("%d lines name the slow request, want 1", n)
+		}
+		slow := regexp.MustCompile(`"level":"WARN","msg":"still running",.*"path":"/first",.*"phase":"wait",.*"backend":"` + b.Address())
+		if !slow.MatchString(p.Stderr()) {
+			return fmt.Errorf("no line matches %v: %s", slow, p.Stderr())
 		}
 		return nil
 	})

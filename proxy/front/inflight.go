@@ -1,6 +1,7 @@
 package front
 
 import (
+	"iter"
 	"net"
 	"net/http"
 	"sync"
@@ -9,10 +10,10 @@ import (
 	"pace/telemetry"
 )
 
-// InFlight is the registry of the living exchanges: those that have begun and not ended. Everything that has
-// to look at all of them looks here: what watches for clients that take nothing, what shows and counts
-// exchanges, and draining. It is cut into parts so that requests on different cores rarely meet. The zero
-// value is ready. Safe for concurrent use.
+// InFlight is the registry of the living exchanges: those that have begun and not ended. There is no other
+// list of them. Whoever has to look at all exchanges looks here: [Server.watchDelivery], [Server.watchSlow],
+// /api/v1/inflight, and [Server.Drain], which counts and aborts them. It is divided into parts so that
+// requests on different cores rarely meet. The zero value is ready. Safe for concurrent use.
 type InFlight struct {
 	parts    [8]part
 	next     atomic.Uint32 // hands out the parts
@@ -33,7 +34,9 @@ type part struct {
 //
 //	Begin ─▶ listed ─ Show ─▶ visited by whoever looks ─ Hide ─▶ listed ─ End ─▶ not listed
 //
-// The handler's goroutine calls these methods, in this order. Show and Hide may be left out.
+// The handler's goroutine calls these methods, in this order. Show and Hide may be left out. A visitor runs on
+// a goroutine of its own while the handler works on, and goes on writing the record. So it may read what the
+// record says of the request, which does not change after Show, and call [telemetry.Record.Present].
 type Exchange struct {
 	in         *InFlight
 	part       *part // of in, always the same: so whoever looks at all parts meets an exchange once
@@ -48,8 +51,9 @@ type Exchange struct {
 	w      http.ResponseWriter
 	record *telemetry.Record // nil: hidden
 	body   Body
-	stream net.Conn // left net/http's care; nil: it is no stream
-	seen   progress // of watchDelivery alone
+	stream net.Conn // taken over from net/http, which does not close it; nil: it is no stream
+	seen   progress // only watchDelivery uses it
+	slow   bool     // only watchSlow uses it: the exchange has been reported
 }
 
 // Body is the body of a request, as far as it tells whether its client is at work.
@@ -84,7 +88,7 @@ func (x *Exchange) Show(r *telemetry.Record, body Body) {
 // Hide ends that, and waits for a visitor. Nobody looks at the record, the writer or the body from here on.
 func (x *Exchange) Hide() {
 	x.mu.Lock()
-	x.record, x.body, x.stream, x.seen = nil, nil, nil, progress{}
+	x.record, x.body, x.stream, x.seen, x.slow = nil, nil, nil, progress{}, false
 	x.mu.Unlock()
 }
 
@@ -134,43 +138,57 @@ func (f *InFlight) Draining() bool { return f.draining.Load() }
 // Aborted reports whether Drain has ended what was in flight, streams included.
 func (f *InFlight) Aborted() bool { return f.aborted.Load() }
 
-// Each calls visit with the record of every exchange that is shown. None ends while it is visited.
-func (f *InFlight) Each(visit func(*telemetry.Record)) {
-	f.each(func(x *Exchange) { visit(x.record) })
-}
-
-// each calls visit for every exchange that is shown, with x.mu held. An exchange of the list may have ended
-// when its turn comes, and even have begun anew: then the new one is visited.
-func (f *InFlight) each(visit func(*Exchange)) {
-	var listed []*Exchange
-	for i := range f.parts {
-		p := &f.parts[i]
-		p.mu.Lock()
-		for x := p.head; x != nil; x = x.next {
-			listed = append(listed, x)
+// Records visits the record of every exchange that is shown. An exchange cannot end while it is visited, so
+// a visitor must be quick, and must not keep the record.
+func (f *InFlight) Records() iter.Seq[*telemetry.Record] {
+	return func(yield func(*telemetry.Record) bool) {
+		for x := range f.shown() {
+			if !yield(x.record) {
+				return
+			}
 		}
-		p.mu.Unlock()
-		for _, x := range listed {
-			x.visit(visit)
-		}
-		listed = listed[:0]
 	}
 }
 
-func (x *Exchange) visit(f func(*Exchange)) {
+// shown visits every exchange that is shown, with x.mu held. An exchange of the list may have ended when its
+// turn comes, and even have begun anew: then the new one is visited.
+func (f *InFlight) shown() iter.Seq[*Exchange] {
+	return func(yield func(*Exchange) bool) {
+		var listed []*Exchange
+		for i := range f.parts {
+			listed = f.parts[i].appendTo(listed[:0])
+			for _, x := range listed {
+				if !x.visit(yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// appendTo appends the exchanges of the part to list.
+func (p *part) appendTo(list []*Exchange) []*Exchange {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for x := p.head; x != nil; x = x.next {
+		list = append(list, x)
+	}
+	return list
+}
+
+// visit calls f if x is shown, and returns whether the next exchange is to be visited.
+func (x *Exchange) visit(f func(*Exchange) bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.record != nil {
-		f(x)
-	}
+	return x.record == nil || f(x)
 }
 
 // abort closes the connections of all streams.
 func (f *InFlight) abort() {
 	f.aborted.Store(true)
-	f.each(func(x *Exchange) {
+	for x := range f.shown() {
 		if x.stream != nil {
 			x.stream.Close()
 		}
-	})
+	}
 }

@@ -32,6 +32,7 @@ type Options struct {
 	Peer     func(netip.AddrPort) message.Peer                                 // makes a peer of its address
 	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
 	Refused  func(telemetry.Refusal)                                           // is told of everything that is refused
+	OnSlow   func(*telemetry.Record)                                           // is told of an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
 	Log      *slog.Logger
 
 	Settings Settings // in the beginning
@@ -41,7 +42,7 @@ type Options struct {
 type Server struct {
 	Options
 	settings    atomic.Pointer[Settings] // in force
-	changed     chan struct{}            // wakes watchDelivery after a change of the settings
+	changed     [2]chan struct{}         // after a change of the settings, one wakes watchDelivery, and one watchSlow
 	generations generations
 	handler     http.Handler // of all generations
 
@@ -61,11 +62,12 @@ type Server struct {
 func NewServer(o Options) *Server {
 	ctx, ended := context.WithCancel(context.Background())
 	base, abort := context.WithCancelCause(context.Background())
-	s := &Server{Options: o, changed: make(chan struct{}, 1), ended: ended, base: base, abortRequests: abort}
+	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, ended: ended, base: base, abortRequests: abort}
 	s.settings.Store(&o.Settings)
 	s.handler = s.chain()
 	s.generations.begin(s.newGeneration(&o.Settings))
-	go s.watchDelivery(ctx)
+	go s.watchDelivery(ctx, s.changed[0])
+	go s.watchSlow(ctx, s.changed[1])
 	return s
 }
 

@@ -19,6 +19,7 @@ type Settings struct {
 	IdleTimeout       time.Duration
 	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
 	MaxHeaderBytes    int           // of a request
+	SlowAfter         time.Duration // an exchange that runs for longer is reported to OnSlow once, before it ends; 0: none is
 	Scrape            *Scrape       // nil: the listener answers no scrapes
 }
 
@@ -39,9 +40,11 @@ func (s *Server) Change(n Settings) {
 			l.interrupt()
 		}
 	}
-	select {
-	case s.changed <- struct{}{}:
-	default: // it is yet to look at an earlier change
+	for _, watcher := range s.changed {
+		select {
+		case watcher <- struct{}{}:
+		default: // it is yet to look at an earlier change
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // phases of what is in flight; a deadline for each write would cost every request, and HTTP/2 has
 // none for a stream whose window is shut. (A connection of HTTP/2 that takes nothing at all is net/http's
 // to end: WriteByteTimeout.)
-func (s *Server) watchDelivery(ctx context.Context) {
+func (s *Server) watchDelivery(ctx context.Context, changed <-chan struct{}) {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	for last, skipped := time.Now(), false; ; {
@@ -25,7 +25,7 @@ func (s *Server) watchDelivery(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.changed:
+		case <-changed:
 			last = time.Now()
 			continue
 		case <-look.C:
@@ -36,11 +36,11 @@ func (s *Server) watchDelivery(ctx context.Context) {
 		if skipped = late && !skipped; skipped { // the process was stopped: see first what clients have taken meanwhile
 			continue
 		}
-		s.InFlight.each(func(x *Exchange) {
-			if phase, since := x.record.Since(); phase == telemetry.Deliver && time.Since(since) > tick {
-				s.overdue(x, since, limit)
+		for x := range s.InFlight.shown() {
+			if p := x.record.Present(); p.Phase == telemetry.Deliver && time.Since(p.Since) > tick {
+				s.overdue(x, p.Since, limit)
 			}
-		})
+		}
 	}
 }
 

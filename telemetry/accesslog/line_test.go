@@ -104,7 +104,7 @@ func hostilePage(t *testing.T, terminal bool) string {
 		t.Fatal(err)
 	}
 	log.terminal = terminal
-	b := telemetry.New(telemetry.Options{Signals: []telemetry.Signal{log}, Log: log.Logger})
+	b := telemetry.New(telemetry.Options{Signals: []telemetry.Signal{log}})
 	for _, s := range hostile {
 		r := b.Begin(trace.ContextWithSpan(context.Background(), &telemetry.Identity{}), "GET", "http")
 		r.Outcome, r.Status = telemetry.ClientError, 404

@@ -31,11 +31,10 @@ import (
 
 // Options configure [New], which has set them as most tests want them.
 type Options struct {
-	SampleRatio float64  // 1
-	QueryAllow  []string // none
-	NoMetrics   bool     // there are
-	NoExporter  bool     // there is one, which keeps what it gets
-	SlowAfter   time.Duration
+	SampleRatio float64    // 1
+	QueryAllow  []string   // none
+	NoMetrics   bool       // there are
+	NoExporter  bool       // there is one, which keeps what it gets
 	Format      string     // of the log: json
 	Level       slog.Level // of the log: info
 }
@@ -90,7 +89,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	}
 	a.Telemetry = telemetry.New(telemetry.Options{
 		Tracing: a.Traces, Signals: append(signals, a.Log, a.Traces), State: state,
-		Log: a.Log.Logger, QueryAllow: o.QueryAllow, SlowAfter: o.SlowAfter,
+		QueryAllow: o.QueryAllow,
 	})
 	t.Cleanup(a.Close)
 	return a
@@ -102,7 +101,6 @@ func (a *All) Close() {
 		return
 	}
 	a.closed = true
-	a.Telemetry.Close()
 	a.Traces.Shutdown(context.Background())
 	if a.Metrics != nil {
 		a.Metrics.Shutdown(context.Background())

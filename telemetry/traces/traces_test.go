@@ -41,7 +41,7 @@ func newBench(t testing.TB, change func(*Options)) *bench {
 	if b.Traces, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	b.Telemetry = telemetry.New(telemetry.Options{Tracing: b.Traces, Signals: []telemetry.Signal{b.Traces}, Log: o.Log})
+	b.Telemetry = telemetry.New(telemetry.Options{Tracing: b.Traces, Signals: []telemetry.Signal{b.Traces}})
 	b.end = sync.OnceFunc(func() { b.Traces.Shutdown(context.Background()) })
 	t.Cleanup(b.close)
 	return b
