@@ -1,6 +1,8 @@
-// Package pipe moves bytes from one connection to another without their ever being in the process:
-// they wait in a pipe of the kernel (splice(2)). Each half of the move is a call of its own, so
-// whoever moves them knows which side it waits for, and which one failed.
+// Package pipe moves bytes from one connection to another through a pipe of the kernel (splice(2)), so that they
+// are never copied into the process. Each half of the move is a call of its own, so the caller knows which side
+// it waits for, and which one failed.
+//
+// It must not know HTTP, or any other package of pace.
 package pipe
 
 import (
@@ -11,19 +13,19 @@ import (
 	"time"
 )
 
-// Size is the most bytes that a Pipe holds; it is what the kernel lets anybody have.
+// Size is the largest number of bytes that a Pipe holds. It is the largest that Linux allows every user.
 const Size = 1 << 20
 
-// From is the rest of a body from which on a Pipe is worth it. Of 1 MiB, copying costs the same, and
-// more such bodies a second get through: what has just been copied is read faster.
+// From is the minimum number of bytes for which a Pipe is worth its cost. At 1 MiB, copying costs the same, and
+// more such bodies pass in a second, since bytes that were just copied are in the processor's cache.
 const From = 1 << 20
 
-// LookAgain is how long to wait for a destination at a time. After splice(2), the kernel now and then
-// does not tell that there is room again (once in some 50 GiB of uploads, in tests); then this much
-// time is lost, and not the connection.
+// LookAgain is how long to wait for a destination at a time. After splice(2), the kernel sometimes does not
+// report that there is room again (once in about 50 GiB of uploads, in tests). Then this much time is lost,
+// instead of the connection. It would be unnecessary if the kernel always reported it.
 const LookAgain = 100 * time.Millisecond
 
-// Pipe is where bytes stay between two connections. One goroutine uses it at a time.
+// Pipe holds bytes on their way between two connections. One goroutine at a time may use it.
 type Pipe struct {
 	r, w int // file descriptors
 	held int
@@ -40,12 +42,12 @@ func Take() (*Pipe, error) {
 // Held returns how many bytes are in it.
 func (p *Pipe) Held() int { return p.held }
 
-// Fill moves up to most bytes from src into p, which must be empty, once there is one. It waits as
-// long as src's read deadline allows. The end of src is io.EOF.
-func (p *Pipe) Fill(src syscall.RawConn, most int64) (n int, err error) {
+// Fill waits until src has bytes, and moves up to limit of them into p, which must be empty. It waits as long as
+// src's read deadline allows. At the end of src, the error is io.EOF.
+func (p *Pipe) Fill(src syscall.RawConn, limit int64) (n int, err error) {
 	var failed error
 	err = src.Read(func(fd uintptr) bool {
-		n, failed = splice(int(fd), p.w, int(min(most, Size)))
+		n, failed = splice(int(fd), p.w, int(min(limit, Size)))
 		return failed != syscall.EAGAIN
 	})
 	switch {
@@ -60,8 +62,8 @@ func (p *Pipe) Fill(src syscall.RawConn, most int64) (n int, err error) {
 	return n, nil
 }
 
-// Drain moves something of what p holds to dst, once dst takes it: at least one byte, or an error.
-// It waits as long as dst's write deadline allows.
+// Drain waits until dst has room, and moves bytes from p to dst: at least one, or it returns an error. It waits
+// as long as dst's write deadline allows.
 func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
 	for tries := 0; ; tries++ {
 		var again bool
@@ -69,15 +71,14 @@ func (p *Pipe) Drain(dst syscall.RawConn) (done int, err error) {
 			moved.Add(int64(done))
 			return done, err
 		}
-		if tries > 8 { // the kernel is short of memory
+		if tries > 8 { // the kernel has too little memory for now
 			time.Sleep(time.Millisecond)
 		}
 	}
 }
 
-// drain asks to be called again if splice took nothing though dst is writable. That happens, a few
-// times in a GiB, and the poller must not be waited for then: it tells of a change, and there is none
-// to come.
+// drain returns again if splice moved nothing although dst is writable, which happens a few times in a GiB. The
+// caller then tries again. To wait for the poller would take forever: it reports changes, and dst does not change.
 func (p *Pipe) drain(dst syscall.RawConn) (done int, again bool, err error) {
 	var failed error
 	err = dst.Write(func(fd uintptr) bool {
@@ -107,26 +108,28 @@ func (p *Pipe) drain(dst syscall.RawConn) (done int, again bool, err error) {
 	return 0, false, failed
 }
 
-// Release keeps p for the next Take, for making one costs three system calls. A Pipe that still
-// holds bytes is closed, and they are lost.
+// Release keeps p for the next Take, since to make a Pipe costs three system calls. If p holds bytes, they are
+// lost, and p is closed.
 func (p *Pipe) Release() {
 	if p.held > 0 || !push(p) {
 		p.close()
 	}
 }
 
-// Moved returns how many bytes all Pipes have moved: a test's proof that they did.
+// Moved returns how many bytes all Pipes have moved. Tests use it to see that Pipes were used.
 func Moved() int64 { return moved.Load() }
 
 var moved atomic.Int64
 
-const mostIdle = 16 // a user without privileges has a share of 64
+// maxIdle is how many Pipes are kept for the next Take. A user without privileges may have 64 of this size.
+const maxIdle = 16
 
 var idle struct {
 	sync.Mutex
 	pipes []*Pipe
 }
 
+// pop returns a Pipe that was kept, or nil.
 func pop() *Pipe {
 	idle.Lock()
 	defer idle.Unlock()
@@ -139,10 +142,11 @@ func pop() *Pipe {
 	return p
 }
 
+// push keeps p, and reports whether there was room.
 func push(p *Pipe) bool {
 	idle.Lock()
 	defer idle.Unlock()
-	if len(idle.pipes) == mostIdle {
+	if len(idle.pipes) == maxIdle {
 		return false
 	}
 	idle.pipes = append(idle.pipes, p)

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Supported says whether this system has such pipes.
+// Supported says whether this system can move bytes between connections: Linux can.
 const Supported = true
 
 func open() (*Pipe, error) {
@@ -16,7 +16,8 @@ func open() (*Pipe, error) {
 	p := &Pipe{r: fds[0], w: fds[1]}
 	const setPipeSize = 1031 // F_SETPIPE_SZ
 	if _, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(p.w), setPipeSize, Size); e != 0 {
-		// The user's share of pipes is used up (pipe-user-pages-soft). What is left holds 8 KiB: copying is cheaper.
+		// The user has used up its share of memory for pipes (pipe-user-pages-soft). The kernel then gives
+		// a pipe of 8 KiB, and copying is cheaper than that.
 		p.close()
 		return nil, e
 	}
@@ -30,9 +31,10 @@ func (p *Pipe) close() {
 
 const nonblock = 2 // SPLICE_F_NONBLOCK
 
-// splice never waits, but moves for some 0.2 ms: long enough for Go to believe that its thread is
-// blocked, and to wake another one in its place. A raw call spares both; the collector's stops may
-// come that much later.
+// splice calls splice(2), which never waits here, but may be busy for about 0.2 ms. An ordinary system call of
+// that length makes Go's scheduler believe that the thread is blocked, and start another thread in its place.
+// A raw call avoids that. Its price: the garbage collector's stops may begin that much later. It would be
+// unnecessary if the scheduler could be told that a system call does not block.
 func splice(from, to, n int) (int, error) {
 	for {
 		done, _, e := syscall.RawSyscall6(syscall.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), nonblock)
@@ -46,7 +48,7 @@ func splice(from, to, n int) (int, error) {
 	}
 }
 
-// writable asks poll(2), without waiting.
+// writable asks poll(2), without waiting, whether fd has room.
 func writable(fd int) bool {
 	const pollOut = 4
 	p := struct {

@@ -4,7 +4,7 @@ package pipe
 
 import "errors"
 
-// Supported says whether this system has such pipes: only Linux has.
+// Supported says whether this system can move bytes between connections: only Linux can.
 const Supported = false
 
 func open() (*Pipe, error) { return nil, errors.ErrUnsupported }

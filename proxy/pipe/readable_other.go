@@ -4,5 +4,5 @@ package pipe
 
 import "net"
 
-// AwaitReadable: a silent stream holds its buffer here.
+// AwaitReadable does not wait on this system. So a silent stream holds its buffer here.
 func AwaitReadable(net.Conn) error { return nil }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// AwaitReadable waits until c has bytes or its end to give, so that no buffer need be held for a
-// silent connection. It returns the error of a connection that is lost: the kernel tells it once,
-// and a Read after it would see an orderly end.
+// AwaitReadable waits until c has bytes or has ended, so that a silent connection needs no buffer. It returns
+// the error of a connection that is lost. The kernel reports that error once; a Read after it sees an orderly
+// end, so the caller must not drop the error.
 func AwaitReadable(c net.Conn) error {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {

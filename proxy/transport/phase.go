@@ -1,6 +1,6 @@
 package transport
 
-// Phase is what an attempt is doing. An attempt begins in no phase (0), and its transport tells each change
+// Phase is what an attempt is doing. An attempt begins in no phase (0), and its transport reports each change
 // to [Request.OnPhase]. At each instant an attempt is in exactly one phase, so the phases add up to the time
 // that the attempt took.
 //
@@ -15,9 +15,9 @@ const (
 	DNS         Phase = iota + 1 // resolving the backend's name; never entered if its address is given
 	Connect                      // connecting
 	Send                         // writing to the backend
-	ReadRequest                  // waiting for Body.Read: it is the client's turn
-	Wait                         // all is sent, or the backend's 100 is due: it is the backend's turn
-	Receive                      // the final header was parsed; never told to OnPhase
+	ReadRequest                  // waiting for Body.Read: for the client
+	Wait                         // for the backend: all is sent, or its 100 is due
+	Receive                      // the final header was parsed; never reported to OnPhase
 )
 
 var phases = [...]string{"begin", "dns", "connect", "send", "read_request", "wait", "receive"}

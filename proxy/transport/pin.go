@@ -7,7 +7,7 @@ import (
 )
 
 // Pin keeps the connection to a backend on which a client has logged in (NTLM, Negotiate), so that the
-// connection serves that client and nobody else. There is one Pin for each connection of a client. It keeps
+// connection serves that client only. There is one Pin for each connection of a client. It keeps
 // one connection to one backend: the last one on which a login took place. The Pin does not know what kind
 // of connection it is; the pool that the connection belongs to does. The zero value is ready. It is safe for
 // concurrent use.
@@ -15,7 +15,7 @@ type Pin struct {
 	mu     sync.Mutex // guards what follows
 	c      io.Closer  // nil: there is none, or it is in use
 	pool   any        // what c belongs to; nil if c is
-	client netip.Addr // who logged in: a proxy in front of pace may send several clients on one connection
+	client netip.Addr // that logged in: a proxy in front of pace may send several clients' requests on one connection
 	closed bool
 }
 
@@ -45,8 +45,8 @@ func (p *Pin) drop() {
 	}
 }
 
-// Take takes out client's connection of pool. It returns nil if there is none. The connection may have ended
-// while it was kept. p may be nil.
+// Take returns client's connection to pool, which p then keeps no longer. It returns nil if there is none. The
+// connection may have ended while it was kept. p may be nil.
 func (p *Pin) Take(pool any, client netip.Addr) io.Closer {
 	if p == nil {
 		return nil

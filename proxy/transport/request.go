@@ -31,7 +31,7 @@ type Request struct {
 	Trailer          func() http.Header // called after Body's io.EOF: sent after the last chunk; nil: none
 	AnnouncedTrailer string             // value of the Trailer field; "": none
 
-	Upgrade    string // "": none. "h2c" is never asked for: its tunnel would get around the proxy.
+	Upgrade    string // "": none. "h2c" is never asked for: what it carries would bypass the proxy.
 	TrailersOK bool   // sends "TE: trailers"
 
 	// Expect sends "Expect: 100-continue" and holds Body back until a 100 has come, or for 1 s. If a final
@@ -39,7 +39,7 @@ type Request struct {
 	Expect bool
 
 	NewConnection bool // never use a pooled or pinned connection
-	Repeatable    bool // it may be sent again: a 408 on a reused connection is then never taken for its response
+	Repeatable    bool // it may be sent again, so that a 408 on a reused connection need not be its response
 
 	// Login says that the request is part of a login that holds for the connection. After it, the connection
 	// goes to Pin, and serves Client only. Without a Pin it is closed.
@@ -52,8 +52,8 @@ type Request struct {
 	// nil: interim responses are dropped.
 	On1xx func(status int, fields []Field)
 
-	// OnPhase is told each change of phase until the final header was parsed. Several goroutines call it,
-	// one at a time. It must not call into the transport. nil: nobody is told.
+	// OnPhase is called with each phase that begins, until the final header was parsed. Several goroutines
+	// call it, one at a time. It must not call the transport. It may be nil.
 	OnPhase func(Phase)
 
 	// StopBody makes a Body.Read in progress return. It is called if the exchange ends before Body does.

@@ -8,5 +8,5 @@
 // whether the request may be sent again.
 //
 // This package must not know how a request is written on the wire, nor any socket, nor any other package
-// of pace. The transports stand below it, one package each: http1 today.
+// of pace. Each transport is a package of its own; today there is http1.
 package transport

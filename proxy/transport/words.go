@@ -11,8 +11,8 @@ import (
 
 // Words says why the attempt failed, in the words of the system, such as "dial tcp 10.0.0.7:80:
 // connection refused". Nothing in it came over the wire: if an error's text might quote what a peer
-// sent, the words are those of its kind. It is "" if the caller ended the attempt, or if its body did,
-// since the caller then knows why.
+// sent, the words are those of its kind. Words returns "" if the caller or its body ended the attempt, since
+// the caller then knows why.
 func (e *Error) Words() string {
 	if e.Kind == Canceled {
 		return ""

@@ -29,7 +29,7 @@ func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 			return Step{Backend: u.backends[b]}
 		}
 	}
-	if e.Kind == transport.Reset && e.Reused && !e.Answered && t.Retries == 0 {
+	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {
 		return Step{Backend: u.backends[t.At[len(t.At)-1]], Fresh: true}
 	}
 	return Step{}

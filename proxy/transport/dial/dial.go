@@ -1,8 +1,8 @@
 // Package dial connects to a backend for every transport. It resolves the backend's name, unless the backend
-// is given by its address, and connects to the first of its addresses that answers.
+// is given by its address, and connects to the first of its addresses that accepts.
 //
-// It promises that a dial ends in time, that it tells which phase it is in, and that its error comes with a
-// kind: whether the name, the backend or this machine failed. It must not know what is sent on the connection.
+// It promises that a dial ends in time, that it reports which phase it is in, and that its error has a kind,
+// which says whether the name, the backend or this machine failed. It must not know what is sent on the connection.
 package dial
 
 import (
@@ -22,8 +22,8 @@ import (
 const maxAddresses = 16
 
 const (
-	lateness = 5 * time.Millisecond  // of a timer: one that is later shows that the process was stopped or had no processor
-	lastLook = 20 * time.Millisecond // what a late timer leaves for events that the kernel has had ready all the while
+	lateness = 5 * time.Millisecond  // a timer that is later shows that the process was stopped or had no processor
+	lastLook = 20 * time.Millisecond // how long a late timer waits for events that happened before it was due
 )
 
 // errTimeout is the cause that ends a dial's context when its time is up.
@@ -31,9 +31,10 @@ var errTimeout = errors.New("connect timeout")
 
 // Options configures a Dialer; the zero value works.
 type Options struct {
-	Timeout time.Duration // of a whole dial, with resolving the name; 0: 1 s
+	Timeout time.Duration // of a whole dial, resolving the name included; 0: 1 s
 
-	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
+	// Lookup resolves the backend's name. If it is nil, the system's resolver does, unless Dial is set: then
+	// Dial gets the name.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }
@@ -66,7 +67,7 @@ func New(addr string, o Options) *Dialer {
 func (d *Dialer) Resolves() bool { return d.host != "" }
 
 // Dial connects to the backend. It calls enter with each phase that it enters: DNS if there is a name to
-// resolve, then Connect. The kind says why an error came, unless ctx ended: then the caller knows why.
+// resolve, then Connect. The kind says what failed. It means nothing if ctx ended: then the caller knows why.
 func (d *Dialer) Dial(ctx context.Context, enter func(transport.Phase)) (net.Conn, transport.Kind, error) {
 	if d.Resolves() {
 		enter(transport.DNS)
@@ -86,7 +87,7 @@ func (d *Dialer) Dial(ctx context.Context, enter func(transport.Phase)) (net.Con
 	enter(transport.Connect)
 	c, err := d.connect(ctx, addrs, min(headStart, time.Until(due)/time.Duration(len(addrs))))
 	if err != nil {
-		return nil, undialed(err), err
+		return nil, connectKind(err), err
 	}
 	return c, 0, nil
 }
@@ -155,7 +156,7 @@ func alternate(found []netip.Addr) []netip.Addr {
 	return first
 }
 
-// timedOut reports whether err only says that the dial's time was up.
+// timedOut reports whether err is there only because the dial's time was up.
 func timedOut(ctx context.Context, err error) bool {
 	return context.Cause(ctx) == errTimeout && errors.Is(err, context.Canceled)
 }

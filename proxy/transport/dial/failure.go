@@ -24,9 +24,9 @@ func (e dialErrors) Error() string {
 
 func (e dialErrors) Unwrap() []error { return e }
 
-// undialed names how connecting failed. Of several addresses, one that was silent decides, since it
-// took all the time; what pace lacks decides only if it was lacking for each of them.
-func undialed(err error) transport.Kind {
+// connectKind returns the kind of a failure to connect. If several addresses were tried and one was silent, the
+// kind is a timeout, since that one took the time. Exhausted is the kind only if every address failed for it.
+func connectKind(err error) transport.Kind {
 	each, ok := err.(dialErrors)
 	if !ok {
 		each = dialErrors{err}
@@ -44,10 +44,10 @@ func undialed(err error) transport.Kind {
 	return kind
 }
 
-// lacks are the errors of a machine that has no more descriptors, ports or memory to give.
-var lacks = []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM}
+// shortages are the errors of a machine that has no more descriptors, ports or memory.
+var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM}
 
-// exhausted reports whether err is this machine's doing, and no backend's.
+// exhausted reports whether err was caused by this machine, and not by the backend.
 func exhausted(err error) bool {
-	return slices.ContainsFunc(lacks, func(lack error) bool { return errors.Is(err, lack) })
+	return slices.ContainsFunc(shortages, func(s error) bool { return errors.Is(err, s) })
 }

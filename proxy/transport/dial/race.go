@@ -20,8 +20,8 @@ type dialed struct {
 	bug  any // a panic
 }
 
-// connect connects to one of addrs. Each is tried as soon as the one before has failed, or has been
-// silent for headStart; the first that answers wins, and the others are given up.
+// connect connects to one of addrs. It tries each as soon as the one before has failed, or has been silent for
+// headStart. It returns the first connection that is established, and gives up the others.
 func (d *Dialer) connect(ctx context.Context, addrs []string, headStart time.Duration) (net.Conn, error) {
 	if len(addrs) == 1 {
 		return d.dialOne(ctx, addrs[0])
@@ -67,7 +67,7 @@ func (d *Dialer) connect(ctx context.Context, addrs []string, headStart time.Dur
 	}
 }
 
-// closeDialed closes the n connections that come too late.
+// closeDialed closes the connections among the n results that come too late.
 func closeDialed(results <-chan dialed, n int) {
 	for range n {
 		if r := <-results; r.conn != nil {
@@ -76,6 +76,7 @@ func closeDialed(results <-chan dialed, n int) {
 	}
 }
 
+// caught connects to one address on a goroutine of its own, and returns a panic as a result.
 func (d *Dialer) caught(ctx context.Context, addr string) (r dialed) {
 	defer func() {
 		if bug := recover(); bug != nil {
@@ -86,9 +87,10 @@ func (d *Dialer) caught(ctx context.Context, addr string) (r dialed) {
 	return dialed{conn: c, err: err}
 }
 
+// dialOne connects to one address.
 func (d *Dialer) dialOne(ctx context.Context, addr string) (net.Conn, error) {
 	c, err := d.o.Dial(ctx, "tcp", addr)
-	if err != nil && timedOut(ctx, err) { // what the dialer calls canceled
+	if err != nil && timedOut(ctx, err) { // the dialer calls it canceled
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: address(addr), Err: os.ErrDeadlineExceeded}
 	}
 	return c, err

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// resolver is the system's. It knows whether a lookup failed for want of a descriptor, which the
-// system's errors tell in words only.
+// resolver is the system's resolver. It also knows whether a lookup failed because this machine had no
+// descriptor or port left. The system's errors say that only in their text, which is never compared.
 type resolver struct {
 	system net.Resolver
-	lacked atomic.Pointer[lack]
+	last   atomic.Pointer[shortage]
 }
 
-// lack is the last time that there was no socket to ask a name server with.
-type lack struct {
+// shortage is a time at which this machine had no socket to ask a name server with.
+type shortage struct {
 	at  time.Time
 	err error
 }
@@ -26,24 +26,24 @@ func newResolver() *resolver {
 	r.system.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err != nil && exhausted(err) {
-			r.lacked.Store(&lack{time.Now(), err})
+			r.last.Store(&shortage{time.Now(), err})
 		}
 		return c, err
 	}
 	return r
 }
 
-// lookup resolves a name. If pace lacks what a lookup needs, that is the error.
+// lookup resolves a name. If this machine had no socket for that, the error says so.
 func (r *resolver) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	began := time.Now()
 	addrs, err := r.system.LookupNetIP(ctx, "ip", host)
 	if err == nil {
 		return addrs, nil
 	}
-	if l := r.lacked.Load(); l != nil && !l.at.Before(began) {
-		return nil, l.err
+	if s := r.last.Load(); s != nil && !s.at.Before(began) {
+		return nil, s.err
 	}
-	// The C library's resolver opens its sockets itself: see whether we could open one.
+	// The C library's resolver opens its sockets itself. So see whether we could open one.
 	c, probed := net.ListenPacket("udp", "127.0.0.1:0")
 	if probed == nil {
 		c.Close()

@@ -17,13 +17,13 @@ import (
 	"pace/proxy/transport"
 )
 
-const smallAnswer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ndate: Tue, 24 Nov 2026 10:00:00 GMT\r\nserver: bench\r\nCache-Control: no-store\r\nContent-Length: 27\r\n\r\n{\"backend\":1,\"path\":\"/abc\"}"
+const smallResponse = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ndate: Tue, 24 Nov 2026 10:00:00 GMT\r\nserver: bench\r\nCache-Control: no-store\r\nContent-Length: 27\r\n\r\n{\"backend\":1,\"path\":\"/abc\"}"
 
-// parrot is a backend that allocates nothing: it answers text to every request of size bytes of
+// parrot is a backend that allocates nothing: it sends text in response to every request of size bytes of
 // body behind a blank line.
 func parrot(text string, size int) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, _ *bufio.Reader) {
-		buf, n, answer := make([]byte, 64<<10), 0, []byte(text)
+		buf, n, response := make([]byte, 64<<10), 0, []byte(text)
 		for {
 			m, err := c.Read(buf[n:])
 			if err != nil {
@@ -32,7 +32,7 @@ func parrot(text string, size int) func(net.Conn, *bufio.Reader) {
 			n += m
 			if i := bytes.Index(buf[:n], []byte("\r\n\r\n")); i >= 0 && n >= i+4+size {
 				n = 0
-				if _, err := c.Write(answer); err != nil {
+				if _, err := c.Write(response); err != nil {
 					return
 				}
 			}
@@ -77,7 +77,7 @@ func BenchmarkDo(b *testing.B) {
 }
 
 func benchExchange(b *testing.B, size int) {
-	p := script(b, Options{}, parrot(smallAnswer, size))
+	p := script(b, Options{}, parrot(smallResponse, size))
 	req, body := smallGet(), bytes.NewReader(make([]byte, size))
 	if size > 0 {
 		req.Method, req.ContentLength, req.Body = "POST", int64(size), body
@@ -95,7 +95,7 @@ func benchExchange(b *testing.B, size int) {
 }
 
 func benchTransport(b *testing.B, size int) {
-	p := script(b, Options{}, parrot(smallAnswer, size))
+	p := script(b, Options{}, parrot(smallResponse, size))
 	tr := &http.Transport{DisableCompression: true}
 	defer tr.CloseIdleConnections()
 	proto, err := http.NewRequest("GET", "http://"+p.dialer.Addr+"/abc?d=e", nil)
@@ -129,7 +129,7 @@ func benchTransport(b *testing.B, size int) {
 }
 
 func benchFloor(b *testing.B) {
-	p := script(b, Options{}, parrot(smallAnswer, 0))
+	p := script(b, Options{}, parrot(smallResponse, 0))
 	c, err := net.DialTimeout("tcp", p.dialer.Addr, time.Second)
 	if err != nil {
 		b.Fatal(err)
@@ -171,7 +171,7 @@ func TestDo_AllocatesLittle(t *testing.T) {
 		budget float64
 	}{"GET": {0, 1}, "POST": {1000, 6}} {
 		t.Run(name, func(t *testing.T) {
-			p := script(t, Options{}, parrot(smallAnswer, tt.size))
+			p := script(t, Options{}, parrot(smallResponse, tt.size))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			req, body := smallGet(), bytes.NewReader(make([]byte, tt.size))

@@ -2,14 +2,14 @@ package http1
 
 import "sync"
 
-// Two sizes: most heads and small bodies fit the small one; a body that fills it moves to the
-// large one. An exchange that waits for its backend holds neither.
+// There are two sizes of buffers. Most headers and small bodies fit the small one. A body that fills it gets a
+// large one. An exchange that waits for its backend holds no buffer.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 32 << 10
 )
 
-// Pointers to arrays, because putting a slice into a sync.Pool allocates its header.
+// The pools hold pointers to arrays, because to put a slice into a sync.Pool allocates memory for its header.
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
@@ -18,8 +18,8 @@ var (
 func getSmall() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
 func getLarge() []byte { return largeBuffers.Get().(*[largeBuffer]byte)[:] }
 
-// release gives b back, which must start where its array does. Buffers of other sizes,
-// grown for an unusual head, are left to the collector.
+// release gives b back to its pool. b must start where its array does. A buffer of another size, which grew for
+// an unusually large header, is left to the garbage collector.
 func release(b []byte) {
 	switch cap(b) {
 	case smallBuffer:

@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// conn is one connection to the backend. One exchange owns it at a time, or the pool, or a pin.
+// conn is one connection to the backend. At each time it has one owner: an exchange, the pool, or a client's
+// [transport.Pin].
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn     // nil if it is something else
 	raw    syscall.RawConn  // nil if it has no file descriptor
 	remote netip.AddrPort   // zero if it is not TCP
 	peek   func(fd uintptr) // look; made once, for a method value is an allocation
-	dead   bool             // what look found
+	dead   bool             // set by look: it must not be used
 	login  bool             // a login took place on it: it serves one client only, and never returns to the pool
-	since  time.Time        // when it was made
-	idle   time.Time        // since when the pool has it
+	since  time.Time        // when it was connected
+	idle   time.Time        // when it was given back to the pool
 
-	// The deadlines that are set on the connection. They are left standing from one exchange to the next:
-	// see deadlines.go. The exchange that owns the connection sets them under its mu.
+	// The deadlines that are set on the connection. They stay set from one exchange to the next, as
+	// deadlines.go explains. The exchange that owns the connection sets them under its mu.
 	readUntil, writeUntil time.Time
 }
 
@@ -37,12 +38,12 @@ func newConn(nc net.Conn) *conn {
 	return c
 }
 
-// alive reports whether an idle connection may be used: nothing has come from the backend, not
-// even its end.
+// alive reports whether an idle connection may be used: the backend has sent nothing on it, and has not closed
+// it.
 func (c *conn) alive() bool {
 	if c.raw == nil || !canPoll {
-		// There is nothing to ask. Many servers keep a connection for 5 s (Node), so we use one for 4 s.
-		// One that ends in our hands all the same is a Reset with Reused set, and may be tried again.
+		// The connection cannot be asked. Many servers keep an idle connection for 5 s (Node does), so we
+		// use one for 4 s. If it ends all the same, that is a Reset with Reused set, which may be retried.
 		return time.Since(c.idle) < 4*time.Second
 	}
 	c.dead = true

@@ -12,12 +12,11 @@ import (
 //
 // Two things are bounded in time: the wait for the response header (from the end of sending, by
 // ResponseTimeout), and a write that makes no progress (as long). The kernel's timers for that are the
-// connection's read and write deadline. To set both for each exchange, and to take them off afterwards,
-// costs more than to parse its header. So they are left standing on the connection (conn.readUntil and
-// conn.writeUntil) when the exchange is over, and the next exchange on it looks first whether the deadline
-// that stands there will do: it must be still to come, and no later than needed. Such a deadline fires
-// early. Whoever it wakes then asks whether the time is really up (readFailed, writeFailed), and if not,
-// moves the deadline and goes on. At a thousand requests a second on one connection, a deadline is moved
+// connection's read and write deadline. To set both for each exchange, and to remove them afterwards, costs
+// more than to parse its header. So they stay set on the connection (conn.readUntil and conn.writeUntil) when
+// the exchange is over. The next exchange on it keeps a deadline that is still to come and no later than
+// needed. Such a deadline fires early. The goroutine that it wakes then asks whether the time is really up
+// (readFailed, writeFailed), and if not, it moves the deadline and goes on. At a thousand requests a second on one connection, a deadline is moved
 // every 30 s.
 //
 // A deadline that has already passed is the other case: a read with it fails at once, so it is moved
@@ -26,7 +25,7 @@ import (
 // This would be unnecessary if setting a deadline cost nothing (today it locks and changes a runtime timer),
 // or if net.Conn could set the deadline of one call.
 
-// longAgo is a deadline that wakes whoever is blocked.
+// longAgo is a deadline that wakes every goroutine that is blocked on the connection.
 var longAgo = time.Unix(1, 0)
 
 // readBy sets the read deadline. A zero time takes it off.
@@ -50,8 +49,8 @@ func (x *exchange) startClock() {
 	}
 }
 
-// readFailed returns why reading c failed, or nil if only a deadline fired that was left standing from
-// before. The deadline is then moved to where this exchange needs it, and reading goes on.
+// readFailed returns why reading c failed. It returns nil if only a deadline fired that was set by an exchange
+// before. It has then moved the deadline to where this exchange needs it, and reading goes on.
 func (x *exchange) readFailed(c *conn, err error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -75,7 +74,7 @@ func (x *exchange) isOverdue() bool {
 }
 
 // armWrite makes writing to c fail after look, but no later than a response's time after moved, when a byte
-// last went out. A deadline that was left standing is good enough if it is still to come, and no later.
+// was last sent. A deadline that is set already will do if it is still to come, and no later.
 func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -107,14 +106,14 @@ func (x *exchange) writeFailed(moved time.Time, err error) error {
 		return err
 	case time.Since(moved) < x.pool.o.ResponseTimeout:
 		return nil
-	case x.final: // a backend that has answered need not read the rest
+	case x.final: // a backend that has responded need not read the rest
 		return err
 	}
 	return x.failLocked(transport.ResponseTimeout, err)
 }
 
-// stirs reports whether a write that is overdue could go on by now, or the backend has answered. The
-// process may have been stopped meanwhile, and the deadline have passed while nobody looked.
+// stirs reports whether a write that is overdue could go on now, or the backend has responded. The process may
+// have been stopped meanwhile, so that the deadline passed although the backend was in time.
 func (x *exchange) stirs(c *conn, moved time.Time) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

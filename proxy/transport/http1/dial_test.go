@@ -46,14 +46,14 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 		{name: "an IPv6 address is connected to", addr: "[2001:db8::1]:80", connect: handshake},
 		{name: "a name does not exist", addr: "backend:80", err: &net.DNSError{Err: "no such host", IsNotFound: true}, kind: transport.DNSFailed, phase: transport.DNS},
 		{name: "a name server says that it has failed", addr: "backend:80", err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}, kind: transport.DNSFailed, phase: transport.DNS},
-		{name: "a name server answers too late for itself", addr: "backend:80", err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}, kind: transport.DNSFailed, phase: transport.DNS},
+		{name: "a name server responds too late for itself", addr: "backend:80", err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}, kind: transport.DNSFailed, phase: transport.DNS},
 		{name: "a name takes longer than connect_timeout", addr: "backend:80", lookup: time.Hour, kind: transport.DNSFailed, phase: transport.DNS},
 		{name: "there is no descriptor for a lookup", addr: "backend:80", err: &net.OpError{Op: "dial", Err: syscall.EMFILE}, kind: transport.Exhausted, phase: transport.DNS},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
 				o, dial := p.o, p.o.Dial
 				o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					time.Sleep(handshake)
@@ -90,67 +90,67 @@ func TestDo_ResolvingIsAPhase(t *testing.T) {
 	}
 }
 
-// errSilent is an address that answers no SYN.
+// errSilent is an address that does not respond to a SYN.
 var errSilent = errors.New("silent")
 
 // TestDo_TriesEveryAddressOfAName scripts what becomes of a dial to each address.
 func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 	refused, noPort := fromSystem("refused", syscall.ECONNREFUSED), fromSystem("no port", syscall.EADDRNOTAVAIL)
 	tests := []struct {
-		name    string
-		found   string // what the name resolves to
-		answers map[string]error
-		timeout time.Duration // connect_timeout; 0: 1 s
-		want    string        // the addresses dialed, in order
-		took    time.Duration
-		kind    transport.Kind // 0: it connects
-		says    []string       // in the error
+		name     string
+		found    string // what the name resolves to
+		responds map[string]error
+		timeout  time.Duration // connect_timeout; 0: 1 s
+		want     string        // the addresses dialed, in order
+		took     time.Duration
+		kind     transport.Kind // 0: it connects
+		says     []string       // in the error
 	}{
 		{
-			name: "the second answers while the first is silent", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 250 * time.Millisecond,
+			name: "the second responds while the first is silent", found: "10.0.0.1 10.0.0.2",
+			responds: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 250 * time.Millisecond,
 		},
 		{
-			name: "the last of five answers within the time though four are silent", found: "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5",
-			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent, "10.0.0.3": errSilent, "10.0.0.4": errSilent},
-			want:    "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5", took: 800 * time.Millisecond,
+			name: "the last of five responds within the time though four are silent", found: "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5",
+			responds: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent, "10.0.0.3": errSilent, "10.0.0.4": errSilent},
+			want:     "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5", took: 800 * time.Millisecond,
 		},
 		{
 			name: "a share of a short time is short", found: "10.0.0.1 10.0.0.2", timeout: 100 * time.Millisecond,
-			answers: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 50 * time.Millisecond,
+			responds: map[string]error{"10.0.0.1": errSilent}, want: "10.0.0.1 10.0.0.2", took: 50 * time.Millisecond,
 		},
 		{
 			name: "the next is tried at once when one refuses", found: "10.0.0.1 10.0.0.2 10.0.0.3",
-			answers: map[string]error{"10.0.0.1": refused, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2 10.0.0.3",
+			responds: map[string]error{"10.0.0.1": refused, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2 10.0.0.3",
 		},
 		{
 			name: "the families take turns", found: "2001:db8::1 2001:db8::2 10.0.0.1",
-			answers: map[string]error{"2001:db8::1": errSilent}, want: "2001:db8::1 10.0.0.1", took: 250 * time.Millisecond,
+			responds: map[string]error{"2001:db8::1": errSilent}, want: "2001:db8::1 10.0.0.1", took: 250 * time.Millisecond,
 		},
 		{
 			name: "all are silent, and each is named", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent}, want: "10.0.0.1 10.0.0.2",
+			responds: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": errSilent}, want: "10.0.0.1 10.0.0.2",
 			took: time.Second, kind: transport.ConnectTimeout, says: []string{"dial tcp 10.0.0.1:80: i/o timeout", "dial tcp 10.0.0.2:80: i/o timeout"},
 		},
 		{
 			name: "one is silent and one refuses: the time ran out", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2",
+			responds: map[string]error{"10.0.0.1": errSilent, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2",
 			took: time.Second, kind: transport.ConnectTimeout, says: []string{"10.0.0.1:80: i/o timeout", "refused"},
 		},
 		{
 			name: "one cannot be reached from here and one refuses: it is the backend's doing", found: "2001:db8::1 10.0.0.1",
-			answers: map[string]error{"2001:db8::1": noPort, "10.0.0.1": refused}, want: "2001:db8::1 10.0.0.1", kind: transport.ConnectFailed,
+			responds: map[string]error{"2001:db8::1": noPort, "10.0.0.1": refused}, want: "2001:db8::1 10.0.0.1", kind: transport.ConnectFailed,
 		},
 		{
 			name: "there is no port for any", found: "10.0.0.1 10.0.0.2",
-			answers: map[string]error{"10.0.0.1": noPort, "10.0.0.2": noPort}, want: "10.0.0.1 10.0.0.2", kind: transport.Exhausted,
+			responds: map[string]error{"10.0.0.1": noPort, "10.0.0.2": noPort}, want: "10.0.0.1 10.0.0.2", kind: transport.Exhausted,
 		},
 		{name: "a name without addresses", kind: transport.DNSFailed, says: []string{"lookup backend: no address"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
 				o, dial, dialed := p.o, p.o.Dial, []string{}
 				var mu sync.Mutex // guards dialed
 				if tt.timeout != 0 {
@@ -167,7 +167,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 					mu.Lock() // one after the other, for time stands still in between; but on goroutines of their own
 					dialed = append(dialed, host)
 					mu.Unlock()
-					switch err := tt.answers[host]; err {
+					switch err := tt.responds[host]; err {
 					case nil:
 						return dial(ctx, network, addr)
 					case errSilent:

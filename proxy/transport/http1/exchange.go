@@ -6,18 +6,20 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http1/parse"
 )
 
-// exchange is what stands behind a [Response]. The package comment draws its states, and says which goroutine
-// may touch which field. It is used again and again: begin resets what an exchange has left.
+// exchange is the state of one request and its response, behind a [Response]. The package comment draws its
+// states, and says which goroutine may touch which field. One exchange value serves many requests, one after
+// the other: begin resets it.
 type exchange struct {
 	ctx  context.Context
 	pool *Pool // nil: no exchange
 	req  *transport.Request
 
-	head   head     // the last header that was read
-	in     incoming // the response's bytes, and how far its body was cut out of them
-	out    outgoing // the request's bytes, and how far they were sent
+	head   parse.Head // the last header that was read
+	in     incoming   // the response's bytes, and how far its body was cut out of them
+	out    outgoing   // the request's bytes, and how far they were sent
 	polled polled
 	progress
 
@@ -28,7 +30,7 @@ type exchange struct {
 	shared
 }
 
-// progress is what only Do's goroutine knows.
+// progress is what only Do's goroutine uses.
 type progress struct {
 	unclear  bool  // the connection must not be used again
 	interims int64 // bytes of all interim responses so far
@@ -37,16 +39,16 @@ type progress struct {
 
 // shared is what the sender, the watcher and Do's goroutine share.
 type shared struct {
-	c        *conn
-	reused   bool // c came from the pool
-	answered bool // a byte of a response was read
-	phase    transport.Phase
-	final    bool             // the final header was parsed
-	closing  bool             // Close waits for the last bytes to be sent
-	until    time.Time        // when the time for the response header is up; zero: it does not run
-	cause    *transport.Error // what ended the exchange: the first in time
-	told     bool             // cause is a panic, and somebody has passed it on
-	sent     int64            // bytes of the request that the kernel took
+	c         *conn
+	reused    bool // c came from the pool
+	responded bool // a byte of a response was read
+	phase     transport.Phase
+	final     bool             // the final header was parsed
+	closing   bool             // Close waits for the last bytes to be sent
+	until     time.Time        // when the time for the response header is up; zero: it does not run
+	cause     *transport.Error // why the exchange ended: the first reason in time
+	passedOn  bool             // cause is a panic, and Do, Next or Close has passed it on
+	sent      int64            // bytes of the request that the kernel took
 }
 
 // Do sends req and reads the response up to the end of its header. The body is then read through resp. The
@@ -57,8 +59,8 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) e
 	x := &resp.x
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
-		// A response may have been read before the sender has counted the write that it answers. Whoever
-		// decides whether to repeat the request must not take it for unsent: Close waits for the sender.
+		// A response may have been read before the sender counted the write that it answers. Close waits for
+		// the sender. Only then is BytesSent right, and the caller may decide by it whether to repeat the request.
 		defer func() {
 			resp.Close()
 			x.cause.BytesSent = resp.BytesSent
@@ -69,6 +71,7 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) e
 	return nil
 }
 
+// begin resets x for a request.
 func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	if x.pool != nil {
 		panic("pace: BUG: http1.Response used again before Close")
@@ -82,16 +85,16 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	p.watcher.add(x)
 }
 
-// run is the story of an exchange up to the final header.
+// run makes the exchange up to its final header.
 func (x *exchange) run() error {
 	if !fit(x.req) {
 		return x.fail(transport.RequestBody, errUnfit)
 	}
-	if x.ctx.Err() != nil { // the watcher would be late
+	if x.ctx.Err() != nil { // the watcher notices it only later
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
 	bare := canPoll && !x.req.HasBody()
-	if err := x.connect(bare); err != nil { // writeThenWait looks whether the connection is alive
+	if err := x.connect(bare); err != nil { // writeThenWait finds out whether the connection is alive
 		return err
 	}
 	x.out.render(x.req)
@@ -112,9 +115,9 @@ func (x *exchange) run() error {
 
 var errUnfit = transport.NewFault("request line or field with a byte that would break the header")
 
-// connect takes the client's pinned connection, or one from the pool, or dials, and makes it the exchange's in
-// place of the one in use. A connection that is kept may have ended meanwhile. It is left out, unless it is
-// plain TCP and unseen is set: then the caller is about to find out.
+// connect takes the client's pinned connection, or one from the pool, or else dials. The connection replaces the
+// exchange's present one. A kept connection may have ended meanwhile, so connect asks whether it is alive. If
+// unseen is set, connect does not ask a plain TCP connection: the caller is about to find out.
 func (x *exchange) connect(unseen bool) error {
 	if !x.req.NewConnection {
 		c := x.pool.pinned(x.req, unseen)
@@ -170,7 +173,7 @@ func (x *exchange) failLocked(k transport.Kind, err error) error {
 	if x.cause != nil {
 		return x.cause
 	}
-	x.cause = &transport.Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Answered: x.answered, Err: err}
+	x.cause = &transport.Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Responded: x.responded, Err: err}
 	if x.c != nil {
 		x.cause.Remote = x.c.remote
 		x.c.SetDeadline(longAgo)
@@ -179,7 +182,7 @@ func (x *exchange) failLocked(k transport.Kind, err error) error {
 	return x.cause
 }
 
-// raise returns err, which ended the exchange, unless it was a panic on another goroutine: that goes on here.
+// raise returns err, which ended the exchange. If that was a panic on another goroutine, raise panics with it.
 func (x *exchange) raise(err error) error {
 	if bug := x.bug(); bug != nil {
 		panic(bug)
@@ -191,10 +194,10 @@ func (x *exchange) raise(err error) error {
 func (x *exchange) bug() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.cause == nil || x.cause.Kind != transport.Panicked || x.told {
+	if x.cause == nil || x.cause.Kind != transport.Panicked || x.passedOn {
 		return nil
 	}
-	x.told = true
+	x.passedOn = true
 	return x.cause.Err
 }
 
@@ -215,7 +218,7 @@ func (x *exchange) enterLocked(p transport.Phase) {
 	}
 }
 
-// repeatPhase tells OnPhase the present phase again, since On1xx may have taken time of another.
+// repeatPhase reports the present phase to OnPhase again, since On1xx may have entered another one.
 func (x *exchange) repeatPhase() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -43,8 +43,8 @@ func script(t testing.TB, o Options, f func(c net.Conn, r *bufio.Reader)) *Pool 
 	return p
 }
 
-// answer is a script: it reads one request after the other and answers each with the next text.
-func answer(texts ...string) func(net.Conn, *bufio.Reader) {
+// respond is a script: it reads one request after the other and sends each the next text.
+func respond(texts ...string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, r *bufio.Reader) {
 		for _, text := range texts {
 			req, err := http.ReadRequest(r)
@@ -187,7 +187,7 @@ func TestDo_ReadsEveryFraming(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
-				answer(tt.raw)(c, r)
+				respond(tt.raw)(c, r)
 				if tt.idle > 0 { // stay until the pool closes
 					r.ReadByte()
 				}
@@ -237,7 +237,7 @@ func TestDo_UpgradeHandsOverTheConnection(t *testing.T) {
 }
 
 func TestDo_TrailerComesAfterTheBody(t *testing.T) {
-	p := script(t, Options{}, answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n1\r\nx\r\n0\r\nsum: 1\r\nOther:  2 \r\n\r\n"))
+	p := script(t, Options{}, respond("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n1\r\nx\r\n0\r\nsum: 1\r\nOther:  2 \r\n\r\n"))
 	resp, body := fetch(t, p, get("/"))
 	if body != "x" || len(resp.Trailer) != 2 || field(resp.Trailer, "Sum") != "1" || field(resp.Trailer, "Other") != "2" {
 		t.Errorf("body %q, trailer %q", body, resp.Trailer)

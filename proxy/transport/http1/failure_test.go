@@ -35,26 +35,26 @@ func TestDo_SaysHowTheBackendFailed(t *testing.T) {
 	reset := func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }
 	post := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
 	for name, tt := range map[string]struct {
-		backend  func(net.Conn, *bufio.Reader)
-		req      *transport.Request
-		kind     transport.Kind
-		answered bool
+		backend   func(net.Conn, *bufio.Reader)
+		req       *transport.Request
+		kind      transport.Kind
+		responded bool
 	}{
-		"it closes without an answer":         {answer(""), get("/"), transport.Reset, false},
-		"it closes without an answer to post": {answer(""), post, transport.Reset, false},
-		"it closes within the header":         {answer("HTTP/1.1 200 OK\r\nContent-"), get("/"), transport.Reset, true},
-		"it closes within the version":        {answer("HTT"), get("/"), transport.Reset, true},
-		"it closes after an interim response": {answer("HTTP/1.1 100 Continue\r\n\r\n"), get("/"), transport.Reset, true},
-		"it resets without an answer":         {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, get("/"), transport.Reset, false},
-		"it resets within the header":         {func(c net.Conn, r *bufio.Reader) { answer("HTTP/1.1 200")(c, r); reset(c) }, get("/"), transport.Reset, true},
+		"it closes without a response":         {respond(""), get("/"), transport.Reset, false},
+		"it closes without a response to post": {respond(""), post, transport.Reset, false},
+		"it closes within the header":          {respond("HTTP/1.1 200 OK\r\nContent-"), get("/"), transport.Reset, true},
+		"it closes within the version":         {respond("HTT"), get("/"), transport.Reset, true},
+		"it closes after an interim response":  {respond("HTTP/1.1 100 Continue\r\n\r\n"), get("/"), transport.Reset, true},
+		"it resets without a response":         {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, get("/"), transport.Reset, false},
+		"it resets within the header":          {func(c net.Conn, r *bufio.Reader) { respond("HTTP/1.1 200")(c, r); reset(c) }, get("/"), transport.Reset, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, tt.backend)
 			var resp Response
 			e := wantKind(t, p.Do(t.Context(), tt.req, &resp), tt.kind)
 			// A reset may take what came before it along.
-			if e.Answered && !tt.answered || e.Reused || e.BytesSent == 0 || e.Remote.String() != p.dialer.Addr || p.Idle() != 0 {
-				t.Errorf("%+v, want answered %v", e, tt.answered)
+			if e.Responded && !tt.responded || e.Reused || e.BytesSent == 0 || e.Remote.String() != p.dialer.Addr || p.Idle() != 0 {
+				t.Errorf("%+v, want responded %v", e, tt.responded)
 			}
 			resp.Close() // allowed, needless
 		})
@@ -79,8 +79,8 @@ func TestDo_BodyMustKeepItsLength(t *testing.T) {
 	for name, req := range map[string]*transport.Request{
 		"a body that is too short":       {Body: strings.NewReader("hell"), ContentLength: 5},
 		"a body that is too long":        {Body: strings.NewReader("hello!"), ContentLength: 5},
-		"a body that breaks off":         {Body: broken, ContentLength: 5},
-		"a chunked body that breaks off": {Body: broken, ContentLength: -1},
+		"a body that ends early":         {Body: broken, ContentLength: 5},
+		"a chunked body that ends early": {Body: broken, ContentLength: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var whole atomic.Bool
@@ -224,7 +224,7 @@ func TestDo_SendsAtMostOnce(t *testing.T) {
 	}
 	var resp Response
 	e := wantKind(t, p.Do(t.Context(), get("/die"), &resp), transport.Reset)
-	if !e.Reused || e.BytesSent == 0 || e.Answered || seen.Load() != 1 || p.Idle() != 4 {
+	if !e.Reused || e.BytesSent == 0 || e.Responded || seen.Load() != 1 || p.Idle() != 4 {
 		t.Errorf("%+v, backend saw it %d times, %d idle", e, seen.Load(), p.Idle())
 	}
 }
@@ -279,7 +279,7 @@ func TestNewConnection_LeavesThePoolAlone(t *testing.T) {
 }
 
 func TestDo_AnswerBeforeTheBodyWasSent(t *testing.T) {
-	p := script(t, Options{}, answerToHead("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"))
+	p := script(t, Options{}, responseToHead("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"))
 	r, w := io.Pipe()
 	defer w.Close()
 	var stops atomic.Int32
@@ -290,7 +290,7 @@ func TestDo_AnswerBeforeTheBodyWasSent(t *testing.T) {
 	}
 }
 
-// answerToHead answers once the header has come, and reads the rest.
+// responseToHead responds once the header has come, and reads the rest.
 // A header that needs a buffer of its own must not make a chunk larger than its size line has room
 // for: one request would end the process.
 func TestDo_ChunksStaySmallBehindALargeHeader(t *testing.T) {
@@ -315,10 +315,10 @@ func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 // A bug in reading the request's body is the caller's to recover from, whatever the exchange is at.
 func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 	for name, tt := range map[string]struct {
-		answer string // before the panic; "": none
-		heard  func(*Response) any
+		respond string // before the panic; "": none
+		heard   func(*Response) any
 	}{
-		"before the answer":         {"", nil},
+		"before the response":       {"", nil},
 		"in its body":               {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", recovered},
 		"in a body that is broken":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", recovered},
 		"when all has been read":    {okHello, func(r *Response) any { readAll(r); return r.Close() }},
@@ -327,12 +327,12 @@ func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
 				http.ReadRequest(r)
-				io.WriteString(c, tt.answer)
+				io.WriteString(c, tt.respond)
 				io.Copy(io.Discard, r)
 			})
 			goes, gone := make(chan bool), make(chan bool)
 			req := &transport.Request{Method: "POST", Target: "/", Host: "x", ContentLength: 5, Body: readerFunc(func([]byte) (int, error) {
-				if tt.answer != "" {
+				if tt.respond != "" {
 					<-goes
 				}
 				defer close(gone)
@@ -383,11 +383,11 @@ func recovered(r *Response) (bug any) {
 }
 
 // An idle connection is looked at before it is used, also when a deadline of its last exchange has
-// passed since: what came there unasked would be the next answer.
+// passed since: what came there unasked would be the next response.
 func TestDo_LooksAtAConnectionWhoseDeadlineHasPassed(t *testing.T) {
 	for name, idle := range map[string]func(net.Conn){
-		"an unasked answer": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison") },
-		"its end":           func(c net.Conn) { c.Close() },
+		"an unasked response": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison") },
+		"its end":             func(c net.Conn) { c.Close() },
 	} {
 		for wait, timeout := range map[string]time.Duration{"passed": 50 * time.Millisecond, "standing": time.Minute} {
 			t.Run(name+", "+wait, func(t *testing.T) {
@@ -437,7 +437,7 @@ func TestClose_GrantsTheLastBytesOneMoment(t *testing.T) {
 	}
 }
 
-func answerToHead(text string) func(net.Conn, *bufio.Reader) {
+func responseToHead(text string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, r *bufio.Reader) {
 		http.ReadRequest(r)
 		io.WriteString(c, text)
@@ -494,7 +494,7 @@ func TestSplice_MovesTheRest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
-				answer("HTTP/1.1 200 OK\r\n"+tt.head+"\r\n")(c, r)
+				respond("HTTP/1.1 200 OK\r\n"+tt.head+"\r\n")(c, r)
 				c.Write(long[:tt.send])
 				if tt.idle > 0 {
 					r.ReadByte()
@@ -554,7 +554,7 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
-// Many at once, with backends that break off in every way: each exchange gets its own answer or an
+// Many at once, with backends that fail in every way: each exchange gets its own response or an
 // error, never another's, and no connection is lost or kept wrongly.
 func TestPool_ConcurrentSafe(t *testing.T) {
 	p := script(t, Options{MaxIdle: 20}, moody)
@@ -605,7 +605,7 @@ func TestPool_ConcurrentSafe(t *testing.T) {
 	p.Close()
 }
 
-// moody answers each request with its path, and sometimes breaks off.
+// moody sends each request its path, and sometimes ends early.
 func moody(c net.Conn, r *bufio.Reader) {
 	for {
 		req, err := http.ReadRequest(r)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http1/parse"
 )
 
 // awaitFinal reads responses until one is not interim.
@@ -15,11 +16,11 @@ func (x *exchange) awaitFinal() error {
 			return err
 		}
 		switch {
-		case x.head.status == 101:
+		case x.head.Status == 101:
 			return x.switched()
 		case x.isIdleTimeout():
 			return x.failIdleTimeout()
-		case x.head.status >= 200:
+		case x.head.Status >= 200:
 			return x.finish()
 		}
 		if err := x.interim(); err != nil {
@@ -28,21 +29,22 @@ func (x *exchange) awaitFinal() error {
 	}
 }
 
-// readHead reads one response header into x.head.
+// readHead reads one response header into x.head. It notices as early as it can that what comes is not HTTP, or
+// too large.
 func (x *exchange) readHead() error {
 	in, scanned := &x.in, 0
 	for {
 		p := in.buf[in.pos:in.end]
-		if !plausible(p) {
-			return x.fail(transport.Invalid, malformed("not HTTP/1"))
+		if !parse.Plausible(p) {
+			return x.fail(transport.Invalid, parse.Malformed("not HTTP/1"))
 		}
-		n := headEnd(p, max(0, scanned-2)) // a blank line may have been cut in two
+		n := parse.HeadEnd(p, max(0, scanned-2)) // the read before may have ended within the blank line
 		size := n
-		if n == 0 { // the header is not whole: it is at least as long as what has come
+		if n == 0 { // the header is longer than what has come so far
 			size = len(p)
 		}
 		if size > x.pool.o.MaxHeaderBytes {
-			return x.fail(transport.HeaderTooLarge, malformed("header is too large"))
+			return x.fail(transport.HeaderTooLarge, parse.Malformed("header is too large"))
 		}
 		if n > 0 {
 			x.headSize = n
@@ -56,84 +58,85 @@ func (x *exchange) readHead() error {
 	}
 }
 
+// parseHead parses the block of a response header.
 func (x *exchange) parseHead(block []byte) error {
-	switch err := x.head.parse(block); {
+	switch err := x.head.Parse(block); {
 	case err == nil:
 		return nil
-	case errors.Is(err, errManyFields):
+	case errors.Is(err, parse.ErrManyFields):
 		return x.fail(transport.HeaderTooLarge, err)
 	default:
 		return x.fail(transport.Invalid, err)
 	}
 }
 
-// interim handles a 1xx response other than 101. Its framing fields mean nothing (RFC 9110 §15.2),
-// but whoever sends them is not trusted with another request.
+// interim handles a 1xx response other than 101. Framing fields in it mean nothing (RFC 9110 §15.2). But a
+// backend that sends them may mean something by them, so the connection is not used again.
 func (x *exchange) interim() error {
-	if x.interims += int64(x.headSize); x.interims > x.mostInterim() {
-		return x.fail(transport.HeaderTooLarge, malformed("interim responses are too large in sum"))
+	if x.interims += int64(x.headSize); x.interims > x.maxInterim() {
+		return x.fail(transport.HeaderTooLarge, parse.Malformed("interim responses are too large in sum"))
 	}
-	x.unclear = x.unclear || x.head.close || x.head.chunked || x.head.length >= 0
+	x.unclear = x.unclear || x.head.Close || x.head.Chunked || x.head.Length >= 0
 	if x.req.On1xx != nil {
-		x.req.On1xx(x.head.status, x.head.fields)
+		x.req.On1xx(x.head.Status, x.head.Fields)
 		x.repeatPhase()
 	}
-	if x.head.status == 100 {
+	if x.head.Status == 100 {
 		x.out.proceed()
 	}
 	return nil
 }
 
-// mostInterim is how many bytes of interim responses may come: as many as sixteen of the largest headers,
-// and one more for each byte of the request that the backend took. A resumable upload is told of each
-// part that has arrived (104), however many there are, and a part is larger than its response. In time
-// they are bounded by ResponseTimeout, which they do not extend.
-func (x *exchange) mostInterim() int64 {
+// maxInterim returns how many bytes of interim responses may come in all: as many as sixteen of the largest
+// headers have, and one more for each byte of the request that was sent. For a resumable upload, the backend
+// reports each part that has arrived (104), however many there are, and a part is larger than its report. The
+// time for all of them is limited by ResponseTimeout, which they do not extend.
+func (x *exchange) maxInterim() int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return 16*int64(x.pool.o.MaxHeaderBytes) + x.sent
 }
 
-// finish begins the body of the final response.
+// finish begins the body of the final response. It notes what makes the connection unfit for another exchange.
 func (x *exchange) finish() error {
-	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
-	if x.head.status == 204 && (x.head.chunked || x.head.length > 0) || x.in.step == untilEOF || !x.head.lasts() {
+	x.in.body.Start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
+	if x.head.Status == 204 && (x.head.Chunked || x.head.Length > 0) || x.in.body.EndsWithInput() || !x.head.Lasts() {
 		x.unclear = true
 	}
 	return x.settle()
 }
 
-// isIdleTimeout reports whether the response is a 408 that says "no request came in time" about a
-// connection that had been idle: the backend sent it before it saw our request. It is not, if the backend
-// may have waited for the rest of our body, or if it keeps the connection and the request cannot be
-// repeated: then an application may have chosen this status.
+// isIdleTimeout reports whether the response is a 408 about the idle connection: the backend says that no
+// request came in time, and sent that before it saw our request. A 408 is about our request instead if the
+// backend may have waited for the rest of our body. It may be too if the backend keeps the connection, since an
+// application may have chosen this status; so then it is taken for the response unless the request is repeatable.
 func (x *exchange) isIdleTimeout() bool {
-	if x.head.status != 408 || x.interims > 0 {
+	if x.head.Status != 408 || x.interims > 0 {
 		return false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	mayWait := x.req.HasBody() && x.out.isMidway() // for the rest of the body
-	return x.reused && !mayWait && (x.req.Repeatable || !x.head.lasts())
+	return x.reused && !mayWait && (x.req.Repeatable || !x.head.Lasts())
 }
 
 var errIdleTimeout = errors.New("status 408 on a reused connection: the backend gave the idle connection up")
 
-// failIdleTimeout ends the exchange as if the backend had closed the idle connection without a word.
+// failIdleTimeout ends the exchange as if the backend had closed the idle connection without a 408.
 func (x *exchange) failIdleTimeout() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.answered = false
+	x.responded = false
 	return x.failLocked(transport.Reset, errIdleTimeout)
 }
 
-// switched accepts a 101 that was asked for, after the whole request was sent. It need not say
-// "Connection: Upgrade", which many a backend forgets; the protocol is what matters.
+// switched accepts a 101, if the request asked for its protocol, and waits until the whole request is sent. The
+// response need not have "Connection: Upgrade", since many backends leave it out. The protocol decides.
 func (x *exchange) switched() error {
 	x.unclear = true
-	x.in.start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
-	if !accepts(x.req, x.head.upgrade) {
-		return x.fail(transport.Invalid, malformed("switch to a protocol that was not asked for"))
+	x.in.body.Start(&x.head, x.req.Method, x.pool.o.MaxHeaderBytes)
+	if !accepts(x.req, x.head.Upgrade) {
+		return x.fail(transport.Invalid, parse.Malformed("switch to a protocol that was not asked for"))
 	}
 	if err := x.awaitSent(); err != nil {
 		return err
@@ -141,15 +144,15 @@ func (x *exchange) switched() error {
 	return x.settle()
 }
 
-// awaitSent waits until the sender is done, when the request has a body and asks for an upgrade. A backend
-// may say 101 before it has read the body, or in the moment before we know that it was sent: nothing of
-// the new protocol may go out before the body's end (RFC 9110 §7.8). The wait is bounded as the sending is:
-// by the client's body and by the backend taking it.
+// awaitSent waits until the sender is done, if the request has a body and asks for an upgrade. A backend may send
+// 101 before it has read the body, or in the moment before we know that the body was sent. Nothing of the new
+// protocol may be sent before the body's end (RFC 9110 §7.8). The wait ends when the sending does, and that is
+// limited by the body's own timeout and by writes that make no progress.
 func (x *exchange) awaitSent() error {
 	if x.out.done == nil {
 		return nil
 	}
-	x.out.proceed() // it has skipped its 100, and wants the body all the same
+	x.out.proceed() // the backend has left out its 100, and still wants the body
 	select {
 	case <-x.out.done:
 	case <-x.ctx.Done():
@@ -163,8 +166,8 @@ func (x *exchange) awaitSent() error {
 
 var errBeforeSwitch = errors.New("connection lost between the 101 and the end of the request's body")
 
-// settle marks the final header. An answer to a request of which no byte was written is
-// somebody else's.
+// settle notes that the final header was read. A response to a request of which no byte was written is not ours:
+// the backend sent it for an earlier request.
 func (x *exchange) settle() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -172,7 +175,7 @@ func (x *exchange) settle() error {
 		return x.cause
 	}
 	if !x.out.hasBegun() {
-		return x.failLocked(transport.Invalid, malformed("response before the request"))
+		return x.failLocked(transport.Invalid, parse.Malformed("response before the request"))
 	}
 	x.final, x.phase, x.until = true, transport.Receive, time.Time{}
 	x.out.cancel()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http1/parse"
 )
 
 // seeds are responses of every framing, and the faults that proxies have had.
@@ -136,9 +137,9 @@ func FuzzReadHead(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		n := headEnd(raw, 0)
-		var h head
-		if n == 0 || !plausible(raw) || h.parse(bytes.Clone(raw[:n])) != nil {
+		n := parse.HeadEnd(raw, 0)
+		var h parse.Head
+		if n == 0 || !parse.Plausible(raw) || h.Parse(bytes.Clone(raw[:n])) != nil {
 			return
 		}
 		ref, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw[:n])), nil)
@@ -147,20 +148,20 @@ func FuzzReadHead(f *testing.F) {
 		}
 		length := int64(-1)
 		if s := ref.Header.Get("Content-Length"); s != "" {
-			length = parseLength(s)
+			length, _ = strconv.ParseInt(s, 10, 64)
 		}
-		if h.status != ref.StatusCode || h.length != length || h.chunked != (len(ref.TransferEncoding) == 1) ||
-			h.http10 != (ref.ProtoMinor == 0) || !sameFields(h.fields, ref.Header) {
+		if h.Status != ref.StatusCode || h.Length != length || h.Chunked != (len(ref.TransferEncoding) == 1) ||
+			h.HTTP10 != (ref.ProtoMinor == 0) || !sameFields(h.Fields, ref.Header) {
 			t.Fatalf("read %+v, net/http %+v: %q", h, ref, raw)
 		}
-		if h.lasts() && (ref.ProtoMinor == 0 && !h.keepAlive || ref.Close && bodyDue(&h)) {
+		if h.Lasts() && (ref.ProtoMinor == 0 && !h.KeepAlive || ref.Close && bodyDue(&h)) {
 			t.Fatalf("would keep a connection that net/http closes: %q", raw)
 		}
 	})
 }
 
 // bodyDue reports whether the framing lets the connection outlive the body.
-func bodyDue(h *head) bool { return h.length >= 0 || h.chunked }
+func bodyDue(h *parse.Head) bool { return h.Length >= 0 || h.Chunked }
 
 // FuzzResponse holds whole exchanges to net/http, byte for byte and however they are cut into reads.
 func FuzzResponse(f *testing.F) {

@@ -60,10 +60,10 @@ func TestDo_RefusesWhatIsNotClear(t *testing.T) {
 		"an interim response with a body":   "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello" + ok + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { answer(raw)(c, r); r.ReadByte() })
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { respond(raw)(c, r); r.ReadByte() })
 			var resp Response
 			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), transport.Invalid)
-			if !e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
+			if !e.Responded || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
 		})
@@ -83,10 +83,10 @@ func TestDo_RefusesWhatIsTooLarge(t *testing.T) {
 		{"a flood of large interim responses", strings.Repeat(hints+"A: "+strings.Repeat("b", 60_000)+"\r\n\r\n", 18) + ok + "\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { answer(tt.raw)(c, r); r.ReadByte() })
+			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) { respond(tt.raw)(c, r); r.ReadByte() })
 			var resp Response
 			e := wantKind(t, p.Do(t.Context(), get("/"), &resp), transport.HeaderTooLarge)
-			if !e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
+			if !e.Responded || e.BytesSent == 0 || p.Idle() != 0 {
 				t.Errorf("%+v, %d idle", e, p.Idle())
 			}
 		})
@@ -98,7 +98,7 @@ func TestDo_TakesWhatIsNotTooLarge(t *testing.T) {
 	const ok, rest = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", "A: \r\n\r\n"
 	largest := ok + "A: " + strings.Repeat("b", 8<<10-len(ok)-len(rest)) + "\r\n\r\n"
 	hints := "HTTP/1.1 103 Early Hints\r\nA: " + strings.Repeat("b", 8<<10-len("HTTP/1.1 103 Early Hints\r\n")-len(rest)) + "\r\n\r\n"
-	p := script(t, Options{MaxHeaderBytes: 8 << 10}, answer(strings.Repeat(hints, 16)+largest))
+	p := script(t, Options{MaxHeaderBytes: 8 << 10}, respond(strings.Repeat(hints, 16)+largest))
 	n, req := 0, get("/")
 	req.On1xx = func(int, []transport.Field) { n++ }
 	if resp, _ := fetch(t, p, req); resp.Status != 200 || n != 16 {
@@ -126,7 +126,7 @@ func TestDo_AsksForUpgradesOnly(t *testing.T) {
 		"h2c among others that are ok": {"websocket, h2c", switched + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := script(t, Options{}, answer(tt.raw))
+			p := script(t, Options{}, respond(tt.raw))
 			req := get("/")
 			req.Upgrade = tt.asked
 			var resp Response
@@ -141,7 +141,7 @@ func TestDo_AsksForUpgradesOnly(t *testing.T) {
 }
 
 func TestDo_NamesAreCanonicalAndValuesTrimmed(t *testing.T) {
-	p := script(t, Options{}, answer("HTTP/1.1 200 OK\r\ncontent-TYPE:  text/plain \t\r\nwww-authenticate:a\r\nETag: \"x\"\r\n1a-!b: \r\nset-cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"))
+	p := script(t, Options{}, respond("HTTP/1.1 200 OK\r\ncontent-TYPE:  text/plain \t\r\nwww-authenticate:a\r\nETag: \"x\"\r\n1a-!b: \r\nset-cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"))
 	resp, _ := fetch(t, p, get("/"))
 	want := []transport.Field{{Name: "Content-Type", Value: "text/plain"}, {Name: "Www-Authenticate", Value: "a"}, {Name: "Etag", Value: `"x"`}, {Name: "1a-!b", Value: ""}, {Name: "Set-Cookie", Value: "a"}, {Name: "Set-Cookie", Value: "b"}, {Name: "Content-Length", Value: "0"}}
 	if !slices.Equal(resp.Fields, want) {
@@ -152,7 +152,7 @@ func TestDo_NamesAreCanonicalAndValuesTrimmed(t *testing.T) {
 // Interim responses reach the caller as they are, and say nothing about the final one
 // (golang/go 81319: their hop-by-hop fields went to the client).
 func TestDo_TellsInterimResponses(t *testing.T) {
-	p := script(t, Options{}, answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\nConnection: X\r\nX: y\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"+okHello))
+	p := script(t, Options{}, respond("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\nConnection: X\r\nX: y\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"+okHello))
 	var got []string
 	req := get("/")
 	req.On1xx = func(status int, fields []transport.Field) {
@@ -222,7 +222,7 @@ func TestNext_TruncatedIsNeverTheEnd(t *testing.T) {
 		"a trailer bomb":                                {chunked + "0\r\nA: " + strings.Repeat("b", 100_000) + "\r\n\r\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := script(t, Options{}, answer(tt.raw))
+			p := script(t, Options{}, respond(tt.raw))
 			var resp Response
 			if err := p.Do(t.Context(), get("/"), &resp); err != nil {
 				t.Fatal(err)
@@ -243,7 +243,7 @@ func TestNext_TruncatedIsNeverTheEnd(t *testing.T) {
 func TestNext_BufferedTellsWhenToFlush(t *testing.T) {
 	more := make(chan string)
 	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
-		answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\n")(c, r)
+		respond("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\n")(c, r)
 		for s := range more {
 			io.WriteString(c, s)
 		}

@@ -1,15 +1,16 @@
-// Package http1 is one HTTP/1.1 request to one backend and its response, over pooled connections. No
+// Package http1 sends one HTTP/1.1 request to one backend and reads its response, over pooled connections. No
 // connection has a goroutine of its own: the caller's goroutine writes and reads. Only if the request has a
 // body, a second goroutine, the sender, runs until the body is sent.
 //
 // It promises that one [Pool.Do] puts at most one request on the wire, that a connection about which anything
-// is unclear is never used again, and that no response is read with another meaning than net/http gives it
-// (stricter is fine). It must not know other packages of pace than those that all transports share.
+// is unclear is never used again, and that it never reads a response differently from net/http (it may be
+// stricter). Package parse, below it, reads the bytes of a response. This package must not know other packages
+// of pace than those that all transports share.
 //
 // # The states of an exchange
 //
-// An exchange is what stands behind a [Response]. Its states are the phases of package transport, and the
-// functions that lead from one to the next are these:
+// A [Response] has an exchange. The states of an exchange are the phases of package transport, in parentheses
+// here. These functions lead from one to the next:
 //
 //	            Do
 //	            │
@@ -34,28 +35,29 @@
 //	            ▼                                                         ╷
 //	          Close ◀─ ─ ─ ─ ─ waits for the sender ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
 //	            │
-//	            ├── all is clear (reusable): the connection goes back to the pool
+//	            ├── reusable: the connection goes back to the pool
 //	            └── otherwise: it is closed
 //
-// From every state, fail leads to Close: it notes why the exchange ended, and wakes whoever is blocked on the
-// connection. Only the first failure counts. The sending of the request has states of its own, which the type
-// sending draws.
+// From every state, fail leads to Close: it notes why the exchange ended, and wakes each goroutine that is
+// blocked on the connection. Only the first failure counts. The sending of the request has states of its own,
+// which the comment of the type sending draws.
 //
 // # Which goroutine may touch which field
 //
-// Do's goroutine is the one that calls Do, Next and Close. Beside it there may be the sender (only with a
-// body), the head timer (while the sender waits for the body's first piece), and the context's goroutine
-// (which calls end). Close waits for the three (exchange.running) before it reads anything without a lock.
+// Do's goroutine is the one that calls Do, Next and Close. Three others may run concurrently: the sender (only
+// with a body), the head timer's (while the sender waits for the body's first piece), and the context's (which
+// calls end). Close waits for the three (exchange.running) before it reads anything without a lock. The pool's
+// watcher touches only watched, running and ctx.
 //
 //	field of exchange       may be touched by                       guarded by
-//	ctx, pool, req          all read; Do and Close write            nobody else runs then
+//	ctx, pool, req          all read; Do and Close write            no other goroutine runs then
 //	head, in, polled        Do's goroutine                          nothing, it is alone
 //	progress                Do's goroutine                          nothing, it is alone
 //	shared (all of it)      all                                     mu
 //	shared.c                all read under mu; Do's goroutine       mu, and out.first: Do's
 //	                        writes, and the sender until            goroutine lets it be until
 //	                        its first write is over                 the first write is over
-//	shared.answered         Do's goroutine writes under mu, and     mu for all others
+//	shared.responded        Do's goroutine writes under mu, and     mu for all others
 //	                        alone may read without
 //	watched                 Do's goroutine, the pool's watcher      watcher.mu
 //
@@ -63,13 +65,14 @@
 //	buf, from, to, reading  with a body: sender and head timer      out.mu
 //	                        without: Do's goroutine                 nothing, it is alone
 //	left, ended, full       the sender; the head timer reads ended  out.mu while the timer may run
-//	state                   the one who writes to the connection    atomic
+//	state                   the goroutine that sends writes it,     atomic
+//	                        all read it
 //	first                   sender and head timer close it          mu
-//	verdict                 Do's goroutine and fail send into it    a channel of one
+//	goAhead                 Do's goroutine and fail send into it    a channel of one
 //	done                    the sender closes it, Do's waits        a channel
 //
-// Locks are taken in the order out.mu, then mu. Nobody blocks on the network while it holds mu; the sender
-// holds out.mu while it writes.
+// Locks are taken in the order out.mu, then mu. No goroutine waits for the network while it holds mu. The
+// sender and the head timer hold out.mu while they write.
 package http1
 
 import (
@@ -88,7 +91,8 @@ type Options struct {
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
 	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
 
-	// Lookup resolves the backend's name. nil: the system's resolver; but if Dial is given, that gets the name.
+	// Lookup resolves the backend's name. If it is nil, the system's resolver does, unless Dial is set: then
+	// Dial gets the name.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }

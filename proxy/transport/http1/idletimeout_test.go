@@ -37,7 +37,7 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 			if tt.first {
 				texts = texts[1:]
 			}
-			p := script(t, Options{}, answer(texts...))
+			p := script(t, Options{}, respond(texts...))
 			if !tt.first {
 				fetch(t, p, get("/"))
 			}
@@ -51,8 +51,8 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 				}
 				return
 			}
-			if e := wantKind(t, err, transport.Reset); !e.Reused || e.Answered || e.BytesSent == 0 || p.Idle() != 0 {
-				t.Errorf("got %v (reused %v, answered %v, %d bytes sent) and %d idle, want a reused connection that died unanswered", e, e.Reused, e.Answered, e.BytesSent, p.Idle())
+			if e := wantKind(t, err, transport.Reset); !e.Reused || e.Responded || e.BytesSent == 0 || p.Idle() != 0 {
+				t.Errorf("got %v (reused %v, responded %v, %d bytes sent) and %d idle, want a reused connection that died unanswered", e, e.Reused, e.Responded, e.BytesSent, p.Idle())
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestDo_A408OnAReusedConnection(t *testing.T) {
 // A backend that waits for the rest of a body may say so, whatever the connection did before.
 func TestDo_A408WithinTheBodyIsTheResponse(t *testing.T) {
 	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
-		answer(okHello)(c, r)
+		respond(okHello)(c, r)
 		http.ReadRequest(r)
 		io.ReadFull(r, make([]byte, 5))
 		io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")

@@ -7,20 +7,20 @@ import (
 	"pace/proxy/transport"
 )
 
-// PipeReader is a Body whose bytes need not come into the process. The exchange then moves a large
-// one, of known length and over plain TCP, through the kernel.
+// PipeReader is a Body whose bytes need not be copied into the process. If the body is large and of known length,
+// and the backend's connection is plain TCP, the exchange moves it through the kernel.
 type PipeReader interface {
 	io.Reader
 
-	// Pipes reports whether ReadPipe may be called now, when left bytes are to come.
+	// Pipes reports whether ReadPipe may be called now, with left bytes of the body to come.
 	Pipes(left int64) bool
 
-	// ReadPipe reads as Read does, but into p, which is empty: at least one byte and at most left,
-	// or an error.
+	// ReadPipe reads as Read does, but into p, which is empty. It reads at least one byte and at most left, or
+	// returns an error.
 	ReadPipe(p *pipe.Pipe, left int64) (int, error)
 }
 
-// pipe returns what sendPiped needs if the rest of the body can go through the kernel.
+// pipe returns the arguments for sendPiped if the rest of the body can go through the kernel, else nil.
 func (x *exchange) pipe() (PipeReader, *pipe.Pipe) {
 	if !pipe.Supported || x.out.left < pipe.From || x.out.isDue() || x.conn().tcp == nil {
 		return nil, nil
@@ -31,12 +31,12 @@ func (x *exchange) pipe() (PipeReader, *pipe.Pipe) {
 	}
 	p, err := pipe.Take()
 	if err != nil {
-		return nil, nil // too many open files: it goes the ordinary way
+		return nil, nil // too many open files: the body is copied
 	}
 	return b, p
 }
 
-// sendPiped sends the rest of the body, but for what b does not pipe. It reports whether to go on.
+// sendPiped sends the body as long as b can pipe it. It reports whether the sender may go on with the rest.
 func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 	defer p.Release()
 	o := &x.out
@@ -59,7 +59,7 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 	return true
 }
 
-// drain writes what p holds.
+// drain writes the bytes in p to the backend.
 func (x *exchange) drain(p *pipe.Pipe) error {
 	for p.Held() > 0 {
 		err := x.writing(pipe.LookAgain, func(c *conn) (int, error) { return p.Drain(c.raw) })

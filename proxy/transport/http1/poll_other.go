@@ -2,6 +2,10 @@
 
 package http1
 
+import "syscall"
+
+// canPoll is false where a file descriptor cannot be used in turns with the runtime's poller. The functions
+// that need it are then never called.
 const canPoll = false
 
 func (x *exchange) writeThenRead(uintptr) bool {
@@ -13,3 +17,6 @@ func (x *exchange) readOnce(uintptr) bool {
 }
 
 func (c *conn) look(uintptr) { panic("pace: BUG: a look that this system does not have") }
+
+// stirs returns false, since this system cannot be asked.
+func stirs(syscall.RawConn) bool { return false }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // canPoll says that a connection's file descriptor can be used directly, in turns with the runtime's poller:
@@ -14,8 +16,8 @@ import (
 const canPoll = true
 
 // writeThenRead writes the request when it is called first, and reads when it is called again: see
-// writeThenWait. The first call returns false if it wrote all, and the poller then waits for the response. It
-// returns true if it could not, because the connection has ended or did not take the whole request.
+// writeThenWait. The first call returns false if it wrote the whole request; the poller then waits for the
+// response. It returns true if the connection has ended or did not take the whole request.
 func (x *exchange) writeThenRead(fd uintptr) bool {
 	o, c := &x.out, x.c
 	if o.now() == sent {
@@ -38,7 +40,7 @@ func (x *exchange) writeThenRead(fd uintptr) bool {
 	return false
 }
 
-// readOnce reads what is there. If nothing is, it gives the buffer back and returns false.
+// readOnce reads what is there. If nothing is there, it gives the buffer back and returns false.
 func (x *exchange) readOnce(fd uintptr) bool {
 	for {
 		n, err := syscall.Read(int(fd), x.in.room())
@@ -59,8 +61,8 @@ func (x *exchange) readOnce(fd uintptr) bool {
 	}
 }
 
-// look notes in c.dead whether anything but silence waits on the socket: its end, an error, or
-// bytes that nobody asked for, which would be taken for the next response.
+// look sets c.dead if the connection is not silent: it has ended, it has an error, or it has bytes that nobody
+// asked for and that the next exchange would take for its response.
 func (c *conn) look(fd uintptr) {
 	var b [1]byte
 	for {
@@ -70,4 +72,14 @@ func (c *conn) look(fd uintptr) {
 			return
 		}
 	}
+}
+
+// stirs reports whether a connection has room for more bytes, has bytes to read, or has ended.
+func stirs(c syscall.RawConn) (yes bool) {
+	c.Control(func(fd uintptr) {
+		looked := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT}}
+		n, err := unix.Poll(looked, 0)
+		yes = err == nil && n > 0
+	})
+	return yes
 }

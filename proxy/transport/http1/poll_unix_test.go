@@ -58,7 +58,7 @@ func TestDo_HoldsNoBufferWhileItWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			goOn := make(chan struct{})
 			p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
-				answer(tt.now)(c, r)
+				respond(tt.now)(c, r)
 				<-goOn
 				io.WriteString(c, tt.then)
 			})
@@ -187,13 +187,13 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 	p := script(t, Options{}, func(c net.Conn, r *bufio.Reader) {
 		for range 2 {
 			<-wrote
-			answer(okHello)(c, r)
+			respond(okHello)(c, r)
 		}
 		r.ReadByte()
 	})
 	wrote <- struct{}{}
 	fetch(t, p, get("/"))
-	for i := range 2 { // at an answer, and at the connection's end
+	for i := range 2 { // at a response, and at the connection's end
 		var resp Response
 		calls, phase, req := 0, transport.Phase(0), get("/")
 		req.OnPhase = func(p transport.Phase) { phase = p }
@@ -215,7 +215,7 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 				t.Errorf("%q, %v, reused %v", body, err, resp.Reused)
 			}
 			resp.Close()
-		} else if e := wantKind(t, err, transport.Reset); !e.Reused || e.Answered || e.BytesSent == 0 || e.Phase != transport.Wait || !errors.Is(e, io.EOF) {
+		} else if e := wantKind(t, err, transport.Reset); !e.Reused || e.Responded || e.BytesSent == 0 || e.Phase != transport.Wait || !errors.Is(e, io.EOF) {
 			t.Errorf("%+v", e)
 		}
 		if calls != 2 {
@@ -268,18 +268,18 @@ func TestDo_WritesInTheOrdinaryWayOtherwise(t *testing.T) {
 	}
 }
 
-// A connection that waits for the answer to what it wrote at once gives up, and is given up, in time.
+// A connection that waits for the response to what it wrote at once gives up, and is given up, in time.
 func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
 		o      Options
 		leaves bool
 		kind   transport.Kind
 	}{
-		"when the answer's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, transport.ResponseTimeout},
-		"when nobody wants it any more":  {Options{}, true, transport.Canceled},
+		"when the response's time is over": {Options{ResponseTimeout: 100 * time.Millisecond}, false, transport.ResponseTimeout},
+		"when nobody wants it any more":    {Options{}, true, transport.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := script(t, tt.o, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+			p := script(t, tt.o, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
 			fetch(t, p, get("/"))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -297,7 +297,7 @@ func TestDo_EndsWhileItWaitsOnAPooledConnection(t *testing.T) {
 	}
 }
 
-// BenchmarkWaiting is the memory of an exchange that waits for its answer, with its goroutine's
+// BenchmarkWaiting is the memory of an exchange that waits for its response, with its goroutine's
 // stack, both ends of its connection, and all that is pooled.
 func BenchmarkWaiting(b *testing.B) {
 	const waiting = 1000

@@ -8,7 +8,7 @@ import (
 	"pace/proxy/transport/dial"
 )
 
-// Pool is the connections to one backend. It is safe for concurrent use.
+// Pool holds the connections to one backend. It is safe for concurrent use.
 type Pool struct {
 	o      Options
 	dialer *dial.Dialer
@@ -16,7 +16,7 @@ type Pool struct {
 	watcher watcher
 
 	mu     sync.Mutex // guards what follows
-	idle   []*conn    // a stack: the last one used is used next, so the rest can age
+	idle   []*conn    // a stack: the one used last is used next, so that the rest are idle for long and expire
 	closed bool
 	timer  *time.Timer // runs expire; nil before the first idle connection
 	armed  bool        // timer is running
@@ -35,7 +35,7 @@ func (p *Pool) Idle() int {
 	return len(p.idle)
 }
 
-// Close closes the idle connections, and makes each one in use be closed when its exchange ends.
+// Close closes the idle connections. One that is in use is closed when its exchange ends.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -47,12 +47,12 @@ func (p *Pool) Close() {
 	closeAll(idle)
 }
 
-// maxAge is how old a connection to a backend with a name may become. The name is resolved for each
-// new connection, so that after this time all requests follow a name that has changed its address.
+// maxAge is how old a connection may become if the backend is given by a name. The name is resolved for each
+// new connection. So if the name gets another address, all requests go there after this time.
 const maxAge = 30 * time.Second
 
-// get returns an idle connection that is alive, or nil. Of plain TCP it may be unseen: whether it
-// is alive is then for the caller to find out.
+// get takes an idle connection that is alive out of the pool, or returns nil. If unseen is set, it does not
+// ask whether a plain TCP connection is alive: the caller is about to find out.
 func (p *Pool) get(unseen bool) *conn {
 	for {
 		c := p.pop()
@@ -67,6 +67,7 @@ func (p *Pool) get(unseen bool) *conn {
 	}
 }
 
+// pop takes the connection that was used last out of the pool, or returns nil.
 func (p *Pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,8 +81,8 @@ func (p *Pool) pop() *conn {
 	return c
 }
 
-// pinned takes out the connection on which the client of r has logged in, nil if there is none that is alive.
-// unseen is as in [Pool.get].
+// pinned takes the connection on which the client of r has logged in out of its pin, or returns nil if there is
+// none that is alive. unseen is as in [Pool.get].
 func (p *Pool) pinned(r *transport.Request, unseen bool) *conn {
 	c, _ := r.Pin.Take(p, r.Client).(*conn)
 	if c != nil && !(unseen && c.tcp != nil || c.alive()) {
@@ -91,10 +92,9 @@ func (p *Pool) pinned(r *transport.Request, unseen bool) *conn {
 	return c
 }
 
-// keep keeps the connection for another exchange: for those of the same client only, if somebody has logged
-// in on it.
+// keep keeps the connection for another exchange. If a login took place on it, it serves the same client only.
 func (x *exchange) keep() {
-	if x.c.login || x.head.persistentLogin {
+	if x.c.login || x.head.PersistentLogin {
 		x.c.login = true
 		x.req.Pin.Put(x.pool, x.req.Client, x.c)
 		return
@@ -116,7 +116,7 @@ func (p *Pool) put(c *conn) {
 	p.mu.Unlock()
 }
 
-// arm makes expire run after d, unless it is due already. p.mu is held.
+// arm starts the timer that runs expire after d, unless the timer is running. p.mu is held.
 func (p *Pool) arm(d time.Duration) {
 	if p.armed {
 		return
@@ -129,7 +129,8 @@ func (p *Pool) arm(d time.Duration) {
 	}
 }
 
-// expire closes what was idle for too long: one timer for all, since a stack is sorted by age.
+// expire closes the connections that were idle for too long. One timer serves all, since the stack is sorted
+// by the time when they became idle.
 func (p *Pool) expire() {
 	p.mu.Lock()
 	p.armed = false

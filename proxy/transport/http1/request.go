@@ -5,9 +5,10 @@ import (
 	"strings"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http1/parse"
 )
 
-// What a request looks like on the wire: its head, the chunks of its body, and its trailer.
+// This file renders a request: its head, the chunks of its body, and its trailer.
 
 const (
 	sizeRoom  = 6                  // a chunk's size line: "8000\r\n"
@@ -15,19 +16,11 @@ const (
 	tailRoom  = len(lastChunk) + 2 // after a chunk's data, if the trailer is empty
 )
 
-// fit refuses what would end the request line or a field early: one request must not become two.
+// fit reports whether the parts of r can be written as they are. A part with a line break in it would end the
+// request line or a field early, and one request would become two.
 func fit(r *transport.Request) bool {
-	return isToken(r.Method) && isWord(r.Target) && (r.Host == "" || isWord(r.Host)) &&
-		validText(r.Upgrade) && validText(r.AnnouncedTrailer)
-}
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !token[s[i]] {
-			return false
-		}
-	}
-	return s != ""
+	return parse.IsToken(r.Method) && isWord(r.Target) && (r.Host == "" || isWord(r.Host)) &&
+		parse.IsText(r.Upgrade) && parse.IsText(r.AnnouncedTrailer)
 }
 
 // isWord reports whether s is not empty and has no blank or control byte.
@@ -40,16 +33,8 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-func validText(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// appendHead appends the request's header block.
+// appendHead appends the request's header block to b. Fields come rendered; the fields that belong to the
+// connection are rendered here.
 func appendHead(b []byte, r *transport.Request) []byte {
 	b = append(append(b, r.Method...), ' ')
 	b = append(append(b, r.Target...), " HTTP/1.1\r\nHost: "...)
@@ -63,6 +48,7 @@ func appendHead(b []byte, r *transport.Request) []byte {
 	return append(b, '\r', '\n')
 }
 
+// appendFraming appends the fields that say where the body ends.
 func appendFraming(b []byte, r *transport.Request) []byte {
 	switch {
 	case r.Body != nil && r.ContentLength < 0:
@@ -78,6 +64,7 @@ func appendFraming(b []byte, r *transport.Request) []byte {
 	return b
 }
 
+// appendConnection appends the fields that are about this connection only.
 func appendConnection(b []byte, r *transport.Request) []byte {
 	upgrade := asksUpgrade(r)
 	switch {
@@ -97,9 +84,12 @@ func appendConnection(b []byte, r *transport.Request) []byte {
 	return b
 }
 
+// asksUpgrade reports whether the request asks for a protocol that it may switch to. h2c is none: see
+// [transport.Request].
 func asksUpgrade(r *transport.Request) bool { return r.Upgrade != "" && !lists(r.Upgrade, "h2c") }
 
-// accepts reports whether a switch to protocols, a list, is one that the request asked for.
+// accepts reports whether the request asked for each of the protocols, a comma-separated list that the backend
+// switches to.
 func accepts(r *transport.Request, protocols string) bool {
 	if !asksUpgrade(r) || protocols == "" {
 		return false
@@ -145,7 +135,8 @@ func (o *outgoing) frameChunk(at, n int) {
 	o.to = at + n + copy(o.buf[at+n:], "\r\n")
 }
 
-// frameLastChunk ends the body, with its trailer.
+// frameLastChunk ends the body, with its trailer. The CRLF at the start of lastChunk is there already: it ended
+// the chunk before.
 func (o *outgoing) frameLastChunk(req *transport.Request) {
 	o.ended = true
 	b := append(o.buf[:o.to], lastChunk[2:]...)
@@ -156,14 +147,14 @@ func (o *outgoing) frameLastChunk(req *transport.Request) {
 	o.buf, o.to = b[:cap(b)], len(b)
 }
 
-// appendTrailer appends the fields of h that are fit for a trailer.
+// appendTrailer appends the fields of h to b, without those that may not stand in a trailer.
 func appendTrailer(b []byte, h map[string][]string) []byte {
 	for name, values := range h {
-		if !isToken(name) || framing(name) {
+		if !parse.IsToken(name) || parse.IsFraming(name) {
 			continue
 		}
 		for _, v := range values {
-			if validText(v) {
+			if parse.IsText(v) {
 				b = append(append(append(append(b, name...), ": "...), v...), '\r', '\n')
 			}
 		}

@@ -11,11 +11,11 @@ import (
 	"pace/proxy/transport"
 )
 
-// Response is a backend's answer and the way to its body. The zero value is ready for Do, and
-// so is one that was closed. It belongs to one goroutine at a time.
+// Response is a backend's response: its header, and the calls that read its body. The zero value is ready for
+// Do, and so is one that was closed. One goroutine at a time may use it.
 type Response struct {
 	Status        int
-	HTTP10        bool              // the backend speaks HTTP/1.0
+	HTTP10        bool              // the backend's version is HTTP/1.0
 	Fields        []transport.Field // all, in order, hop-by-hop ones too; the array is reused after Close
 	ContentLength int64             // of the body that Next returns: -1 unknown; 0 for HEAD, whatever its field says
 	Trailer       []transport.Field // after Next returned io.EOF
@@ -26,18 +26,18 @@ type Response struct {
 	x exchange
 }
 
-// take publishes what is known once the final header was parsed.
+// take copies what the caller may know into r, after the final header was parsed.
 func (r *Response) take() {
 	x := &r.x
-	r.Status, r.HTTP10, r.Fields, r.Trailer, r.ContentLength = x.head.status, x.head.http10, x.head.fields, nil, x.in.length()
+	r.Status, r.HTTP10, r.Fields, r.Trailer, r.ContentLength = x.head.Status, x.head.HTTP10, x.head.Fields, nil, x.in.body.Length()
 	x.mu.Lock()
 	r.Reused, r.BytesSent, r.Remote = x.reused, x.sent, x.c.remote
 	x.mu.Unlock()
 }
 
-// Next returns the next piece of the body, never an empty one, out of the read buffer: it is
-// valid until the next call of any method. The end is io.EOF, and only if the body is whole;
-// anything else is an *Error of kind Truncated, Canceled or RequestBody.
+// Next returns the next piece of the body, which is never empty. The piece is part of the read buffer: it is
+// valid until the next call of any method. At the end of a whole body, the error is io.EOF. Any other error is
+// a [*transport.Error] of kind Truncated, Canceled or RequestBody.
 func (r *Response) Next() ([]byte, error) {
 	x := &r.x
 	for {
@@ -56,36 +56,37 @@ func (r *Response) Next() ([]byte, error) {
 	}
 	p, err := x.in.next()
 	if err == io.EOF {
-		r.Trailer = x.in.trailer.fields
+		r.Trailer = x.in.body.Trailer()
 	}
 	return p, err
 }
 
-// broken returns the error for a connection that ended in the body, or nil if that is its end.
+// broken returns the error for a connection that ended within the body, or nil if its end is the body's end.
 func (x *exchange) broken(err error) error {
-	if err == io.EOF && x.in.step == untilEOF {
-		x.in.step = whole
-		return nil
-	}
 	if err == io.EOF {
+		if x.in.body.EndOfInput() {
+			return nil
+		}
 		err = io.ErrUnexpectedEOF
 	}
 	return x.fail(transport.Truncated, err)
 }
 
-// Buffered reports whether Next returns without waiting for the backend: if not, it is time to
-// flush.
+// Buffered reports whether Next returns without waiting for the backend. If it does not, the caller should
+// flush what it has.
 func (r *Response) Buffered() bool {
 	ready, err := r.x.in.advance()
 	return ready || err != nil
 }
 
-// Splice returns the backend's connection if the rest of the body can be moved from it as it is: of
-// known length, plain TCP, nothing left in the read buffer. n is how much is due, least or more. The
-// caller moves it and then calls Spliced. Otherwise src is nil.
-func (r *Response) Splice(least int64) (src *net.TCPConn, n int64) {
+// Splice returns the backend's connection if the rest of the body can be moved from it by the kernel. That is
+// so if the connection is plain TCP, the rest has a known length of at least minimum bytes and no framing
+// within, and nothing of it is in the read buffer. n is that length. The caller moves the bytes, and then calls
+// Spliced. Otherwise src is nil.
+func (r *Response) Splice(minimum int64) (src *net.TCPConn, n int64) {
 	x := &r.x
-	if x.in.step != identity || x.in.left < least || x.in.pos != x.in.end {
+	n = x.in.body.Plain()
+	if n == 0 || n < minimum || x.in.pos != x.in.end {
 		return nil, 0
 	}
 	x.mu.Lock()
@@ -93,29 +94,29 @@ func (r *Response) Splice(least int64) (src *net.TCPConn, n int64) {
 	if x.c.tcp == nil || x.cause != nil {
 		return nil, 0
 	}
-	if !x.c.readUntil.IsZero() { // nobody would move it if it fired
+	if !x.c.readUntil.IsZero() { // a deadline left from before; the caller does not know that it may be early
 		x.c.readBy(time.Time{})
 	}
 	x.in.drop()
-	return x.c.tcp, x.in.left
+	return x.c.tcp, n
 }
 
-// Spliced notes that n bytes were moved, and that moving ended with err (of either side; nil: all
-// that was due is). It returns what ended the exchange, as Next would, and nil if nothing did.
+// Spliced notes that n bytes were moved, and that moving ended with err, which may be of either side; nil means
+// that all was moved. It returns the error that ended the exchange, as Next would, or nil.
 func (r *Response) Spliced(n int64, err error) error {
 	x := &r.x
-	x.in.consume(n)
+	x.in.body.Consume(n)
 	if err == nil {
 		return nil
 	}
 	return x.raise(x.fail(transport.Truncated, err))
 }
 
-// Hijack takes the connection over after a 101, with the bytes that came after the header. The
-// caller closes it. Close may still be called, and does nothing.
+// Hijack gives the connection to the caller after a 101, with the bytes that came after the header. The caller
+// closes it. Close may still be called, and does nothing.
 func (r *Response) Hijack() (net.Conn, []byte) {
 	x := &r.x
-	rest := slices.Clone(x.in.buf[x.in.pos:x.in.end])
+	rest := slices.Clone(x.in.unread())
 	x.pool.watcher.remove(x)
 	x.running.Wait()
 	x.mu.Lock()
@@ -127,9 +128,9 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 	return c.Conn, rest
 }
 
-// Close ends the exchange. The connection goes back to the pool if request and response were
-// whole and nothing else came; otherwise it is closed. It returns when nobody uses the request
-// any more. Calling it again does nothing. The error is a panic of which neither Do nor Next has told.
+// Close ends the exchange. The connection goes back to the pool if the request and the response were whole and
+// nothing else came; otherwise it is closed. Close returns when nobody uses the request any more. To call it
+// again does nothing. The error is a panic on another goroutine that neither Do nor Next has passed on.
 func (r *Response) Close() error {
 	x := &r.x
 	if x.pool == nil {
@@ -146,21 +147,20 @@ func (r *Response) Close() error {
 			x.c.Close()
 		}
 	}
-	release(x.in.buf)
+	x.in.reset()
 	release(x.out.buf)
-	x.in.buf, x.out.buf = nil, nil
-	x.in.pos, x.in.end, x.in.large, x.in.step = 0, 0, false, whole
+	x.out.buf = nil
 	x.ctx, x.pool, x.req, x.c = nil, nil, nil, nil
 	return x.bug()
 }
 
-// lastGrace is how long Close lets the last bytes of a request take.
+// lastGrace is how long Close waits for the write of the last bytes of a request.
 const lastGrace = 50 * time.Millisecond
 
 var errClosed = errors.New("response closed before the request was sent")
 
-// stopSending makes the sender return, if there is one: at once, unless it is only in the write
-// of the last bytes, which may still save the connection.
+// stopSending makes the sender return, if there is one. If the sender is in the write of the last bytes, it
+// gets lastGrace to end it, since the connection can be used again after a whole request.
 func (x *exchange) stopSending() {
 	if !x.req.HasBody() {
 		return
@@ -181,11 +181,12 @@ func (x *exchange) stopSending() {
 	}
 }
 
-// reusable reports whether nothing about the connection is unclear.
+// reusable reports whether the connection may be used again: the request and the response were whole, nothing
+// else came, and nothing about the connection is unclear.
 func (x *exchange) reusable() bool {
-	if _, err := x.in.advance(); err != nil { // the end of the chunks may be there, unread
+	if _, err := x.in.advance(); err != nil { // reads the end of the chunks, if it is there and unread
 		return false
 	}
 	return x.final && x.cause == nil && !x.unclear && x.out.now() == sent &&
-		x.in.step == whole && x.in.pos == x.in.end
+		x.in.body.IsWhole() && x.in.pos == x.in.end
 }

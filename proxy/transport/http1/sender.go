@@ -14,7 +14,7 @@ import (
 const (
 	headDelay   = time.Millisecond // how long the head waits for the body's first piece
 	expectDelay = time.Second      // how long the body waits for 100
-	leastPiece  = 512              // room for a piece in the head's buffer; with less, the head goes first
+	minPiece    = 512              // minimum room for the first piece behind the head; with less, the head goes alone
 )
 
 // sending is how far the sending of a request has come.
@@ -56,13 +56,14 @@ type outgoing struct {
 
 	first   chan struct{} // closed when the first write is over, or will never be; nil without a body
 	done    chan struct{} // closed when the sender is done; nil unless a switch of protocols may wait for it
-	verdict chan bool     // whether to send a body held back by Expect; nil without
+	goAhead chan bool     // whether to send a body that Expect holds back; nil without Expect
 }
 
+// begin resets o for a request.
 func (o *outgoing) begin(req *transport.Request) {
 	o.from, o.to, o.left = 0, 0, req.ContentLength
 	o.ended, o.full, o.reading = !req.HasBody(), false, false
-	o.first, o.done, o.verdict = nil, nil, nil
+	o.first, o.done, o.goAhead = nil, nil, nil
 	o.become(idle)
 	if !req.HasBody() {
 		return
@@ -72,7 +73,7 @@ func (o *outgoing) begin(req *transport.Request) {
 		o.done = make(chan struct{})
 	}
 	if req.Expect {
-		o.verdict = make(chan bool, 1)
+		o.goAhead = make(chan bool, 1)
 	}
 }
 
@@ -108,16 +109,16 @@ func (o *outgoing) giveUp() {
 	}
 }
 
-// cancel tells a sender that holds its body back that the body is of no use any more.
+// cancel makes a sender that holds its body back stop: the body is of no use any more.
 func (o *outgoing) cancel() { o.decide(false) }
 
-// proceed tells a sender that holds its body back that 100 has come.
+// proceed makes a sender that holds its body back send it: a 100 has come.
 func (o *outgoing) proceed() { o.decide(true) }
 
-// decide gives the verdict, unless there is one already, or nobody waits for it.
+// decide says whether to send the body, unless that was given already, or the request has no Expect.
 func (o *outgoing) decide(send bool) {
 	select {
-	case o.verdict <- send: // never, if it is nil
+	case o.goAhead <- send: // never, if it is nil
 	default:
 	}
 }
@@ -129,8 +130,8 @@ func (o *outgoing) awaitFirstWrite() {
 	}
 }
 
-// drop gives the buffer back, since the response may take long to come. A head timer that is late finds
-// nothing due.
+// drop gives the buffer back to the pools, since the response may take long to come. A head timer that is late
+// then has nothing to write.
 func (o *outgoing) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -158,8 +159,8 @@ func (x *exchange) startSending() {
 	})
 }
 
-// catch ends the exchange if a goroutine beside Do's panics. Nobody recovers there, and the process would
-// end. So Do, Next or Close passes the panic on: a bug costs one request.
+// catch ends the exchange if a goroutine other than Do's panics. Without it, the panic would end the process.
+// Do, Next or Close passes the panic on, so that a bug costs one request only.
 func (x *exchange) catch() {
 	if p := recover(); p != nil {
 		x.firstWriteOver()
@@ -173,7 +174,7 @@ func (x *exchange) send() {
 	o := &x.out
 	defer o.drop()
 	var head *time.Timer
-	if o.verdict != nil || len(o.buf)-o.to < leastPiece {
+	if o.goAhead != nil || len(o.buf)-o.to < minPiece {
 		if !x.flushed() || !x.mayProceed() {
 			return
 		}
@@ -203,7 +204,7 @@ func (x *exchange) send() {
 }
 
 // flushLater starts the head timer. It sends the head alone if the body's first piece does not come within
-// headDelay, since a backend may answer without it. Head and first piece together are one write and wake the
+// headDelay, since a backend may respond without it. Head and first piece together are one write and wake the
 // backend once, so it is worth the wait.
 //
 // This is why out.mu exists: the timer's goroutine writes the head while the sender reads the first piece
@@ -232,14 +233,14 @@ func (x *exchange) stopTimer(head *time.Timer) {
 
 // mayProceed waits as long as Expect asks for, and reports whether to send the body.
 func (x *exchange) mayProceed() bool {
-	if x.out.verdict == nil {
+	if x.out.goAhead == nil {
 		return true
 	}
 	x.enter(transport.Wait)
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	select {
-	case send := <-x.out.verdict:
+	case send := <-x.out.goAhead:
 		return send
 	case <-late.C:
 		return true
@@ -260,8 +261,10 @@ func (x *exchange) readPiece() error {
 	if o.left < 0 {
 		at += sizeRoom
 		end = min(end-tailRoom, at+largeBuffer) // a large head has a larger buffer
-	} else if int64(end-at) > o.left { // room for one byte more than is due shows whether there is more
-		end = at + int(o.left) + 1 // o.left comes from the wire, and only here is known not to overflow
+	} else if int64(end-at) > o.left {
+		// With room for one byte more than is due, a body that is too long shows. o.left comes from the wire;
+		// here it is known to be less than the buffer's length, so the sum cannot overflow.
+		end = at + int(o.left) + 1
 	}
 	n, err := x.req.Body.Read(o.buf[at:end])
 	o.mu.Lock()

@@ -39,7 +39,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // elapsed is whole milliseconds since start.
 func elapsed(start time.Time) time.Duration { return time.Since(start).Truncate(time.Millisecond) }
 
-// hang reads all and never answers.
+// hang reads all and never responds.
 func hang(c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
 
 const okHello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -160,7 +160,7 @@ func TestDo_CancelInTheFirstMillisecondsIsSeenSoon(t *testing.T) {
 
 func TestNext_CancelUnblocksAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello[:len(okHello)-1])(c, r); hang(c, r) })
+		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello[:len(okHello)-1])(c, r); hang(c, r) })
 		ctx, cancel := context.WithCancel(t.Context())
 		var resp Response
 		if err := p.Do(ctx, get("/"), &resp); err != nil {
@@ -181,13 +181,13 @@ func TestNext_CancelUnblocksAtOnce(t *testing.T) {
 func TestDo_OldDeadlinesMeanNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) {
-			answer(okHello)(c, r)
+			respond(okHello)(c, r)
 			http.ReadRequest(r)
 			time.Sleep(29 * time.Second) // past the first deadline, which was at 30
 			io.WriteString(c, okHello[:len(okHello)-1])
 			time.Sleep(time.Hour)
 			io.WriteString(c, "o")
-			answer("")(c, r)
+			respond("")(c, r)
 			time.Sleep(time.Hour)
 		})
 		fetch(t, p, get("/"))
@@ -252,7 +252,7 @@ func TestDo_HeadGoesWithABodyAtHand(t *testing.T) {
 						return
 					}
 					io.Copy(io.Discard, req.Body)
-					time.Sleep(time.Second) // or the answer may be there before the sender says Wait
+					time.Sleep(time.Second) // or the response may be there before the sender says Wait
 					io.WriteString(c, okHello)
 				})
 				o, dial, seen := p.o, p.o.Dial, &writes{}
@@ -300,7 +300,7 @@ func TestDo_ExpectHoldsTheBodyBack(t *testing.T) {
 			io.WriteString(c, okHello)
 			hang(c, r)
 		}, 200, time.Second, true, 1},
-		"for good after a final answer": {func(c net.Conn, r *bufio.Reader) {
+		"for good after a final response": {func(c net.Conn, r *bufio.Reader) {
 			time.Sleep(300 * time.Millisecond)
 			io.WriteString(c, refused)
 			hang(c, r)
@@ -406,7 +406,7 @@ var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // A pool that a reload has replaced leaks nothing (traefik 13760).
 func TestPool_CloseReachesConnectionsInUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { answer(okHello)(c, r); hang(c, r) })
+		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
 		fetch(t, p, get("/"))
 		var busy Response
 		req := get("/")
@@ -434,7 +434,7 @@ func TestDo_AnswerBeforeTheRequestIsSomebodyElses(t *testing.T) {
 		req := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: r, ContentLength: 5, StopBody: func() { r.Close() }}
 		var resp Response
 		e := wantKind(t, p.Do(t.Context(), req, &resp), transport.Invalid)
-		if e.BytesSent != 0 || !e.Answered {
+		if e.BytesSent != 0 || !e.Responded {
 			t.Errorf("%+v", e)
 		}
 	})
@@ -443,7 +443,7 @@ func TestDo_AnswerBeforeTheRequestIsSomebodyElses(t *testing.T) {
 func TestNext_GoesOnThoughTheBackendTakesNoMore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		length int64
-		pause  time.Duration // before the end of the answer
+		pause  time.Duration // before the end of the response
 		closed time.Duration // how long Close takes
 	}{
 		"of a body with more to come":    {1 << 20, time.Minute, 0},

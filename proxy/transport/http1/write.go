@@ -8,7 +8,7 @@ import (
 	"pace/proxy/transport"
 )
 
-// render makes the request's head due.
+// render appends the request's head to what is due.
 func (o *outgoing) render(req *transport.Request) {
 	b := appendHead(getSmall()[:0], req)
 	o.buf, o.to = b[:cap(b)], len(b)
@@ -17,15 +17,15 @@ func (o *outgoing) render(req *transport.Request) {
 // writeThenWait sends the commonest request, one without a body on a pooled connection of plain TCP, and reads
 // the first bytes of its response. writeThenRead, which it hands to the connection, has the two system calls.
 //
-// The obvious order is to write, and then to read. But no response can be there so soon: the read would find
-// nothing (a system call for nothing) before the goroutine waits for the connection. So both happen in one
-// visit to the runtime's poller. RawConn.Read calls writeThenRead at once: it writes, and says that there is
-// nothing to read. Then RawConn.Read waits until the connection is readable, and calls writeThenRead again,
-// which reads. No wake-up is lost, since the poller notices all that comes after it was entered; what had come
-// before, such as the connection's end, a look finds that is due anyway.
+// The obvious order is to write, and then to read. But no response can be there so soon: the read would make a
+// system call in vain, before the goroutine waits for the connection. So both happen in one visit to the
+// runtime's poller. RawConn.Read calls writeThenRead at once: it writes, and says that there is nothing to
+// read. Then RawConn.Read waits until the connection is readable, and calls writeThenRead again, which reads.
+// No wake-up is lost: the poller notices everything that comes after it was entered, and writeThenRead looks
+// for what came before, such as the connection's end. That look is necessary anyway.
 //
-// This would be unnecessary if net.Conn could wait for readability without a read, or if the read that finds
-// nothing did not cost a tenth of the exchange.
+// This would be unnecessary if net.Conn could wait until it is readable without a read, or if the read in vain
+// did not cost a tenth of the exchange.
 func (x *exchange) writeThenWait() error {
 	c := x.c
 	n, err := x.receive(c, x.polled.first)
@@ -49,8 +49,9 @@ func (x *exchange) writeThenWait() error {
 	return nil // it wrote, and awaitFinal reads on
 }
 
-// writeAfterAll sends in the ordinary way what writeThenWait could not write, or not wholly: on another
-// connection if this one has ended, which is unknown if the poller found a deadline that had passed.
+// writeAfterAll sends in the ordinary way what writeThenWait could not write, or only in part. If nothing was
+// written, the connection may have ended, and it is then replaced. It may also be alive: the poller then found
+// a deadline that had passed.
 func (x *exchange) writeAfterAll(c *conn) error {
 	if x.out.now() == idle && !c.alive() {
 		if err := x.connect(false); err != nil {
@@ -60,8 +61,8 @@ func (x *exchange) writeAfterAll(c *conn) error {
 	return x.sendHead()
 }
 
-// sendHead sends a request without a body, and starts the clock for the response. If the connection breaks,
-// that is no error yet: a response may have come before.
+// sendHead sends a request without a body, and starts the time for the response. It returns no error if the
+// connection breaks, since a response may have come before.
 func (x *exchange) sendHead() error {
 	err := x.flush()
 	if _, ended := errors.AsType[*transport.Error](err); ended {
@@ -73,7 +74,7 @@ func (x *exchange) sendHead() error {
 	return nil
 }
 
-// sendingOver notes the end of sending, complete or not, and gives the backend its time to answer.
+// sendingOver notes the end of sending, complete or not, and starts the backend's time to respond.
 func (x *exchange) sendingOver(complete bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -151,9 +152,9 @@ func (x *exchange) write(b []byte) (written int, err error) {
 	return written, err
 }
 
-// writing makes once write all that is due. It calls once again if only a deadline fired early; each call waits
-// no longer than look. It gives up after a response's time without progress. If there was some progress, it
-// gives up after up to twice that time, since a write tells how far it came, but not when.
+// writing calls once, which writes all that is due, and calls it again if only a deadline fired early. Each call
+// waits no longer than look. writing gives up after ResponseTimeout without progress. If there was some
+// progress in a call, it may take up to twice that time, since a write returns how far it came, but not when.
 func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) error {
 	x.enter(transport.Send)
 	x.out.beginWrite()
