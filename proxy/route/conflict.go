@@ -39,12 +39,17 @@ func conflict(r, other *Route) Fault {
 		f.Remedy = "make one path more specific"
 	case methods == wider:
 		f.What = fmt.Sprintf("%q matches more methods than %q, but fewer paths", a.Text, b.Text)
-		f.Remedy = fmt.Sprintf("give the first the method %s, or the second none", b.Method)
+		f.Remedy = fmt.Sprintf("write %q, or %q for the other", a.with(b.Method), b.with(a.Method))
 	default:
 		f.What = fmt.Sprintf("%q matches fewer methods than %q, but more paths", a.Text, b.Text)
-		f.Remedy = fmt.Sprintf("give the second the method %s, or the first none", a.Method)
+		f.Remedy = fmt.Sprintf("write %q, or %q for the other", a.with(b.Method), b.with(a.Method))
 	}
 	return f
+}
+
+// with returns the text of the pattern with another method.
+func (p *Pattern) with(method string) string {
+	return strings.TrimPrefix(method+" "+p.Host+p.Path, " ")
 }
 
 // commonPath returns a path that both patterns match.
@@ -157,6 +162,7 @@ func (s segment) relate(other segment) relation {
 type conflictIndex struct {
 	at    map[position][]*Route
 	hosts map[string][]*Route
+	rests map[string]*node // by host: the routes that match all that follows
 }
 
 // position is a place in the paths of a host's routes, and what stands there.
@@ -168,12 +174,18 @@ type position struct {
 }
 
 func newConflictIndex(size int) *conflictIndex {
-	return &conflictIndex{at: make(map[position][]*Route, 2*size), hosts: map[string][]*Route{}}
+	return &conflictIndex{at: make(map[position][]*Route, 2*size), hosts: map[string][]*Route{}, rests: map[string]*node{}}
 }
 
 func (x *conflictIndex) add(r *Route) {
 	p := r.Pattern
 	x.hosts[p.Host] = append(x.hosts[p.Host], r)
+	if x.rests[p.Host] == nil {
+		x.rests[p.Host] = &node{}
+	}
+	if p.segments[len(p.segments)-1].kind == rest {
+		x.rests[p.Host].add(p.segments, r)
+	}
 	for i, s := range p.segments {
 		at := positionOf(p.Host, i, s)
 		x.at[at] = append(x.at[at], r)
@@ -198,29 +210,54 @@ func (x *conflictIndex) conflict(r *Route) (earliest *Route) {
 	return earliest
 }
 
-// candidates returns the routes that may conflict with p. It looks at the position with the fewest: there
-// they have the literal of p, a wildcard, or they have ended before in one that matches all that follows.
-func (x *conflictIndex) candidates(p *Pattern) (fewest [][]*Route) {
-	all := [][]*Route{x.hosts[p.Host]}
-	number := len(all[0])
-	fewest = all
-	var ended [][]*Route
+// candidates returns the routes that may conflict with p: those that match all that follows at a place that p
+// passes, and of the others those at the position of p where the fewest have its literal or a wildcard.
+func (x *conflictIndex) candidates(p *Pattern) [][]*Route {
+	fewest := [][]*Route{x.hosts[p.Host]}
 	for i, s := range p.segments {
-		if rests := x.at[position{p.Host, i, rest, ""}]; len(rests) > 0 {
-			ended = append(ended, rests)
-		}
 		if s.kind != literal && s.kind != end {
 			continue
 		}
-		here := append(slices.Clone(ended), x.at[positionOf(p.Host, i, s)])
+		here := [][]*Route{x.at[positionOf(p.Host, i, s)]}
 		if s.kind == literal {
 			here = append(here, x.at[position{p.Host, i, single, ""}])
 		}
-		if n := size(here); n < number {
-			number, fewest = n, here
+		if size(here) < size(fewest) {
+			fewest = here
 		}
 	}
+	if n := x.rests[p.Host]; n != nil {
+		fewest = append(fewest, n.passed(p.segments, nil))
+	}
 	return fewest
+}
+
+// passed appends the routes at n and at those nodes below it to which the segments, or paths that they match,
+// lead.
+func (n *node) passed(segments []segment, routes []*Route) []*Route {
+	for _, t := range n.takers {
+		routes = append(routes, t.route)
+	}
+	if len(segments) == 0 {
+		return routes
+	}
+	s, after := segments[0], segments[1:]
+	switch s.kind {
+	case literal:
+		if c := n.literals.find(s.text); c != nil {
+			routes = c.passed(after, routes)
+		}
+	case single:
+		for c := range n.literals.all {
+			routes = c.passed(after, routes)
+		}
+	default:
+		return routes
+	}
+	if n.single != nil {
+		routes = n.single.passed(after, routes)
+	}
+	return routes
 }
 
 func size(groups [][]*Route) (n int) {

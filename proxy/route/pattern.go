@@ -72,10 +72,13 @@ func Parse(s string) (*Pattern, *PatternError) {
 			return nil, err
 		}
 	}
+	scheme, bare, hasScheme := strings.Cut(target, "://")
 	slash := strings.IndexByte(target, '/')
 	switch {
 	case s == "":
 		return nil, bad(example, "the pattern is empty")
+	case hasScheme && !strings.Contains(scheme, "/"):
+		return nil, bad(fmt.Sprintf("write %q", bare), "the pattern %q has a scheme", s)
 	case slash < 0 && p.Method == "" && checkMethod(s) == nil && s == strings.ToUpper(s):
 		return nil, bad(fmt.Sprintf("write %q for all paths", s+" /"), "the pattern %q has no path", s)
 	case slash < 0:
@@ -120,8 +123,6 @@ func parseHost(s string) (string, *PatternError) {
 	}
 	name := portless(s)
 	switch {
-	case strings.Contains(s, "://"):
-		return "", bad("write the host without a scheme", "the pattern has a scheme, in %q", s)
 	case strings.ContainsAny(s, "{}*"):
 		return "", bad("write one route for each host, or none for all hosts", "a host has no wildcards, as in %q", s)
 	case strings.HasPrefix(s, "["):
@@ -130,14 +131,14 @@ func parseHost(s string) (string, *PatternError) {
 			return "", bad("write an IPv6 address within the brackets, without a port", "%q is not a host", s)
 		}
 		return "[" + a.String() + "]", nil
-	case name != s:
+	case name != strings.TrimSuffix(s, "."):
 		return "", bad(fmt.Sprintf("write %q", name), "the port of a request is ignored, so a pattern has none, as in %q", s)
 	case strings.ContainsFunc(s, func(c rune) bool { return c >= 0x80 }):
 		return "", bad("write an international name in its xn-- form", "%q is not a host", s)
 	case strings.ContainsFunc(s, func(c rune) bool { return !isToken(c) }):
 		return "", bad("write letters, digits, hyphens and dots", "%q is not a host", s)
 	}
-	return strings.ToLower(strings.TrimSuffix(s, ".")), nil
+	return strings.ToLower(name), nil
 }
 
 // parsePath splits a pattern's path, which begins with a slash.
@@ -213,9 +214,9 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// allows reports whether the pattern matches a method.
-func (p *Pattern) allows(method string) bool {
-	return p.Method == "" || p.Method == method || p.Method == "GET" && method == "HEAD"
+// allows reports whether a pattern's method matches that of a request.
+func allows(pattern, method string) bool {
+	return pattern == "" || pattern == method || pattern == "GET" && method == "HEAD"
 }
 
 // compareMethods orders patterns by the methods that they match: the more specific one first.

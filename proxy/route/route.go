@@ -160,18 +160,25 @@ func (t *Table) find(r Request, path string) *Route {
 }
 
 // allowed returns the methods with which a request would have a route, sorted.
-func (t *Table) allowed(r Request) []string {
-	var methods []string
-	for _, root := range []*node{t.hostRoot(r.Host), t.anyHost} {
-		if root != nil {
-			methods = root.methods(r.Path, r.Header, methods)
+func (t *Table) allowed(r Request) (methods []string) {
+	t.all(r, func(route *Route) {
+		if met(route.When, r.Header) && route.Pattern.Method != "" {
+			methods = append(methods, route.Pattern.Method)
 		}
-	}
+	})
 	if slices.Contains(methods, "GET") {
 		methods = append(methods, "HEAD")
 	}
 	slices.Sort(methods)
 	return slices.Compact(methods)
+}
+
+// all visits the routes whose host and path match a request, in order of precedence.
+func (t *Table) all(r Request, visit func(*Route)) {
+	if host := t.hostRoot(r.Host); host != nil {
+		host.all(r.Path, visit)
+	}
+	t.anyHost.all(r.Path, visit)
 }
 
 // compare orders routes by precedence: a route that takes a request stands before all others that match it.
@@ -184,9 +191,4 @@ func (r *Route) compare(other *Route) int {
 		a.compareMethods(b),
 		-cmp.Compare(len(r.When), len(other.When)),
 	)
-}
-
-// takes reports whether the route's method and conditions let it take a request whose path it matches.
-func (r *Route) takes(q *Request) bool {
-	return r.Pattern.allows(q.Method) && met(r.When, q.Header)
 }

@@ -1,23 +1,38 @@
 package route
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // node is a place in the tree of the patterns for one host: the segments that lead to it are those that a path
-// has had so far. The routes of a place stand in order of precedence.
+// has had so far.
 //
 // Of two patterns that match one request, one is more specific, or they would conflict. It has the more
 // specific segment where the two differ first. So the search that tries literals before wildcards finds the
-// patterns of a request in their order of precedence. It goes on where a route's method or conditions do not fit.
+// routes of a request in their order of precedence. It goes on where a route's method or conditions do not fit.
+//
+// A node has the size of a cache line: in a large table, what a match costs is its cache misses.
 type node struct {
 	literals children // the next segment is equal
 	single   *node    // the next segment is any
-	end      []*Route // the path ends with a slash here
-	rest     []*Route // anything follows, at least a slash
-	whole    []*Route // the path ends here
+	takers   []taker  // the routes whose pattern ends here
 }
 
-// add adds a route whose remaining segments lead from n to its place.
+// taker is a route at its place, with all that decides whether it takes a request.
+type taker struct {
+	place  kind   // how a path ends there: whole, with a slash (end), or with anything (rest)
+	method string // "": every method
+	when   []Condition
+	route  *Route
+}
+
+// whole is the place of a pattern whose last segment is a literal or a single wildcard.
+const whole = literal
+
+// add adds a route whose remaining segments lead from n to its place. Routes are added in order of precedence.
 func (n *node) add(segments []segment, r *Route) {
+	place := whole
 	for _, s := range segments {
 		switch s.kind {
 		case literal:
@@ -27,29 +42,25 @@ func (n *node) add(segments []segment, r *Route) {
 				n.single = &node{}
 			}
 			n = n.single
-		case end:
-			n.end = append(n.end, r)
-			return
-		case rest:
-			n.rest = append(n.rest, r)
-			return
+		default:
+			place = s.kind
 		}
 	}
-	n.whole = append(n.whole, r)
+	n.takers = append(slices.Clip(n.takers), taker{place, r.Pattern.Method, r.When, r})
 }
 
 // find returns the route below n that takes a request; nil if there is none. path is what is left of the path.
 func (n *node) find(path string, q *Request) *Route {
 	switch path {
 	case "":
-		return first(n.whole, q)
+		return n.first(whole, q)
 	case "/":
-		if r := first(n.end, q); r != nil {
+		if r := n.first(end, q); r != nil {
 			return r
 		}
-		return first(n.rest, q)
+		return n.first(rest, q)
 	case asterisk: // it is about all paths, so a pattern must match them all
-		return first(n.rest, q)
+		return n.first(rest, q)
 	}
 	segment, after := cut(path)
 	if c := n.literals.get(segment); c != nil {
@@ -62,49 +73,44 @@ func (n *node) find(path string, q *Request) *Route {
 			return r
 		}
 	}
-	return first(n.rest, q)
+	return n.first(rest, q)
 }
 
-// first returns the first route whose method and conditions fit.
-func first(routes []*Route, q *Request) *Route {
-	for _, r := range routes {
-		if r.takes(q) {
-			return r
+// first returns the first route at a place whose method and conditions fit.
+func (n *node) first(place kind, q *Request) *Route {
+	for i := range n.takers {
+		if t := &n.takers[i]; t.place == place && allows(t.method, q.Method) && met(t.when, q.Header) {
+			return t.route
 		}
 	}
 	return nil
 }
 
-// methods appends the methods of the routes below n that match a path and a header.
-func (n *node) methods(path string, header map[string][]string, methods []string) []string {
-	note := func(routes []*Route) {
-		for _, r := range routes {
-			if r.Pattern.Method != "" && met(r.When, header) {
-				methods = append(methods, r.Pattern.Method)
+// all visits all routes below n whose pattern matches a path, whatever the method and the header.
+func (n *node) all(path string, visit func(*Route)) {
+	places := []kind{rest}
+	switch path {
+	case "":
+		places = []kind{whole}
+	case "/":
+		places = []kind{end, rest}
+	case asterisk:
+	default:
+		segment, after := cut(path)
+		if c := n.literals.get(segment); c != nil {
+			c.all(after, visit)
+		}
+		if n.single != nil && segment != "" {
+			n.single.all(after, visit)
+		}
+	}
+	for _, place := range places {
+		for _, t := range n.takers {
+			if t.place == place {
+				visit(t.route)
 			}
 		}
 	}
-	switch path {
-	case "":
-		note(n.whole)
-		return methods
-	case "/":
-		note(n.end)
-		note(n.rest)
-		return methods
-	case asterisk:
-		note(n.rest)
-		return methods
-	}
-	segment, after := cut(path)
-	if c := n.literals.get(segment); c != nil {
-		methods = c.methods(after, header, methods)
-	}
-	if n.single != nil && segment != "" {
-		methods = n.single.methods(after, header, methods)
-	}
-	note(n.rest)
-	return methods
 }
 
 // children are nodes by the literal that leads to them. A few are quicker to search than to hash.
@@ -153,6 +159,20 @@ func (c *children) find(text string) *node {
 		}
 	}
 	return nil
+}
+
+// all yields the children in any order.
+func (c *children) all(yield func(*node) bool) {
+	for _, f := range c.few {
+		if !yield(f.node) {
+			return
+		}
+	}
+	for _, n := range c.many {
+		if !yield(n) {
+			return
+		}
+	}
 }
 
 // get returns the child of a segment of a request's path, which may be percent-encoded.
