@@ -3,26 +3,27 @@ package proxy
 import (
 	"cmp"
 	"errors"
-	"syscall"
+	"net/http"
 
 	"pace/lb"
-	"pace/proxy/front"
+	"pace/proxy/message"
 	"pace/proxy/transport"
+	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
 // ask sends the request to a backend, and to another one where that is safe and allowed, until one
-// answers. If none does it answers in their place and returns false.
+// responds. If none does, it responds in their place and returns false.
 func (q *request) ask() bool {
 	up := q.plan.upstream
 	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	first := up.First(pinOf(front.ConnOf(q.ctx)), q.asked.Client)
+	first := up.First(pinOf(q.conn), q.asked.Client)
 	q.rec.Enter(telemetry.Own)
 	if first == nil {
-		q.answer(telemetry.NoBackend)
+		q.respondOwn(causeNoBackend)
 		return false
 	}
 	q.prepare()
@@ -40,21 +41,44 @@ func (q *request) ask() bool {
 	}
 }
 
+// prepare makes the request ready for its attempts. Its fields are rendered once; each attempt adds those that
+// name it as the parent of what the backend does.
+func (q *request) prepare() {
+	out, r := &q.out, q.r
+	out.Method = r.Method
+	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
+	if q.body != nil {
+		q.body.goesOut()
+		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.stop
+		out.Expect = q.body.expects
+		connection, filter := r.Header["Connection"], q.plan.filter
+		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection)) // until the body has ended: its names
+		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection) }
+	}
+	out.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
+	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
+	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.conn.Peer.Trusted)
+	b = q.asked.AppendFields(b, &q.conn.Peer)
+	b = message.AppendField(b, "Via", message.Via(r.Header["Via"], q.rec.Protocol))
+	b = message.AppendField(b, message.RequestIDField, q.rec.RequestID)
+	q.fields = append(b, q.plan.proxyLine...)
+}
+
 // failure is why an attempt failed.
 type failure struct {
 	*transport.Error
 	outcome telemetry.Outcome
 }
 
-// attempt makes one attempt; the answer's header is in q.resp if it returns nil.
+// attempt makes one attempt; the response's header is in q.resp if it returns nil.
 func (q *request) attempt(s upstream.Step) *failure {
 	b := s.Backend
 	a := q.rec.BeginAttempt(b.Addr, b.Host(), b.Port())
 	q.h.at(inAttempt)
-	out := &q.out
-	out.render(q, a)
-	out.NewConnection, out.Host = s.Fresh, cmp.Or(q.r.Host, b.Addr)
-	err := b.Do(q.ctx, &out.Request, &q.resp)
+	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
+	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
+	q.out.NewConnection, q.out.Host = s.Fresh, cmp.Or(q.r.Host, b.Addr)
+	err := b.Do(q.r.Context(), &q.out, &q.resp)
 	q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Protocol = backendVersion(&q.resp)
@@ -68,7 +92,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 	}
 	f := &failure{e, q.outcome(e)}
 	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
-	if f.outcome != telemetry.ClientGone {
+	if !f.clientLeft() {
 		a.Error = e.Words()
 	}
 	q.rec.EndAttempt()
@@ -96,22 +120,21 @@ func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
 	return step
 }
 
-// mayPassElsewhere says whether another backend may do better. That pace lacks a port is so for one
-// destination; what else it lacks, it lacks for all.
-func (f *failure) mayPassElsewhere() bool {
-	if f.outcome == telemetry.Exhausted {
-		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
-	}
-	return f.outcome.Info().Side == telemetry.BackendSide
-}
-
-// giveUp answers for a backend that did not, with the last attempt's outcome.
+// giveUp responds for a backend that did not, with the last attempt's outcome.
 func (q *request) giveUp(f *failure) {
-	o := f.outcome
-	if o == telemetry.ClientGone {
-		q.rec.Outcome, q.rec.Status, q.rec.LeftIn, q.broken = o, o.Info().Status, phases[f.Phase], true
+	if f.clientLeft() {
+		f.leftUnanswered(q.rec)
+		q.client.broken = true
 		return
 	}
-	q.proxyError = proxyError(f.Kind)
-	q.answer(o)
+	q.proxyError = exactError(f.Kind)
+	q.respondFor(f.outcome)
+}
+
+// backendVersion returns the HTTP version that a backend responded with.
+func backendVersion(r *http1.Response) string {
+	if r.HTTP10 {
+		return "1.0"
+	}
+	return "1.1"
 }

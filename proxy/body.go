@@ -14,7 +14,6 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/pipe"
-	"pace/telemetry"
 )
 
 // requestBody is the body of a request on its way to a backend. It counts, bounds and times what it
@@ -34,7 +33,7 @@ type requestBody struct {
 	timeout time.Duration
 	n       atomic.Int64
 	ended   atomic.Bool   // read to its end
-	fault   atomic.Uint32 // a telemetry.Outcome, the first one
+	fault   atomic.Uint32 // a bodyFault, the first one
 	peeked  bool          // first holds a byte that Read has yet to return
 	first   [1]byte
 
@@ -114,7 +113,7 @@ func (b *requestBody) account(n int, err error) (int, error) {
 		}
 	}
 	if b.limit > 0 && total > b.limit {
-		b.blame(telemetry.TooLarge)
+		b.blame(bodyTooLarge)
 		return 0, errTooLarge
 	}
 	if err != nil && err != io.EOF && !b.cutShort() {
@@ -146,6 +145,14 @@ func (b *requestBody) unfinished() bool {
 		return b.read() < b.length
 	}
 	return !b.ended.Load()
+}
+
+// announceClose announces that the connection ends with the response, because of what the client still has to
+// send. Over HTTP/2 it need not end. b may be nil: no body.
+func (b *requestBody) announceClose(h http.Header) {
+	if b != nil && b.http1 && b.unfinished() {
+		h["Connection"] = []string{"close"}
+	}
 }
 
 // smallRest is up to how much of a body is read when its request is rejected, so that the connection
@@ -183,15 +190,10 @@ func (b *requestBody) finish() {
 // read returns how many bytes were read so far.
 func (b *requestBody) read() int64 { return b.n.Load() }
 
-func (b *requestBody) blame(o telemetry.Outcome) { b.fault.CompareAndSwap(0, uint32(o)) }
+func (b *requestBody) blame(f bodyFault) { b.fault.CompareAndSwap(uint32(noFault), uint32(f)) }
 
-// verdict names what the client did wrong; a body shorter than announced means that it left.
-func (b *requestBody) verdict() telemetry.Outcome {
-	if o := telemetry.Outcome(b.fault.Load()); o != telemetry.Unset {
-		return o
-	}
-	return telemetry.ClientGone
-}
+// verdict returns what the client did wrong first.
+func (b *requestBody) verdict() bodyFault { return bodyFault(b.fault.Load()) }
 
 // await prepares the next Read. Before the first one it sends 100 to a client that waits for it: net/http
 // would send it from within the Read, where it takes no turns with the handler's interim responses, and the
@@ -326,14 +328,14 @@ func (b *requestBody) hand(broken bool) {
 const lingering = 5 * time.Second
 
 // readFault tells a client that stalls from one that left and one that breaks the rules of HTTP.
-func (b *requestBody) readFault(err error) telemetry.Outcome {
+func (b *requestBody) readFault(err error) bodyFault {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return telemetry.RequestTimeout
+		return bodyLate
 	}
 	if b.clientLeft() || b.http1 && brokenOff(err) {
-		return telemetry.ClientGone
+		return bodyLost
 	}
-	return telemetry.BadRequest
+	return bodyInvalid
 }
 
 // clientLeft reports whether the connection shows that the client has left. Where a chunked body ends in its
@@ -357,7 +359,7 @@ func (b *requestBody) ReadPipe(p *pipe.Pipe, left int64) (int, error) {
 	b.await()
 	n, err := b.client.ReadPipe(b.src, p, left)
 	if err == front.ErrBuffered {
-		b.blame(telemetry.InternalError)
+		b.blame(bodyBug)
 		return 0, err
 	}
 	return b.account(n, err)

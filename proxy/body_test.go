@@ -9,8 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pace/telemetry"
 )
 
 // deadlines is a client's side that notes until when it may be read from.
@@ -53,7 +51,7 @@ func TestBody_IsBounded(t *testing.T) {
 	for length, fits := range map[int]bool{0: true, 4: true, 5: true, 6: false, 100: false} {
 		b, _ := bodyOf(t.Context(), strings.NewReader(strings.Repeat("x", length)), 5, 0)
 		got, err := io.ReadAll(b)
-		if (err == nil) != fits || len(got) > 5 || !fits && b.verdict() != telemetry.TooLarge {
+		if (err == nil) != fits || len(got) > 5 || !fits && b.verdict() != bodyTooLarge {
 			t.Errorf("%d of 5 bytes: got %d, %v, %v", length, len(got), err, b.verdict())
 		}
 	}

@@ -1,178 +1,49 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
-	"strings"
+	"syscall"
+	"time"
 
-	"pace/proxy/front"
 	"pace/proxy/message"
-	"pace/proxy/transport"
+	"pace/proxy/pipe"
 	"pace/telemetry"
 )
 
-// deliver sends the backend's answer to the client, as it comes.
-func (q *request) deliver() {
-	q.h.at(inDeliver)
-	if front.ConnOf(q.ctx).GivenUp() {
-		q.answer(q.undelivered())
-		return
-	}
-	q.rec.Status = q.resp.Status
-	if q.resp.Status == http.StatusSwitchingProtocols {
-		q.upgrade()
-		return
-	}
-	if q.body != nil {
-		q.body.answering()
-	}
-	h := q.w.Header()
-	q.copyFields(h)
-	q.closeUnfinished(h)
-	if q.resp.Status == http.StatusUpgradeRequired && q.r.ProtoMajor == 1 {
-		if q.r.Close {
-			h["Connection"] = []string{"close"} // or net/http would replace the field
-		}
-		sayUpgrade(h, q.resp.Fields)
-	}
-	q.answered = true
-	q.w.WriteHeader(q.resp.Status)
-	events := q.resp.ContentLength != 0 && isEventStream(h)
-	if h["Trailer"] != nil {
-		clear(h) // or net/http would send from it, as a trailer, each field that is announced as one
-	}
-	if events {
-		q.deliverEvents()
-		return
-	}
-	if !q.stream() {
-		return
-	}
-	if q.body != nil && !q.body.ended.Load() && !q.flush() { // it need not wait until we have let go of its body
-		return
-	}
-	switch {
-	case q.living.Stalled(): // already of an interim answer; net/http swallowed the error
-		q.breakOff(q.undelivered())
-		q.rec.LeftIn = telemetry.Deliver
-	case front.ConnOf(q.ctx).GivenUp():
-		q.breakOff(q.undelivered())
-	case q.copyTrailer(h):
-		q.rec.Outcome = delivered(q.resp.Status)
-	}
+// ending is how a response's body came to its end; the zero value is that all of it went out.
+type ending struct {
+	unread error           // the backend aborted it, or it could not be read any more
+	unsent bool            // the client took no more of it
+	in     telemetry.Phase // when it was not whole
 }
 
-func isEventStream(h http.Header) bool {
-	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
-}
+func (e ending) whole() bool { return e.unread == nil && !e.unsent }
 
-// deliverEvents sends server-sent events. They may go on for hours, so the request is measured by
-// its header; that a client leaves is how most such streams end.
-func (q *request) deliverEvents() {
-	if !q.flush() {
-		return
-	}
-	q.rec.Outcome = delivered(q.resp.Status)
-	header := q.rec.Outcome
-	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
-	if q.stream() {
-		q.rec.Closed = telemetry.ClosedByBackend
-		return
-	}
-	switch q.rec.Outcome {
-	case telemetry.UpstreamTruncated:
-		q.rec.Closed = telemetry.LostBackend
-	case telemetry.ClientAborted:
-		q.rec.Closed = telemetry.ClosedByClient
-	default: // its body went wrong
-		q.rec.Closed = telemetry.LostClient
-	}
-	if q.living.Stalled() {
-		q.rec.Closed = telemetry.LostClient
-	}
-	if q.aborted() {
-		q.rec.Closed = telemetry.ClosedByDrain
-	}
-	q.rec.Outcome = header
-	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
-	a.Failure, a.Error = telemetry.Unset, ""
-}
+// notRead is the end of a body that the backend aborted, or that could not be read any more.
+func notRead(rec *telemetry.Record, err error) ending { return ending{unread: err, in: rec.Phase()} }
 
-// copyFields copies the end-to-end fields of the answer, and adds pace's.
-func (q *request) copyFields(h http.Header) {
-	values := make([]string, 0, len(q.resp.Fields)+4) // one array for the values of all names
-	set := func(name, value string) {
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
-	}
-	connection := connectionFields(q.resp.Fields)
-	for _, f := range q.resp.Fields {
-		switch {
-		case f.Name == "Trailer": // hop-by-hop, but net/http makes it anew
-			h[f.Name] = append(h[f.Name], f.Value)
-		case message.StaysBehind(f.Name, connection):
-		case f.Name == "Content-Length" && len(h[f.Name]) > 0: // once more the same: two that differ are refused
-		case f.Name == "Content-Length" && q.resp.Status == http.StatusNoContent: // must not have one (RFC 9110 §8.6)
-		case len(h[f.Name]) > 0:
-			h[f.Name] = append(h[f.Name], f.Value)
-		default:
-			set(f.Name, f.Value)
-		}
-	}
-	if _, ok := h["Content-Type"]; !ok {
-		h["Content-Type"] = nil // the backend named none; net/http would guess one
-	}
-	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
-	if name := q.plan.BackendName; name != "" {
-		set(name, q.backend.Label)
-	}
-	set(message.RequestIDField, q.rec.RequestID)
-	if q.plan.TraceName != "" {
-		set(q.plan.TraceName, q.rec.TraceID())
-	}
-	if message.Contains(q.plan.TimingAllow, q.asked.Client) {
-		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
-	}
-}
+// notSent is the end of a body of which the client took no more.
+func notSent(rec *telemetry.Record) ending { return ending{unsent: true, in: rec.Phase()} }
 
-func connectionFields(fields []transport.Field) (list []string) {
-	for _, f := range fields {
-		if f.Name == "Connection" {
-			list = append(list, f.Value)
-		}
-	}
-	return list
-}
-
-// copyTrailer sends the trailer fields, announced or not, without those that are pace's own or
-// belong into the header. It returns false if the client has left.
-func (q *request) copyTrailer(h http.Header) bool {
-	if len(q.resp.Trailer) == 0 {
-		return true
-	}
-	own := []string{"Via", message.RequestIDField, q.plan.BackendName, q.plan.TraceName}
-	for _, f := range q.resp.Trailer {
-		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) {
-			h.Add(http.TrailerPrefix+f.Name, f.Value)
-		}
-	}
-	return q.flush() // the header: of a short answer net/http would tell the length, and send no trailer
-}
-
-// stream copies the body piece by piece, straight from the buffer it was read into, and flushes
-// whenever the next piece is not at hand yet. It returns false if the answer is not whole.
-func (q *request) stream() bool {
+// deliver sends the body piece by piece, straight from the buffer that it was read into. It flushes whenever
+// the next piece has not arrived yet. What is left of a large body goes through the kernel.
+func (q *request) deliver() ending {
 	q.h.at(inStream)
 	for {
 		if !q.resp.Buffered() {
-			if done, whole := q.splice(); done && !whole {
-				return false
-			} else if !done {
-				if !q.flush() {
-					return false
+			if b := q.restForKernel(); b != nil {
+				if e := q.splice(b); !e.whole() {
+					return e
+				}
+			} else {
+				if err := q.client.flush(); err != nil {
+					return notSent(q.rec)
 				}
 				q.rec.Enter(telemetry.Receive)
 			}
@@ -180,108 +51,146 @@ func (q *request) stream() bool {
 		piece, err := q.resp.Next()
 		if err == io.EOF {
 			q.rec.Enter(telemetry.Own)
-			return true
+			return ending{}
 		}
 		if err != nil {
-			q.fallShort(err)
-			q.rec.Enter(telemetry.Deliver)
-			q.w.(interface{ FlushError() error }).FlushError() // the status that the record tells of
-			return false
+			return notRead(q.rec, err)
 		}
 		q.rec.Enter(telemetry.Deliver)
-		if !q.write(piece) {
-			return false
+		if _, err := q.client.Write(piece); err != nil {
+			return notSent(q.rec)
 		}
 	}
 }
 
-func (q *request) write(piece []byte) bool {
-	n, err := q.w.Write(piece)
-	q.rec.BytesOut += int64(n)
-	if q.rec.Stream != telemetry.NoStream {
-		q.rec.Moved(0, int64(n))
-	}
-	if err != nil {
-		q.breakOff(q.undelivered())
-		return false
-	}
-	return true
-}
-
-// flush sends what net/http holds back.
-func (q *request) flush() bool {
-	q.rec.Enter(telemetry.Deliver)
-	if err := q.w.(interface{ FlushError() error }).FlushError(); err != nil {
-		q.breakOff(q.undelivered())
-		return false
-	}
-	return true
-}
-
-// cutShort names whose doing it is that a body came to no end. When the client leaves, its
-// request's context ends first, and only that makes the read from the backend fail; net/http ends
-// it, too, when the client is late with its own body.
-func (q *request) cutShort(err error) telemetry.Outcome {
-	if q.aborted() {
-		return telemetry.DrainTimeout
-	}
-	e, _ := errors.AsType[*transport.Error](err)
-	if q.body != nil && e != nil && (e.Kind == transport.RequestBody || e.Kind == transport.Canceled) {
-		q.resp.Close() // nobody reads the request's body any more: what was wrong with it is known
-		if o := q.body.verdict(); o != telemetry.ClientGone {
-			return o
+// deliverTrailer sends the trailer after a whole body, and reports what only then shows of the client. h is
+// the header that went out, in which net/http looks for the trailer. Fields that were not announced are sent,
+// too, but none that are pace's own or belong into the header.
+func (q *request) deliverTrailer(h http.Header) ending {
+	if q.body != nil && !q.body.ended.Load() { // the client need not wait until we have let go of its body
+		if err := q.client.flush(); err != nil {
+			return notSent(q.rec)
 		}
-		return q.undelivered()
 	}
-	if q.ctx.Err() != nil {
-		return q.undelivered()
-	}
-	return telemetry.UpstreamTruncated
-}
-
-// fallShort ends an answer whose body came to no end because of err.
-func (q *request) fallShort(err error) {
-	o := q.cutShort(err)
-	q.breakOff(o)
-	if e, ok := errors.AsType[*transport.Error](err); ok && o != telemetry.ClientAborted {
-		q.rec.Attempts[len(q.rec.Attempts)-1].Error = e.Words()
-	}
-}
-
-// breakOff ends an answer that is not whole; the client must be able to see that. To HTTP/1.0 the
-// end of the connection is the end of the answer, unless it is a reset; and for whom took nothing, the
-// kernel would keep what it holds.
-func (q *request) breakOff(o telemetry.Outcome) {
-	q.rec.Outcome, q.rec.LeftIn, q.broken = o, q.rec.Phase(), true
-	if q.rec.Protocol == "1.0" || q.r.ProtoMajor == 1 && q.living.Stalled() {
-		front.ConnOf(q.ctx).SetLinger(0)
-	}
-	q.rec.Attempts[len(q.rec.Attempts)-1].Failure = o
-}
-
-// interim hands on each 1xx response, also a 100 that nobody asked for, but none to HTTP/1.0, which does not
-// know them (RFC 9110 §15.2).
-func (q *request) interim(status int, fields []transport.Field) {
-	q.h.at(inInterim)
 	switch {
-	case !q.r.ProtoAtLeast(1, 1):
-	case q.body != nil:
-		q.body.interim(status, func() { q.writeInterim(status, fields) })
-	default:
-		q.writeInterim(status, fields)
+	case q.living.Stalled(): // already of an interim response; net/http swallowed the error
+		return ending{unsent: true, in: telemetry.Deliver}
+	case q.conn.GivenUp():
+		return notSent(q.rec)
+	case len(q.resp.Trailer) == 0:
+		return ending{}
 	}
-}
-
-// writeInterim writes a 1xx answer. Its hop-by-hop fields stay behind, as those of the final one.
-func (q *request) writeInterim(status int, fields []transport.Field) {
-	h := q.w.Header()
-	connection := connectionFields(fields)
-	for _, f := range fields {
-		if !message.StaysBehind(f.Name, connection) {
-			h[f.Name] = append(h[f.Name], f.Value)
+	own := []string{"Via", message.RequestIDField, q.plan.BackendName, q.plan.TraceName}
+	for _, f := range q.resp.Trailer {
+		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) {
+			h.Add(http.TrailerPrefix+f.Name, f.Value)
 		}
 	}
-	q.rec.Enter(telemetry.Deliver)
-	q.w.WriteHeader(status)
-	clear(h)
+	if err := q.client.flush(); err != nil { // else net/http would announce a short response's length, and send no trailer
+		return notSent(q.rec)
+	}
+	return ending{}
+}
+
+// kernelBody is what is left of a response's body, on the backend's connection. It goes through
+// net/http's ReadFrom, which keeps its own books, to the client connection's, which has it moved.
+type kernelBody struct {
+	q    *request
+	src  *net.TCPConn
+	left int64
+	via  *pipe.Pipe
+	dst  *net.TCPConn
+
+	moved          int64
+	unread, unsent error // which half failed, if one did
+}
+
+var errNotSpliced = errors.New("pace: BUG: a body for the kernel was read by hand")
+
+// Read implements io.Reader for the signature of ReadFrom; nobody calls it.
+func (*kernelBody) Read([]byte) (int, error) { return 0, errNotSpliced }
+
+// splice moves the rest of a body in the kernel.
+func (q *request) splice(b *kernelBody) ending {
+	defer b.via.Release()
+	if err := q.client.flush(); err != nil { // the header, so that net/http hands over at once
+		return notSent(q.rec)
+	}
+	q.client.splice(b)
+	err := q.resp.Spliced(b.moved, cmp.Or(b.unread, b.unsent))
+	switch {
+	case b.unsent != nil:
+		return notSent(q.rec)
+	case err != nil:
+		return notRead(q.rec, err)
+	}
+	return ending{}
+}
+
+// restForKernel returns the rest of the body if both sides are plain TCP and it is worth moving it in the
+// kernel, and else nil.
+func (q *request) restForKernel() *kernelBody {
+	if !pipe.Supported || q.r.ProtoMajor != 1 || q.rec.Stream != telemetry.NoStream ||
+		q.client.Header()["Content-Length"] == nil { // net/http makes chunks of it
+		return nil
+	}
+	src, left := q.resp.Splice(pipe.From)
+	if src == nil {
+		return nil
+	}
+	p, err := pipe.Take()
+	if err != nil {
+		return nil // too many open files: it is copied
+	}
+	return &kernelBody{q: q, src: src, left: left, via: p}
+}
+
+// MoveTo implements [front.Spliced]: it moves all that is left to dst, a pipeful at a time.
+func (b *kernelBody) MoveTo(dst *net.TCPConn) (int64, error) {
+	b.dst = dst
+	defer func() {
+		if b.unsent == nil {
+			dst.SetWriteDeadline(time.Time{})
+		}
+	}()
+	src, err1 := b.src.SyscallConn()
+	out, err2 := dst.SyscallConn()
+	if err := errors.Join(err1, err2); err != nil {
+		panic("pace: BUG: a connection in use is none: " + err.Error())
+	}
+	for b.left > 0 && b.fill(src) {
+		for b.via.Held() > 0 && b.drain(out) {
+		}
+		if b.unsent != nil {
+			break
+		}
+	}
+	return b.moved, cmp.Or(b.unread, b.unsent)
+}
+
+// fill moves what the backend has sent into the pipe.
+func (b *kernelBody) fill(src syscall.RawConn) bool {
+	b.q.rec.Enter(telemetry.Receive)
+	_, err := b.via.Fill(src, b.left)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	b.unread = err
+	return err == nil
+}
+
+// drain moves something of what the pipe holds to the client.
+func (b *kernelBody) drain(dst syscall.RawConn) bool {
+	b.q.rec.Enter(telemetry.Deliver)
+	for {
+		b.dst.SetWriteDeadline(time.Now().Add(pipe.LookAgain))
+		n, err := b.via.Drain(dst)
+		b.moved += int64(n)
+		b.left -= int64(n)
+		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.living.Stalled() {
+			continue
+		}
+		b.unsent = err
+		return err == nil
+	}
 }

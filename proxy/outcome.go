@@ -1,32 +1,76 @@
 package proxy
 
 import (
-	"context"
+	"errors"
+	"syscall"
 
-	"pace/proxy/front"
 	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
-// outcome names how a failed attempt ended. Where the failure happened, there its side was tagged;
-// at one instant the client goes before the backend.
+// This file alone decides outcomes. The rest of the package says what happened, by a cause, a bodyFault, a
+// transport.Error or an ending, and never names an outcome (TestOutcomesAreDecidedInOneFile).
+
+// cause is why pace responds itself, without an attempt that failed.
+type cause uint8
+
+const (
+	causeDraining  cause = iota + 1 // pace is draining
+	causeUnfit                      // the request cannot be forwarded
+	causeTooLarge                   // its body is announced as larger than the limit
+	causeQuota                      // a limiter denied it
+	causeLastHop                    // its client wants it to go no further
+	causeNoBackend                  // there is nobody to ask
+	causeBug                        // pace is at fault
+	causeCount
+)
+
+var causes = [causeCount]telemetry.Outcome{
+	causeDraining:  telemetry.Draining,
+	causeUnfit:     telemetry.BadRequest,
+	causeTooLarge:  telemetry.TooLarge,
+	causeQuota:     telemetry.RateLimited,
+	causeLastHop:   telemetry.Responded,
+	causeNoBackend: telemetry.NoBackend,
+	causeBug:       telemetry.InternalError,
+}
+
+// bodyFault is what was wrong with a request's body.
+type bodyFault uint32
+
+const (
+	noFault bodyFault = iota // then a body that is shorter than announced means that the client left
+	bodyTooLarge
+	bodyLate    // the client sent nothing for too long
+	bodyLost    // the client left
+	bodyInvalid // it breaks the rules of HTTP
+	bodyBug     // pace is at fault
+	faultCount
+)
+
+var faults = [faultCount]telemetry.Outcome{
+	bodyTooLarge: telemetry.TooLarge,
+	bodyLate:     telemetry.RequestTimeout,
+	bodyLost:     telemetry.ClientGone,
+	bodyInvalid:  telemetry.BadRequest,
+	bodyBug:      telemetry.InternalError,
+}
+
+// ends writes down how the exchange ended.
+func ends(rec *telemetry.Record, o telemetry.Outcome) { rec.Outcome = o }
+
+// outcome names how a failed attempt ended. The side was tagged where the failure happened; at one instant
+// the client goes before the backend.
 func (q *request) outcome(e *transport.Error) telemetry.Outcome {
 	switch {
-	case q.aborted():
+	case q.client.aborted():
 		return telemetry.DrainTimeout
-	case e.Kind != transport.Canceled && e.Kind != transport.RequestBody:
-	case q.body != nil: // a read that ran into its deadline makes net/http end the context, too
-		if o := q.body.verdict(); o != telemetry.ClientGone {
-			return o
-		}
-		return q.clientEnded()
-	case e.Kind == transport.Canceled:
-		return q.clientEnded()
-	default:
-		return telemetry.BadRequest // the exchange would not write it
-	}
-	if q.gone() {
-		return q.clientEnded()
+	case e.Kind == transport.RequestBody && q.body == nil:
+		return telemetry.BadRequest // the transport would not write it
+	case e.Kind == transport.RequestBody, e.Kind == transport.Canceled: // net/http ends the context of a body that is late, too
+		return q.client.whyEnded(q.body)
+	case q.body == nil && q.r.Context().Err() != nil, q.body != nil && q.body.gone():
+		return q.client.whyEnded(nil)
 	}
 	switch e.Kind {
 	case transport.ConnectFailed:
@@ -45,48 +89,87 @@ func (q *request) outcome(e *transport.Error) telemetry.Outcome {
 	return telemetry.UpstreamReset
 }
 
-// proxyError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
+// whyEnded names what the client did when it ended its request: something was wrong with its body, if it has
+// one, or it broke a rule of HTTP/2, or it left.
+func (c *client) whyEnded(b *requestBody) telemetry.Outcome {
+	if o := wrongWith(b); o != telemetry.Unset {
+		return o
+	}
+	if c.brokeRules() {
+		return telemetry.BadRequest
+	}
+	return telemetry.ClientGone
+}
+
+// wrongWith names what was wrong with a body; Unset: nothing, but that it may be shorter than announced.
+func wrongWith(b *requestBody) telemetry.Outcome {
+	if b == nil {
+		return telemetry.Unset
+	}
+	if f := b.verdict(); f != bodyLost {
+		return faults[f]
+	}
+	return telemetry.Unset
+}
+
+// undelivered names why the client has not taken its response.
+func (c *client) undelivered() telemetry.Outcome {
+	switch {
+	case c.aborted():
+		return telemetry.DrainTimeout
+	case !c.living.Stalled() && c.brokeRules():
+		return telemetry.BadRequest
+	}
+	return telemetry.ClientAborted
+}
+
+// exactError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
 // enough, else "".
-func proxyError(k transport.Kind) string {
+func exactError(k transport.Kind) string {
 	if k == transport.HeaderTooLarge {
 		return "http_response_header_section_size"
 	}
 	return ""
 }
 
-// aborted reports whether draining has ended the request, before its client left.
-func (q *request) aborted() bool { return context.Cause(q.ctx) == front.ErrAborted }
-
-// clientEnded names what the client did when it ended its request. By HTTP/2 it may have broken a rule:
-// net/http then resets the stream, and ends the request's context as if the client had left.
-func (q *request) clientEnded() telemetry.Outcome {
-	if q.r.ProtoMajor == 2 && !front.ConnOf(q.ctx).ClientLeft(front.StreamID(q.w)) {
-		return telemetry.BadRequest
+// mayPassElsewhere reports whether another backend may do better. That pace lacks a port is so for one
+// destination; what else it lacks, it lacks for all.
+func (f *failure) mayPassElsewhere() bool {
+	if f.outcome == telemetry.Exhausted {
+		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
 	}
-	return telemetry.ClientGone
+	return f.outcome.Info().Side == telemetry.BackendSide
 }
 
-// undelivered names why the client has not taken its response.
-func (q *request) undelivered() telemetry.Outcome {
-	switch {
-	case q.aborted():
-		return telemetry.DrainTimeout
-	case !q.living.Stalled() && q.clientEnded() == telemetry.BadRequest:
-		return telemetry.BadRequest
-	}
-	return telemetry.ClientAborted
+// clientLeft reports whether the client left before it got a response: there is nobody to respond to.
+func (f *failure) clientLeft() bool { return f.outcome == telemetry.ClientGone }
+
+// leftUnanswered writes down that the client left before it got a response.
+func (f *failure) leftUnanswered(rec *telemetry.Record) {
+	rec.Status, rec.LeftIn = f.outcome.Info().Status, phases[f.Phase]
+	ends(rec, f.outcome)
 }
 
-// gone says whether the client has left.
-func (q *request) gone() bool {
-	if q.body != nil {
-		return q.body.gone()
+// delivered writes down how the delivery of a response ended: as its status says if it reached the client
+// whole, else as whoever is to blame did. The client must see that a response is not whole.
+func (q *request) delivered(e ending) {
+	if e.whole() {
+		ends(q.rec, ofStatus(q.resp.Status))
+		return
 	}
-	return q.ctx.Err() != nil
+	o := q.notDelivered(e)
+	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
+	a.Failure = o
+	if err, ok := errors.AsType[*transport.Error](e.unread); ok && o != telemetry.ClientAborted {
+		a.Error = err.Words()
+	}
+	q.rec.LeftIn = e.in
+	ends(q.rec, o)
+	q.abort(e)
 }
 
-// delivered names the outcome of an answer that reached the client whole.
-func delivered(status int) telemetry.Outcome {
+// ofStatus names the outcome of a response that reached the client whole.
+func ofStatus(status int) telemetry.Outcome {
 	switch {
 	case status >= 500:
 		return telemetry.UpstreamError
@@ -94,4 +177,80 @@ func delivered(status int) telemetry.Outcome {
 		return telemetry.ClientError
 	}
 	return telemetry.OK
+}
+
+// streamed writes down how a stream of events ended: by its close reason, for its outcome is that of its
+// header.
+func (q *request) streamed(e ending) {
+	q.rec.Closed = q.closeReason(e)
+	if !e.whole() {
+		q.abort(e)
+	}
+}
+
+func (q *request) closeReason(e ending) telemetry.CloseReason {
+	if e.whole() {
+		return telemetry.ClosedByBackend
+	}
+	o := q.notDelivered(e)
+	switch {
+	case q.client.aborted():
+		return telemetry.ClosedByDrain
+	case q.living.Stalled():
+		return telemetry.LostClient
+	case o == telemetry.UpstreamTruncated:
+		return telemetry.LostBackend
+	case o == telemetry.ClientAborted:
+		return telemetry.ClosedByClient
+	}
+	return telemetry.LostClient // its request's body went wrong
+}
+
+// notDelivered names whose doing it is that a body came to no end. When the client leaves, its request's
+// context ends first, and only that makes the read from the backend fail; net/http ends it, too, when the
+// client is late with its own body.
+func (q *request) notDelivered(e ending) telemetry.Outcome {
+	if e.unsent {
+		return q.client.undelivered()
+	}
+	if q.client.aborted() {
+		return telemetry.DrainTimeout
+	}
+	err, _ := errors.AsType[*transport.Error](e.unread)
+	if q.body != nil && err != nil && (err.Kind == transport.RequestBody || err.Kind == transport.Canceled) {
+		q.resp.Close() // nobody reads the request's body any more: what was wrong with it is known
+		if o := wrongWith(q.body); o != telemetry.Unset {
+			return o
+		}
+		return q.client.undelivered()
+	}
+	if q.r.Context().Err() != nil {
+		return q.client.undelivered()
+	}
+	return telemetry.UpstreamTruncated
+}
+
+// endsSwitch writes down how the switch to another protocol went; err is of sending it to the client.
+func endsSwitch(rec *telemetry.Record, err error) {
+	if err != nil {
+		rec.LeftIn = telemetry.Deliver
+		ends(rec, telemetry.ClientAborted)
+		return
+	}
+	ends(rec, telemetry.Upgraded)
+}
+
+// brokenByBug writes down that a bug ended a response that had begun. Of a stream only its header counts as
+// the request, and that is counted already.
+func brokenByBug(rec *telemetry.Record) {
+	if rec.Stream == telemetry.NoStream {
+		ends(rec, causes[causeBug])
+	}
+}
+
+// attemptBroken writes down that a bug ended the attempt in progress, if there was one.
+func attemptBroken(rec *telemetry.Record) {
+	if n := len(rec.Attempts); n > 0 && rec.Attempts[n-1].Failure == telemetry.Unset {
+		rec.Attempts[n-1].Failure = causes[causeBug]
+	}
 }

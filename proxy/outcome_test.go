@@ -30,7 +30,7 @@ func TestOutcome(t *testing.T) {
 		cancel()
 		return ctx
 	}()
-	body := func(ctx context.Context, fault telemetry.Outcome, stopped bool) *requestBody {
+	body := func(ctx context.Context, fault bodyFault, stopped bool) *requestBody {
 		b := &requestBody{ctx: ctx, stopped: stopped}
 		b.fault.Store(uint32(fault))
 		return b
@@ -50,16 +50,17 @@ func TestOutcome(t *testing.T) {
 		"at one instant the client goes first":         {transport.Reset, gone, nil, telemetry.ClientGone},
 		"likewise with a body":                         {transport.Reset, gone, body(gone, 0, false), telemetry.ClientGone},
 		"but not if we made it look so":                {transport.Reset, gone, body(gone, 0, true), telemetry.UpstreamReset},
-		"a body over the limit":                        {transport.RequestBody, live, body(live, telemetry.TooLarge, false), telemetry.TooLarge},
-		"a body that stalls":                           {transport.RequestBody, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
-		"also if the context's end was seen first":     {transport.Canceled, gone, body(gone, telemetry.RequestTimeout, false), telemetry.RequestTimeout},
-		"a body that breaks the rules":                 {transport.RequestBody, live, body(live, telemetry.BadRequest, false), telemetry.BadRequest},
+		"a body over the limit":                        {transport.RequestBody, live, body(live, bodyTooLarge, false), telemetry.TooLarge},
+		"a body that stalls":                           {transport.RequestBody, gone, body(gone, bodyLate, false), telemetry.RequestTimeout},
+		"also if the context's end was seen first":     {transport.Canceled, gone, body(gone, bodyLate, false), telemetry.RequestTimeout},
+		"a body that breaks the rules":                 {transport.RequestBody, live, body(live, bodyInvalid, false), telemetry.BadRequest},
 		"a body that is shorter than announced":        {transport.RequestBody, live, body(live, 0, false), telemetry.ClientGone},
 		"a request that cannot be written":             {transport.RequestBody, live, nil, telemetry.BadRequest},
 		"a client that leaves while we send its body":  {transport.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
 		"the backend is late, and the client has left": {transport.ResponseTimeout, gone, nil, telemetry.ClientGone},
 	} {
-		q := &request{ctx: tt.ctx, body: tt.body, r: &http.Request{ProtoMajor: 1}}
+		r := (&http.Request{ProtoMajor: 1}).WithContext(tt.ctx)
+		q := &request{client: client{r: r}, body: tt.body, r: r}
 		if got := q.outcome(&transport.Error{Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
@@ -70,14 +71,14 @@ func TestReadFault(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		err  error
-		want telemetry.Outcome
+		want bodyFault
 	}{
-		"a deadline":            {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, telemetry.RequestTimeout},
-		"an end in mid-body":    {io.ErrUnexpectedEOF, telemetry.ClientGone},
-		"a reset":               {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, telemetry.ClientGone},
-		"a closed connection":   {net.ErrClosed, telemetry.ClientGone},
-		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), telemetry.BadRequest},
-		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), telemetry.ClientGone},
+		"a deadline":            {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, bodyLate},
+		"an end in mid-body":    {io.ErrUnexpectedEOF, bodyLost},
+		"a reset":               {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, bodyLost},
+		"a closed connection":   {net.ErrClosed, bodyLost},
+		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), bodyInvalid},
+		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), bodyLost},
 	} {
 		if got := (&requestBody{http1: true}).readFault(tt.err); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)

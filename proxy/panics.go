@@ -9,7 +9,6 @@ import (
 
 	"pace/proxy/front"
 	"pace/proxy/message"
-	"pace/telemetry"
 )
 
 // stage is a part of a request's walk, for the seam through which tests make each of them panic.
@@ -19,16 +18,16 @@ const (
 	inMiddleware stage = iota + 1
 	inForwarding
 	inDescribe
-	inRefused
+	inRejected
 	inLimited
 	inPick
 	inAttempt
-	inPhase // of an attempt; of a request with a body beside the handler
+	inPhase // of an attempt; if the request has a body, concurrently with the handler
 	inInterim
 	inDeliver
 	inStream
-	inStreamToBackend // beside the handler
-	inOverdue         // beside the handler
+	inStreamToBackend // concurrently with the handler
+	inOverdue         // concurrently with the handler
 	inRespond
 	inEnd
 	inRecord
@@ -54,65 +53,58 @@ func (h *Handler) panicked(w http.ResponseWriter, r *http.Request, p any, stack 
 	q.failed(p, stack)
 }
 
-// failed answers a bug of ours.
+// failed responds to a bug of ours.
 func (q *request) failed(p any, stack string) {
 	if rec := q.rec; rec.RequestID == "" { // describe did not come to its end
 		rec.Path, _, _ = strings.Cut(message.Escape(q.r.RequestURI), "?")
-		rec.Protocol, rec.Client, rec.RequestID = message.Version(q.r.ProtoMajor, q.r.ProtoMinor), q.peer.Text, message.RequestID(q.r.Header, false)
+		rec.Protocol, rec.Client, rec.RequestID = message.Version(q.r.ProtoMajor, q.r.ProtoMinor), q.conn.Peer.Text, message.RequestID(q.r.Header, false)
 	}
-	q.h.tellPanic(q.ctx, p, stack, slog.String("trace_id", q.rec.TraceID()))
-	if n := len(q.rec.Attempts); n > 0 && q.rec.Attempts[n-1].Failure == telemetry.Unset {
-		q.rec.Attempts[n-1].Failure = telemetry.InternalError
-	}
-	if q.answered {
-		q.brokeStarted()
+	q.h.logPanic(q.r.Context(), p, stack, slog.String("trace_id", q.rec.TraceID()))
+	attemptBroken(q.rec)
+	if q.client.begun {
+		q.client.broken = true
+		brokenByBug(q.rec)
 		return
 	}
-	clear(q.w.Header())
+	h := q.client.Header()
+	clear(h)
 	if q.r.ProtoMajor == 1 && q.body == nil && q.r.ContentLength != 0 { // nobody takes care of the request's body
-		q.w.Header()["Connection"] = []string{"close"}
+		h["Connection"] = []string{"close"}
 	}
-	q.answer(telemetry.InternalError)
+	q.respondOwn(causeBug)
 }
 
-// failedTwice is for a panic while the request was ended, perhaps in answering the first one: it
-// answers by a status alone, if none has been sent.
+// failedTwice is for a panic while the request was ended, perhaps in responding to the first one: it
+// responds with a status alone, if none has been sent.
 func (q *request) failedTwice(p any) {
 	defer func() {
 		if recover() != nil {
-			q.broken = true
+			q.client.broken = true
 		}
 	}()
 	defer q.resp.Close()
-	q.h.tellPanic(q.ctx, p, string(debug.Stack()), slog.String("trace_id", q.rec.TraceID()))
-	if q.answered {
-		q.brokeStarted()
+	q.h.logPanic(q.r.Context(), p, string(debug.Stack()), slog.String("trace_id", q.rec.TraceID()))
+	if q.client.begun {
+		q.client.broken = true
+		brokenByBug(q.rec)
 		return
 	}
-	info := telemetry.InternalError.Info()
-	q.rec.Outcome, q.rec.Status = telemetry.InternalError, info.Status
-	h := q.w.Header()
+	o := causes[causeBug]
+	status := o.Info().Status
+	q.rec.Status = status
+	ends(q.rec, o)
+	h := q.client.Header()
 	clear(h)
 	h["Content-Length"] = []string{"0"}
 	if q.r.ProtoMajor == 1 {
 		h["Connection"] = []string{"close"}
 	}
-	q.answered = true
-	q.w.WriteHeader(info.Status)
+	q.client.begin(status)
 }
 
-// brokeStarted ends a response that has begun. Of a stream only its header counts as the request, and
-// that is counted already.
-func (q *request) brokeStarted() {
-	q.broken = true
-	if q.rec.Stream == telemetry.NoStream {
-		q.rec.Outcome = telemetry.InternalError
-	}
-}
-
-// tellPanic logs a panic. Its lines are capped: a stack has some 4 KiB, and whoever found the bug can
+// logPanic logs a panic. Its lines are capped: a stack has some 4 KiB, and whoever found the bug can
 // provoke it as often as they like.
-func (h *Handler) tellPanic(ctx context.Context, p any, stack string, attrs ...slog.Attr) {
+func (h *Handler) logPanic(ctx context.Context, p any, stack string, attrs ...slog.Attr) {
 	if !h.panics.Pass() {
 		return
 	}

@@ -51,7 +51,7 @@ func TestAPanicInEveryStage(t *testing.T) {
 		inMiddleware: {"GET POST chunked OPTIONS", false},
 		inForwarding: {"GET POST chunked OPTIONS", false},
 		inDescribe:   {"GET POST chunked OPTIONS", false},
-		inRefused:    {"GET POST chunked OPTIONS", false},
+		inRejected:   {"GET POST chunked OPTIONS", false},
 		inLimited:    {"GET POST chunked OPTIONS", false},
 		inPick:       {"GET POST chunked", false},
 		inAttempt:    {"GET POST chunked", false},

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/limiter"
 	"pace/proxy/message"
 	"pace/proxy/route"
 	"pace/proxy/transport/http1"
@@ -32,18 +31,6 @@ type PlanOptions struct {
 	TraceName   string         // field that tells the client the trace's id; "": none
 	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
 }
-
-// Limit is a limiter with the name that it has in the configuration.
-type Limit struct {
-	Policy string
-	Window *limiter.Window
-	Per    time.Duration
-}
-
-// KeyKinds are the words for what tells the clients of a limit apart.
-var KeyKinds = []string{clientIP}
-
-const clientIP = "client_ip"
 
 // Plan is all that one configuration decides about requests. It is made once and only read. A request loads
 // it once, when it comes, and keeps it to its end: so it never sees two configurations.

@@ -25,7 +25,7 @@ func NewServer(o ServerOptions) *front.Server {
 	s := front.NewServer(front.Options{
 		Handler:  h.beginning(h.Telemetry.Wrap(h, public(o.Trust))),
 		OnPanic:  h.panicked,
-		OnBug:    func(p any, stack string) { h.tellPanic(context.Background(), p, stack) },
+		OnBug:    func(p any, stack string) { h.logPanic(context.Background(), p, stack) },
 		InFlight: h.InFlight,
 		Peer:     func(a netip.AddrPort) message.Peer { return h.plan.Load().trust.Peer(a) },
 		Attach:   func() interface{ Close() } { return new(transport.Pin) },
@@ -49,3 +49,23 @@ func (h *Handler) beginning(next http.Handler) http.Handler {
 
 // pinOf returns where the client of a connection keeps the backend's connection on which it has logged in.
 func pinOf(c *front.Conn) *transport.Pin { return c.Attached.(*transport.Pin) }
+
+// Trusts are the words for whose traceparent is continued.
+var Trusts = []string{trustAll, trustTrusted, trustNone}
+
+const (
+	trustAll     = "all"
+	trustTrusted = "trusted"
+	trustNone    = "none"
+)
+
+// public returns which requests' traces are not continued but linked to; nil: all are continued.
+func public(word string) func(*http.Request) bool {
+	switch word {
+	case trustTrusted:
+		return func(r *http.Request) bool { return !front.ConnOf(r.Context()).Peer.Trusted }
+	case trustNone:
+		return func(*http.Request) bool { return true }
+	}
+	return nil
+}

@@ -5,12 +5,73 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
+	"time"
 
 	"pace/proxy/pipe"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
+
+// streamEvents sends server-sent events. They may go on for hours, so the request is measured by its header,
+// and its outcome is that of its status; how the stream ends is its close reason, and that the client leaves
+// is how most of them end.
+func (q *request) streamEvents() {
+	if err := q.client.flush(); err != nil {
+		q.delivered(notSent(q.rec))
+		return
+	}
+	q.delivered(ending{})
+	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
+	q.streamed(q.deliver())
+}
+
+// upgrade sends the 101 and joins the two connections until both have ended. The request's metrics
+// are written as the stream begins: a connection that lives for hours is not a request of hours.
+func (q *request) upgrade() {
+	server, early := q.resp.Hijack()
+	defer server.Close()
+	buffered := q.client.hijack()
+	conn := q.client.switched
+	defer conn.Close()
+	q.living.BecomeStream(conn)
+	conn.SetDeadline(time.Time{})
+	h := http.Header{}
+	q.copyFields(h)
+	err := sendSwitch(conn, h, q.resp.Fields, early)
+	endsSwitch(q.rec, err)
+	if err != nil {
+		return
+	}
+	q.h.Telemetry.BecomeStream(q.rec, streamKind(q.out.Upgrade))
+	q.client.count(int64(len(early)))
+	s := &stream{q: q, client: conn, server: server}
+	s.join(buffered)
+}
+
+func streamKind(protocol string) telemetry.StreamKind {
+	if strings.EqualFold(protocol, "websocket") {
+		return telemetry.WebSocket
+	}
+	return telemetry.OtherUpgrade
+}
+
+// sendSwitch sends the 101 with the fields h and those for the switch, and what the backend sent right after
+// it.
+func sendSwitch(client net.Conn, h http.Header, fields []transport.Field, early []byte) error {
+	delete(h, "Content-Length") // a 101 has no body (RFC 9110 §8.6)
+	delete(h, "Trailer")
+	copyUpgrade(h, fields)
+	w := bufio.NewWriter(client)
+	io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\n")
+	h.Write(w)
+	io.WriteString(w, "\r\n")
+	w.Write(early)
+	return w.Flush()
+}
 
 // stream joins a client's and a backend's connection.
 type stream struct {
@@ -27,19 +88,22 @@ func (s *stream) join(read *bufio.Reader) {
 	rec := s.q.rec
 	done := make(chan any)
 	go func() {
-		in := &pump{s: s, from: s.client, to: s.server, moved: func(n int) { rec.Moved(int64(n), 0) },
+		in := &pump{s: s, from: s.client, to: s.server, write: func(b []byte) (int, error) {
+			n, err := s.server.Write(b)
+			rec.Moved(int64(n), 0)
+			return n, err
+		},
 			ended: telemetry.ClosedByClient, unreadable: telemetry.LostClient, unwritable: telemetry.LostBackend}
 		var bug any
 		rec.BytesIn, bug = in.safely(read)
 		done <- bug
 	}()
-	out := &pump{s: s, from: s.server, to: s.client, moved: func(n int) { rec.Moved(0, int64(n)) },
+	out := &pump{s: s, from: s.server, to: s.client, write: s.q.client.Write,
 		ended: telemetry.ClosedByBackend, unreadable: telemetry.LostBackend, unwritable: telemetry.LostClient}
-	sent, bug := out.safely(nil)
+	_, bug := out.safely(nil)
 	if other := <-done; bug == nil {
 		bug = other
 	}
-	rec.BytesOut = sent
 	if rec.Closed = s.closed; s.q.h.InFlight.Aborted() {
 		rec.Closed = telemetry.ClosedByDrain
 	}
@@ -61,7 +125,7 @@ func (s *stream) because(why telemetry.CloseReason) {
 type pump struct {
 	s                             *stream
 	from, to                      net.Conn
-	moved                         func(int)
+	write                         func([]byte) (int, error) // to to; it counts
 	ended, unreadable, unwritable telemetry.CloseReason
 }
 
@@ -87,9 +151,8 @@ func (p *pump) safely(first *bufio.Reader) (total int64, bug any) {
 func (p *pump) run(first *bufio.Reader) (total int64) {
 	if first != nil && first.Buffered() > 0 {
 		early, _ := first.Peek(first.Buffered())
-		n, err := p.to.Write(early)
+		n, err := p.write(early)
 		total += int64(n)
-		p.moved(n)
 		if err != nil {
 			p.lost(p.unwritable)
 			return total
@@ -98,7 +161,6 @@ func (p *pump) run(first *bufio.Reader) (total int64) {
 	for {
 		n, why := p.piece()
 		total += int64(n)
-		p.moved(n)
 		switch why {
 		case telemetry.NotClosed:
 			continue
@@ -121,7 +183,7 @@ func (p *pump) piece() (int, telemetry.CloseReason) {
 	defer pieces.Put(b)
 	n, err := p.from.Read(b[:])
 	if n > 0 {
-		if n, err := p.to.Write(b[:n]); err != nil {
+		if n, err := p.write(b[:n]); err != nil {
 			return n, p.unwritable
 		}
 	}

@@ -1,8 +1,10 @@
 package message
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -76,6 +78,37 @@ func (f Filter) Passes(name string, connection []string, trusted bool) bool {
 func (f Filter) PassesLate(name string, connection []string) bool {
 	read := AsRead(name)
 	return f.Passes(name, connection, false) && !TooLate(read)
+}
+
+// Append appends the lines of the fields of a request's header that go on, and counts this hop in
+// Max-Forwards, which must allow one. trusted says whether the request came from a trusted proxy.
+func (f Filter) Append(b []byte, method string, h http.Header, trusted bool) []byte {
+	hops, counted := MaxForwards(method, h[MaxForwardsField])
+	connection := h["Connection"]
+	for name, values := range h {
+		if !f.Passes(name, connection, trusted) || counted && name == MaxForwardsField {
+			continue
+		}
+		for _, v := range values {
+			b = AppendField(b, name, v)
+		}
+	}
+	if counted { // also where the client's Connection field names it: it is for every proxy on the way
+		b = AppendField(b, MaxForwardsField, strconv.FormatUint(hops-1, 10))
+	}
+	return b
+}
+
+// AppendField appends the line of a field.
+func AppendField(b []byte, name, value string) []byte {
+	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...)
+}
+
+// Trailer returns the fields of a request's trailer that go on.
+func (f Filter) Trailer(trailer http.Header, connection []string) http.Header {
+	kept := maps.Clone(trailer)
+	maps.DeleteFunc(kept, func(name string, _ []string) bool { return !f.PassesLate(name, connection) })
+	return kept
 }
 
 // AsRead returns the canonical name that CGI and its kin may take name for: to them, all bytes but

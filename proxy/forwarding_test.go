@@ -43,8 +43,7 @@ func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
 		defer q.end()
 		q.describe()
 		q.prepare()
-		q.out.render(q, q.rec.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80))
-		lines = string(q.out.Fields)
+		lines = string(h.Telemetry.AppendPropagation(r.Context(), q.fields, q.rec, q.rec.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)))
 	}), nil).ServeHTTP(httptest.NewRecorder(), r)
 	return lines
 }
@@ -207,13 +206,11 @@ func FuzzOutgoing(f *testing.F) {
 }
 
 // A large header is no reason to hold its buffer for ever, an ordinary one is no reason to make a new one.
-func TestOutgoing_KeepsItsBuffer(t *testing.T) {
+func TestFields_KeepTheirBuffer(t *testing.T) {
 	t.Parallel()
-	for size, kept := range map[int]bool{100: true, mostKept: true, mostKept + 1: false} {
-		o := outgoing{lines: make([]byte, 0, size)}
-		o.reset()
-		if (o.lines != nil) != kept {
-			t.Errorf("%d bytes: kept %v, want %v", size, o.lines != nil, kept)
+	for size, want := range map[int]bool{100: true, largestKept: true, largestKept + 1: false} {
+		if got := kept(make([]byte, 0, size)) != nil; got != want {
+			t.Errorf("%d bytes: kept %v, want %v", size, got, want)
 		}
 	}
 }

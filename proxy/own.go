@@ -1,14 +1,60 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"pace/proxy/message"
 	"pace/telemetry"
 )
+
+// respondOwn gives pace's own response, because of why.
+func (q *request) respondOwn(why cause) { q.respondFor(causes[why]) }
+
+// respondFor gives pace's own response for the outcome.
+func (q *request) respondFor(o telemetry.Outcome) {
+	body, kind := responseBody(o.Info(), q.rec.TraceID(), message.Preferred(q.r.Header["Accept"]))
+	q.sendOwn(o, body, kind)
+}
+
+// sendOwn sends pace's own response.
+func (q *request) sendOwn(o telemetry.Outcome, body, kind string) {
+	q.h.at(inRespond)
+	info, h := o.Info(), q.client.Header()
+	q.rec.Status = info.Status
+	ends(q.rec, o)
+	h["Content-Type"] = []string{kind}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = []string{"no-store"}
+	if e := cmp.Or(q.proxyError, info.ProxyStatus); e != "" {
+		h["Proxy-Status"] = []string{proxyStatus(e, o)}
+	}
+	h["Via"] = []string{"1.1 pace"}
+	if q.body != nil && h["Connection"] == nil {
+		q.body.finish()
+	}
+	q.body.announceClose(h)
+	q.plan.identify(h, q.rec)
+	q.client.begin(info.Status)
+	if q.r.Method == http.MethodHead {
+		return
+	}
+	q.rec.Enter(telemetry.Deliver)
+	q.client.Write([]byte(body)) // the outcome stands: the client got this response or left after it
+	q.rec.Enter(telemetry.Own)
+}
+
+// identify tells the client by which names its request is known.
+func (p *Plan) identify(h http.Header, rec *telemetry.Record) {
+	h[message.RequestIDField] = []string{rec.RequestID}
+	if p.TraceName != "" {
+		h[p.TraceName] = []string{rec.TraceID()}
+	}
+}
 
 // responseBody is the body of pace's own response, and its media type. It says the same in each form:
 // a sentence, the outcome's word and the trace's id. It never names an address, nor an error's text.

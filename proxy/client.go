@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+
+	"pace/proxy/front"
+	"pace/proxy/message"
+	"pace/proxy/transport"
+	"pace/telemetry"
+)
+
+// client is the way to the client. Every response goes out through it, pace's own or a backend's, piece by
+// piece or in the kernel, and what a stream sends after a switch of protocols: so bytes are counted in one
+// place. It decides nothing; whoever calls it says what an error means. The handler's goroutine owns it.
+type client struct {
+	w        http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
+	r        *http.Request
+	conn     *front.Conn
+	living   *front.Exchange
+	rec      *telemetry.Record
+	begun    bool     // a final status has been handed to net/http
+	broken   bool     // its connection must be aborted: its response is not whole
+	switched net.Conn // to another protocol, and out of net/http's care; nil: it speaks HTTP
+}
+
+// Header returns the fields of the response that is next, interim or final.
+func (c *client) Header() http.Header { return c.w.Header() }
+
+// interim sends a 1xx response. Its hop-by-hop fields stay behind, as those of the final one.
+func (c *client) interim(status int, fields []transport.Field) {
+	h := c.Header()
+	connection := connectionFields(fields)
+	for _, f := range fields {
+		if !message.StaysBehind(f.Name, connection) {
+			h[f.Name] = append(h[f.Name], f.Value)
+		}
+	}
+	c.rec.Enter(telemetry.Deliver)
+	c.w.WriteHeader(status)
+	clear(h)
+}
+
+// begin sends the status and the fields of the final response, which net/http may hold back.
+func (c *client) begin(status int) {
+	c.begun = true
+	c.w.WriteHeader(status)
+}
+
+// Write sends a piece of the body, or of the stream.
+func (c *client) Write(piece []byte) (n int, err error) {
+	if c.switched != nil {
+		n, err = c.switched.Write(piece)
+	} else {
+		n, err = c.w.Write(piece)
+	}
+	c.count(int64(n))
+	return n, err
+}
+
+// count notes that n bytes went out.
+func (c *client) count(n int64) {
+	c.rec.BytesOut += n
+	if c.rec.Stream != telemetry.NoStream {
+		c.rec.Moved(0, n)
+	}
+}
+
+// flush sends what net/http holds back.
+func (c *client) flush() error {
+	c.rec.Enter(telemetry.Deliver)
+	return c.w.(interface{ FlushError() error }).FlushError()
+}
+
+// splice has net/http hand b over to the client's connection, which moves it in the kernel. b says how far it
+// came and what failed.
+func (c *client) splice(b *kernelBody) {
+	c.w.(io.ReaderFrom).ReadFrom(b)
+	c.count(b.moved)
+}
+
+// hijack takes the client's connection over from net/http, with what the client has sent already.
+func (c *client) hijack() *bufio.Reader {
+	conn, buffered, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		panic("pace: BUG: a switch that net/http does not allow: " + err.Error())
+	}
+	c.switched, c.begun = conn, true
+	return buffered.Reader
+}
+
+// abort has the client's connection end with the exchange, because its response is not whole; the client must
+// be able to see that. To HTTP/1.0 the end of the connection is the end of the response, unless it is a reset;
+// and for a client that took nothing, the kernel would keep what it holds.
+func (c *client) abort() {
+	c.broken = true
+	if c.rec.Protocol == "1.0" || c.r.ProtoMajor == 1 && c.living.Stalled() {
+		c.conn.SetLinger(0)
+	}
+}
+
+// aborted reports whether draining has ended the request, before its client left.
+func (c *client) aborted() bool { return context.Cause(c.r.Context()) == front.ErrAborted }
+
+// brokeRules reports whether the client broke a rule of HTTP/2: net/http then resets the stream, and ends the
+// request's context as if the client had left.
+func (c *client) brokeRules() bool {
+	return c.r.ProtoMajor == 2 && !c.conn.ClientLeft(front.StreamID(c.w))
+}

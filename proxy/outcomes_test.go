@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"pace/telemetry"
+)
+
+// Outcomes are decided in one file. No other one names an outcome, or writes one into a record.
+func TestOutcomesAreDecidedInOneFile(t *testing.T) {
+	names := outcomeNames(t)
+	if !names["OK"] || !names["InternalError"] || len(names) != len(telemetry.Outcomes())+1 {
+		t.Fatalf("read %d names of outcomes in package telemetry, want %d and Unset: %v", len(names), len(telemetry.Outcomes()), names)
+	}
+	files := token.NewFileSet()
+	here, err := fs.Glob(os.DirFS("."), "*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range here {
+		if strings.HasSuffix(name, "_test.go") || name == "outcome.go" {
+			continue
+		}
+		file, err := parser.ParseFile(files, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if p, ok := n.X.(*ast.Ident); ok && p.Name == "telemetry" && names[n.Sel.Name] {
+					t.Errorf("%v names the outcome %s: only outcome.go may", files.Position(n.Pos()), n.Sel.Name)
+				}
+			case *ast.AssignStmt:
+				for _, to := range n.Lhs {
+					if s, ok := to.(*ast.SelectorExpr); ok && s.Sel.Name == "Outcome" {
+						t.Errorf("%v writes an outcome: only outcome.go may", files.Position(n.Pos()))
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// outcomeNames returns the constants of type Outcome in package telemetry.
+func outcomeNames(t *testing.T) map[string]bool {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../telemetry/outcome.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, d := range file.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		typed := false
+		for _, s := range g.Specs {
+			v := s.(*ast.ValueSpec)
+			if v.Type != nil {
+				word, ok := v.Type.(*ast.Ident)
+				typed = ok && word.Name == "Outcome"
+			}
+			if typed && v.Names[0].Name != "OutcomeCount" {
+				names[v.Names[0].Name] = true
+			}
+		}
+	}
+	return names
+}
+
+// A cause or a fault without an outcome would end as one that means a bug.
+func TestCausesHaveOutcomes(t *testing.T) {
+	for c := causeDraining; c < causeCount; c++ {
+		if causes[c] == telemetry.Unset || causes[c].Info().Sentence == "" {
+			t.Errorf("cause %d: %v tells a client nothing", c, causes[c])
+		}
+	}
+	for f := bodyTooLarge; f < faultCount; f++ {
+		if faults[f] == telemetry.Unset {
+			t.Errorf("fault %d has no outcome", f)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"pace/proxy/front"
+	"pace/proxy/message"
+	"pace/proxy/transport"
+	"pace/telemetry"
+)
+
+// reject responds to what pace turns away before it decides anything. It reports whether it did.
+func (q *request) reject() bool {
+	q.h.at(inRejected)
+	switch {
+	case q.h.InFlight.Draining() && !q.conn.Welcome():
+		q.client.Header().Set("Connection", "close")
+		q.respondOwn(causeDraining)
+	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
+		q.out.Target == message.Asterisk && q.r.Method != http.MethodOptions,
+		front.Malformed(q.r), q.looped(), namesOtherHost(q.r, q.rec.Scheme),
+		q.r.ProtoMajor == 1 && q.conn.Misframed():
+		q.respondOwn(causeUnfit)
+	case q.plan.MaxBodyBytes > 0 && q.r.ContentLength > q.plan.MaxBodyBytes:
+		q.respondOwn(causeTooLarge)
+	default:
+		return false
+	}
+	return true
+}
+
+// looped reports whether the request has come back, again and again: a backend, perhaps by a detour,
+// is pace itself (RFC 9110 §7.6.3).
+func (q *request) looped() bool {
+	if message.Hops(q.r.Header["Via"]) <= message.MaxHops {
+		return false
+	}
+	if q.h.loops.Pass() {
+		q.h.Log.LogAttrs(q.r.Context(), slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
+			slog.String("upstream", q.plan.upstream.Name), slog.String("trace_id", q.rec.TraceID()))
+	}
+	return true
+}
+
+// namesOtherHost reports whether a Host field names another host than the one that the request goes to.
+// Only by HTTP/2 can a request have both.
+func namesOtherHost(r *http.Request, scheme string) bool {
+	return slices.ContainsFunc(r.Header["Host"], func(host string) bool { return !message.SameHost(host, r.Host, scheme) })
+}
+
+// respondIfLastHop responds to a request that may reach no server after pace. The response to TRACE does not
+// repeat the request, as RFC 9110 §9.3.8 suggests: a proxy in front may have added what its client must not
+// see.
+func (q *request) respondIfLastHop() bool {
+	if hops, limited := message.MaxForwards(q.r.Method, q.r.Header[message.MaxForwardsField]); !limited || hops > 0 {
+		return false
+	}
+	q.respondOwn(causeLastHop)
+	return true
+}
+
+// rejectIfBodyFails waits for the body's first byte where only that tells whether there is a body: a
+// request without one must reach the backend without. It responds if the client does not send the byte.
+func (q *request) rejectIfBodyFails() bool {
+	if q.body == nil || !front.MaybeEmpty(q.r) {
+		return false
+	}
+	q.rec.Enter(telemetry.ReadRequest)
+	empty, err := q.body.peek()
+	q.rec.Enter(telemetry.Own)
+	if err != nil {
+		e := &transport.Error{Kind: transport.RequestBody, Phase: transport.ReadRequest, Err: err}
+		q.giveUp(&failure{e, q.outcome(e)})
+		return true
+	}
+	if empty {
+		q.body = nil
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+
+	"pace/proxy/front"
+	"pace/proxy/message"
+	"pace/proxy/route"
+	"pace/proxy/transport"
+	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
+	"pace/telemetry"
+)
+
+// request is one exchange in flight. The handler's goroutine owns it. Requests are pooled.
+type request struct {
+	h      *Handler
+	plan   *Plan
+	r      *http.Request
+	conn   *front.Conn
+	client client
+	asked  message.Forwarding
+	rec    *telemetry.Record
+	body   *requestBody // nil: none
+
+	out     transport.Request // as it goes to a backend
+	fields  []byte            // of out; each attempt adds its own to those that all of them share
+	backend *upstream.Backend // that responded
+	resp    http1.Response    // its response
+
+	proxyError string // of the Proxy-Status field, if it is not the outcome's
+	spoiled    bool   // a bug has left it in any state, and no other exchange must get it
+
+	living front.Exchange
+}
+
+var requests = sync.Pool{New: func() any {
+	q := &request{}
+	q.out.OnPhase, q.out.On1xx = q.phase, q.interim
+	return q
+}}
+
+// open opens the record. It must not read what the client wrote.
+func (h *Handler) open(p *Plan, w http.ResponseWriter, r *http.Request, a message.Forwarding) *request {
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = u.Unwrap()
+	}
+	q := requests.Get().(*request)
+	q.h, q.plan, q.r, q.conn, q.asked = h, p, r, front.ConnOf(r.Context()), a
+	q.rec = h.Telemetry.Begin(r.Context(), r.Method, a.Scheme())
+	q.client = client{w: w, r: r, conn: q.conn, living: &q.living, rec: q.rec}
+	q.rec.Route = route.All // until describe has asked
+	q.rec.Peer, q.rec.PeerPort = q.conn.Peer.Text, q.conn.Peer.Port
+	h.InFlight.Begin(&q.living, q.conn, w)
+	return q
+}
+
+// whoAsked reads who asked.
+func (h *Handler) whoAsked(p *Plan, r *http.Request) message.Forwarding {
+	h.at(inForwarding)
+	return p.trust.Forwarding(r.Header, r.Host, &front.ConnOf(r.Context()).Peer)
+}
+
+// describe notes what the request says of itself, and lets those who look at what is in flight see it.
+func (q *request) describe() {
+	q.h.at(inDescribe)
+	rec, r, peer := q.rec, q.r, &q.conn.Peer
+	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
+	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
+	if m := q.plan.routes.Match(route.Request{Method: r.Method, Host: r.Host, Path: rec.Path, Header: r.Header}); m.Route != nil {
+		rec.Route = m.Route.Pattern.Path
+	}
+	rec.Host, rec.Query = r.Host, r.URL.RawQuery
+	rec.UserAgent = r.UserAgent()
+	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
+	rec.Client = peer.Text
+	if q.asked.Client != peer.Addr {
+		rec.Client = q.asked.Client.String()
+	}
+	rec.RequestID = message.RequestID(r.Header, peer.Trusted)
+	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
+		q.body = newRequestBody(q.client.w, r, q.conn, q.plan.MaxBodyBytes, q.plan.BodyTimeout)
+	}
+	q.living.Show(rec, q)
+}
+
+// Received implements [front.Body]. It is asked only while a response is being delivered.
+func (q *request) Received() int64 {
+	q.h.at(inOverdue)
+	if q.body == nil {
+		return 0
+	}
+	return q.body.read()
+}
+
+// phase notes that the attempt has come to another phase; it may be called on the goroutine that sends.
+func (q *request) phase(p transport.Phase) {
+	q.h.at(inPhase)
+	q.rec.Enter(phases[p])
+}
+
+var phases = [...]telemetry.Phase{
+	transport.DNS:         telemetry.DNS,
+	transport.Connect:     telemetry.Connect,
+	transport.Send:        telemetry.Send,
+	transport.ReadRequest: telemetry.ReadRequest,
+	transport.Wait:        telemetry.Wait,
+	transport.Receive:     telemetry.Receive,
+}
+
+// release gives the request back to the pool, with nothing of this exchange in it.
+func (q *request) release() {
+	q.fields = kept(q.fields)
+	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
+	q.h, q.plan, q.r, q.conn, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil
+	q.client, q.asked, q.proxyError = client{}, message.Forwarding{}, ""
+	requests.Put(q)
+}
+
+// largestKept is the largest buffer of fields that is kept for another request.
+const largestKept = 16 << 10
+
+// kept returns the buffer, or nil if it is too large to be kept.
+func kept(fields []byte) []byte {
+	if cap(fields) > largestKept {
+		return nil
+	}
+	return fields
+}
