@@ -122,7 +122,7 @@ var outcomes = [OutcomeCount]OutcomeInfo{
 		""},
 	Responded: {"responded", 200, "", NoSide, slog.LevelInfo, FailsByStatus, NoErrorType, NotRejected, NoFailover, false,
 		"pace responded itself to OPTIONS or TRACE with `Max-Forwards: 0`; later also what a route's `respond` says", "the client asked pace and not a backend", "none needed",
-		"This proxy responded itself; it asked no backend."},
+		"This response is from the proxy itself; it asked no backend."},
 	RateLimited: {"rate_limited", 429, "http_request_denied", LimiterSide, slog.LevelWarn, FailsByStatus, TypedByWord, Rejected, NoFailover, false,
 		"a rate limit rejected the request", "the client exhausted its quota in the window", "find the client in the access line, or raise rate_limit.max_requests; behind another proxy, set server.trusted_proxies, because otherwise all clients share one quota",
 		"You have sent too many requests; try again later."},
