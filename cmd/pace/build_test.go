@@ -7,6 +7,7 @@ import (
 
 	"pace/config"
 	"pace/limiter"
+	"pace/telemetry/telemetrytest"
 )
 
 // A limiter that the configuration accepts may need at most the 64 GiB that config names, by the
@@ -26,8 +27,9 @@ func TestMemoryBound(t *testing.T) {
 	}
 }
 
-// Without metrics there is no handler for scrapes, not even one that is a nil in an interface.
-func TestBuildSignals_WithoutMetrics(t *testing.T) {
+// With metrics all signals are wired. Without metrics there is no handler for scrapes, not even one that is a
+// nil in an interface.
+func TestBuildSignals(t *testing.T) {
 	for _, enabled := range []bool{true, false} {
 		f := &config.File{}
 		f.Metrics.Enabled, f.Log.Level, f.Log.File = enabled, "info", filepath.Join(t.TempDir(), "log")
@@ -37,6 +39,9 @@ func TestBuildSignals_WithoutMetrics(t *testing.T) {
 		}
 		if got := o.scrape() != nil; got != enabled {
 			t.Errorf("metrics enabled: %v, a handler: %v", enabled, got)
+		}
+		if enabled {
+			telemetrytest.WantEverySignal(t, "../../telemetry", o.signals())
 		}
 		o.shutdown(t.Context())
 		o.log.Close()

@@ -17,7 +17,7 @@ import (
 	"pace/telemetry/traces"
 )
 
-// observed is what is derived from the records of requests, one signal each, and what publishes them.
+// observed holds the signals that are derived from the records of requests, and what publishes them.
 type observed struct {
 	log       *accesslog.Log
 	traces    *traces.Traces
@@ -50,21 +50,19 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		return o, err
 	}
 	state := &telemetry.State{}
-	var signals []telemetry.Signal
 	if f.Metrics.Enabled {
 		o.metrics, err = metrics.New(metrics.Options{
 			Version: version, Resource: resource, State: state,
 			Spans: o.traces.Lost(), Lines: o.log.Lost(),
-			Exemplars: exporter != nil, // else nobody has the trace that one would point to
+			Exemplars: exporter != nil, // without an exporter nobody has the traces that exemplars point to
 			Upstream:  config.DefaultName, Route: route.All,
 		})
 		if err != nil {
 			return o, err
 		}
-		signals = append(signals, o.metrics)
 	}
 	o.telemetry = telemetry.New(telemetry.Options{
-		Tracing: o.traces, Signals: append(signals, o.log, o.traces), State: state,
+		Tracing: o.traces, Signals: o.signals(), State: state,
 		QueryAllow: f.Tracing.QueryAllow,
 	})
 	return o, nil
@@ -75,7 +73,15 @@ func (o observed) logSlow(r *telemetry.Record) {
 	o.log.LogAttrs(context.Background(), slog.LevelWarn, "still running", inflight.Of(r, time.Now()).Attrs()...)
 }
 
-// scrape answers scrapes; nil without metrics.
+// signals returns those that records are published to, in this order.
+func (o observed) signals() []telemetry.Signal {
+	if o.metrics == nil {
+		return []telemetry.Signal{o.log, o.traces}
+	}
+	return []telemetry.Signal{o.metrics, o.log, o.traces}
+}
+
+// scrape serves scrapes; nil without metrics.
 func (o observed) scrape() http.Handler {
 	if o.metrics == nil {
 		return nil
@@ -83,7 +89,7 @@ func (o observed) scrape() http.Handler {
 	return o.metrics.Handler()
 }
 
-// shutdown exports what waits, as far as ctx allows. The log stays open.
+// shutdown exports what is queued until ctx ends. The log stays open.
 func (o observed) shutdown(ctx context.Context) {
 	o.traces.Shutdown(ctx)
 	if o.metrics != nil {

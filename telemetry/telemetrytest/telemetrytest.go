@@ -76,7 +76,6 @@ func New(t testing.TB, change func(*Options)) *All {
 		t.Fatal(err)
 	}
 	state := &telemetry.State{}
-	var signals []telemetry.Signal
 	if !o.NoMetrics {
 		a.Metrics, err = metrics.New(metrics.Options{
 			Version: "1", Resource: resource, State: state, Spans: a.Traces.Lost(), Lines: a.Log.Lost(),
@@ -85,14 +84,21 @@ func New(t testing.TB, change func(*Options)) *All {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signals = append(signals, a.Metrics)
 	}
 	a.Telemetry = telemetry.New(telemetry.Options{
-		Tracing: a.Traces, Signals: append(signals, a.Log, a.Traces), State: state,
+		Tracing: a.Traces, Signals: a.Signals(), State: state,
 		QueryAllow: o.QueryAllow,
 	})
 	t.Cleanup(a.Close)
 	return a
+}
+
+// Signals returns those that records are published to, in the order of pace.
+func (a *All) Signals() []telemetry.Signal {
+	if a.Metrics == nil {
+		return []telemetry.Signal{a.Log, a.Traces}
+	}
+	return []telemetry.Signal{a.Metrics, a.Log, a.Traces}
 }
 
 // Close ends all, so that every signal is where it should be.
