@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"pace/config"
 )
 
 // version appears in `pace version`, in the metrics and in the traces.
@@ -87,40 +85,6 @@ func runCommand() *cobra.Command {
 		},
 	}
 	takeFile(c)
-	return c
-}
-
-func checkCommand() *cobra.Command {
-	var defaults bool
-	c := &cobra.Command{
-		Use:   "check [FILE]",
-		Short: "Validate a configuration without starting",
-		Long:  "Validate a configuration without starting. FILE may be - for standard input.",
-		RunE: func(c *cobra.Command, args []string) error {
-			if defaults {
-				return config.WriteDefaults(c.OutOrStdout())
-			}
-			file := fileOf(c, args)
-			f, err := load(file)
-			if err != nil {
-				return err
-			}
-			for _, w := range f.Warnings() {
-				fmt.Fprintln(c.ErrOrStderr(), w)
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)
-			return nil
-		},
-	}
-	takeFile(c)
-	c.Flags().BoolVar(&defaults, "defaults", false, "print every key with its default and meaning, as a file that passes")
-	one := c.Args
-	c.Args = func(c *cobra.Command, args []string) error {
-		if defaults && (len(args) > 0 || c.Flags().Changed("config")) {
-			return errors.New("--defaults reads no file; name either the file or --defaults")
-		}
-		return one(c, args)
-	}
 	return c
 }
 

@@ -73,7 +73,22 @@ func words(f *config.File) []word {
 	if f.RateLimit != nil {
 		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds})
 	}
+	for _, l := range f.NamedLimits {
+		list = append(list, word{l.Key + ".key_extractor", l.KeyExtractor, proxy.KeyKinds})
+	}
 	return list
+}
+
+// knownWords returns the words of every key that holds one, by the names of config.Keys.
+func knownWords() map[string][]string {
+	f := &config.File{}
+	f.RateLimit = &config.RateLimit{}
+	f.NamedLimits = []config.Limit{{Key: "limit.NAME"}}
+	known := map[string][]string{}
+	for _, w := range words(f) {
+		known[w.key] = w.known
+	}
+	return known
 }
 
 // level returns the level that a word means. load has checked the word.

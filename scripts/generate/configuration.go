@@ -24,7 +24,7 @@ proxy.toml:2: server.lisen: unknown key; did you mean server.listen?
 proxy.toml:7: upstreams.backends[1]: no scheme in "127.0.0.1:8001"; write "http://127.0.0.1:8001"
 ` + "```" + `
 
-` + "`pace check FILE`" + ` does so without starting anything; ` + "`pace check --defaults`" + ` prints every key with its default and its meaning, as a file to begin with. Durations are strings of numbers with units: ` + "`\"250ms\"`, `\"30s\"`, `\"1m30s\"`" + `. Networks are CIDRs without host bits: ` + "`\"10.0.0.0/8\"`, `\"10.0.0.1/32\"`" + `. A file has at most 1 MiB.
+` + "`pace check FILE`" + ` does so without starting anything; ` + "`pace check --defaults`" + ` prints every key with its default and its meaning, as a file to begin with; ` + "`pace check --schema`" + ` prints a JSON Schema, by which editors complete and check a file; ` + "`pace check FILE --diff OTHER`" + ` prints what a reload from one to the other would change. Durations are strings of numbers with units: ` + "`\"250ms\"`, `\"30s\"`, `\"1m30s\"`" + `. Networks are CIDRs without host bits: ` + "`\"10.0.0.0/8\"`, `\"10.0.0.1/32\"`" + `. A file has at most 1 MiB.
 `)
 	for _, t := range config.Tables() {
 		fmt.Fprintf(&b, "\n## `%s`\n\n%s\n\n| key | default | meaning |\n|---|---|---|\n", t.Header, escape.Replace(t.Doc))
