@@ -81,6 +81,16 @@ type Tracing struct {
 	Trust          string   `toml:"trust" default:"all" doc:"Whose traceparent is continued: all, trusted (server.trusted_proxies) or none. Others start a new trace, with a link."`
 	ResponseHeader string   `toml:"response_header" default:"X-Trace-Id" is:"header?" doc:"Response header that carries the trace id; \"\" switches it off."`
 	QueryAllow     []string `toml:"query_allow" default:"" is:"parameter" doc:"Query parameters whose values are not redacted in traces."`
+
+	Keep Keep `toml:"keep" doc:"Which traces are exported although they were not sampled: those of requests that failed, were rejected or retried, whose client left, or that were slow."`
+}
+
+// Keep says which traces are exported although they were not sampled.
+type Keep struct {
+	Enabled   bool          `toml:"enabled" default:"true" doc:"Export the traces of interesting requests, whatever tracing.sample_ratio says."`
+	Slow      time.Duration `toml:"slow" default:"1s" min:"0s" max:"24h" doc:"A request that takes longer is interesting; 0s: none is for that. Streams never are."`
+	PerSecond int           `toml:"per_second" default:"50" min:"0" max:"100000" doc:"Traces kept within any second, at most; 0: no limit. The first one for a reason on a route within a second is kept beyond both limits; up to per_second more are, in all."`
+	PerReason int           `toml:"per_reason" default:"10" min:"0" max:"100000" doc:"The same, for each reason (error, failover, retry, rejected, client_left, slow)."`
 }
 
 // Log is the log.

@@ -93,8 +93,13 @@ func TestInterface(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), "\n## Configuration")
 	section, _, _ := strings.Cut(rest, "\n`[upstreams]` and ")
 	rows := regexp.MustCompile("(?m)^\\| `\\[+([a-zA-Z_.]+)\\]+` \\| (.*) \\|$").FindAllStringSubmatch(section, -1)
-	if len(rows) != len(root.tables) {
-		t.Errorf("%d rows, but %d tables", len(rows), len(root.tables))
+	described := map[string]bool{} // a table may have a row, and one inside it another
+	for _, row := range rows {
+		outer, _, _ := strings.Cut(row[1], ".")
+		described[outer] = true
+	}
+	if len(described) != len(root.tables) {
+		t.Errorf("rows of %d tables, but there are %d", len(described), len(root.tables))
 	}
 	held := 0
 	for _, row := range rows {

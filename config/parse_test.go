@@ -83,7 +83,8 @@ func TestDefault(t *testing.T) {
 		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
 			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second},
 		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
-		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id"},
+		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id",
+			Keep: Keep{Enabled: true, Slow: time.Second, PerSecond: 50, PerReason: 10}},
 		Log:     Log{Format: "auto", Level: "info", SlowAfter: 30 * time.Second},
 		Headers: Headers{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend"},
 	}
@@ -113,7 +114,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
-		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}},
+		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0}},
 		Log:       Log{"json", "debug", "/var/log/pace.log", 0},
 		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},
 
@@ -151,7 +152,7 @@ func everyRoute() []Route {
 		Allow:           []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Deny:            []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
 		Timeout:         time.Minute, ResponseTimeout: new(2 * time.Second), BodyTimeout: new(time.Duration(0)), MaxBodyBytes: new(int64(0)),
-		Mirror: "default", MirrorShare: 0.5, SampleRatio: new(0.0), Log: "failures",
+		Mirror: "default", MirrorShare: 0.5, SampleRatio: new(0.0), Log: "failures", Slow: new(3 * time.Second),
 	}, split, redirect, respond}
 }
 

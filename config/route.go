@@ -43,6 +43,8 @@ type Route struct {
 
 	SampleRatio *float64 `toml:"sample_ratio" inherits:"[tracing]'s" example:"1.0" min:"0" max:"1" doc:"Share of requests traced when no one decided it before."`
 	Log         string   `toml:"log" default:"all" doc:"Which access lines are written: all, failures or none. Metrics and traces are whole either way."`
+
+	Slow *time.Duration `toml:"slow" inherits:"[tracing.keep]'s" example:"1s" min:"0s" max:"24h" doc:"The trace of a request that takes longer is kept; 0s: none is for that."`
 }
 
 // Share is how much of a split goes to an upstream.

@@ -99,6 +99,8 @@ func overview() []row {
 		{"Telemetry's own loss", []panel{
 			perSecond("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
 			perSecond("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
+			perSecond("Traces kept, by reason", metrics.TracesKept.Name, metrics.Reason.Name),
+			perSecond("Interesting traces dropped", metrics.TracesDropped.Name, metrics.Reason.Name),
 		}},
 		{"Go runtime", []panel{
 			gauge("Goroutines", units.Short, goroutines, instance),

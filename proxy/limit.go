@@ -52,7 +52,7 @@ func (q *request) respondLimited(limit int, seconds int64) {
 	h["X-Rate-Limit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
 	h["Retry-After"] = h["X-Rate-Limit-Reset"]
 	o, form := causes[causeQuota], message.Preferred(q.r.Header["Accept"])
-	body, kind := responseBody(o.Info(), q.rec.TraceID(), form)
+	body, kind := q.ownBody(o, form)
 	if form == message.PlainText {
 		body = "Too Many Requests"
 	}

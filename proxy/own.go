@@ -17,16 +17,22 @@ func (q *request) respondOwn(why cause) { q.respondFor(causes[why]) }
 
 // respondFor gives pace's own response for the outcome.
 func (q *request) respondFor(o telemetry.Outcome) {
-	body, kind := responseBody(o.Info(), q.rec.TraceID(), message.Preferred(q.r.Header["Accept"]))
+	body, kind := q.ownBody(o, message.Preferred(q.r.Header["Accept"]))
 	q.sendOwn(o, body, kind)
 }
 
-// sendOwn sends pace's own response.
+// ownBody is the body of pace's own response for the outcome, and its media type. It says what becomes of the
+// trace, so the outcome is written down and the trace decided on before.
+func (q *request) ownBody(o telemetry.Outcome, f message.Form) (body, kind string) {
+	ends(q.rec, o)
+	return responseBody(o.Info(), q.rec.TraceID(), q.h.Telemetry.Decide(q.rec), f)
+}
+
+// sendOwn sends pace's own response, with a body that ownBody has made.
 func (q *request) sendOwn(o telemetry.Outcome, body, kind string) {
 	q.h.at(inRespond)
 	info, h := o.Info(), q.client.Header()
 	q.rec.Status = info.Status
-	ends(q.rec, o)
 	h["Content-Type"] = []string{kind}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Cache-Control"] = []string{"no-store"}
@@ -58,12 +64,12 @@ func (p *Plan) identify(h http.Header, rec *telemetry.Record) {
 
 // responseBody is the body of pace's own response, and its media type. It says the same in each form:
 // a sentence, the outcome's word and the trace's id. It never names an address, nor an error's text.
-func responseBody(o *telemetry.OutcomeInfo, traceID string, f message.Form) (body, kind string) {
+func responseBody(o *telemetry.OutcomeInfo, traceID string, e telemetry.Export, f message.Form) (body, kind string) {
 	switch f {
 	case message.HTML:
 		return errorPage(o, traceID), "text/html; charset=utf-8"
 	case message.JSON:
-		return fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q}`+"\n", o.Status, o.Word, traceID), "application/json"
+		return fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q,"trace":%q}`+"\n", o.Status, o.Word, traceID, e), "application/json"
 	}
 	return o.Sentence + "\nOutcome: " + o.Word + "\nTrace: " + traceID + "\n", "text/plain; charset=utf-8"
 }

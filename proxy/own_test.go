@@ -54,7 +54,7 @@ func TestOwnAnswers(t *testing.T) {
 			want := sentence + "\nOutcome: connect_failed\nTrace: " + trace + "\n"
 			switch tt.kind {
 			case "application/json":
-				want = `{"status":502,"outcome":"connect_failed","trace_id":"` + trace + "\"}\n"
+				want = `{"status":502,"outcome":"connect_failed","trace_id":"` + trace + `","trace":"dropped"}` + "\n"
 			case "text/html; charset=utf-8":
 				want = errorPage(telemetry.ConnectFailed.Info(), trace)
 			}
@@ -81,7 +81,7 @@ func TestResponseBody_OfEveryOutcome(t *testing.T) {
 			continue
 		}
 		for _, f := range []message.Form{message.PlainText, message.HTML, message.JSON} {
-			body, kind := responseBody(&o, trace, f)
+			body, kind := responseBody(&o, trace, telemetry.Kept, f)
 			for _, part := range []string{o.Word, trace} {
 				if strings.Count(body, part) != 1 {
 					t.Errorf("%s as %s: %q stands there %d times, want once:\n%s", o.Word, kind, part, strings.Count(body, part), body)

@@ -30,6 +30,8 @@ type PlanOptions struct {
 	BackendName string         // field that tells the client which backend answered; "": none
 	TraceName   string         // field that tells the client the trace's id; "": none
 	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
+
+	Slow time.Duration // an exchange that takes longer is interesting; 0: none is for that
 }
 
 // Plan is all that one configuration decides about requests. It is made once and only read. A request loads

@@ -74,6 +74,7 @@ func (q *request) describe() {
 	}
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
+	rec.Slow = q.plan.Slow
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
 	rec.Client = peer.Text
 	if q.asked.Client != peer.Addr {

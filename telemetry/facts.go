@@ -112,8 +112,15 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.StringValue(r.Trace) }},
 	{"", "span_id", false, "SERVER span, 16 hexadecimal digits.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Identity.Context.SpanID().String()) }},
-	{"", "trace_sampled", false, "Whether the trace was sampled.",
-		func(r *Record) slog.Value { return slog.BoolValue(r.Identity.Context.IsSampled()) }},
+	{"", "trace_sampled", false, "Whether the trace is exported because its head was sampled.",
+		func(r *Record) slog.Value { return slog.BoolValue(r.Export == Sampled) }},
+	{"pace.keep.reason", "kept", false, "Why the trace is exported although its head was not sampled: the first that holds of error, failover, retry, rejected, client_left, slow. Absent if it was sampled, or is not exported.",
+		func(r *Record) slog.Value {
+			if r.Export != Kept {
+				return slog.Value{}
+			}
+			return slog.StringValue(r.Reason.String())
+		}},
 	{"", "request_id", false, "X-Request-Id.",
 		func(r *Record) slog.Value { return text(r.RequestID) }},
 }

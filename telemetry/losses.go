@@ -5,22 +5,24 @@ import "sync/atomic"
 // Loss is why something of a signal was lost.
 type Loss uint8
 
-// The reasons of pace_spans_dropped_total and pace_log_dropped_total.
+// The reasons of pace_spans_dropped_total, pace_log_dropped_total and pace_traces_dropped_total.
 const (
 	QueueFull    Loss = iota // spans come faster than the exporter sends them
 	ExportFailed             // the collector did not accept it
 	ShutDown                 // pace was ending
 	BufferFull               // lines come faster than they can be written
 	WriteFailed              // a full disk, a closed pipe
+	OverRate                 // more traces are interesting than may be kept
 	lossCount
 )
 
-var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "buffer_full", "write_failed"}
+var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "buffer_full", "write_failed", "rate"}
 
 // The reasons for which each signal loses something.
 var (
 	SpanLosses = []Loss{QueueFull, ExportFailed, ShutDown}
 	LineLosses = []Loss{BufferFull, WriteFailed}
+	KeepLosses = []Loss{OverRate, QueueFull, ExportFailed}
 )
 
 // String returns the word of the reason.

@@ -26,11 +26,29 @@ func TestOutcomes_HaveEveryColumn(t *testing.T) {
 	for i, o := range outcomes {
 		for column, missing := range map[string]bool{
 			"word": o.Word == "", "side": !slices.Contains(sides, o.Side), "span status": o.Span == 0, "error type": o.ErrorType == 0,
-			"rejection": o.Rejection == 0, "failover": o.Failover == 0, "when": o.When == "", "cause": o.Cause == "", "remedy": o.Remedy == "",
+			"rejection": o.Rejection == 0, "keep": o.Keep == 0, "failover": o.Failover == 0, "when": o.When == "", "cause": o.Cause == "", "remedy": o.Remedy == "",
 		} {
 			if missing {
 				t.Errorf("outcome %d (%q) has no %s", i, o.Word, column)
 			}
+		}
+	}
+}
+
+// Which traces are kept follows from the other columns, but for what nobody sees but a client.
+func TestOutcomes_AreKeptByTheirSide(t *testing.T) {
+	for o := range OutcomeCount {
+		info, want := o.Info(), Ordinary
+		switch {
+		case info.Side == BackendSide || info.Side == PaceSide:
+			want = KeepError
+		case info.Rejection == Rejected || o == RequestTimeout:
+			want = KeepRejected
+		case o == ClientGone || o == ClientAborted:
+			want = KeepClientLeft
+		}
+		if info.Keep != want {
+			t.Errorf("%s is kept as %q, want %q", o, info.Keep, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -55,6 +56,9 @@ type Record struct {
 	Phases    [PhaseCount]time.Duration // how long the exchange was in each; zero until it is published
 	Streamed  time.Time                 // when it became a stream; zero if it did not
 	End       time.Time                 // zero until then
+	Slow      time.Duration             // an exchange that takes longer is interesting; 0: none is for that
+	Reason    KeepReason                // why it is interesting; zero until its trace is decided on
+	Export    Export                    // whether its trace is exported
 	Moving    *Traffic                  // counts what a stream moves; set by a signal as it becomes one; nil: nobody counts
 
 	clock   clock
@@ -139,6 +143,16 @@ func (r *Record) Release() {
 func emptied[T any](s []T) []T {
 	clear(s)
 	return s[:0]
+}
+
+// Size is about how many bytes of memory an ended record holds.
+func (r *Record) Size() int {
+	n := int(unsafe.Sizeof(*r)) + len(r.Method) + len(r.Host) + len(r.Path) + len(r.Query) + len(r.UserAgent) + len(r.RequestID) + len(r.Client)
+	n += len(r.Attempts) * int(unsafe.Sizeof(Attempt{}))
+	for i := range r.Attempts {
+		n += len(r.Attempts[i].Error)
+	}
+	return n
 }
 
 // Enter ends the present phase and begins p, and returns when. Safe for concurrent use.

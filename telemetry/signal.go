@@ -35,6 +35,10 @@ type Tracing interface {
 	// Wrap.
 	Identify(ctx context.Context) context.Context
 
+	// Exports decides whether the spans of r leave pace, by r's identity and reason. A trace that is kept
+	// takes a place in a queue until its record has ended and is published.
+	Exports(r *Record) Export
+
 	// PropagationFields returns the names of the client's header fields that must not be passed on, because
 	// AppendPropagation writes its own.
 	PropagationFields() []string

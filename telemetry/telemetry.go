@@ -56,6 +56,7 @@ func (t *Telemetry) BecomeStream(r *Record, kind StreamKind) {
 // End ends the record, publishes it and releases it. The caller may not touch it afterwards.
 func (t *Telemetry) End(r *Record) {
 	r.end()
+	t.decideLast(r)
 	t.publish(Ended, r)
 	r.Release()
 }

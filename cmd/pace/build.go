@@ -63,6 +63,7 @@ func buildPlan(f *config.File, t *telemetry.Telemetry) proxy.PlanOptions {
 		BackendName:  f.Headers.BackendName,
 		TraceName:    f.Tracing.ResponseHeader,
 		TimingAllow:  f.ServerTiming.Allow,
+		Slow:         f.Tracing.Keep.Slow,
 	}
 }
 

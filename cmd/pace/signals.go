@@ -45,6 +45,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	o.traces, err = traces.New(traces.Options{
 		Environment: env, Version: version, Resource: resource, Log: o.log.Logger,
 		Exporter: exporter, SampleRatio: f.Tracing.SampleRatio,
+		Keep: traces.KeepOptions{Enabled: f.Tracing.Keep.Enabled, PerSecond: f.Tracing.Keep.PerSecond, PerReason: f.Tracing.Keep.PerReason},
 	})
 	if err != nil {
 		return o, err
@@ -53,7 +54,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	if f.Metrics.Enabled {
 		o.metrics, err = metrics.New(metrics.Options{
 			Version: version, Resource: resource, State: state,
-			Spans: o.traces.Lost(), Lines: o.log.Lost(),
+			Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
 			Exemplars: exporter != nil, // without an exporter nobody has the traces that exemplars point to
 			Upstream:  config.DefaultName, Route: route.All,
 		})

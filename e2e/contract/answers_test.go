@@ -84,8 +84,8 @@ func wantJSON(t *testing.T, got pacetest.Response, status int, outcome string) {
 	if err := json.Unmarshal([]byte(got.Body), &body); err != nil || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/json") {
 		t.Fatalf("%s %q is not JSON: %v", got.Header.Get("Content-Type"), got.Body, err)
 	}
-	if len(body) != 3 || body["status"] != float64(status) || body["outcome"] != outcome || body["trace_id"] != got.Header.Get("X-Trace-Id") {
-		t.Errorf("body %v, want status %d, outcome %s and trace_id %s", body, status, outcome, got.Header.Get("X-Trace-Id"))
+	if len(body) != 4 || body["status"] != float64(status) || body["outcome"] != outcome || body["trace_id"] != got.Header.Get("X-Trace-Id") || body["trace"] != "dropped" {
+		t.Errorf("body %v, want status %d, outcome %s, trace_id %s, and a trace that without an exporter is dropped", body, status, outcome, got.Header.Get("X-Trace-Id"))
 	}
 }
 

@@ -51,6 +51,8 @@ var rows = map[string]row{
 	"pace_limiter_evicted_total":   {dto.MetricType_COUNTER, words("policy"), words("policy"), nil},
 	"pace_spans_dropped_total":     {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_log_dropped_total":       {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_traces_kept_total":       {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_traces_dropped_total":    {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_phase_duration_seconds":  {dto.MetricType_HISTOGRAM, words("phase"), words("phase"), nil},
 	"pace_overhead_seconds":        {dto.MetricType_HISTOGRAM, nil, nil, nil},
 	"pace_streams":                 {dto.MetricType_GAUGE, words("kind"), words("kind"), nil},

@@ -129,6 +129,8 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	maps.Copy(server, p.cfg["server"])
 	p.cfg["upstreams"], p.cfg["server"] = pool, server
 	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
+	// How long an exchange takes is not in the script, and each trace that is worth keeping is looked for.
+	p.cfg["tracing.keep"] = pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0}
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
 	return h

@@ -2,6 +2,7 @@ package mix
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,3 +78,32 @@ func (x *exchange) errorType() string {
 		return outcome
 	}
 }
+
+// rejected are outcomes of the client's side that pace turned away.
+var rejected = []string{"rate_limited", "bad_request", "too_large", "request_timeout"}
+
+// keptFor is why the exchange's trace is exported although its head was not sampled; "" if it is not, or was.
+func (x *exchange) keptFor() string {
+	failovers, retries := Table{}, Table{}
+	x.steps(failovers, retries)
+	outcome, _ := x.ends()
+	side := sides[outcome]
+	switch {
+	case !x.quiet:
+		return ""
+	case side == "pace", side == "": // the backend's
+		return "error"
+	case len(failovers) > 0:
+		return "failover"
+	case len(retries) > 0:
+		return "retry"
+	case slices.Contains(rejected, outcome):
+		return "rejected"
+	case x.leftIn() != nil:
+		return "client_left"
+	}
+	return ""
+}
+
+// exported reports whether the exchange has spans.
+func (x *exchange) exported() bool { return !x.quiet || x.keptFor() != "" }

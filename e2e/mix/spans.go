@@ -19,7 +19,7 @@ func (tr *Truth) FromJaeger(j *parts.Jaeg, began time.Time) (spans []otlp.Span) 
 	for name, ac := range tr.houses {
 		least := 0
 		for _, x := range slices.Concat(ac.exchanges, ac.flying) {
-			if !x.quiet {
+			if x.exported() {
 				least += 1 + len(x.attempts)
 			}
 		}
@@ -57,15 +57,15 @@ func (tr *Truth) HoldSpans(spans []otlp.Span) {
 		missed[name], failovers[name], retries[name] = Table{}, Table{}, Table{}
 	}
 	for _, x := range tr.entered() {
-		want := 1
-		if x.quiet {
-			want = 0
+		want := 0
+		if x.exported() {
+			want = 1
 		}
 		if len(servers[x]) != want {
 			tr.differs("%s has %d SERVER spans, want %d", x.path, len(servers[x]), want)
 			continue
 		}
-		if x.quiet {
+		if !x.exported() {
 			continue
 		}
 		s := servers[x][0]
@@ -94,7 +94,7 @@ func (tr *Truth) holdTotals(missed, failovers, retries map[string]Table) {
 		}
 		tr.compare(name+": spans of attempts that no backend saw", missed[name], want)
 		for _, x := range ac.exchanges {
-			if x.quiet {
+			if !x.exported() {
 				x.steps(failovers[name], retries[name])
 			}
 		}
@@ -126,7 +126,7 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port.Of(x.proxy)),
 		"client.address": x.source, "network.peer.address": "127.0.0.1", "pace.outcome": outcome, "pace.attempts": int64(tries),
 		"error.type": orNil(x.errorType()), "user_agent.original": userAgent, "pace.stream": orNil(x.stream), "pace.close_reason": orNil(x.closed),
-		"url.query": nil, "pace.upstream": nil,
+		"url.query": nil, "pace.upstream": nil, "pace.keep.reason": orNil(x.keptFor()),
 		"network.peer.port": anything, "network.protocol.version": x.protocolVersion(),
 	}
 	if tries > 0 {
@@ -215,7 +215,11 @@ func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a
 	if address != a.backend || a.trace != x.trace {
 		tr.differs("%s: attempt %d went to %s in trace %s, its span says %s in %s", x.path, nth+1, a.backend, a.trace, address, x.trace)
 	}
-	if a.span != "" && a.flags != "01" {
+	flags := "01"
+	if x.quiet && nth == 0 { // what follows a failure is interesting
+		flags = "00"
+	}
+	if a.span != "" && a.flags != flags {
 		tr.differs("%s: attempt %d was sent with the flags %q", x.path, nth+1, a.flags)
 	}
 	tr.holdAttributes(x, fmt.Sprintf("CLIENT %d", nth+1), s, want)

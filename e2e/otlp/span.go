@@ -29,6 +29,7 @@ const (
 type Span struct {
 	TraceID, SpanID, ParentID string // lower-case hex; ParentID is "" on a root
 	TraceState                string
+	Flags                     uint32 // W3C's in the lowest byte
 	Name                      string
 	Kind                      int
 	Start, End                time.Time
@@ -147,6 +148,7 @@ func decode(s *tracepb.Span) Span {
 		SpanID:        hex.EncodeToString(s.SpanId),
 		ParentID:      hex.EncodeToString(s.ParentSpanId),
 		TraceState:    s.TraceState,
+		Flags:         s.Flags,
 		Name:          s.Name,
 		Kind:          int(s.Kind),
 		Start:         moment(s.StartTimeUnixNano),

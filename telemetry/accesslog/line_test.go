@@ -95,6 +95,11 @@ func TestAccessLine_TextCannotBeForged(t *testing.T) {
 // continued matches a terminal's row that continues the one above.
 var continued = regexp.MustCompile(`^\S+ (INF|WRN|ERR)   \S`)
 
+// untraced exports nothing.
+type untraced struct{ telemetry.Tracing }
+
+func (untraced) Exports(*telemetry.Record) telemetry.Export { return telemetry.Dropped }
+
 // hostilePage is what the log holds after requests that are full of hostile strings.
 func hostilePage(t *testing.T, terminal bool) string {
 	t.Helper()
@@ -104,7 +109,7 @@ func hostilePage(t *testing.T, terminal bool) string {
 		t.Fatal(err)
 	}
 	log.terminal = terminal
-	b := telemetry.New(telemetry.Options{Signals: []telemetry.Signal{log}})
+	b := telemetry.New(telemetry.Options{Tracing: untraced{}, Signals: []telemetry.Signal{log}})
 	for _, s := range hostile {
 		r := b.Begin(trace.ContextWithSpan(context.Background(), &telemetry.Identity{}), "GET", "http")
 		r.Outcome, r.Status = telemetry.ClientError, 404

@@ -192,6 +192,14 @@ var (
 		Key: "pace.spans.dropped", Type: Counter, Unit: "{span}",
 		Labels: []Label{Reason.of(lossWords(telemetry.SpanLosses))}, Doc: "Spans that were lost.",
 	})
+	TracesKept = named(Instrument{
+		Key: "pace.traces.kept", Type: Counter, Unit: "{trace}",
+		Labels: []Label{Reason.of(keepWords())}, Doc: "Traces of interesting exchanges that were kept although their head was not sampled; the collector accepted them.",
+	})
+	TracesDropped = named(Instrument{
+		Key: "pace.traces.dropped", Type: Counter, Unit: "{trace}",
+		Labels: []Label{Reason.of(lossWords(telemetry.KeepLosses))}, Doc: "Traces of interesting exchanges that were not kept.",
+	})
 	LogDropped = named(Instrument{
 		Key: "pace.log.dropped", Type: Counter, Unit: "{line}",
 		Labels: []Label{Reason.of(lossWords(telemetry.LineLosses))}, Doc: "Log lines that were lost.",
@@ -270,6 +278,13 @@ func words[T interface {
 }](first, end T) (list []string) {
 	for v := first; v < end; v++ {
 		list = append(list, v.String())
+	}
+	return list
+}
+
+func keepWords() (list []string) {
+	for _, r := range telemetry.KeepReasons() {
+		list = append(list, r.String())
 	}
 	return list
 }

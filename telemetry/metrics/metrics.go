@@ -28,11 +28,12 @@ type Options struct {
 	Version   string
 	Resource  *resource.Resource
 	State     *telemetry.State
-	Spans     *telemetry.Losses // spans that the traces lost; nil: nobody exports them
-	Lines     *telemetry.Losses // lines that the log lost; nil: there is no log
-	Exemplars bool              // write exemplars; only if the traces that they point to are exported
-	Upstream  string            // the upstream whose counters exist from the start
-	Route     string            // the route whose counters exist from the start
+	Spans     *telemetry.Losses  // spans that the traces lost; nil: nobody exports them
+	Keeping   *telemetry.Keeping // the traces that were kept; nil: nobody exports them
+	Lines     *telemetry.Losses  // lines that the log lost; nil: there is no log
+	Exemplars bool               // write exemplars; only if the traces that they point to are exported
+	Upstream  string             // the upstream whose counters exist from the start
+	Route     string             // the route whose counters exist from the start
 }
 
 // Metrics is the signal. Safe for concurrent use.
@@ -55,6 +56,9 @@ type Metrics struct {
 // New bridges a MeterProvider to a Prometheus registry.
 func New(o Options) (*Metrics, error) {
 	m := &Metrics{Options: o}
+	if m.Keeping == nil {
+		m.Keeping = new(telemetry.Keeping) // its counters stay at 0
+	}
 	m.phases.start = time.Now()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

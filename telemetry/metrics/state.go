@@ -48,6 +48,12 @@ var stateInstruments = []stateInstrument{
 		}
 	}},
 	{SpansDropped, func(m *Metrics, o observe) { readLosses(m.Spans, telemetry.SpanLosses, o) }},
+	{TracesKept, func(m *Metrics, o observe) {
+		for _, why := range telemetry.KeepReasons() {
+			o(m.Keeping.Kept(why), Reason.is(why.String()))
+		}
+	}},
+	{TracesDropped, func(m *Metrics, o observe) { readLosses(m.Keeping.Dropped(), telemetry.KeepLosses, o) }},
 	{LogDropped, func(m *Metrics, o observe) { readLosses(m.Lines, telemetry.LineLosses, o) }},
 	{Streams, func(m *Metrics, o observe) {
 		for kind := telemetry.NoStream + 1; kind < telemetry.StreamKinds; kind++ {

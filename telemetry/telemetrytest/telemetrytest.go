@@ -31,12 +31,13 @@ import (
 
 // Options configure [New], which has set them as most tests want them.
 type Options struct {
-	SampleRatio float64    // 1
-	QueryAllow  []string   // none
-	NoMetrics   bool       // there are
-	NoExporter  bool       // there is one, which keeps what it gets
-	Format      string     // of the log: json
-	Level       slog.Level // of the log: info
+	SampleRatio float64            // 1
+	QueryAllow  []string           // none
+	Keep        traces.KeepOptions // of the traces that are not sampled: none
+	NoMetrics   bool               // there are
+	NoExporter  bool               // there is one, which keeps what it gets
+	Format      string             // of the log: json
+	Level       slog.Level         // of the log: info
 }
 
 // All is everything that a record is published to, wired as pace does it.
@@ -68,7 +69,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := traces.Options{Environment: environment.Read(), Version: "1", Resource: resource, SampleRatio: o.SampleRatio, Log: a.Log.Logger}
+	to := traces.Options{Environment: environment.Read(), Version: "1", Resource: resource, SampleRatio: o.SampleRatio, Keep: o.Keep, Log: a.Log.Logger}
 	if !o.NoExporter {
 		to.Exporter = a.Exporter
 	}
@@ -78,7 +79,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	state := &telemetry.State{}
 	if !o.NoMetrics {
 		a.Metrics, err = metrics.New(metrics.Options{
-			Version: "1", Resource: resource, State: state, Spans: a.Traces.Lost(), Lines: a.Log.Lost(),
+			Version: "1", Resource: resource, State: state, Spans: a.Traces.Lost(), Keeping: a.Traces.Keeping(), Lines: a.Log.Lost(),
 			Exemplars: !o.NoExporter, Upstream: "default", Route: "/",
 		})
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // TestNames_AreThoseOfTheSpans holds the tables of attributes to what spans have.
 func TestNames_AreThoseOfTheSpans(t *testing.T) {
-	b := telemetrytest.New(t, nil)
+	b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SampleRatio, o.Keep.Enabled = 0, true })
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		telemetrytest.Fill(r)
 		r.Method = "BREW"

@@ -140,12 +140,26 @@ func (f *fieldLines) Set(name, value string) {
 
 // AppendPropagation implements [telemetry.Tracing].
 func (t *Traces) AppendPropagation(ctx context.Context, b []byte, r *telemetry.Record, a *telemetry.Attempt) []byte {
+	c := r.Identity.Context
+	if len(r.Attempts) > 1 && t.keeps() { // an attempt has failed: that is interesting, whatever follows
+		c = sampled(c)
+	}
+	c = c.WithSpanID(a.Span)
 	if t.propagator.w3c {
-		return appendTraceContext(b, r.Identity.Context.WithSpanID(a.Span))
+		return appendTraceContext(b, c)
 	}
 	f := fieldLines(b)
-	t.propagator.Inject(trace.ContextWithSpanContext(ctx, r.Identity.Context.WithSpanID(a.Span)), &f)
+	t.propagator.Inject(trace.ContextWithSpanContext(ctx, c), &f)
 	return f
+}
+
+// sampled returns c as that of a sampled trace. If the head did not sample it, it carries no threshold: it
+// was not sampled by chance.
+func sampled(c trace.SpanContext) trace.SpanContext {
+	if c.IsSampled() {
+		return c
+	}
+	return c.WithTraceFlags(c.TraceFlags().WithSampled(true)).WithTraceState(withThreshold(c.TraceState(), ""))
 }
 
 // appendTraceContext renders what propagation.TraceContext would set, without its allocations.

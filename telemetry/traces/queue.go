@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/sdk/instrumentation"
@@ -21,14 +22,23 @@ import (
 // that finds no room is dropped and counted, and no request waits for it. The SDK's batch processor would do the
 // same, but it does not report what it drops, and its spans would have to be made on the goroutine of the
 // request.
+//
+// Traces that are kept because they are interesting have a queue of their own, which sampled traces cannot fill.
+// They have a place in it from the decision on.
 type spanQueue struct {
-	exporter sdktrace.SpanExporter
-	log      *slog.Logger
-	records  chan *telemetry.Record // closed by shutdown
-	done     chan struct{}          // closed once all records that were put are exported or counted
-	lost     telemetry.Losses
-	resource *resource.Resource
-	scope    instrumentation.Scope
+	exporter   sdktrace.SpanExporter
+	log        *slog.Logger
+	onAccepted func(*telemetry.Record) // nil: nobody asks
+	records    chan *telemetry.Record  // that are sampled; closed by shutdown
+	kept       chan *telemetry.Record  // has room for each that is reserved; closed by shutdown
+	done       chan struct{}           // closed once all records that were put are exported or counted
+	lost       telemetry.Losses
+	keeping    telemetry.Keeping
+	resource   *resource.Resource
+	scope      instrumentation.Scope
+
+	reserved      atomic.Int64 // records that are kept, from the decision until they are exported
+	reservedBytes atomic.Int64 // the memory that they hold
 
 	// put holds ending for reading from its look at closed to its end, and never blocks. Otherwise a record
 	// could be put after run has read the last one, and would be lost without being counted.
@@ -42,8 +52,12 @@ type spanQueue struct {
 	timeout time.Duration // of one export
 	health  health        // of the collector, by the last export; only run uses it
 
-	panicked bool // making spans has panicked, and a line says so; only run uses it
+	taken    []*telemetry.Record // whose spans are in the batch; only run uses it
+	panicked bool                // making spans has panicked, and a line says so; only run uses it
 }
+
+// maxReservedBytes limits the memory of the records that are kept: clients choose how long their texts are.
+const maxReservedBytes = 16 << 20
 
 // newSpanQueue starts a queue with the limits that the environment gives.
 func newSpanQueue(o Options) *spanQueue {
@@ -54,6 +68,7 @@ func newSpanQueue(o Options) *spanQueue {
 		resource: o.Resource,
 		scope:    instrumentation.Scope{Name: "pace", Version: o.Version},
 		records:  make(chan *telemetry.Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		kept:     make(chan *telemetry.Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
 		done:     make(chan struct{}),
 		batch:    cmp.Or(env.BatchSize, sdktrace.DefaultMaxExportBatchSize),
 		delay:    cmp.Or(env.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
@@ -64,7 +79,7 @@ func newSpanQueue(o Options) *spanQueue {
 	return q
 }
 
-// put retains the record until its spans are made, or counts them as dropped. It reports whether it took the
+// put retains the record until its spans are exported, or counts them as dropped. It reports whether it took the
 // record. It never blocks, and is safe for concurrent use, also with shutdown.
 func (q *spanQueue) put(r *telemetry.Record) bool {
 	q.ending.RLock()
@@ -84,6 +99,50 @@ func (q *spanQueue) put(r *telemetry.Record) bool {
 	}
 }
 
+// reserve takes a place for a record that is to be kept, until it is put and dealt with. It reports whether
+// there was one.
+func (q *spanQueue) reserve(r *telemetry.Record) bool {
+	places, bytes := q.reserved.Add(1), q.reservedBytes.Add(int64(r.Size()))
+	if places <= int64(cap(q.kept)) && bytes <= maxReservedBytes {
+		return true
+	}
+	q.giveBack(r)
+	return false
+}
+
+func (q *spanQueue) giveBack(r *telemetry.Record) {
+	q.reserved.Add(-1)
+	q.reservedBytes.Add(-int64(r.Size()))
+}
+
+// putKept is put for a record that has its place.
+func (q *spanQueue) putKept(r *telemetry.Record) {
+	q.ending.RLock()
+	defer q.ending.RUnlock()
+	if q.closed {
+		q.drop(telemetry.ShutDown, spanCount(r))
+		q.settle(r, false)
+		return
+	}
+	r.Retain()
+	q.kept <- r
+}
+
+// settle counts what became of a record, and gives back the place of one that is kept.
+func (q *spanQueue) settle(r *telemetry.Record, accepted bool) {
+	if r.Export == telemetry.Kept {
+		if accepted {
+			q.keeping.AddKept(r.Reason)
+		} else {
+			q.keeping.AddDropped(telemetry.ExportFailed)
+		}
+		q.giveBack(r)
+	}
+	if accepted && q.onAccepted != nil {
+		q.onAccepted(r)
+	}
+}
+
 func (q *spanQueue) drop(why telemetry.Loss, spans int) { q.lost.Add(why, spans) }
 
 // shutdown exports the queued records until ctx ends, and ends the exporter. When it returns, each record that
@@ -92,6 +151,7 @@ func (q *spanQueue) shutdown(ctx context.Context) {
 	q.ending.Lock()
 	q.closed = true
 	close(q.records)
+	close(q.kept)
 	q.ending.Unlock()
 	defer context.AfterFunc(ctx, q.giveUp)() // an export may hang
 	<-q.done
@@ -110,23 +170,42 @@ func (q *spanQueue) run() {
 	}
 }
 
-// gather adds to the batch until it is full or overdue, or the queue is empty and closed.
+// gather adds to the batch until it is full or overdue, or both queues are empty and closed.
 func (q *spanQueue) gather(batch []sdktrace.ReadOnlySpan, overdue <-chan time.Time) (_ []sdktrace.ReadOnlySpan, open bool) {
+	records, kept := q.records, q.kept
 	for len(batch) < q.batch {
+		if records == nil && kept == nil {
+			return batch, false
+		}
 		select {
-		case r, open := <-q.records:
+		case r, open := <-records:
 			if !open {
-				return batch, false
+				records = nil
+				continue
 			}
-			if more, ok := q.appendSpans(batch, r); ok {
-				batch = more
-				r.Release()
+			batch = q.take(batch, r)
+		case r, open := <-kept:
+			if !open {
+				kept = nil
+				continue
 			}
+			batch = q.take(batch, r)
 		case <-overdue:
 			return batch, true
 		}
 	}
 	return batch, true
+}
+
+// take adds the record's spans to the batch, and retains it until they are exported.
+func (q *spanQueue) take(batch []sdktrace.ReadOnlySpan, r *telemetry.Record) []sdktrace.ReadOnlySpan {
+	more, ok := q.appendSpans(batch, r)
+	if !ok {
+		q.settle(r, false)
+		return batch // r may be in any state: it is not used again
+	}
+	q.taken = append(q.taken, r)
+	return more
 }
 
 // appendSpans adds the record's spans to the batch. A panic on this goroutine would end pace because of one trace,
@@ -173,6 +252,12 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	default:
 		q.note(ctx, failing, err)
 	}
+	for _, r := range q.taken {
+		q.settle(r, lost == 0) // of a part that was rejected nobody says whose spans it was
+		r.Release()
+	}
+	clear(q.taken)
+	q.taken = q.taken[:0]
 	clear(batch)
 	return batch[:0]
 }

@@ -257,3 +257,110 @@ func TestQueue_OutlivesPanics(t *testing.T) {
 		}
 	})
 }
+
+// interesting is a record that is to be kept.
+func interesting(attempts int) *telemetry.Record {
+	r := ended(attempts)
+	r.Outcome, r.Export, r.Reason = telemetry.OK, telemetry.Kept, telemetry.KeepFailover
+	return r
+}
+
+// wantKeeping holds the counters of kept traces.
+func wantKeeping(t *testing.T, q *spanQueue, kept, failed int64) {
+	t.Helper()
+	if k, f := q.keeping.Kept(telemetry.KeepFailover), q.keeping.Dropped().Of(telemetry.ExportFailed); k != kept || f != failed {
+		t.Errorf("%d kept, %d that the collector did not take; want %d, %d", k, f, kept, failed)
+	}
+}
+
+// Traffic that is sampled fills its own queue, and never takes the place of a trace that is kept.
+func TestQueue_SampledTrafficLeavesRoomForWhatIsKept(t *testing.T) {
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+	synctest.Test(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { <-blocked; return nil }), slog.New(slog.DiscardHandler))
+		for range 100 {
+			q.put(ended(0))
+		}
+		for i := range 6 {
+			r := interesting(1)
+			if got := q.reserve(r); got != (i < 4) {
+				t.Errorf("place %d of 4: %v", i+1, got)
+			} else if got {
+				q.putKept(r)
+			}
+		}
+		close(blocked)
+		q.shutdown(t.Context())
+		wantKeeping(t, q, 4, 0)
+		if n := q.reserved.Load() + q.reservedBytes.Load(); n != 0 {
+			t.Errorf("%d places and bytes are still taken", n)
+		}
+	})
+}
+
+// The text of clients cannot make the queue hold more memory than it may.
+func TestQueue_BoundsTheMemoryOfWhatIsKept(t *testing.T) {
+	q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return nil }), slog.New(slog.DiscardHandler))
+	defer q.shutdown(t.Context())
+	n := 0
+	for {
+		r := interesting(0)
+		r.Path = strings.Repeat("/", 60_000)
+		if !q.reserve(r) {
+			break
+		}
+		n++
+	}
+	if n < 200 || n*60_000 > maxReservedBytes {
+		t.Errorf("%d records of 60 kB found room in %d bytes", n, maxReservedBytes)
+	}
+}
+
+// A trace counts as kept once the collector has taken all of its batch, and as dropped if not: never as both.
+func TestQueue_CountsWhatTheCollectorTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer error
+		var accepted []*telemetry.Record
+		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.DiscardHandler))
+		q.onAccepted = func(r *telemetry.Record) { accepted = append(accepted, r) }
+		send := func(err error) {
+			answer = err
+			for _, r := range []*telemetry.Record{interesting(1), interesting(2)} {
+				if !q.reserve(r) {
+					t.Fatal("no place")
+				}
+				q.putKept(r)
+			}
+			q.put(ended(1))
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		send(nil)
+		wantKeeping(t, q, 2, 0)
+		send(errors.New("connection refused"))
+		wantKeeping(t, q, 2, 2)
+		send(&partialSuccess{error: errors.New("too old"), rejected: 1})
+		wantKeeping(t, q, 2, 4)
+		send(&partialSuccess{error: errors.New("mind the size")})
+		wantKeeping(t, q, 4, 4)
+		broken := interesting(1)
+		q.reserve(broken)
+		broken.Outcome = telemetry.OutcomeCount // its spans cannot be made
+		q.putKept(broken)
+		time.Sleep(time.Minute)
+		wantKeeping(t, q, 4, 5)
+		q.shutdown(t.Context())
+		late := interesting(1)
+		q.reserve(late)
+		q.putKept(late)
+		wantKeeping(t, q, 4, 6)
+		if len(accepted) != 6 {
+			t.Errorf("%d records were accepted, want those of the two batches that were taken", len(accepted))
+		}
+		if n := q.reserved.Load(); n != 0 {
+			t.Errorf("%d places are still taken", n)
+		}
+	})
+}

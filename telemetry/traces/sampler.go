@@ -18,7 +18,7 @@ func newSampler(env environment.Environment, ratio float64) (sdktrace.Sampler, e
 	}
 	name := env.Sampler
 	if name == "" {
-		return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio)), nil
+		return sdktrace.ParentBased(newProbability(ratio)), nil
 	}
 	if arg := env.SamplerArg; arg == "" {
 		ratio = 1
@@ -35,7 +35,7 @@ func newSampler(env environment.Environment, ratio float64) (sdktrace.Sampler, e
 	case "always_off":
 		s = sdktrace.NeverSample()
 	case "traceidratio":
-		s = sdktrace.TraceIDRatioBased(ratio)
+		s = newProbability(ratio)
 	default:
 		return nil, fmt.Errorf("OTEL_TRACES_SAMPLER: unknown sampler %q; write always_on, always_off, traceidratio, or one of them after parentbased_", name)
 	}

@@ -65,7 +65,7 @@ func (q *spanQueue) appendSpansOf(r *telemetry.Record, to []sdktrace.ReadOnlySpa
 func (q *spanQueue) serverSpan(r *telemetry.Record) *span {
 	s := &span{
 		name: spanName(r), kind: trace.SpanKindServer,
-		context: r.Identity.Context, parent: r.Identity.Parent,
+		context: sampled(r.Identity.Context), parent: r.Identity.Parent,
 		start: r.Start, end: r.End,
 		attributes: attributes(r), events: events(r),
 		children: len(r.Attempts),
@@ -129,7 +129,7 @@ func (q *spanQueue) clientSpan(r *telemetry.Record, i int) *span {
 	a := &r.Attempts[i]
 	s := &span{
 		name: telemetry.KnownMethod(r.Method), kind: trace.SpanKindClient,
-		context: r.Identity.Context.WithSpanID(a.Span), parent: r.Identity.Context,
+		context: sampled(r.Identity.Context).WithSpanID(a.Span), parent: r.Identity.Context,
 		start: a.Start, end: a.End,
 		resource: q.resource, scope: q.scope,
 		attributes: telemetry.Attributes(attemptAttributes, &telemetry.AttemptOf{Record: r, Attempt: a, Index: i}),

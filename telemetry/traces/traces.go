@@ -21,6 +21,7 @@ type Options struct {
 	Resource    *resource.Resource
 	Exporter    sdktrace.SpanExporter // nil: no span leaves pace
 	SampleRatio float64               // of the traces that begin here, 0 to 1; OTEL_TRACES_SAMPLER takes precedence
+	Keep        KeepOptions           // of the traces that are not sampled
 	Log         *slog.Logger
 }
 
@@ -28,12 +29,13 @@ type Options struct {
 type Traces struct {
 	propagator propagator
 	sampler    sdktrace.Sampler
+	caps       *caps
 	queue      *spanQueue // nil: no exporter is named
 }
 
 // New starts the queue of o's exporter. An error names the variable to fix.
 func New(o Options) (*Traces, error) {
-	t := &Traces{}
+	t := &Traces{caps: newCaps(o.Keep)}
 	var err error
 	if t.propagator, err = newPropagator(o.Environment.Propagators); err != nil {
 		return nil, err
@@ -47,11 +49,56 @@ func New(o Options) (*Traces, error) {
 	return t, nil
 }
 
-// Publish implements [telemetry.Signal]: it queues the ended record of a sampled request.
-func (t *Traces) Publish(m telemetry.Moment, r *telemetry.Record) {
-	if m == telemetry.Ended && t.queue != nil && r.Identity.Context.IsSampled() {
-		t.queue.put(r)
+// keeps reports whether the traces of interesting exchanges are kept.
+func (t *Traces) keeps() bool { return t.queue != nil && t.caps.Enabled }
+
+// Exports implements [telemetry.Tracing]. A trace that is kept has its place in the queue from here on, so
+// the decision is not taken back.
+func (t *Traces) Exports(r *telemetry.Record) telemetry.Export {
+	switch {
+	case t.queue == nil:
+		return telemetry.Dropped
+	case r.Identity.Context.IsSampled():
+		return telemetry.Sampled
+	case r.Reason == telemetry.Ordinary || !t.keeps():
+		return telemetry.Dropped
+	case !t.caps.allow(r.Reason, r.Route):
+		t.queue.keeping.AddDropped(telemetry.OverRate)
+		return telemetry.Dropped
+	case !t.queue.reserve(r):
+		t.queue.keeping.AddDropped(telemetry.QueueFull)
+		return telemetry.Dropped
 	}
+	return telemetry.Kept
+}
+
+// Publish implements [telemetry.Signal]: a record whose trace is exported waits for its spans to be made.
+func (t *Traces) Publish(m telemetry.Moment, r *telemetry.Record) {
+	if m != telemetry.Ended {
+		return
+	}
+	switch r.Export {
+	case telemetry.Sampled:
+		t.queue.put(r)
+	case telemetry.Kept:
+		t.queue.putKept(r)
+	}
+}
+
+// OnAccepted sets what is called, on a goroutine of its own, with each record whose trace the collector has
+// accepted. It must be called before the first request.
+func (t *Traces) OnAccepted(f func(*telemetry.Record)) {
+	if t.queue != nil {
+		t.queue.onAccepted = f
+	}
+}
+
+// Keeping counts the traces that were kept, and those that were not; nil if no exporter is named.
+func (t *Traces) Keeping() *telemetry.Keeping {
+	if t.queue == nil {
+		return nil
+	}
+	return &t.queue.keeping
 }
 
 // Lost counts the spans that were lost; nil if no exporter is named.
