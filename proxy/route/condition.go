@@ -2,7 +2,6 @@ package route
 
 import (
 	"fmt"
-	"maps"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -10,17 +9,18 @@ import (
 
 // Condition is a field that a request's header must have once, with this value.
 type Condition struct {
-	Field string // in its canonical spelling
+	Field string // that of a Route is in its canonical spelling
 	Value string
 }
 
-// conditions returns the conditions of an entry, and what is wrong with them.
-func conditions(when map[string]string) (list []Condition, faults []Fault) {
+// conditions returns the conditions of an entry in the order of their fields, and what is wrong with them.
+func conditions(when []Condition) (list []Condition, faults []Fault) {
 	fault := func(what, remedy string, args ...any) {
 		faults = append(faults, Fault{Other: None, Key: "when", What: fmt.Sprintf(what, args...), Remedy: remedy})
 	}
-	for _, name := range slices.Sorted(maps.Keys(when)) {
-		c := Condition{textproto.CanonicalMIMEHeaderKey(name), when[name]}
+	for _, c := range when {
+		name := c.Field
+		c.Field = textproto.CanonicalMIMEHeaderKey(name)
 		switch {
 		case name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isToken(r) }):
 			fault("%q is not the name of a header field", "write letters, digits and hyphens", name)
@@ -34,6 +34,7 @@ func conditions(when map[string]string) (list []Condition, faults []Fault) {
 			list = append(list, c)
 		}
 	}
+	slices.SortFunc(list, func(a, b Condition) int { return strings.Compare(a.Field, b.Field) })
 	return list, faults
 }
 

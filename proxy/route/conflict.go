@@ -10,17 +10,13 @@ import (
 type Fault struct {
 	Route  int    // index of the entry
 	Other  int    // index of the entry before it that it conflicts with, or None
-	Key    string // "match", "name" or "when"
+	Key    string // "match" or "when"
 	What   string
 	Remedy string
 }
 
 // None is the Other of a fault that concerns one entry alone.
 const None = -1
-
-func sameName(name string, route, other int) Fault {
-	return Fault{Route: route, Other: other, Key: "name", What: fmt.Sprintf("two routes are named %q", name), Remedy: "give one another name"}
-}
 
 // conflict describes why two routes cannot stand in one table.
 func conflict(r, other *Route) Fault {

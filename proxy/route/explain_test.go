@@ -13,7 +13,7 @@ func TestExplain(t *testing.T) {
 		{Match: "/"},
 		{Match: "/users/"},
 		{Match: "GET /users/{id}"},
-		{Match: "GET /users/{id}", Name: "canary", When: map[string]string{"X-Canary": "1"}},
+		{Match: "GET /users/{id}", Name: "canary", When: []Condition{{"X-Canary", "1"}}},
 		{Match: "POST /users/{id}/orders"},
 		{Match: "api.example.com/users/me"},
 		{Match: "/files/{$}"},

@@ -4,7 +4,7 @@
 //
 // A [Table] is made once and only read, so it is safe for concurrent use. A match allocates nothing.
 //
-// It must not know requests under way, what a route does with a request, or any other package of pace.
+// It must not know requests under way, upstreams, or any other package of pace.
 package route
 
 import (
@@ -15,9 +15,9 @@ import (
 
 // Entry is what a configuration says about which requests a route takes.
 type Entry struct {
-	Name  string            // "": Match
-	Match string            // the pattern
-	When  map[string]string // header fields and the values that they must have
+	Name  string // "": Match
+	Match string // the pattern
+	When  []Condition
 }
 
 // All is the pattern that matches every request.
@@ -67,20 +67,12 @@ type Table struct {
 	anyHost *node            // the root of the others
 }
 
-// NewTable returns the Table of the entries, in any order, or all that is wrong with them, in their order.
+// NewTable returns the Table of the entries, which may stand in any order and have any names, or all that is wrong with them, in their order.
 func NewTable(entries []Entry) (*Table, []Fault) {
 	var faults []Fault
 	routes := make([]*Route, 0, len(entries))
 	index := newConflictIndex(len(entries))
-	names := make(map[string]int, len(entries)) // the explicit ones
 	for i, e := range entries {
-		if e.Name != "" {
-			if first, taken := names[e.Name]; taken {
-				faults = append(faults, sameName(e.Name, i, first))
-			} else {
-				names[e.Name] = i
-			}
-		}
 		p, err := Parse(e.Match)
 		if err != nil {
 			faults = append(faults, Fault{Route: i, Other: None, Key: "match", What: err.What, Remedy: err.Remedy})

@@ -52,10 +52,10 @@ func TestMatch_AllocatesNothing(t *testing.T) {
 func TestMatch_Conditions(t *testing.T) {
 	made, faults := NewTable([]Entry{
 		{Match: "GET /a", Name: "plain"},
-		{Match: "GET /a", Name: "canary", When: map[string]string{"x-canary": "1"}},
-		{Match: "GET /a", Name: "both", When: map[string]string{"X-Canary": "1", "X-User": ""}},
-		{Match: "/{x}", Name: "wild", When: map[string]string{"X-Wild": "1"}},
-		{Match: "POST /c", Name: "conditional", When: map[string]string{"X-Wild": "1"}},
+		{Match: "GET /a", Name: "canary", When: []Condition{{"x-canary", "1"}}},
+		{Match: "GET /a", Name: "both", When: []Condition{{"X-Canary", "1"}, {"X-User", ""}}},
+		{Match: "/{x}", Name: "wild", When: []Condition{{"X-Wild", "1"}}},
+		{Match: "POST /c", Name: "conditional", When: []Condition{{"X-Wild", "1"}}},
 	})
 	if faults != nil {
 		t.Fatal(faults)
