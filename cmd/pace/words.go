@@ -31,7 +31,7 @@ func load(file string) (*config.File, error) {
 			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
 		}
 	}
-	return f, config.Join(err, append(unknown, unwired(f)...)...)
+	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), unwired(f))...)
 }
 
 // oneOf lists words in TOML's quotes.

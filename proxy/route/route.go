@@ -83,6 +83,9 @@ func NewTable(entries []Entry) (*Table, []Fault) {
 			b.Route = i
 			faults = append(faults, b)
 		}
+		if bad != nil {
+			continue
+		}
 		r := &Route{Index: i, Name: cmp.Or(e.Name, e.Match), Pattern: p, When: when}
 		if other := index.conflict(r); other != nil {
 			faults = append(faults, conflict(r, other))
