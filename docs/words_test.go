@@ -28,7 +28,6 @@ var notRenamedYet = []string{
 	"answerer",
 	"answering",
 	"answers",
-	"blame",
 	"cure",
 	"fate",
 	"h2Fate",

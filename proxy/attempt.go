@@ -48,9 +48,9 @@ func (q *request) prepare() {
 	out.Method = r.Method
 	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {
-		q.body.goesOut()
-		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.stop
-		out.Expect = q.body.expects
+		q.body.AllowEarlyResponse()
+		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.Stop
+		out.Expect = q.body.Expects()
 		connection, filter := r.Header["Connection"], q.plan.filter
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection)) // until the body has ended: its names
 		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection) }
@@ -90,7 +90,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 	if !ok {
 		panic("pace: BUG: " + err.Error())
 	}
-	f := &failure{e, q.outcome(e)}
+	f := &failure{e, q.outcomeOf(e)}
 	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
 	if !f.clientLeft() {
 		a.Error = e.Words()
@@ -102,7 +102,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 
 // next decides what follows a failed attempt, and notes it.
 func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
-	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.again() {
+	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.Again() {
 		return upstream.Step{}
 	}
 	step := q.plan.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)

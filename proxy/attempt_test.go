@@ -75,8 +75,8 @@ func TestNext(t *testing.T) {
 				rec: &telemetry.Record{Attempts: make([]telemetry.Attempt, tt.tried), Failovers: make([]telemetry.Failover, tt.failovers), Retries: make([]telemetry.Retry, tt.retries)},
 			}
 			if tt.read >= 0 {
-				q.body = &requestBody{}
-				q.body.n.Store(tt.read)
+				q.body = bodyOf(t.Context(), strings.NewReader("1234"))
+				io.CopyN(io.Discard, q.body, tt.read)
 			}
 			last := tried[len(tried)-1]
 			next := q.next(tt.failure, tried)

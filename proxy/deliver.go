@@ -67,7 +67,7 @@ func (q *request) deliver() ending {
 // the header that went out, in which net/http looks for the trailer. Fields that were not announced are sent,
 // too, but none that are pace's own or belong into the header.
 func (q *request) deliverTrailer(h http.Header) ending {
-	if q.body != nil && !q.body.ended.Load() { // the client need not wait until we have let go of its body
+	if q.body != nil && !q.body.Whole() { // the client need not wait until we have let go of its body
 		if err := q.client.flush(); err != nil {
 			return notSent(q.rec)
 		}

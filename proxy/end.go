@@ -23,8 +23,8 @@ func (q *request) end() {
 	}
 	if q.body != nil {
 		q.rec.Enter(telemetry.Own)
-		q.body.hand(q.client.broken)
-		q.rec.BytesIn += q.body.read() // beside a stream's own
+		q.body.HandOver(q.client.broken)
+		q.rec.BytesIn += q.body.Received() // beside a stream's own
 	}
 }
 
@@ -36,7 +36,7 @@ func (q *request) close() {
 	}
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {
-		q.body.rest()
+		q.body.Rest()
 	}
 	q.h.at(inRecord)
 	q.h.Telemetry.End(q.rec)

@@ -9,7 +9,7 @@ func (q *request) interim(status int, fields []transport.Field) {
 	switch {
 	case !q.r.ProtoAtLeast(1, 1):
 	case q.body != nil:
-		q.body.interim(status, func() { q.client.interim(status, fields) })
+		q.body.Interim(status, func() { q.client.interim(status, fields) })
 	default:
 		q.client.interim(status, fields)
 	}

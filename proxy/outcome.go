@@ -4,11 +4,12 @@ import (
 	"errors"
 	"syscall"
 
+	"pace/proxy/body"
 	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
-// This file alone decides outcomes. The rest of the package says what happened, by a cause, a bodyFault, a
+// This file alone decides outcomes. The rest of the package says what happened, by a cause, a body.Fault, a
 // transport.Error or an ending, and never names an outcome (TestOutcomesAreDecidedInOneFile).
 
 // cause is why pace responds itself, without an attempt that failed.
@@ -35,33 +36,20 @@ var causes = [causeCount]telemetry.Outcome{
 	causeBug:       telemetry.InternalError,
 }
 
-// bodyFault is what was wrong with a request's body.
-type bodyFault uint32
-
-const (
-	noFault bodyFault = iota // then a body that is shorter than announced means that the client left
-	bodyTooLarge
-	bodyLate    // the client sent nothing for too long
-	bodyLost    // the client left
-	bodyInvalid // it breaks the rules of HTTP
-	bodyBug     // pace is at fault
-	faultCount
-)
-
-var faults = [faultCount]telemetry.Outcome{
-	bodyTooLarge: telemetry.TooLarge,
-	bodyLate:     telemetry.RequestTimeout,
-	bodyLost:     telemetry.ClientGone,
-	bodyInvalid:  telemetry.BadRequest,
-	bodyBug:      telemetry.InternalError,
+var faults = [...]telemetry.Outcome{
+	body.TooLarge: telemetry.TooLarge,
+	body.Late:     telemetry.RequestTimeout,
+	body.Lost:     telemetry.ClientGone,
+	body.Invalid:  telemetry.BadRequest,
+	body.Bug:      telemetry.InternalError,
 }
 
 // ends writes down how the exchange ended.
 func ends(rec *telemetry.Record, o telemetry.Outcome) { rec.Outcome = o }
 
-// outcome names how a failed attempt ended. The side was tagged where the failure happened; at one instant
+// outcomeOf names how a failed attempt ended. The side was tagged where the failure happened; at one instant
 // the client goes before the backend.
-func (q *request) outcome(e *transport.Error) telemetry.Outcome {
+func (q *request) outcomeOf(e *transport.Error) telemetry.Outcome {
 	switch {
 	case q.client.aborted():
 		return telemetry.DrainTimeout
@@ -69,7 +57,7 @@ func (q *request) outcome(e *transport.Error) telemetry.Outcome {
 		return telemetry.BadRequest // the transport would not write it
 	case e.Kind == transport.RequestBody, e.Kind == transport.Canceled: // net/http ends the context of a body that is late, too
 		return q.client.whyEnded(q.body)
-	case q.body == nil && q.r.Context().Err() != nil, q.body != nil && q.body.gone():
+	case q.body == nil && q.r.Context().Err() != nil, q.body != nil && q.body.Gone():
 		return q.client.whyEnded(nil)
 	}
 	switch e.Kind {
@@ -91,7 +79,7 @@ func (q *request) outcome(e *transport.Error) telemetry.Outcome {
 
 // whyEnded names what the client did when it ended its request: something was wrong with its body, if it has
 // one, or it broke a rule of HTTP/2, or it left.
-func (c *client) whyEnded(b *requestBody) telemetry.Outcome {
+func (c *client) whyEnded(b *body.Body) telemetry.Outcome {
 	if o := wrongWith(b); o != telemetry.Unset {
 		return o
 	}
@@ -102,11 +90,11 @@ func (c *client) whyEnded(b *requestBody) telemetry.Outcome {
 }
 
 // wrongWith names what was wrong with a body; Unset: nothing, but that it may be shorter than announced.
-func wrongWith(b *requestBody) telemetry.Outcome {
+func wrongWith(b *body.Body) telemetry.Outcome {
 	if b == nil {
 		return telemetry.Unset
 	}
-	if f := b.verdict(); f != bodyLost {
+	if f := b.Fault(); f != body.Lost {
 		return faults[f]
 	}
 	return telemetry.Unset

@@ -8,19 +8,28 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"pace/lb"
+	"pace/proxy/body"
 	"pace/proxy/transport"
 	"pace/telemetry"
 	"pace/telemetry/metrics"
 )
+
+// bodyOf returns the body of a request, of at most 4 bytes.
+func bodyOf(ctx context.Context, src io.Reader) *body.Body {
+	r := (&http.Request{Body: io.NopCloser(src), ProtoMajor: 1, ContentLength: -1}).WithContext(ctx)
+	return body.New(httptest.NewRecorder(), r, nil, 4, 0)
+}
 
 // TestOutcome is the table of how a failed attempt is named.
 func TestOutcome(t *testing.T) {
@@ -30,15 +39,22 @@ func TestOutcome(t *testing.T) {
 		cancel()
 		return ctx
 	}()
-	body := func(ctx context.Context, fault bodyFault, stopped bool) *requestBody {
-		b := &requestBody{ctx: ctx, stopped: stopped}
-		b.fault.Store(uint32(fault))
+	late, malformed := os.ErrDeadlineExceeded, errors.New("invalid byte in chunk length")
+	stopped, leave := context.WithCancel(context.Background())
+	ours := bodyOf(stopped, strings.NewReader(""))
+	ours.Stop()
+	leave()
+	read := func(ctx context.Context, err error) *body.Body {
+		b := bodyOf(ctx, io.MultiReader(strings.NewReader("1234"), iotest.ErrReader(err)))
+		io.ReadAll(b)
 		return b
 	}
+	large := bodyOf(live, strings.NewReader("12345"))
+	io.ReadAll(large)
 	for name, tt := range map[string]struct {
 		kind transport.Kind
 		ctx  context.Context
-		body *requestBody
+		body *body.Body
 		want telemetry.Outcome
 	}{
 		"refused":                                      {transport.ConnectFailed, live, nil, telemetry.ConnectFailed},
@@ -48,39 +64,20 @@ func TestOutcome(t *testing.T) {
 		"rubbish":                                      {transport.Invalid, live, nil, telemetry.UpstreamInvalid},
 		"canceled, which only a client does":           {transport.Canceled, live, nil, telemetry.ClientGone},
 		"at one instant the client goes first":         {transport.Reset, gone, nil, telemetry.ClientGone},
-		"likewise with a body":                         {transport.Reset, gone, body(gone, 0, false), telemetry.ClientGone},
-		"but not if we made it look so":                {transport.Reset, gone, body(gone, 0, true), telemetry.UpstreamReset},
-		"a body over the limit":                        {transport.RequestBody, live, body(live, bodyTooLarge, false), telemetry.TooLarge},
-		"a body that stalls":                           {transport.RequestBody, gone, body(gone, bodyLate, false), telemetry.RequestTimeout},
-		"also if the context's end was seen first":     {transport.Canceled, gone, body(gone, bodyLate, false), telemetry.RequestTimeout},
-		"a body that breaks the rules":                 {transport.RequestBody, live, body(live, bodyInvalid, false), telemetry.BadRequest},
-		"a body that is shorter than announced":        {transport.RequestBody, live, body(live, 0, false), telemetry.ClientGone},
+		"likewise with a body":                         {transport.Reset, gone, bodyOf(gone, strings.NewReader("")), telemetry.ClientGone},
+		"but not if we made it look so":                {transport.Reset, gone, ours, telemetry.UpstreamReset},
+		"a body over the limit":                        {transport.RequestBody, live, large, telemetry.TooLarge},
+		"a body that stalls":                           {transport.RequestBody, gone, read(gone, late), telemetry.RequestTimeout},
+		"also if the context's end was seen first":     {transport.Canceled, gone, read(gone, late), telemetry.RequestTimeout},
+		"a body that breaks the rules":                 {transport.RequestBody, live, read(live, malformed), telemetry.BadRequest},
+		"a body that is shorter than announced":        {transport.RequestBody, live, bodyOf(live, strings.NewReader("")), telemetry.ClientGone},
 		"a request that cannot be written":             {transport.RequestBody, live, nil, telemetry.BadRequest},
-		"a client that leaves while we send its body":  {transport.Canceled, gone, body(gone, 0, false), telemetry.ClientGone},
+		"a client that leaves while we send its body":  {transport.Canceled, gone, bodyOf(gone, strings.NewReader("")), telemetry.ClientGone},
 		"the backend is late, and the client has left": {transport.ResponseTimeout, gone, nil, telemetry.ClientGone},
 	} {
 		r := (&http.Request{ProtoMajor: 1}).WithContext(tt.ctx)
 		q := &request{client: client{r: r}, body: tt.body, r: r}
-		if got := q.outcome(&transport.Error{Kind: tt.kind}); got != tt.want {
-			t.Errorf("%s: got %v, want %v", name, got, tt.want)
-		}
-	}
-}
-
-func TestReadFault(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		err  error
-		want bodyFault
-	}{
-		"a deadline":            {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, bodyLate},
-		"an end in mid-body":    {io.ErrUnexpectedEOF, bodyLost},
-		"a reset":               {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, bodyLost},
-		"a closed connection":   {net.ErrClosed, bodyLost},
-		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), bodyInvalid},
-		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), bodyLost},
-	} {
-		if got := (&requestBody{http1: true}).readFault(tt.err); got != tt.want {
+		if got := q.outcomeOf(&transport.Error{Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}

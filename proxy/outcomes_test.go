@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pace/proxy/body"
 	"pace/telemetry"
 )
 
@@ -84,8 +85,8 @@ func TestCausesHaveOutcomes(t *testing.T) {
 			t.Errorf("cause %d: %v tells a client nothing", c, causes[c])
 		}
 	}
-	for f := bodyTooLarge; f < faultCount; f++ {
-		if faults[f] == telemetry.Unset {
+	for _, f := range body.Faults {
+		if int(f) >= len(faults) || faults[f] == telemetry.Unset {
 			t.Errorf("fault %d has no outcome", f)
 		}
 	}

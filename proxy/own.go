@@ -41,9 +41,9 @@ func (q *request) sendOwn(o telemetry.Outcome, body, kind string) {
 	}
 	h["Via"] = []string{"1.1 pace"}
 	if q.body != nil && h["Connection"] == nil {
-		q.body.finish()
+		q.body.Finish()
 	}
-	q.body.announceClose(h)
+	q.body.AnnounceClose(h)
 	q.plan.identify(h, q.rec)
 	q.client.begin(info.Status)
 	if q.r.Method == http.MethodHead {

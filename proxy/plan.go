@@ -27,7 +27,7 @@ type PlanOptions struct {
 
 	ProxyName   string         // field that tells the backend about pace, "": none, and
 	ProxyValue  string         // its value
-	BackendName string         // field that tells the client which backend answered; "": none
+	BackendName string         // field that tells the client which backend responded; "": none
 	TraceName   string         // field that tells the client the trace's id; "": none
 	TimingAllow []netip.Prefix // clients that are told of the phases in Server-Timing
 

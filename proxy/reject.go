@@ -68,11 +68,11 @@ func (q *request) rejectIfBodyFails() bool {
 		return false
 	}
 	q.rec.Enter(telemetry.ReadRequest)
-	empty, err := q.body.peek()
+	empty, err := q.body.Peek()
 	q.rec.Enter(telemetry.Own)
 	if err != nil {
 		e := &transport.Error{Kind: transport.RequestBody, Phase: transport.ReadRequest, Err: err}
-		q.giveUp(&failure{e, q.outcome(e)})
+		q.giveUp(&failure{e, q.outcomeOf(e)})
 		return true
 	}
 	if empty {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"pace/proxy/body"
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/route"
@@ -23,7 +24,7 @@ type request struct {
 	client client
 	asked  message.Forwarding
 	rec    *telemetry.Record
-	body   *requestBody // nil: none
+	body   *body.Body // nil: none
 
 	out     transport.Request // as it goes to a backend
 	fields  []byte            // of out; each attempt adds its own to those that all of them share
@@ -82,7 +83,7 @@ func (q *request) describe() {
 	}
 	rec.RequestID = message.RequestID(r.Header, peer.Trusted)
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = newRequestBody(q.client.w, r, q.conn, q.plan.MaxBodyBytes, q.plan.BodyTimeout)
+		q.body = body.New(q.client.w, r, q.conn, q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
 	q.living.Show(rec, q)
 }
@@ -93,7 +94,7 @@ func (q *request) Received() int64 {
 	if q.body == nil {
 		return 0
 	}
-	return q.body.read()
+	return q.body.Received()
 }
 
 // phase notes that the attempt has come to another phase; it may be called on the goroutine that sends.

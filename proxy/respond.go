@@ -21,11 +21,11 @@ func (q *request) respond() {
 		return
 	}
 	if q.body != nil {
-		q.body.answering()
+		q.body.Responding()
 	}
 	h := q.client.Header()
 	q.copyFields(h)
-	q.body.announceClose(h)
+	q.body.AnnounceClose(h)
 	if q.resp.Status == http.StatusUpgradeRequired && q.r.ProtoMajor == 1 {
 		if q.r.Close {
 			h["Connection"] = []string{"close"} // or net/http would replace the field

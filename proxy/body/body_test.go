@@ -1,10 +1,13 @@
-package proxy
+package body
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,10 +25,10 @@ func (d *deadlines) SetReadDeadline(until time.Time) error { d.until = until; re
 func (d *deadlines) EnableFullDuplex() error { return nil }
 
 // bodyOf returns the body of a request, and its client's side.
-func bodyOf(ctx context.Context, src io.Reader, limit int64, timeout time.Duration) (*requestBody, *deadlines) {
+func bodyOf(ctx context.Context, src io.Reader, limit int64, timeout time.Duration) (*Body, *deadlines) {
 	d := &deadlines{}
 	r := (&http.Request{Body: io.NopCloser(src), ProtoMajor: 1, ContentLength: -1}).WithContext(ctx)
-	return newRequestBody(d, r, nil, limit, timeout), d
+	return New(d, r, nil, limit, timeout), d
 }
 
 // Each Read may wait for so long, and what comes after the end is none of the body's business.
@@ -40,8 +43,8 @@ func TestBody_WaitsForEachPiece(t *testing.T) {
 				t.Errorf("it may be read until %v from now", d.until.Sub(now))
 			}
 		}
-		if rest, err := io.ReadAll(b); string(rest) != "o" || err != nil || b.read() != 5 || !d.until.IsZero() {
-			t.Errorf("got %q, %v, %d bytes, a deadline at %v", rest, err, b.read(), d.until)
+		if rest, err := io.ReadAll(b); string(rest) != "o" || err != nil || b.Received() != 5 || !d.until.IsZero() {
+			t.Errorf("got %q, %v, %d bytes, a deadline at %v", rest, err, b.Received(), d.until)
 		}
 	})
 }
@@ -51,8 +54,8 @@ func TestBody_IsBounded(t *testing.T) {
 	for length, fits := range map[int]bool{0: true, 4: true, 5: true, 6: false, 100: false} {
 		b, _ := bodyOf(t.Context(), strings.NewReader(strings.Repeat("x", length)), 5, 0)
 		got, err := io.ReadAll(b)
-		if (err == nil) != fits || len(got) > 5 || !fits && b.verdict() != bodyTooLarge {
-			t.Errorf("%d of 5 bytes: got %d, %v, %v", length, len(got), err, b.verdict())
+		if (err == nil) != fits || len(got) > 5 || !fits && b.Fault() != TooLarge {
+			t.Errorf("%d of 5 bytes: got %d, %v, %v", length, len(got), err, b.Fault())
 		}
 	}
 }
@@ -62,23 +65,23 @@ func TestBody_IsBounded(t *testing.T) {
 func TestBody_Again(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, d := bodyOf(t.Context(), strings.NewReader("hello"), 0, time.Minute)
-		b.stop()
-		if !b.again() || !d.until.IsZero() {
+		b.Stop()
+		if !b.Again() || !d.until.IsZero() {
 			t.Errorf("an untouched body is of no use, or has a deadline in %v", time.Until(d.until))
 		}
 		if got, err := io.ReadAll(b); string(got) != "hello" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if b.again() {
+		if b.Again() {
 			t.Error("a body that is used up can be sent again")
 		}
 		b, _ = bodyOf(t.Context(), failsLater{time.Second, errors.New("deadline")}, 0, 0)
 		done := make(chan error)
 		go func() { _, err := b.Read(make([]byte, 1)); done <- err }()
 		synctest.Wait()
-		b.stop()
-		if err := <-done; err == nil || b.again() || b.gone() {
-			t.Errorf("a Read that was cut short: %v, again %v, gone %v", err, b.again(), b.gone())
+		b.Stop()
+		if err := <-done; err == nil || b.Again() || b.Gone() {
+			t.Errorf("a Read that was cut short: %v, again %v, gone %v", err, b.Again(), b.Gone())
 		}
 	})
 }
@@ -95,17 +98,17 @@ func (e failsLater) Read([]byte) (int, error) { time.Sleep(e.after); return 0, e
 func TestBody_Hand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, d := bodyOf(t.Context(), strings.NewReader("hello"), 0, 0)
-		b.hand(false)
+		b.HandOver(false)
 		if !d.until.Equal(time.Now().Add(lingering)) {
 			t.Errorf("a client that still sends has %v, want %v", time.Until(d.until), lingering)
 		}
-		b.hand(true)
+		b.HandOver(true)
 		if d.until.After(time.Now()) {
 			t.Errorf("an answer that is broken off waits %v for its client", time.Until(d.until))
 		}
 		io.ReadAll(b)
 		d.until = time.Time{}
-		b.hand(false)
+		b.HandOver(false)
 		if !d.until.IsZero() {
 			t.Error("a body that was read to its end leaves a deadline behind")
 		}
@@ -121,10 +124,29 @@ func TestBody_Gone(t *testing.T) {
 		if before {
 			cancel()
 		}
-		b.stop()
+		b.Stop()
 		cancel()
-		if b.gone() != before {
-			t.Errorf("the context ends %s: gone is %v", name, b.gone())
+		if b.Gone() != before {
+			t.Errorf("the context ends %s: gone is %v", name, b.Gone())
+		}
+	}
+}
+
+func TestFaultOf(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want Fault
+	}{
+		"a deadline":            {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, Late},
+		"an end in mid-body":    {io.ErrUnexpectedEOF, Lost},
+		"a reset":               {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, Lost},
+		"a closed connection":   {net.ErrClosed, Lost},
+		"rubbish in the chunks": {errors.New("invalid byte in chunk length"), Invalid},
+		"a wrapped end":         {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), Lost},
+	} {
+		if got := (&Body{http1: true}).faultOf(tt.err); got != tt.want {
+			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}
 }
