@@ -13,14 +13,10 @@ import (
 // Limit is a limiter with the name that it has in the configuration.
 type Limit struct {
 	Policy string
+	Key    string // one of KeyKinds; "": the first
 	Window *limiter.Window
 	Per    time.Duration
 }
-
-// KeyKinds are the words for what tells the clients of a limit apart.
-var KeyKinds = []string{clientIP}
-
-const clientIP = "client_ip"
 
 // limit asks the limiter, and responds if it denies the request.
 func (q *request) limit() bool {
@@ -30,13 +26,13 @@ func (q *request) limit() bool {
 		return false
 	}
 	now := q.rec.Enter(telemetry.Limit)
-	d := l.Window.Allow(limiter.ClientIP(q.asked.Client), now)
+	d := l.Window.Allow(q.plan.limitKey.key(q), now)
 	if !d.Denied {
 		return false
 	}
 	q.rec.Enter(telemetry.Own)
 	q.rec.Limited = append(q.rec.Limited, telemetry.Limited{
-		At: now, Policy: l.Policy, KeyKind: clientIP,
+		At: now, Policy: l.Policy, KeyKind: q.plan.limitKey.word,
 		Limit: d.Limit, Window: l.Per, RetryAfter: d.Reset,
 	})
 	q.respondLimited(d.Limit, wholeSeconds(d.Reset))

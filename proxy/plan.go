@@ -42,7 +42,8 @@ type Plan struct {
 	upstream  *upstream.Upstream
 	trust     *message.Trust
 	filter    message.Filter
-	proxyLine []byte // rendered ProxyName and ProxyValue
+	limitKey  *keyKind // of Limit, if there is one
+	proxyLine []byte   // rendered ProxyName and ProxyValue
 }
 
 // allRequests is the one route of the short form of the configuration.
@@ -57,6 +58,9 @@ func NewPlan(o PlanOptions, propagation []string) *Plan {
 		upstream:    upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
 		trust:       message.NewTrust(o.Trusted),
 		filter:      message.NewFilter(append([]string{o.ProxyName}, propagation...)...),
+	}
+	if o.Limit != nil {
+		p.limitKey = keyKindOf(o.Limit.Key)
 	}
 	if o.ProxyName != "" {
 		p.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")

@@ -84,7 +84,7 @@ func buildLimit(limits []config.Limit, t *telemetry.Telemetry) *proxy.Limit {
 	per := time.Duration(l.WindowSeconds) * time.Second
 	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
 	t.WatchLimiters(map[string]telemetry.LimiterState{l.Name: {Keys: w.Keys, Evicted: w.Evicted}})
-	return &proxy.Limit{Policy: l.Name, Window: w, Per: per}
+	return &proxy.Limit{Policy: l.Name, Key: l.KeyExtractor, Window: w, Per: per}
 }
 
 func buildServer(f *config.File, p *parts) *front.Server {

@@ -71,10 +71,10 @@ func words(f *config.File) []word {
 		{"log.level", f.Log.Level, levels},
 	}
 	if f.RateLimit != nil {
-		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds})
+		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds()})
 	}
 	for _, l := range f.NamedLimits {
-		list = append(list, word{l.Key + ".key_extractor", l.KeyExtractor, proxy.KeyKinds})
+		list = append(list, word{l.Key + ".key_extractor", l.KeyExtractor, proxy.KeyKinds()})
 	}
 	return list
 }

@@ -62,3 +62,20 @@ func TestLoad_RemediesOfWordsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+// The meaning of a key names each word that it may have.
+func TestWords_AreInTheMeaningOfTheirKey(t *testing.T) {
+	docs := map[string]string{}
+	for k := range config.Keys() {
+		docs[k.Name] = k.Doc
+	}
+	f := &config.File{Config: config.Default()}
+	f.RateLimit = &config.RateLimit{KeyExtractor: "client_ip"}
+	for _, w := range words(f) {
+		for _, known := range w.known {
+			if !strings.Contains(docs[w.key], known) {
+				t.Errorf("%s: its meaning %q does not name %q", w.key, docs[w.key], known)
+			}
+		}
+	}
+}
