@@ -6,6 +6,8 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +18,7 @@ import (
 // Outcomes are decided in one file. No other one names an outcome, or writes one into a record.
 func TestOutcomesAreDecidedInOneFile(t *testing.T) {
 	names := outcomeNames(t)
-	if !names["OK"] || !names["InternalError"] || len(names) != len(telemetry.Outcomes())+1 {
+	if !slices.Contains(names, "OK") || !slices.Contains(names, "InternalError") || len(names) != len(telemetry.Outcomes())+1 {
 		t.Fatalf("read %d names of outcomes in package telemetry, want %d and Unset: %v", len(names), len(telemetry.Outcomes()), names)
 	}
 	files := token.NewFileSet()
@@ -35,7 +37,7 @@ func TestOutcomesAreDecidedInOneFile(t *testing.T) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
-				if p, ok := n.X.(*ast.Ident); ok && p.Name == "telemetry" && names[n.Sel.Name] {
+				if p, ok := n.X.(*ast.Ident); ok && p.Name == "telemetry" && slices.Contains(names, n.Sel.Name) {
 					t.Errorf("%v names the outcome %s: only outcome.go may", files.Position(n.Pos()), n.Sel.Name)
 				}
 			case *ast.AssignStmt:
@@ -50,14 +52,13 @@ func TestOutcomesAreDecidedInOneFile(t *testing.T) {
 	}
 }
 
-// outcomeNames returns the constants of type Outcome in package telemetry.
-func outcomeNames(t *testing.T) map[string]bool {
+// outcomeNames returns the names of the constants of type Outcome in package telemetry, in their order.
+func outcomeNames(t *testing.T) (names []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../telemetry/outcome.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]bool{}
 	for _, d := range file.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.CONST {
@@ -71,11 +72,25 @@ func outcomeNames(t *testing.T) map[string]bool {
 				typed = ok && word.Name == "Outcome"
 			}
 			if typed && v.Names[0].Name != "OutcomeCount" {
-				names[v.Names[0].Name] = true
+				names = append(names, v.Names[0].Name)
 			}
 		}
 	}
 	return names
+}
+
+// An outcome ends some exchange, or its row in the table of outcomes says that it comes later.
+func TestOutcomesAreDecided(t *testing.T) {
+	decides, err := os.ReadFile("outcome.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for o, name := range outcomeNames(t) {
+		decided := regexp.MustCompile(`\btelemetry\.` + name + `\b`).Match(decides)
+		if later := telemetry.Outcome(o).Info().Later; decided == later {
+			t.Errorf("%s is decided in outcome.go: %t; its row in telemetry/outcome.go says that it comes later: %t", name, decided, later)
+		}
+	}
 }
 
 // A cause or a fault without an outcome would end as one that means a bug.
