@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"pace/config/check"
 	"pace/config/toml"
 )
 
@@ -73,7 +75,7 @@ type (
 		fallback any    // the default as the TOML library decodes it; nil: there is none
 		required bool
 		typ      reflect.Type
-		check    check
+		check    check.Check
 		isWord   bool     // another part knows the list of words that it may be, or the file defines it
 		sample   string   // a string that passes the check, or an element of a list that does
 		min, max float64  // of a number, or of a duration in nanoseconds
@@ -215,15 +217,15 @@ func describeKey(table string, f reflect.StructField, at []int) *key {
 		k.typ = f.Type.Elem()
 	}
 	k.wanted = wanted[k.typ]
-	k.check = checkNamed(f.Tag.Get("is"))
+	is := f.Tag.Get("is")
 	if k.typ == reflect.TypeFor[[]netip.Prefix]() {
-		k.check = func(s, sample string) (string, *refusal) {
-			p, bad := network(s, sample)
-			return p.String(), bad
-		}
+		is = "network"
 	}
-	k.sample = sampleOf(f)
-	k.isWord = k.typ.Kind() == reflect.String && f.Tag.Get("is") == "" || strings.TrimSuffix(f.Tag.Get("is"), "?") == "name"
+	k.check, k.sample = check.Named(is), check.Sample(is)
+	if k.typ.Kind() == reflect.String {
+		k.sample = cmp.Or(f.Tag.Get("default"), k.sample)
+	}
+	k.isWord = k.typ.Kind() == reflect.String && is == "" || strings.TrimSuffix(is, "?") == "name"
 	if k.among = strings.Fields(f.Tag.Get("among")); len(k.among) == 0 {
 		k.min, k.max = bound(k.typ, k.low), bound(k.typ, k.top)
 	}

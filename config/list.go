@@ -6,11 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"pace/config/check"
 	"pace/config/toml"
 )
 
 // list reads a list of strings and checks each with one.
-func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *refusal)) []T {
+func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (T, *check.Refusal)) []T {
 	return elements(r, k, raw, func(path string, e any) (v T, ok bool) {
 		s, ok := e.(string)
 		if !ok {
@@ -19,7 +20,7 @@ func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (
 		}
 		v, bad := one(s, k.sample)
 		if bad != nil {
-			r.fault(path, bad.what, k.cure(bad))
+			r.fault(path, bad.What, k.cure(bad))
 		}
 		return v, bad == nil
 	}, func(v T) T { return v })
@@ -84,11 +85,11 @@ func (r *reader) backend(k *key, path string, raw any) (Backend, bool) {
 		r.fault(path, "expected a string, got "+shown(raw), k.elementRemedy(plain(raw)))
 		return Backend{}, false
 	}
-	b, bad := backend(s, k.sample)
+	scheme, address, bad := check.Backend(s, k.sample)
 	if bad != nil {
-		r.fault(path, bad.what, k.cure(bad))
+		r.fault(path, bad.What, k.cure(bad))
 	}
-	return b, bad == nil
+	return Backend{scheme, address, 1}, bad == nil
 }
 
 // weighted reads { url = "…", weight = 2 }.
@@ -159,7 +160,7 @@ func (r *reader) fields(k *key, raw any) (all []Field) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		path := toml.Join(k.Name, toml.Name(name))
 		if _, bad := k.check(name, k.sample); bad != nil {
-			r.fault(path, bad.what, "remove it, or write a name of letters, digits and hyphens")
+			r.fault(path, bad.What, "remove it, or write a name of letters, digits and hyphens")
 			continue
 		}
 		if first, twice := seen[strings.ToLower(name)]; twice {
@@ -172,8 +173,8 @@ func (r *reader) fields(k *key, raw any) (all []Field) {
 			r.fault(path, "expected a string, got "+shown(written[name]), "write "+textLike(plain(written[name])))
 			continue
 		}
-		if _, bad := fieldValue(value); bad != nil {
-			r.fault(path, bad.what, "write "+bad.form+`, such as "1"`)
+		if _, bad := check.FieldValue(value); bad != nil {
+			r.fault(path, bad.What, "write "+bad.Form+`, such as "1"`)
 			continue
 		}
 		all = append(all, Field{name, value})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pace/config/check"
 	"pace/config/toml"
 )
 
@@ -145,8 +146,8 @@ func (r *reader) named(t *table, path string, raw any, to reflect.Value) {
 			r.unknown(t, path, name, "key") // more likely [upstreams] was meant
 			continue
 		}
-		if _, bad := checks["name"].check(name, t.sample); bad != nil {
-			r.fault(at, bad.what, "write a name of "+bad.form+", such as ["+path+"."+t.sample+"]")
+		if _, bad := check.Name(name, t.sample); bad != nil {
+			r.fault(at, bad.What, "write a name of "+bad.Form+", such as ["+path+"."+t.sample+"]")
 		}
 		one := reflect.New(t.typ).Elem()
 		one.FieldByName("Name").SetString(name)
@@ -206,7 +207,7 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 	case *[]string:
 		*to = list(r, k, raw, k.check)
 	case *[]netip.Prefix:
-		*to = list(r, k, raw, network)
+		*to = list(r, k, raw, check.Network)
 	case *[]Backend:
 		*to = r.backends(k, raw)
 	case *[]Field:
@@ -221,7 +222,7 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 func (r *reader) text(k *key, s string) string {
 	v, bad := k.check(s, k.sample)
 	if bad != nil {
-		r.fault(k.Name, bad.what, k.cure(bad))
+		r.fault(k.Name, bad.What, k.cure(bad))
 	}
 	return v
 }

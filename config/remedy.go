@@ -10,30 +10,21 @@ import (
 	"time"
 	"unicode"
 
+	"pace/config/check"
 	"pace/config/toml"
 )
 
 // A remedy names a value that passes, whenever one can be named: TestRemedies writes it into the file
 // and wants the fault to be gone.
 
-// refusal is what is wrong with a string, and what can be written in its place.
-type refusal struct {
-	what    string
-	instead string // what was most likely meant; "": nobody can tell
-	form    string // what is to be written, in words, where instead does not pass
-	note    string // what to say after instead
-
-	host, port string // of an address that can be told in spite of all
-}
-
 // cure is the remedy of a refusal.
-func (k *key) cure(bad *refusal) string {
-	if v := literal(bad.instead); v != "" {
-		if _, again := k.check(bad.instead, k.sample); again == nil {
-			return "write " + v + bad.note
+func (k *key) cure(bad *check.Refusal) string {
+	if v := literal(bad.Instead); v != "" {
+		if _, again := k.check(bad.Instead, k.sample); again == nil {
+			return "write " + v + bad.Note
 		}
 	}
-	return "write " + bad.form + ", such as " + strconv.Quote(k.sample)
+	return "write " + bad.Form + ", such as " + strconv.Quote(k.sample)
 }
 
 // like is what the value is, with an example.
@@ -146,8 +137,8 @@ func (k *key) element(text string) string {
 	case bad == nil:
 		return literal(text)
 	}
-	if _, again := k.check(bad.instead, k.sample); again == nil {
-		return literal(bad.instead)
+	if _, again := k.check(bad.Instead, k.sample); again == nil {
+		return literal(bad.Instead)
 	}
 	return ""
 }

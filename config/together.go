@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pace/config/check"
 	"pace/config/toml"
 )
 
@@ -21,7 +22,7 @@ func (r *reader) together() {
 		key := r.writtenOne("headers.backend_name", "tracing.response_header")
 		sample := keyNamed(key).sample
 		if strings.EqualFold(sample, name) {
-			sample = anotherHeader
+			sample = check.Sample("header")
 		}
 		r.fault(key, toml.Quote(name)+" is both headers.backend_name and tracing.response_header",
 			"write another name in one of them, such as "+strconv.Quote(sample))
@@ -34,6 +35,9 @@ func (r *reader) together() {
 		}
 	}
 	for i := range c.Routes {
+		if r.full() {
+			return
+		}
 		r.route(&c.Routes[i])
 	}
 	r.namesOfRoutes(c.Routes)
@@ -140,7 +144,8 @@ func (c *Config) isOwn(backends any) bool {
 	}
 	return slices.ContainsFunc(list, func(one any) bool {
 		text, _ := one.(string)
-		b, bad := backend(text, "")
+		scheme, address, bad := check.Backend(text, "")
+		b := Backend{scheme, address, 1}
 		return bad == nil && (b.reaches(c.Server.Listen) || b.reaches(c.Admin.Listen))
 	})
 }
@@ -180,7 +185,7 @@ func collide(a, b string) bool {
 // reaches reports whether a connection to the backend arrives at the listener, as far as the two addresses
 // show. Other names and addresses of this machine are not known here.
 func (b Backend) reaches(listen string) bool {
-	if b.Scheme == unixScheme {
+	if b.Scheme == check.Unix {
 		return false
 	}
 	host, port := place(b.Address)

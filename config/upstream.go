@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"pace/config/check"
+)
 
 // Upstreams is what can be said of a pool of backends: in the short form the only one, and its name is
 // default.
@@ -32,10 +36,8 @@ type Backend struct {
 
 // URL is the backend in the spelling of the file.
 func (b Backend) URL() string {
-	if b.Scheme == unixScheme {
+	if b.Scheme == check.Unix {
 		return "unix:" + b.Address
 	}
 	return b.Scheme + "://" + b.Address
 }
-
-const unixScheme = "unix"

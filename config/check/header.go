@@ -1,4 +1,4 @@
-package config
+package check
 
 import (
 	"slices"
@@ -42,26 +42,26 @@ var taken = map[string][]string{
 var takenFamilies = []string{"access-control-", "sec-"}
 
 // headerName is the name of a field that no other part of HTTP needs.
-func headerName(s, sample string) (string, *refusal) {
-	if _, bad := fieldName(s, sample); bad != nil {
+func headerName(s, sample string) (string, *Refusal) {
+	if _, bad := FieldName(s, sample); bad != nil {
 		return "", bad
 	}
 	if why := takenBy(strings.ToLower(s)); why != "" {
-		return "", &refusal{what: "the header " + s + " " + why, form: "another name"}
+		return "", &Refusal{What: "the header " + s + " " + why, Form: "another name"}
 	}
 	return s, nil
 }
 
-// fieldName is a token (RFC 9110 §5.6.2).
-func fieldName(s, _ string) (string, *refusal) {
+// FieldName is a token (RFC 9110 §5.6.2).
+func FieldName(s, _ string) (string, *Refusal) {
 	if s == "" {
-		return "", &refusal{what: "the header name is empty", form: "a name"}
+		return "", &Refusal{What: "the header name is empty", Form: "a name"}
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return !isTokenRune(r) }); i >= 0 {
-		return "", &refusal{what: toml.Quote(s) + " is not a header name", form: "letters, digits and hyphens"}
+		return "", &Refusal{What: toml.Quote(s) + " is not a header name", Form: "letters, digits and hyphens"}
 	}
 	if len(s) > 128 {
-		return "", &refusal{what: "the header name has " + strconv.Itoa(len(s)) + " bytes", form: "at most 128"}
+		return "", &Refusal{What: "the header name has " + strconv.Itoa(len(s)) + " bytes", Form: "at most 128"}
 	}
 	return s, nil
 }
@@ -84,24 +84,24 @@ func isTokenRune(r rune) bool {
 }
 
 // headerValue is a field value that is not empty.
-func headerValue(s, _ string) (string, *refusal) {
+func headerValue(s, _ string) (string, *Refusal) {
 	if s == "" {
-		return "", &refusal{what: "the value is empty", form: "a value"}
+		return "", &Refusal{What: "the value is empty", Form: "a value"}
 	}
-	return fieldValue(s)
+	return FieldValue(s)
 }
 
-// fieldValue is the value of a header field (RFC 9110 §5.5). Bytes above ASCII are refused: the RFC allows
+// FieldValue is the value of a header field (RFC 9110 §5.5). Bytes above ASCII are refused: the RFC allows
 // them, but receivers decode them differently.
-func fieldValue(s string) (string, *refusal) {
+func FieldValue(s string) (string, *Refusal) {
 	trimmed := strings.Trim(s, " \t")
 	switch {
 	case trimmed != s:
-		return "", &refusal{what: "spaces around " + toml.Quote(s), form: "a value", instead: trimmed}
+		return "", &Refusal{What: "spaces around " + toml.Quote(s), Form: "a value", Instead: trimmed}
 	case strings.ContainsFunc(s, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }):
-		return "", &refusal{what: toml.Quote(s) + " cannot be sent in a header", form: "printable ASCII characters on one line"}
+		return "", &Refusal{What: toml.Quote(s) + " cannot be sent in a header", Form: "printable ASCII characters on one line"}
 	case len(s) > 1024:
-		return "", &refusal{what: "the value has " + strconv.Itoa(len(s)) + " bytes", form: "at most 1024"}
+		return "", &Refusal{What: "the value has " + strconv.Itoa(len(s)) + " bytes", Form: "at most 1024"}
 	}
 	return s, nil
 }

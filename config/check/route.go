@@ -1,4 +1,4 @@
-package config
+package check
 
 import (
 	"net/url"
@@ -12,69 +12,69 @@ import (
 // Checks of what stands in a route. What a pattern means is known to the package that matches requests.
 
 // pattern is [METHOD ][HOST]/[PATH].
-func pattern(s, _ string) (string, *refusal) {
+func pattern(s, _ string) (string, *Refusal) {
 	switch {
 	case s == "":
-		return "", &refusal{what: "the pattern is empty", form: "a pattern"}
+		return "", &Refusal{What: "the pattern is empty", Form: "a pattern"}
 	case strings.ContainsFunc(s, isControl):
-		return "", &refusal{what: "a control character in " + toml.Quote(s), form: "a pattern"}
+		return "", &Refusal{What: "a control character in " + toml.Quote(s), Form: "a pattern"}
 	case !strings.Contains(s, "/"):
-		return "", &refusal{what: toml.Quote(s) + " has no path", form: "a pattern with a path", instead: s + "/"}
+		return "", &Refusal{What: toml.Quote(s) + " has no path", Form: "a pattern with a path", Instead: s + "/"}
 	}
 	return s, nil
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$`)
 
-// name is the name of an upstream or a limit, which is in labels, URLs and header fields.
-func name(s, _ string) (string, *refusal) {
+// Name is the name of an upstream or a limit, which is in labels, URLs and header fields.
+func Name(s, _ string) (string, *Refusal) {
 	if !nameForm.MatchString(s) {
-		return "", &refusal{what: toml.Quote(s) + " is not a name", form: "letters, digits, _ - and ., at most 100"}
+		return "", &Refusal{What: toml.Quote(s) + " is not a name", Form: "letters, digits, _ - and ., at most 100"}
 	}
 	return s, nil
 }
 
 // label is the name of a route, which is in labels and log lines.
-func label(s, _ string) (string, *refusal) {
+func label(s, _ string) (string, *Refusal) {
 	if len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return "", &refusal{what: toml.Quote(s) + " is not a name", form: "printable ASCII characters, at most 200"}
+		return "", &Refusal{What: toml.Quote(s) + " is not a name", Form: "printable ASCII characters, at most 200"}
 	}
 	return s, nil
 }
 
 // splitBy is client_ip, cookie:NAME or header:NAME.
-func splitBy(s, sample string) (string, *refusal) {
+func splitBy(s, sample string) (string, *Refusal) {
 	const form = `"client_ip", "cookie:NAME" or "header:NAME"`
 	kind, of, hasName := strings.Cut(s, ":")
-	_, bad := fieldName(of, sample)
+	_, bad := FieldName(of, sample)
 	switch {
 	case s == "client_ip":
 	case kind != "cookie" && kind != "header":
-		return "", &refusal{what: toml.Quote(s) + " identifies no client", form: form}
+		return "", &Refusal{What: toml.Quote(s) + " identifies no client", Form: form}
 	case !hasName || bad != nil:
-		return "", &refusal{what: "no name of a " + kind + " in " + toml.Quote(s), form: form}
+		return "", &Refusal{What: "no name of a " + kind + " in " + toml.Quote(s), Form: form}
 	}
 	return s, nil
 }
 
 // location is a URL, or a path, which may have wildcards in braces.
-func location(s, _ string) (string, *refusal) {
+func location(s, _ string) (string, *Refusal) {
 	const form = "http(s)://host/path or /path"
 	plain := wildcard.ReplaceAllString(s, "x")
 	u, err := url.Parse(plain)
 	switch {
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", &refusal{what: toml.Quote(s) + " is not a URL", form: form}
+		return "", &Refusal{What: toml.Quote(s) + " is not a URL", Form: form}
 	case err != nil, u.Scheme != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
-		return "", &refusal{what: toml.Redact(s) + " is not an http or https URL", form: form}
+		return "", &Refusal{What: toml.Redact(s) + " is not an http or https URL", Form: form}
 	case u.User != nil:
-		return "", &refusal{what: "credentials in " + toml.Redact(s), form: form}
+		return "", &Refusal{What: "credentials in " + toml.Redact(s), Form: form}
 	case strings.HasPrefix(s, "//"):
-		return "", &refusal{what: toml.Quote(s) + ` begins with "//", which leads to another host`, form: form, instead: "https:" + s}
+		return "", &Refusal{What: toml.Quote(s) + ` begins with "//", which leads to another host`, Form: form, Instead: "https:" + s}
 	case u.Scheme == "" && !strings.HasPrefix(s, "/"):
-		return "", &refusal{what: toml.Quote(s) + " has no scheme", form: form, instead: "https://" + s}
+		return "", &Refusal{What: toml.Quote(s) + " has no scheme", Form: form, Instead: "https://" + s}
 	case u.Fragment != "":
-		return "", &refusal{what: "a fragment in " + toml.Quote(s), form: form, instead: s[:strings.IndexByte(s, '#')]}
+		return "", &Refusal{What: "a fragment in " + toml.Quote(s), Form: form, Instead: s[:strings.IndexByte(s, '#')]}
 	}
 	return s, nil
 }
@@ -82,37 +82,37 @@ func location(s, _ string) (string, *refusal) {
 var wildcard = regexp.MustCompile(`\{[^{}]*\}`)
 
 // prefix is the start of a path, in whole segments, which becomes one without a slash at its end.
-func prefix(s, _ string) (string, *refusal) {
+func prefix(s, _ string) (string, *Refusal) {
 	const form = "a path"
 	trimmed := strings.TrimRight(s, "/")
 	segments := strings.Split(trimmed, "/")
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return "", &refusal{what: toml.Quote(s) + ` does not start with "/"`, form: form, instead: "/" + s}
+		return "", &Refusal{What: toml.Quote(s) + ` does not start with "/"`, Form: form, Instead: "/" + s}
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '?' || r == '#' }):
-		return "", &refusal{what: toml.Quote(s) + " is not a plain path", form: "a path without query or fragment, other characters %-encoded"}
+		return "", &Refusal{What: toml.Quote(s) + " is not a plain path", Form: "a path without query or fragment, other characters %-encoded"}
 	case slices.Contains(segments[1:], ""), slices.Contains(segments, "."), slices.Contains(segments, ".."):
-		return "", &refusal{what: toml.Quote(s) + " is not in its shortest form", form: form}
+		return "", &Refusal{What: toml.Quote(s) + " is not in its shortest form", Form: form}
 	}
 	return trimmed, nil
 }
 
 // authority is keep, backend, or host[:port].
-func authority(s, _ string) (string, *refusal) {
+func authority(s, _ string) (string, *Refusal) {
 	const form = `"keep", "backend" or a host`
 	if _, rest, isURL := strings.Cut(s, "://"); isURL {
 		_, bare := tooMuch(rest)
-		return "", &refusal{what: toml.Redact(s) + " is a URL", form: form, instead: bare}
+		return "", &Refusal{What: toml.Redact(s) + " is a URL", Form: form, Instead: bare}
 	}
 	host, _, bad := splitHostPort(s)
 	switch {
 	case s == "":
-		return "", &refusal{what: "the host is empty", form: form}
+		return "", &Refusal{What: "the host is empty", Form: form}
 	case bad != nil:
-		bad.form = form
+		bad.Form = form
 		return "", bad
 	case host == "":
-		return "", &refusal{what: "no host in " + toml.Quote(s), form: form}
+		return "", &Refusal{What: "no host in " + toml.Quote(s), Form: form}
 	}
 	return s, nil
 }
