@@ -20,7 +20,7 @@ type quota struct {
 // than the newest time, which keeps the ring in order. A noted time is thus never earlier than the one
 // that was passed, so a slot is used at most once in any span of per.
 func (q *quota) take(now time.Duration, limit int, per time.Duration) Decision {
-	denied := len(q.at) == limit && q.at[q.first]+per > now
+	denied := q.exhausted(now, limit, per)
 	if !denied {
 		q.note(now, limit)
 	}
@@ -29,6 +29,11 @@ func (q *quota) take(now time.Duration, limit int, per time.Duration) Decision {
 		d.Reset = q.at[q.first] + per - now
 	}
 	return d
+}
+
+// exhausted reports whether take would deny a request at now.
+func (q *quota) exhausted(now time.Duration, limit int, per time.Duration) bool {
+	return len(q.at) == limit && q.at[q.first]+per > now
 }
 
 // note adds now to the ring. It overwrites the oldest time if the ring is full.

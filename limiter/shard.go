@@ -47,7 +47,14 @@ func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
 		s.unlink(i)
 	}
 	s.linkNewest(i)
+	s.allowed++
 	return s.entries[i].quota.take(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
+}
+
+// denies reports whether allow would deny the request, for a caller that holds mu. It changes nothing.
+func (s *shard) denies(k Key, hash uint64, now time.Duration) bool {
+	i := s.find(k, hash)
+	return i != 0 && s.entries[i].quota.exhausted(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
 }
 
 // find returns the index of k's entry, 0 if there is none.

@@ -1,5 +1,6 @@
 // Package limiter decides whether a request of a key may pass now, and if not, when the next one may.
 // A [Window] is exact: a key never passes more often than its limit in any span of the window's length.
+// A [Group] is several windows that let a request pass together, or not at all.
 // Its memory has a bound that follows from its options ([Options.MemoryBound]).
 // It must not know HTTP, OpenTelemetry, or any other package of pace.
 package limiter
@@ -8,6 +9,7 @@ import (
 	"cmp"
 	"hash/maphash"
 	"math/bits"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,11 +39,14 @@ type Decision struct {
 // Window is an exact sliding window per key: a request that passed at t counts against the quota until
 // t+Per, not a nanosecond less or more. It is safe for concurrent use and has no goroutine.
 type Window struct {
+	id     uint64 // in which order a Group locks
 	opts   Options
 	start  time.Time
 	seed   maphash.Seed // differs in each process, so that no client can aim at one shard
 	shards []shard      // 2^n; each holds its share of MaxKeys
 }
+
+var windowIDs atomic.Uint64
 
 // NewWindow returns a window in which every key has its whole quota.
 func NewWindow(o Options) *Window {
@@ -49,7 +54,7 @@ func NewWindow(o Options) *Window {
 	if o.Max < 0 || o.Per < 0 || o.MaxKeys < 0 {
 		panic("pace: BUG: limiter options must not be negative")
 	}
-	w := &Window{opts: o, start: time.Now(), seed: maphash.MakeSeed(), shards: make([]shard, o.shards())}
+	w := &Window{id: windowIDs.Add(1), opts: o, start: time.Now(), seed: maphash.MakeSeed(), shards: make([]shard, o.shards())}
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.seed, s.opts = w.seed, &w.opts
@@ -78,27 +83,39 @@ func (o Options) shards() int {
 // the key if it had used some of its quota.
 func (w *Window) Allow(k Key, now time.Time) Decision {
 	if k == (Key{}) {
-		return Decision{Limit: w.opts.Max, Remaining: w.opts.Max}
+		return w.unlimited()
 	}
-	hash := maphash.Comparable(w.seed, k)
-	s := &w.shards[hash>>32&uint64(len(w.shards)-1)] // the low bits choose the chain
+	s, hash := w.shard(k)
 	at := now.Sub(w.start)
 
 	s.mu.Lock()
 	d := s.allow(k, hash, at)
-	s.allowed++
 	turn := s.allowed
 	s.mu.Unlock()
 
-	if turn%helpEvery == 0 {
-		w.help(turn/helpEvery, at)
-	}
+	w.takeTurn(turn, at)
 	return d
+}
+
+// unlimited is the decision on a request that counts for nobody.
+func (w *Window) unlimited() Decision { return Decision{Limit: w.opts.Max, Remaining: w.opts.Max} }
+
+// shard returns the shard that holds k, and k's hash.
+func (w *Window) shard(k Key) (s *shard, hash uint64) {
+	hash = maphash.Comparable(w.seed, k)
+	return &w.shards[hash>>32&uint64(len(w.shards)-1)], hash // the low bits choose the chain
 }
 
 // helpEvery is how many requests of a shard pay for one call of help. A call removes up to four keys for
 // each of these requests, and a request adds at most one, so removing is faster than adding.
 const helpEvery = 16
+
+// takeTurn calls help after every helpEvery requests of a shard; turn counts them.
+func (w *Window) takeTurn(turn uint64, now time.Duration) {
+	if turn%helpEvery == 0 {
+		w.help(turn/helpEvery, now)
+	}
+}
 
 // help removes expired keys from one shard; successive calls take the shards in turn. If each caller
 // cleaned its own shard only, the other shards would stay full after a flood of addresses.
