@@ -326,6 +326,7 @@ func TestExemplars(t *testing.T) {
 			b := telemetrytest.New(t, tt.change)
 			var id string
 			b.Request(nil, func(_ context.Context, r *telemetry.Record) { id = r.TraceID(); telemetrytest.Fill(r); b.End(r) })
+			b.Flush()
 			page := b.OpenMetrics()
 			if got := strings.Contains(page, `trace_id="`+id+`"`); got != tt.want {
 				t.Errorf("exemplar there: %v, want %v in\n%s", got, tt.want, page)

@@ -61,6 +61,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		if err != nil {
 			return o, err
 		}
+		o.traces.OnAccepted(o.metrics.Accepted)
 	}
 	o.telemetry = telemetry.New(telemetry.Options{
 		Tracing: o.traces, Signals: o.signals(), State: state,

@@ -260,6 +260,9 @@ func TestKeep_WhileTheCollectorIsDown(t *testing.T) {
 				}
 				return nil
 			})
+			if page := p.Exposition("application/openmetrics-text; version=1.0.0"); strings.Contains(page, "trace_id") {
+				t.Error("an exemplar leads to a trace that the collector has not")
+			}
 			spans.Fail(otlp.None)
 			pacetest.Eventually(t, func() error { // the place of what was lost is free again
 				wantStatus(t, pacetest.Do(client, p.Request("GET", "/after", "")), 500)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -317,8 +318,17 @@ func TestMetrics_ExemplarsOnlyWithAnExporter(t *testing.T) {
 	pacetest.WantTrace(spans, 1, pacetest.ID(answer.Header.Get("X-Trace-Id")))
 	traced.WantMetric(1, "http_server_request_duration_seconds_count")
 	plain.WantMetric(1, "http_server_request_duration_seconds_count")
-	if got := traced.Exposition(openMetrics); !strings.Contains(got, `trace_id="`+answer.Header.Get("X-Trace-Id")+`"`) {
-		t.Error("no exemplar leads to the request's trace")
+	for _, histogram := range []string{
+		"http_requests_duration_seconds", "http_server_request_duration_seconds", "http_client_request_duration_seconds",
+		"pace_phase_duration_seconds", "pace_overhead_seconds",
+	} {
+		pacetest.Eventually(t, func() error { // the collector has the trace, but pace may not know yet
+			exemplar := regexp.MustCompile(`(?m)^` + histogram + `_bucket.* # .*trace_id="` + answer.Header.Get("X-Trace-Id") + `"`)
+			if !exemplar.MatchString(traced.Exposition(openMetrics)) {
+				return notYet("no exemplar of %s leads to the request's trace", histogram)
+			}
+			return nil
+		})
 	}
 	if got := plain.Exposition(openMetrics); strings.Contains(got, "trace_id") {
 		t.Error("an exemplar without an exporter leads nowhere")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,12 @@ func TestExemplar_LeadsToTheSlowTrace(t *testing.T) {
 	}
 	trace := p.Get("/slow").Header.Get("X-Trace-Id")
 	p.WantMetric(31, "http_server_request_duration_seconds_count")
+	pacetest.Eventually(t, func() error {
+		if !strings.Contains(p.Exposition("application/openmetrics-text; version=1.0.0"), trace) {
+			return fmt.Errorf("the slow request's trace is no exemplar yet")
+		}
+		return nil
+	})
 	prometheus.Scraped()
 
 	for _, histogram := range []string{"http_server_request_duration_seconds", "http_requests_duration_seconds"} {

@@ -18,7 +18,6 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
-	"go.opentelemetry.io/otel/trace"
 
 	"pace/telemetry"
 )
@@ -51,6 +50,8 @@ type Metrics struct {
 	phases  phaseTallies
 	counts  requestCounts
 	streams streams
+
+	exemplars *exemplars // nil: there are none
 }
 
 // New bridges a MeterProvider to a Prometheus registry.
@@ -71,12 +72,17 @@ func New(o Options) (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []sdkmetric.Option{sdkmetric.WithReader(reader), sdkmetric.WithResource(o.Resource)}
-	if !o.Exemplars {
-		options = append(options, sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter))
+	m.provider = sdkmetric.NewMeterProvider(
+		sdkmetric.WithReader(reader),
+		sdkmetric.WithResource(o.Resource),
+		sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter), // see exemplars
+	)
+	var gatherer prometheus.Gatherer = registry
+	if o.Exemplars {
+		m.exemplars = newExemplars()
+		gatherer = m.exemplars.gatherer(registry)
 	}
-	m.provider = sdkmetric.NewMeterProvider(options...)
-	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	m.handler = promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	meter := m.provider.Meter("pace")
 	if err := errors.Join(m.open(meter), m.observeState(meter)); err != nil {
 		return nil, err
@@ -159,19 +165,13 @@ func (m *Metrics) Publish(at telemetry.Moment, r *telemetry.Record) {
 // measure writes the measurements of a request, once, when it is over.
 func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	ctx := context.Background()
-	if m.Exemplars && r.Identity.Context.IsSampled() {
-		ctx = trace.ContextWithSpanContext(ctx, r.Identity.Context)
-	}
 	seconds := over.Sub(r.Start).Seconds()
-	k := requestKey{telemetry.KnownMethod(r.Method), r.Scheme, r.Route, r.Status, r.Outcome}
+	k := requestKeyOf(r)
 	m.older.Record(ctx, seconds, m.olderSets.get(k, olderSet)...)
 	m.server.Record(ctx, seconds, m.serverSets.get(k, func(requestKey) attribute.Set { return serverSet(r) })...)
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		k := attemptKey{k.method, a.Backend, r.Upstream, a.Status, a.Failure}
-		m.client.Record(ctx, a.End.Sub(a.Start).Seconds(), m.clientSets.get(k, func(attemptKey) attribute.Set {
-			return attribute.NewSet(telemetry.Attributes(attemptLabels, &telemetry.AttemptOf{Record: r, Attempt: a, Index: i})...)
-		})...)
+		m.client.Record(ctx, a.End.Sub(a.Start).Seconds(), m.clientSets.get(attemptKeyOf(r, a), func(attemptKey) attribute.Set { return attemptSet(r, i) })...)
 	}
 	m.phases.add(r)
 	m.counts.add(r)

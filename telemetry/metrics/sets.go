@@ -19,11 +19,19 @@ type requestKey struct {
 	outcome               telemetry.Outcome
 }
 
+func requestKeyOf(r *telemetry.Record) requestKey {
+	return requestKey{telemetry.KnownMethod(r.Method), r.Scheme, r.Route, r.Status, r.Outcome}
+}
+
 // attemptKey is all that the label set of an attempt depends on.
 type attemptKey struct {
 	method, backend, upstream string
 	status                    int
 	failure                   telemetry.Outcome
+}
+
+func attemptKeyOf(r *telemetry.Record, a *telemetry.Attempt) attemptKey {
+	return attemptKey{telemetry.KnownMethod(r.Method), a.Backend, r.Upstream, a.Status, a.Failure}
 }
 
 func olderSet(k requestKey) attribute.Set {
@@ -39,6 +47,11 @@ func serverSet(r *telemetry.Record) attribute.Set {
 		}
 	}
 	return attribute.NewSet(list...)
+}
+
+// attemptSet is the labels of [ClientDuration] for attempt i, from the table of details.
+func attemptSet(r *telemetry.Record, i int) attribute.Set {
+	return attribute.NewSet(telemetry.Attributes(attemptLabels, &telemetry.AttemptOf{Record: r, Attempt: &r.Attempts[i], Index: i})...)
 }
 
 // setCache keeps the options of each label set, because building and hashing one costs more than recording a

@@ -51,7 +51,11 @@ type All struct {
 	File string // of the log
 
 	closed bool
+	flush  func()
 }
+
+// Flush exports what waits; nothing is exported after it.
+func (a *All) Flush() { a.flush() }
 
 // New returns telemetry for the pool default and the route /. change may be nil.
 func New(t testing.TB, change func(*Options)) *All {
@@ -85,11 +89,13 @@ func New(t testing.TB, change func(*Options)) *All {
 		if err != nil {
 			t.Fatal(err)
 		}
+		a.Traces.OnAccepted(a.Metrics.Accepted)
 	}
 	a.Telemetry = telemetry.New(telemetry.Options{
 		Tracing: a.Traces, Signals: a.Signals(), State: state,
 		QueryAllow: o.QueryAllow,
 	})
+	a.flush = sync.OnceFunc(func() { a.Traces.Shutdown(context.Background()) })
 	t.Cleanup(a.Close)
 	return a
 }
@@ -108,7 +114,7 @@ func (a *All) Close() {
 		return
 	}
 	a.closed = true
-	a.Traces.Shutdown(context.Background())
+	a.Flush()
 	if a.Metrics != nil {
 		a.Metrics.Shutdown(context.Background())
 	}
