@@ -3,17 +3,18 @@ package front
 import (
 	"net/http"
 
+	"pace/proxy/front/h2"
 	"pace/proxy/message"
 	"pace/telemetry"
 )
 
-// readHeaderBytes is how much of a header net/http reads, where pace takes most bytes. By HTTP/2 it would
-// close the connection with all its requests for a single field that is larger; so it reads some more,
-// and pace rejects the one request. A header that needs one frame gets its 431 however small the limit is.
-func readHeaderBytes(most int) int { return most + max(most, 2*largestFrame) }
+// readHeaderBytes returns how much of a header net/http reads if pace accepts limit bytes. Over HTTP/2 it would
+// close the connection with all its requests because of one field that is larger. So it reads some more, and
+// pace refuses the one request. A header that fits into one frame gets its 431 however small the limit is.
+func readHeaderBytes(limit int) int { return limit + max(limit, 2*h2.LargestFrame) }
 
-// bounded refuses a request whose header has more than MaxHeaderBytes as net/http does, which cannot do it to
-// the byte: of HTTP/1.1 it lets pass some 4 KiB more, since it cannot tell the header from what it read ahead.
+// bounded refuses a request whose header has more than MaxHeaderBytes. net/http does the same, but not to the
+// byte: over HTTP/1.1 it passes about 4 KiB more, since it cannot tell the header from what it read ahead.
 func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if headerBytes(r) <= s.settings.Load().MaxHeaderBytes {
@@ -28,8 +29,8 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 	})
 }
 
-// headerBytes is the length of the request's header as the protocol counts it, without blanks that mean
-// nothing and the few fields that net/http keeps elsewhere.
+// headerBytes returns the length of the request's header as the protocol counts it, without blanks that mean
+// nothing and without the few fields that net/http keeps elsewhere.
 func headerBytes(r *http.Request) int {
 	perField := len(": \r\n")
 	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n") + len("Host: \r\n") + len(r.Host) + len("\r\n")

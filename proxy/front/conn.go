@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,43 +12,45 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/proxy/front/h1"
+	"pace/proxy/front/h2"
 	"pace/proxy/message"
 	"pace/telemetry"
 )
 
-// Conn is a client's connection, watched for what net/http answers by itself: a request that
-// it refuses never reaches the handler. Between the end of one answer and the start of the next
-// handler, whatever is written is such a refusal.
+// Conn is a client's connection. It notices what net/http itself responds: a request that net/http refuses never
+// reaches the handler, so whatever is written between the end of one response and the start of the next handler
+// is a refusal.
 type Conn struct {
 	*net.TCPConn // embedded whole, so that splice still finds it
 	Peer         message.Peer
-	Attached     interface{ Close() } // what the handler keeps with the connection, closed with it
+	Attached     interface{ Close() } // what the handler keeps with the connection, and that is closed with it
 	server       *Server
 	generation   *generation // that serves it
-	h2           *h2Conn     // nil: not HTTP/2. Set by the Read that brings its preface, before anything else happens.
-	spoken       atomic.Bool // its HTTP/2 has begun to write
-	preface      int         // bytes of it that have come; -1: HTTP/1. The goroutine that reads owns it.
+	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	spoken       atomic.Bool // net/http has begun to write HTTP/2
+	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
 	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
 	begun        atomic.Bool // a request has begun since the last one, if there was one
-	rested       atomic.Bool // net/http has set a deadline since
+	rested       atomic.Bool // net/http has set a deadline since the last request
 	handled      atomic.Bool // the present request reached the handler
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
 	state        atomic.Int32 // an http.ConnState
 
-	heads     heads
-	nth       int  // number of the present request, of HTTP/1
-	misframed bool // its framing is at fault
-	padded    bool // malformed bytes have been made long enough for net/http to answer them
+	h1        h1.Reader
+	nth       int  // number of the present request, over HTTP/1
+	misframed bool // the present request's framing is at fault
+	padded    bool // Read has lengthened malformed bytes so that net/http responds to them
 
-	// Of a drain.
+	// For draining.
 	heard   atomic.Bool // something has been read
-	known   atomic.Bool // it is no newcomer any more
+	known   atomic.Bool // it is no newcomer any more: a request reached the handler, or it was closed
 	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
 
-	writing  sync.Mutex // guards what h2 has read of what is written, and goneAway, and orders the writes
+	writing  sync.Mutex // held while net/http's HTTP/2 or sayGoodbye writes; guards what follows, and h2's ReadOutgoing
 	goneAway bool       // GOAWAY is sent
-	unsent   int        // bytes that h2 has read of what is written, and the kernel has not taken
+	unsent   int        // bytes that h2 has read and the kernel has not taken
 }
 
 type connKey struct{}
@@ -77,24 +78,25 @@ func (c *Conn) handling() {
 	}
 }
 
-// next notes that a request is over. To end its own read, net/http lets it run into a deadline.
+// next notes that a request is over. To end its own read, net/http lets it run into a deadline, so timedOut is
+// reset.
 func (c *Conn) next() {
 	c.begun.Store(false)
 	c.rested.Store(false)
 	c.handled.Store(false)
 	c.timedOut.Store(false)
 	c.welcome.Store(false)
-	c.heads.resume()
+	c.h1.Resume()
 }
 
-// late says whether a header has begun, and not come to its end in time.
+// late reports whether a header has begun, and has not come to its end in time.
 func (c *Conn) late() bool { return c.begun.Load() && !c.handled.Load() && c.timedOut.Load() }
 
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
-	if !c.padded && !c.spoken.Load() && c.heads.malformed() {
+	if !c.padded && !c.spoken.Load() && c.h1.Malformed() {
 		c.padded = true
-		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as long as what net/http waits for
+		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as many bytes as net/http waits for
 	}
 	n, err := c.readOn(b)
 	if n > 0 && !c.begun.Load() {
@@ -117,33 +119,33 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// follow finds out whether the client speaks HTTP/2, and then reads along.
+// follow finds out whether the client speaks HTTP/2, and if so, reads along.
 func (c *Conn) follow(b []byte) {
 	if c.h2 == nil {
-		n := min(len(h2Preface)-c.preface, len(b))
-		if string(b[:n]) != h2Preface[c.preface:c.preface+n] {
+		n := min(len(h2.Preface)-c.preface, len(b))
+		if string(b[:n]) != h2.Preface[c.preface:c.preface+n] {
 			c.preface = -1
 			return
 		}
-		if c.preface += n; c.preface < len(h2Preface) {
+		if c.preface += n; c.preface < len(h2.Preface) {
 			return
 		}
 		b = b[n:]
-		c.h2 = newH2Conn(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
+		c.h2 = h2.New(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
 	}
-	c.h2.in.read(b)
+	c.h2.ReadIncoming(b)
 }
 
-// readOn reads what is more than empty lines before a request.
+// readOn reads until there is more than the empty lines before a request.
 func (c *Conn) readOn(b []byte) (n int, err error) {
 	for n == 0 && err == nil && len(b) > 0 {
 		if n, err = c.detour.read(c.TCPConn, b); n == 0 {
 			continue
 		}
 		if &b[0] == &elsewhere[0] {
-			c.heads.skip(n)
+			c.h1.Skip(n)
 		} else {
-			n = c.heads.read(b[:n])
+			n = c.h1.Read(b[:n])
 		}
 	}
 	return n, err
@@ -160,28 +162,31 @@ func (c *Conn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// ClientLeft reports whether a request ended because the client left. Otherwise net/http ended it, because
-// the client broke a rule of HTTP. stream is 0 for HTTP/1.
+// ClientLeft reports whether a request ended because the client left. If not, net/http ended it, because the
+// client broke a rule of HTTP. stream is the request's [StreamID].
 func (c *Conn) ClientLeft(stream uint32) bool {
 	if c.h2 == nil || stream == 0 {
 		return c.lost.Load()
 	}
-	switch c.h2.fate(stream) {
-	case clientLeft:
+	switch c.h2.Cause(stream) {
+	case h2.ClientLeft:
 		return true
-	case clientBroke:
+	case h2.ClientBroke:
 		return false
 	}
-	return c.lost.Load() && !c.h2.over.Load()
+	return c.lost.Load() && !c.h2.GivenUp()
 }
 
 // GivenUp reports whether net/http has given up the HTTP/2 connection because of a fault. It then sends
-// nothing more, but takes what handlers write, and ends their contexts a second later.
-func (c *Conn) GivenUp() bool { return c.h2 != nil && c.h2.over.Load() }
+// nothing more, but accepts what handlers write, and ends their contexts a second later.
+func (c *Conn) GivenUp() bool { return c.h2 != nil && c.h2.GivenUp() }
 
-// SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the client's
-// rest, and the next one when another request has begun, be it that no byte of it had to be read
-// any more, since it came in one packet with the last.
+// StreamID returns the id of the HTTP/2 stream on which w responds, 0 over HTTP/1.
+func StreamID(w http.ResponseWriter) uint32 { return h2.StreamID(w) }
+
+// SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the idle time, and the
+// next one when another request has begun. That request may have come in one packet with the last one, so that
+// no Read shows that it has begun.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.rested.Load() {
 		c.rested.Store(true)
@@ -203,15 +208,16 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return c.writeFrames(b)
 	case c.handled.Load():
 	default:
-		// What stopped halfway net/http may take for a whole line, and answer; late is what it was.
-		if why, ok := refusal(b); ok && !c.late() {
+		// net/http may take an unfinished line for a whole one and respond to it, although the header is late.
+		if why, ok := h1.Refusal(b); ok && !c.late() {
 			c.server.refuse(why, c)
 		}
 	}
 	return c.TCPConn.Write(b)
 }
 
-// Survive is deferred by what runs beside the handlers, where a panic would end pace.
+// Survive reports a panic to OnBug. What runs on other goroutines than the handlers' defers it, because a panic
+// there would end pace.
 func (c *Conn) Survive() {
 	if p := recover(); p != nil {
 		c.server.OnBug(p, string(debug.Stack()))
@@ -223,25 +229,6 @@ func (c *Conn) meet() {
 	if !c.known.Load() && c.known.CompareAndSwap(false, true) {
 		c.server.newcomers.Add(-1)
 	}
-}
-
-var statusLine = []byte("HTTP/1.1 ")
-
-// refusal reads why from the status line that net/http wrote.
-func refusal(b []byte) (telemetry.Refusal, bool) {
-	status, ok := bytes.CutPrefix(b, statusLine)
-	if !ok || len(status) < 3 {
-		return 0, false
-	}
-	switch string(status[:3]) {
-	case "400":
-		return telemetry.RefusedBadRequest, true
-	case "431":
-		return telemetry.RefusedHeaderTooLarge, true
-	case "417", "501", "505":
-		return telemetry.RefusedUnsupported, true
-	}
-	return 0, false
 }
 
 // connCounts counts client connections by what they are busy with.
@@ -271,8 +258,8 @@ func (n *connCounts) read() (active, idle int) {
 	return int(n.active.Load()), int(n.idle.Load())
 }
 
-// refuse counts a request or connection that never reached the handler. Its log lines are capped at
-// one a second, since a client that sends malformed requests may send many. c may be nil.
+// refuse counts a request or connection that never reached the handler. It logs at most one line a second,
+// since a client that sends malformed requests may send many. c may be nil.
 func (s *Server) refuse(why telemetry.Refusal, c *Conn) {
 	s.Refused(why)
 	if !s.refusals.Pass() {

@@ -5,22 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"pace/proxy/front/socket"
 )
 
 const (
-	handshakes   = 50 * time.Millisecond  // how long connections that have begun may take to be established
-	emptying     = time.Second            // longest wait for the accept queue to be empty: without descriptors it never is
+	handshakes   = 50 * time.Millisecond  // how long clients that have begun a connection may take to establish it
+	emptying     = time.Second            // longest wait until the accept queue is empty; without descriptors it never is
 	hearing      = 200 * time.Millisecond // longest wait for the first request of a connection that was accepted last
-	abortGrace   = 500 * time.Millisecond // how long what is aborted may take to tell the client so
+	abortGrace   = 500 * time.Millisecond // how long the response to an aborted request may take to reach its client
 	abortTimeout = 5 * time.Second        // bounds the wait for handlers whose connections are closed already
 )
 
 // ErrAborted is the cause that ends the context of a request when draining has taken too long.
 var ErrAborted = errors.New("pace ends")
 
-// AbortedError says that a drain did not end by itself.
+// AbortedError reports that a drain had to abort requests.
 type AbortedError struct {
-	Requests int64 // that were in flight and have been aborted, streams included
+	Requests int64 // those that were aborted, streams included
 	Cause    error // what ended the drain's context
 }
 
@@ -29,10 +31,10 @@ func (e *AbortedError) Error() string {
 }
 func (e *AbortedError) Unwrap() error { return e.Cause }
 
-// Drain accepts no more connections and waits until the requests in flight, streams included, are
-// finished. If ctx ends first, it aborts what is left and returns an [*AbortedError]. Either way every
-// record is closed when it returns. A request that still comes on an open connection is answered,
-// with the outcome draining: net/http's Shutdown, which would drop it without a word, comes last.
+// Drain accepts no more connections and waits until the requests in flight, streams included, have ended. If
+// ctx ends first, it aborts the rest and returns an [*AbortedError]. Either way every record is closed when it
+// returns. A request that still comes on an open connection gets a response, with the outcome draining.
+// net/http's Shutdown would drop that request without a response, so it comes last.
 func (s *Server) Drain(ctx context.Context) error {
 	defer s.ended()
 	s.stopAccepting(ctx)
@@ -43,8 +45,8 @@ func (s *Server) Drain(ctx context.Context) error {
 	return s.abort(ctx)
 }
 
-// stopAccepting closes the listener once its queue is empty, tells the clients of HTTP/2 to send no
-// more on their connections, and ends those that are idle.
+// stopAccepting closes the listener once its queue is empty, asks the HTTP/2 clients to send no more on their
+// connections, and closes idle connections.
 func (s *Server) stopAccepting(ctx context.Context) {
 	l := s.open.Load()
 	if l != nil && ctx.Err() == nil {
@@ -64,26 +66,26 @@ func (s *Server) stopAccepting(ctx context.Context) {
 	quiet(hearing, s.newcomers.Load)
 }
 
-// empty returns when every connection that has begun is accepted. Closing the listener would reset
-// those that are not, although their clients may have sent a request.
+// empty returns when every connection that clients have begun is accepted. Closing the listener would reset
+// those that are not, although their clients may already have sent a request.
 func (l *listener) empty() {
-	shutDoor(l.TCPListener)
+	socket.IgnoreNew(l.TCPListener)
 	time.Sleep(handshakes)
-	for until := time.Now().Add(emptying); queued(l.TCPListener) > 0 && time.Now().Before(until); {
+	for until := time.Now().Add(emptying); socket.Queued(l.TCPListener) > 0 && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// awaitOver returns when net/http knows every connection that the kernel has given out: one that is on the
-// way from the one to the other would be reset at the end, and is counted nowhere.
+// awaitOver returns when net/http knows every connection that was accepted. A connection that it does not know
+// yet is counted nowhere, and would be reset at the end.
 func (l *listener) awaitOver() {
 	for until := time.Now().Add(hearing); !l.over.Load() && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// abort ends the requests in flight. Those without a response get one that says so; then their
-// connections are closed, whatever is still under way.
+// abort ends the requests in flight. Those without a response get one that says so. Then all connections are
+// closed.
 func (s *Server) abort(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	aborted := s.InFlight.Count()

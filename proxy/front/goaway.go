@@ -5,10 +5,13 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"pace/proxy/front/h2"
+	"pace/proxy/front/socket"
 )
 
-// multiplexed are the connections that speak HTTP/2. net/http tells their clients of the end by
-// Shutdown only, which drops requests that are being read; so pace tells them itself.
+// multiplexed are the connections that speak HTTP/2. net/http announces the end to their clients only in
+// Shutdown, which drops requests that are being read. So pace announces it first.
 type multiplexed struct {
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -29,7 +32,7 @@ func (m *multiplexed) remove(c *Conn) {
 	delete(m.conns, c)
 }
 
-// goodbye sends GOAWAY on each connection. One that takes no bytes holds up nobody.
+// goodbye sends GOAWAY on each connection. A connection that takes no bytes delays none of the others.
 func (m *multiplexed) goodbye() {
 	m.mu.Lock()
 	var sending sync.WaitGroup
@@ -52,42 +55,35 @@ func (m *multiplexed) goodbye() {
 	}
 }
 
-// goodbye is the longest wait for GOAWAY to be sent on all connections.
+// goodbye is the longest wait until GOAWAY is sent on all connections.
 const goodbye = 100 * time.Millisecond
 
-// shutdownNotice is the GOAWAY with which a server that ends begins (RFC 9113 §6.8): no error, and
-// every stream may still be answered. net/http sends another one, with the last stream, at the end.
-var shutdownNotice = []byte{
-	0, 0, 8, goAwayFrame, 0, 0, 0, 0, 0, // length, type, flags, stream
-	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, NO_ERROR
-}
-
-// writeFrames writes what net/http sends by HTTP/2.
+// writeFrames writes what net/http sends over HTTP/2.
 func (c *Conn) writeFrames(b []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.h2.wrote(b[min(c.unsent, len(b)):])
+	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
 	n, err := c.TCPConn.Write(b)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) { // a process that was stopped has not seen that there is room
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
 		if raw, closed := c.SyscallConn(); closed == nil {
-			n, _ = writeTo(atOnce{raw}, b)
+			n, _ = socket.WriteTo(atOnce{raw}, b)
 		}
 	}
-	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // net/http tries on after a deadline if there was progress
+	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // after a deadline net/http tries again if there was progress
 		c.lost.Store(true)
 	}
-	c.unsent = len(b) - n // what net/http tries again, and h2 has read
+	c.unsent = len(b) - n // net/http will send these again, and h2 has read them
 	if c.server.InFlight.Draining() {
 		c.sayGoodbye()
 	}
 	return n, err
 }
 
-// sayGoodbye sends the notice once, when a frame may begin; if none may now, writeFrames does it later.
-// c.writing is held.
+// sayGoodbye sends the notice once, if a frame may begin now; if not, writeFrames calls it again. c.writing is
+// held.
 func (c *Conn) sayGoodbye() {
-	if !c.goneAway && c.unsent == 0 && c.h2.between() {
+	if !c.goneAway && c.unsent == 0 && c.h2.MayWrite() {
 		c.goneAway = true
-		c.TCPConn.Write(shutdownNotice)
+		c.TCPConn.Write(h2.ShutdownNotice)
 	}
 }

@@ -56,7 +56,7 @@ type Exchange struct {
 	slow   bool     // only watchSlow uses it: the exchange has been reported
 }
 
-// Body is the body of a request, as far as it tells whether its client is at work.
+// Body is the body of a request, as far as it shows whether its client still sends.
 type Body interface {
 	Received() int64 // how many bytes of it have been read; called on another goroutine than the handler's
 }

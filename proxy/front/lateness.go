@@ -6,30 +6,33 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pace/proxy/front/socket"
 )
 
 const (
-	lateness = 5 * time.Millisecond   // of a timer: one that is later shows that the process was stopped or had no processor
-	lastLook = 100 * time.Millisecond // what a late timer leaves for bytes that the kernel has had ready all the while
+	lateness = 5 * time.Millisecond   // of a timer. A timer that is later shows that the process was stopped or had no processor.
+	lastLook = 100 * time.Millisecond // how long a late timer waits for bytes that the kernel has had ready all the while
 )
 
-// WaitIfLate is called by a timer that was due then: if it is late, it leaves the kernel's bytes a moment.
+// WaitIfLate waits a moment if it is called by a timer that is late, so that bytes which the kernel has can be
+// read first.
 func WaitIfLate(due time.Time) {
 	if time.Since(due) > lateness {
 		time.Sleep(lastLook)
 	}
 }
 
-// grace says whether a deadline that passes leaves a last look at what lies in the socket: a process
-// that was stopped finds its deadlines passed, and unread what came in time. The look takes what lies
-// there at that moment and no more, so a client that never stops sending gains no time.
+// grace lets a reader look at the socket once more after a deadline. A process that was stopped finds its
+// deadlines passed, although bytes that came in time are still unread. The look takes the bytes that are there at
+// that moment and no more, so a client that never stops sending gains no time.
 type grace struct {
 	owed atomic.Int64 // bytes that may still be read after the deadline; unlooked: nobody has looked yet
 }
 
 const unlooked = -1
 
-// set follows a deadline. One that is over when it is set is there to wake a reader, and leaves nothing.
+// set follows a deadline. A deadline that is over when it is set is there to wake a reader, and allows no look.
 func (p *grace) set(deadline time.Time) {
 	if deadline.After(time.Now()) {
 		p.owed.Store(unlooked)
@@ -38,22 +41,22 @@ func (p *grace) set(deadline time.Time) {
 	}
 }
 
-// look reads what lies in the socket after err, by a read that takes up to most bytes. It returns err if
-// nothing lies there, or if err is no deadline's.
-func (p *grace) look(raw syscall.RawConn, err error, most int, read func(c syscall.RawConn, most int) (int, error)) (int, error) {
+// look reads what is in the socket after err, with a read of up to limit bytes. It returns err if nothing is
+// there, or if err is not that of a deadline.
+func (p *grace) look(raw syscall.RawConn, err error, limit int, read func(c syscall.RawConn, limit int) (int, error)) (int, error) {
 	owed := p.owed.Load()
 	if owed == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return 0, err
 	}
 	left := owed
 	if owed == unlooked {
-		if left = int64(unread(raw)); left > 0 {
-			most = int(min(left, int64(most)))
-		} // else the end may lie there
+		if left = int64(socket.Unread(raw)); left > 0 {
+			limit = int(min(left, int64(limit)))
+		} // else the end of the connection may be there
 	} else {
-		most = int(min(left, int64(most)))
+		limit = int(min(left, int64(limit)))
 	}
-	n, failed := read(atOnce{raw}, most)
+	n, failed := read(atOnce{raw}, limit)
 	p.owed.CompareAndSwap(owed, max(left-int64(n), 0))
 	if errors.Is(failed, os.ErrDeadlineExceeded) {
 		return 0, err
@@ -61,7 +64,7 @@ func (p *grace) look(raw syscall.RawConn, err error, most int, read func(c sysca
 	return n, failed
 }
 
-// atOnce is a connection on which nothing waits. A deadline that is over does not matter to it.
+// atOnce is a connection on which nothing waits, and that ignores deadlines.
 type atOnce struct{ syscall.RawConn }
 
 // Read implements [syscall.RawConn].

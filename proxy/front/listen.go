@@ -11,14 +11,14 @@ import (
 	"syscall"
 )
 
-// Listen opens the address. An error says what to do.
+// Listen opens the address. Its errors say what to do.
 func Listen(address string) (net.Listener, error) {
 	var plain net.ListenConfig
-	plain.SetMultipathTCP(false) // its sockets take no filter, which a drain needs (shutDoor)
+	plain.SetMultipathTCP(false) // its sockets accept no filter, which draining needs (socket.IgnoreNew)
 	l, err := plain.Listen(context.Background(), "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listen %s: the address is in use; stop who has it, or choose another one: %w", address, err)
+		return nil, fmt.Errorf("listen %s: the address is in use; stop the process that uses it, or choose another address: %w", address, err)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("listen %s: not permitted; choose a port above 1023, or grant CAP_NET_BIND_SERVICE: %w", address, err)
 	case err != nil:
@@ -31,14 +31,14 @@ func Listen(address string) (net.Listener, error) {
 type listener struct {
 	*net.TCPListener
 	s    *Server
-	over atomic.Bool // nothing is accepted any more, and all that was is known to net/http
+	over atomic.Bool // nothing is accepted any more, and net/http knows every connection that was
 }
 
 // accept waits for a connection, which g will serve.
 func (l *listener) accept(g *generation) (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if err != nil {
-		l.tell(err)
+		l.report(err)
 		return nil, err
 	}
 	l.s.newcomers.Add(1)
@@ -46,9 +46,9 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 	return &Conn{TCPConn: c, Peer: peer, Attached: l.s.Attach(), server: l.s, generation: g}, nil
 }
 
-// tell logs why nobody is let in, most likely because there are no more descriptors. net/http goes
-// on to try.
-func (l *listener) tell(err error) {
+// report logs why a connection cannot be accepted, most likely because there are no more descriptors. net/http
+// tries again.
+func (l *listener) report(err error) {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || !l.s.accepts.Pass() {
 		return
 	}

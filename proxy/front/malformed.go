@@ -8,14 +8,14 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Malformed reports whether net/http let a request through that RFC 9113 or RFC 9112 calls malformed.
-// By HTTP/1.1 it refuses most of these itself, but it does not look at the host in an absolute target.
+// Malformed reports whether net/http passed a request that RFC 9113 or RFC 9112 calls malformed. Over HTTP/1.1 it
+// refuses most of these itself, but it does not look at the host in an absolute target.
 func Malformed(r *http.Request) bool {
 	if !httpguts.ValidHostHeader(r.Host) {
 		return true
 	}
 	if r.ProtoMajor == 2 {
-		return !httpguts.ValidHeaderFieldName(r.Method) || !validPath(r) || lengthLies(r) // a method is a token, as names are
+		return !httpguts.ValidHeaderFieldName(r.Method) || !validPath(r) || lengthLies(r) // a method is a token, and so is a name
 	}
 	return namesNoHost(r)
 }
@@ -26,14 +26,14 @@ func namesNoHost(r *http.Request) bool {
 	return r.URL.Host == "" && r.URL.Scheme != ""
 }
 
-// validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has
-// no meaning there, and to a backend that took it for the target it would name another host.
+// validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has no meaning
+// there, and a backend that took it for the target would read another host from it.
 func validPath(r *http.Request) bool {
 	return strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" || r.Method == http.MethodConnect
 }
 
-// lengthLies reports whether Content-Length fields are no numbers, contradict each other, or contradict
-// the end of the stream. net/http takes any of these for a body of no bytes, and would drop what comes.
+// lengthLies reports whether Content-Length fields are not numbers, contradict each other, or contradict the end
+// of the stream. net/http treats all of these as an empty body, and would drop the bytes that come.
 func lengthLies(r *http.Request) bool {
 	for _, v := range r.Header["Content-Length"] {
 		n, err := strconv.ParseUint(v, 10, 63) // takes digits only, no sign and no blanks
@@ -44,9 +44,9 @@ func lengthLies(r *http.Request) bool {
 	return false
 }
 
-// MaybeEmpty reports whether only reading tells if the request has a body. By HTTP/2 a request begins
-// before its stream ends: an announced length of 0 may be exceeded, and a request that needs no body
-// may get one, or end by an empty DATA frame.
+// MaybeEmpty reports whether one must read to know if the request has a body. Over HTTP/2 a handler begins before
+// the stream ends: more bytes may come than an announced length of 0, and a request that needs no body may have
+// one, or end with an empty DATA frame.
 func MaybeEmpty(r *http.Request) bool {
 	if r.ProtoMajor != 2 {
 		return false

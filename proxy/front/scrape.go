@@ -7,15 +7,14 @@ import (
 	"pace/proxy/message"
 )
 
-// Scrape is the path under which the proxy's own listener shows the metrics, and to whom besides
-// peers on loopback.
+// Scrape is the path under which the proxy's own listener shows the metrics.
 type Scrape struct {
 	Path    string
-	Metrics http.Handler // nil: there are none, and the path is not proxied either
-	Allow   []netip.Prefix
+	Metrics http.Handler   // nil: there are none, and the path is not proxied either
+	Allow   []netip.Prefix // the peers that may see them; those on loopback may always
 }
 
-// scraped answers scrapes; they are neither proxied nor counted, limited, logged or traced.
+// scraped serves the metrics; such requests are neither proxied nor counted, limited, logged or traced.
 func (s *Server) scraped(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch s := s.settings.Load().Scrape; {

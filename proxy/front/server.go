@@ -1,9 +1,9 @@
-// Package front is the client's side of pace: it listens, watches the clients' connections, counts what is
-// refused before a handler sees it, and knows what is in flight: it ends the responses that nobody takes, and
-// drains. All other requests it hands to an [http.Handler], which finds its connection by [ConnOf].
+// Package front is the client's side of pace: it listens, counts what is refused before a handler sees it,
+// and keeps the list of exchanges in flight. It ends the responses that nobody takes, and it drains. All requests
+// that are not refused go to an [http.Handler], which finds its connection with [ConnOf].
 //
-// net/http serves the connections and reports little of what it does with them. So this package reads along
-// what goes over them, and must keep out of net/http's way.
+// net/http serves the connections, and reports little of what it does with them. So this package reads along
+// what goes over them (packages h1 and h2), and must not disturb net/http.
 //
 // It must not know routes, backends or limits, nor what becomes of a request.
 package front
@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 
@@ -26,19 +25,19 @@ import (
 // Options configure a Server. The fields without a default must be set.
 type Options struct {
 	Handler  http.Handler                                                      // of every request that is not refused
-	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // answers a request of which something before Handler's own code panicked
-	OnBug    func(p any, stack string)                                         // is told of a panic that concerns no request
+	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // responds to a request if something before Handler's own code panicked
+	OnBug    func(p any, stack string)                                         // gets a panic that concerns no request
 	InFlight *InFlight                                                         // of the exchanges that Handler begins
-	Peer     func(netip.AddrPort) message.Peer                                 // makes a peer of its address
+	Peer     func(netip.AddrPort) message.Peer                                 // makes a peer from its address
 	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
-	Refused  func(telemetry.Refusal)                                           // is told of everything that is refused
-	OnSlow   func(*telemetry.Record)                                           // is told of an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
+	Refused  func(telemetry.Refusal)                                           // is called for everything that is refused
+	OnSlow   func(*telemetry.Record)                                           // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
 	Log      *slog.Logger
 
-	Settings Settings // in the beginning
+	Settings Settings // at the start
 }
 
-// Server is a listener and its connections, by HTTP/1.1 and by HTTP/2 in clear text.
+// Server is a listener and its connections, over HTTP/1.1 and over HTTP/2 in clear text.
 type Server struct {
 	Options
 	settings    atomic.Pointer[Settings] // in force
@@ -46,8 +45,8 @@ type Server struct {
 	generations generations
 	handler     http.Handler // of all generations
 
-	open  atomic.Pointer[listener] // what Serve answers on
-	ended context.CancelFunc       // of what lives until the end of Drain
+	open  atomic.Pointer[listener] // of Serve
+	ended context.CancelFunc       // ends what runs until the end of Drain
 
 	base          context.Context // of all requests
 	abortRequests context.CancelCauseFunc
@@ -71,53 +70,7 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// chain returns what each request passes before Handler, the outermost first.
-func (s *Server) chain() http.Handler {
-	return reached(s.guard(framed(s.bounded(s.scraped(shareTrailer(s.Handler))))))
-}
-
-// reached notes which requests net/http lets through to a handler of pace: it has refused all others.
-func reached(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := ConnOf(r.Context())
-		c.handling()
-		if c.h2 != nil {
-			id := StreamID(w)
-			c.h2.begin(id)
-			defer c.h2.end(id)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// guard passes a panic to OnPanic. A handler's way to break its response off is none: [http.ErrAbortHandler].
-func (s *Server) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			switch p := recover(); p {
-			case nil:
-			case http.ErrAbortHandler:
-				panic(p)
-			default:
-				s.OnPanic(w, r, p, string(debug.Stack()))
-			}
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// shareTrailer gives a chunked request the map that its trailer will be put in. net/http would give
-// it, when it comes, to the one request that it knows, and the handler has otelhttp's copy of that.
-func shareTrailer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength < 0 && r.Trailer == nil {
-			r.Trailer = http.Header{}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// Serve answers on l, which must be from [Listen], until Drain, and then returns nil.
+// Serve serves l, which must be from [Listen], until Drain, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
 	open := &listener{TCPListener: l.(*net.TCPListener), s: s}
 	defer open.Close()
@@ -137,7 +90,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Connections returns how many client connections there are, by what they are busy with.
 func (s *Server) Connections() (active, idle int) { return s.conns.read() }
 
-// connState follows each connection through its life, and finds what was refused on it.
+// connState follows each connection through its life, and notices what was refused on it.
 func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	c := nc.(*Conn) // Accept makes no other
 	s.conns.move(c, state)
@@ -146,13 +99,13 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.next()
 	case http.StateClosed:
-		if c.late() { // net/http closes without a word
+		if c.late() { // net/http closes it without a response
 			s.refuse(telemetry.RefusedHeaderTimeout, c)
 		}
 	}
 }
 
-// complaints is what net/http logs: most of it says that a client misbehaved.
+// complaints is what net/http logs: mostly that a client misbehaved.
 type complaints struct{ log *slog.Logger }
 
 // Write implements io.Writer.

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pace/proxy/front/h2"
+	"pace/telemetry"
 )
 
 // Settings are what may change while a Server serves.
@@ -23,7 +26,7 @@ type Settings struct {
 	Scrape            *Scrape       // nil: the listener answers no scrapes
 }
 
-// sameForNetHTTP reports whether net/http is given the same by both.
+// sameForNetHTTP reports whether both give net/http the same settings.
 func (n *Settings) sameForNetHTTP(o *Settings) bool {
 	return n.ReadHeaderTimeout == o.ReadHeaderTimeout && n.IdleTimeout == o.IdleTimeout &&
 		n.DeliverTimeout == o.DeliverTimeout && n.MaxHeaderBytes == o.MaxHeaderBytes
@@ -70,8 +73,8 @@ func (s *Server) newGeneration(n *Settings) *generation {
 		IdleTimeout:       n.IdleTimeout,
 		HTTP2: &http.HTTP2Config{
 			WriteByteTimeout: n.DeliverTimeout, // a connection; see watchDelivery
-			MaxReadFrameSize: largestFrame,
-			CountError:       s.countH2Error,
+			MaxReadFrameSize: h2.LargestFrame,
+			CountError:       s.countReset,
 		},
 		MaxHeaderBytes:               readHeaderBytes(n.MaxHeaderBytes),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
@@ -80,6 +83,14 @@ func (s *Server) newGeneration(n *Settings) *generation {
 		ConnState:                    s.connState,
 		ErrorLog:                     log.New(complaints{s.Log}, "", 0),
 	}}
+}
+
+// countReset counts a request that net/http resets, if name is such an error. net/http does not report on which
+// connection it happened.
+func (s *Server) countReset(name string) {
+	if h2.ResetsRequest(name) {
+		s.refuse(telemetry.RefusedH2Error, nil)
+	}
 }
 
 // generations are those that serve a connection, and the one that accepts, which is the last.

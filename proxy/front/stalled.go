@@ -5,14 +5,15 @@ import (
 	"net/http"
 	"time"
 
+	"pace/proxy/front/socket"
 	"pace/telemetry"
 )
 
-// watchDelivery breaks off answers of which the client takes nothing for too long, until ctx ends:
-// with each, a backend's connection would be held for as long as any client likes. It looks at the
-// phases of what is in flight; a deadline for each write would cost every request, and HTTP/2 has
-// none for a stream whose window is shut. (A connection of HTTP/2 that takes nothing at all is net/http's
-// to end: WriteByteTimeout.)
+// watchDelivery aborts responses of which the client takes nothing for too long; each of them would occupy a
+// backend's connection for as long as a client likes. It looks at the phases of the exchanges in flight. A
+// deadline for each write would cost every request, and HTTP/2 has none for a stream whose flow-control window is
+// empty. (net/http ends an HTTP/2 connection that takes nothing at all: WriteByteTimeout.) It returns when ctx
+// ends; changed wakes it after a change of the settings.
 func (s *Server) watchDelivery(ctx context.Context, changed <-chan struct{}) {
 	look := time.NewTimer(0)
 	defer look.Stop()
@@ -33,7 +34,7 @@ func (s *Server) watchDelivery(ctx context.Context, changed <-chan struct{}) {
 		now := time.Now()
 		late := now.Sub(last) > 2*tick
 		last = now
-		if skipped = late && !skipped; skipped { // the process was stopped: see first what clients have taken meanwhile
+		if skipped = late && !skipped; skipped { // the process was stopped: first see what clients have taken meanwhile
 			continue
 		}
 		for x := range s.InFlight.shown() {
@@ -44,23 +45,23 @@ func (s *Server) watchDelivery(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// progress is what shows that a client takes its answer, or is at work on its request, while a write
-// to it is not over: one of many bytes ends late, since the kernel wants to see a third of its buffer
-// free first.
+// progress shows during a write whether the client takes its response, or still sends its request. The end of the
+// write would show it too late if the write is large: the kernel wakes the writer only when a third of its buffer
+// is free.
 type progress struct {
-	unacked  int   // bytes in the kernel that the client has yet to take; 0 if nobody knows
+	unacked  int   // bytes in the kernel that the client has not acknowledged; 0 if that is unknown
 	received int64 // of the request's body
 	at       time.Time
 }
 
-// overdue looks at an exchange that has been delivering since then, and ends it if its client has taken
-// nothing for as long as limit. x.mu is held. It runs for all exchanges on
-// one goroutine, where a panic would end pace.
+// overdue looks at an exchange that has been delivering since then, and aborts its response if the client has
+// taken nothing for as long as limit. x.mu is held. A panic here would end pace, because the goroutine serves all
+// exchanges.
 func (s *Server) overdue(x *Exchange, since time.Time, limit time.Duration) {
 	defer x.conn.Survive()
 	now := progress{at: time.Now(), received: x.body.Received()}
 	if x.conn.h2 == nil {
-		now.unacked = unacked(x.conn.TCPConn)
+		now.unacked = socket.Unacked(x.conn.TCPConn)
 	}
 	last := &x.seen
 	switch {
@@ -75,5 +76,5 @@ func (s *Server) overdue(x *Exchange, since time.Time, limit time.Duration) {
 	}
 }
 
-// LongAgo is a deadline that wakes whoever waits.
+// LongAgo is a deadline that ends every wait.
 var LongAgo = time.Unix(1, 0)

@@ -1,4 +1,4 @@
-package front
+package h1
 
 import (
 	"bufio"
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestHeads(t *testing.T) {
+func TestReader(t *testing.T) {
 	const get, post = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\n"
 	tests := []struct {
 		name   string
@@ -38,9 +38,9 @@ func TestHeads(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, size := range []int{1, 7, 1 << 20} {
-			h, passed := &heads{}, []byte{}
+			h, passed := &Reader{}, []byte{}
 			for piece := range slices.Chunk([]byte(tt.sent), size) {
-				passed = append(passed, piece[:h.read(piece)]...)
+				passed = append(passed, piece[:h.Read(piece)]...)
 			}
 			want := tt.passes
 			if want == "" {
@@ -53,7 +53,7 @@ func TestHeads(t *testing.T) {
 				t.Errorf("%s, by %d: %d headers, want %d", tt.name, size, h.count, tt.heads)
 			}
 			for n := 1; n <= tt.heads; n++ {
-				if fault, last := h.framing(n); fault != (n == tt.fault) || last != (tt.last != 0 && n >= tt.last) {
+				if fault, last := h.Framing(n); fault != (n == tt.fault) || last != (tt.last != 0 && n >= tt.last) {
 					t.Errorf("%s, by %d: request %d: fault %t, last %t", tt.name, size, n, fault, last)
 				}
 			}
@@ -61,9 +61,9 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// FuzzHeads holds what heads finds to net/http's own reading of the same bytes, as far as that goes: it
+// FuzzReader holds what a Reader finds to net/http's own reading of the same bytes, as far as that goes: it
 // knows of as many headers, and flags one that has both lengths.
-func FuzzHeads(f *testing.F) {
+func FuzzReader(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"), 3)
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nhi\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"), 1)
 	f.Add([]byte("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 5)
@@ -71,9 +71,9 @@ func FuzzHeads(f *testing.F) {
 		if size < 1 || len(raw) > 1<<16 {
 			return
 		}
-		h, passed := &heads{}, []byte{}
+		h, passed := &Reader{}, []byte{}
 		for piece := range slices.Chunk(slices.Clone(raw), size) {
-			passed = append(passed, piece[:h.read(piece)]...)
+			passed = append(passed, piece[:h.Read(piece)]...)
 		}
 		r := bufio.NewReader(bytes.NewReader(passed))
 		for n := 1; ; n++ {
@@ -81,12 +81,12 @@ func FuzzHeads(f *testing.F) {
 			if err != nil {
 				return
 			}
-			fault, last := h.framing(n)
+			fault, last := h.Framing(n)
 			if fault || last || req.Header.Get("Upgrade") != "" || req.Method == "PRI" {
 				return // nobody cares what follows
 			}
 			if n > h.count {
-				t.Fatalf("net/http reads request %d, heads know of %d: %q", n, h.count, raw)
+				t.Fatalf("net/http reads request %d, the reader knows of %d: %q", n, h.count, raw)
 			}
 			if !req.ProtoAtLeast(1, 0) || req.ProtoMajor != 1 {
 				return

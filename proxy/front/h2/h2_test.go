@@ -1,4 +1,4 @@
-package front
+package h2
 
 import (
 	"bytes"
@@ -16,22 +16,22 @@ import (
 	"pace/telemetry"
 )
 
-// readIncoming lets an h2Incoming read these bytes, and returns what it refused.
-func readIncoming(limit int, b []byte) (*h2Conn, []telemetry.Refusal) {
+// readIncoming lets an incoming read these bytes, and returns what it refused.
+func readIncoming(limit int, b []byte) (*Conn, []telemetry.Refusal) {
 	var got []telemetry.Refusal
-	c := newH2Conn(limit, func(why telemetry.Refusal) { got = append(got, why) })
+	c := New(limit, func(why telemetry.Refusal) { got = append(got, why) })
 	c.in.read(b)
 	return c, got
 }
 
 // along reads along, as a connection does, what somebody else reads.
-type along struct{ *h2Conn }
+type along struct{ *Conn }
 
 func (a along) Write(b []byte) (int, error) { a.in.read(b); return len(b), nil }
 
-// FuzzH2Incoming holds the reader to the framer that net/http contains: reading along with it, it finds the
+// FuzzIncoming holds the reader to the framer that net/http contains: reading along with it, it finds the
 // same requests and refuses the same ones.
-func FuzzH2Incoming(f *testing.F) {
+func FuzzIncoming(f *testing.F) {
 	request := func(fields ...string) []byte {
 		var block bytes.Buffer
 		e := hpack.NewEncoder(&block)
@@ -59,9 +59,9 @@ func FuzzH2Incoming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 500
 		var refused []telemetry.Refusal
-		c := newH2Conn(limit, func(why telemetry.Refusal) { refused = append(refused, why) })
+		c := New(limit, func(why telemetry.Refusal) { refused = append(refused, why) })
 		fr := http2.NewFramer(io.Discard, io.TeeReader(bytes.NewReader(b), along{c}))
-		fr.SetMaxReadFrameSize(largestFrame)
+		fr.SetMaxReadFrameSize(LargestFrame)
 		fr.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 		fr.MaxHeaderListSize = limit + 320
 		newest, resets := uint32(0), 0
@@ -112,26 +112,26 @@ func FuzzH2Incoming(f *testing.F) {
 	})
 }
 
-// However the connection cuts what comes, it is judged the same.
-func TestH2Incoming_CutAnywhere(t *testing.T) {
+// However the connection cuts what comes, the same is refused.
+func TestIncoming_BytesMayBeCutAnywhere(t *testing.T) {
 	var block bytes.Buffer
 	hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "Upper", Value: "x"})
 	all := append(frame(headersFrame, endHeaders, 1, block.Bytes()), frame(dataFrame, endStream, 1, []byte("hello"))...)
 	all = append(all, frame(headersFrame, endHeaders, 3, block.Bytes())...)
 	for size := 1; size <= len(all); size++ {
 		n := 0
-		c := newH2Conn(1000, func(telemetry.Refusal) { n++ })
+		c := New(1000, func(telemetry.Refusal) { n++ })
 		for part := range slices.Chunk(all, size) {
 			c.in.read(part)
 		}
 		if n != 2 {
-			t.Errorf("in parts of %d bytes: %d refused, want 2", size, n)
+			t.Errorf("in pieces of %d bytes: %d refused, want 2", size, n)
 		}
 	}
 }
 
-// The first thing on the wire that ends a stream is its fate, whenever anybody asks.
-func TestH2Conn_Fate(t *testing.T) {
+// The first thing on the wire that ends a stream is its cause, whenever anybody asks.
+func TestConn_Cause(t *testing.T) {
 	open := frame(headersFrame, endHeaders, 1, []byte("\x82\x86\x84\x41\x01x\x0f\x0d\x015")) // GET http / x, content-length: 5
 	reset := frame(resetFrame, 0, 1, []byte{0, 0, 0, 8})
 	data := func(text string, flags byte) []byte { return frame(dataFrame, flags, 1, []byte(text)) }
@@ -139,51 +139,51 @@ func TestH2Conn_Fate(t *testing.T) {
 		name  string
 		comes [][]byte
 		goes  []byte
-		want  h2Fate
+		want  Cause
 	}{
-		{"nothing yet", nil, nil, unknownFate},
-		{"a whole body", [][]byte{data("hello", endStream)}, nil, unknownFate},
-		{"a body that is too long", [][]byte{data("hello!", 0)}, nil, clientBroke},
-		{"a body that is too long, and then a reset", [][]byte{data("hello!", 0), reset}, nil, clientBroke},
-		{"a body that is too short", [][]byte{data("he", endStream)}, nil, clientBroke},
-		{"a body that is too short, and then a reset", [][]byte{data("he", endStream), reset}, nil, clientBroke},
-		{"a reset in the body", [][]byte{data("he", 0), reset}, nil, clientLeft},
-		{"a reset after the body", [][]byte{data("hello", endStream), reset}, nil, clientLeft},
-		{"a reset, and then too much", [][]byte{reset, data("hello!", 0)}, nil, clientLeft},
-		{"DATA after the end", [][]byte{data("hello", endStream), data("", 0)}, nil, clientBroke},
-		{"a window that grows by nothing", [][]byte{frame(windowUpdateFrame, 0, 1, []byte{0, 0, 0, 0})}, nil, clientBroke},
-		{"a stream that depends on itself", [][]byte{frame(priorityFrame, 0, 1, []byte{0, 0, 0, 1, 0})}, nil, clientBroke},
-		{"a trailer that does not end the stream", [][]byte{frame(headersFrame, endHeaders, 1, []byte("\x00\x01a\x01b"))}, nil, clientBroke},
-		{"a trailer with a pseudo-field", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x82"))}, nil, clientBroke},
-		{"a trailer with a capital", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x00\x01A\x01b"))}, nil, clientBroke},
-		{"net/http resets it for flow control", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 3}), clientBroke},
-		{"net/http needs no more of it", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 0}), unknownFate},
-		{"the handler breaks its answer off", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 2}), unknownFate},
+		{"nothing yet", nil, nil, Unknown},
+		{"a whole body", [][]byte{data("hello", endStream)}, nil, Unknown},
+		{"a body that is too long", [][]byte{data("hello!", 0)}, nil, ClientBroke},
+		{"a body that is too long, and then a reset", [][]byte{data("hello!", 0), reset}, nil, ClientBroke},
+		{"a body that is too short", [][]byte{data("he", endStream)}, nil, ClientBroke},
+		{"a body that is too short, and then a reset", [][]byte{data("he", endStream), reset}, nil, ClientBroke},
+		{"a reset in the body", [][]byte{data("he", 0), reset}, nil, ClientLeft},
+		{"a reset after the body", [][]byte{data("hello", endStream), reset}, nil, ClientLeft},
+		{"a reset, and then too much", [][]byte{reset, data("hello!", 0)}, nil, ClientLeft},
+		{"DATA after the end", [][]byte{data("hello", endStream), data("", 0)}, nil, ClientBroke},
+		{"a window that grows by nothing", [][]byte{frame(windowUpdateFrame, 0, 1, []byte{0, 0, 0, 0})}, nil, ClientBroke},
+		{"a stream that depends on itself", [][]byte{frame(priorityFrame, 0, 1, []byte{0, 0, 0, 1, 0})}, nil, ClientBroke},
+		{"a trailer that does not end the stream", [][]byte{frame(headersFrame, endHeaders, 1, []byte("\x00\x01a\x01b"))}, nil, ClientBroke},
+		{"a trailer with a pseudo-field", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x82"))}, nil, ClientBroke},
+		{"a trailer with a capital", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x00\x01A\x01b"))}, nil, ClientBroke},
+		{"net/http resets it for flow control", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 3}), ClientBroke},
+		{"net/http needs no more of it", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 0}), Unknown},
+		{"the handler aborts its response", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 2}), Unknown},
 	} {
 		c, _ := readIncoming(1000, open)
 		for _, b := range tt.comes {
 			c.in.read(b)
 		}
-		c.wrote(tt.goes)
-		if got := c.fate(1); got != tt.want {
+		c.ReadOutgoing(tt.goes)
+		if got := c.Cause(1); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }
 
 // What a client opens and net/http never hands to a handler is not remembered for ever.
-func TestH2Conn_ForgetsWhatNeverBegins(t *testing.T) {
+func TestConn_ForgetsWhatNeverBegins(t *testing.T) {
 	c, _ := readIncoming(1000, nil)
 	for id := uint32(1); id < 20_001; id += 2 {
 		c.in.read(frame(headersFrame, endHeaders|endStream, id, []byte("\x82\x86\x84\x41\x01x")))
 		if id == 7 {
-			c.begin(id)
+			c.Begin(id)
 		}
 	}
-	if n := len(c.streams); n > mostStreams || !c.streams[7].begun {
+	if n := len(c.streams); n > maxStreams || !c.streams[7].begun {
 		t.Errorf("%d streams are remembered, the one that runs among them: %v", n, c.streams[7].begun)
 	}
-	c.end(7)
+	c.End(7)
 	if _, ok := c.streams[7]; ok {
 		t.Error("a stream is remembered after its handler's end")
 	}

@@ -1,14 +1,16 @@
-package front
+package socket
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
 )
 
-// TestShutDoor_NoConnectionBegins, and one that had begun is still accepted.
-func TestShutDoor_NoConnectionBegins(t *testing.T) {
-	open, err := Listen("127.0.0.1:0")
+func TestIgnoreNew_NoConnectionBeginsAndOneThatHadBegunIsAccepted(t *testing.T) {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	open, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,13 +21,13 @@ func TestShutDoor_NoConnectionBegins(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer before.Close()
-	if n := queued(l); n != 1 {
+	if n := Queued(l); n != 1 {
 		t.Errorf("%d wait to be accepted, want 1", n)
 	}
-	shutDoor(l)
+	IgnoreNew(l)
 	if c, err := net.DialTimeout("tcp", l.Addr().String(), 200*time.Millisecond); err == nil {
 		c.Close()
-		t.Error("a connection began after the door was shut")
+		t.Error("a connection began although new ones are ignored")
 	}
 	l.SetDeadline(time.Now().Add(10 * time.Second))
 	c, err := l.Accept()
@@ -33,7 +35,7 @@ func TestShutDoor_NoConnectionBegins(t *testing.T) {
 		t.Fatalf("a connection that had begun is not accepted: %v", err)
 	}
 	c.Close()
-	if n := queued(l); n != 0 {
+	if n := Queued(l); n != 0 {
 		t.Errorf("%d wait to be accepted, want 0", n)
 	}
 }

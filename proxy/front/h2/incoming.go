@@ -1,4 +1,4 @@
-package front
+package h2
 
 import (
 	"strconv"
@@ -10,21 +10,15 @@ import (
 	"pace/telemetry"
 )
 
-// h2Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
-const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-// largestFrame is the largest payload that pace takes: the least that HTTP/2 allows to insist on.
-const largestFrame = 16384
-
-// h2Incoming reads along what a client sends by HTTP/2. It judges each header as net/http's framer does, for
-// what that one refuses it resets without a word. FuzzH2Incoming holds it to that.
-type h2Incoming struct {
-	conn    *h2Conn
+// incoming reads along what a client sends. It decides about each header as net/http's framer does, which resets
+// without a report what it refuses. FuzzIncoming compares the two.
+type incoming struct {
+	conn    *Conn
 	limit   uint32 // of a header's size, as HTTP/2 counts it
-	frames  frameCutter
-	ended   bool   // net/http closes the connection because of what came, or pace cannot follow
-	newest  uint32 // stream that net/http opened
-	refused uint32 // newest stream that it reset instead; such a one counts as never opened
+	frames  frameReader
+	ended   bool   // net/http closes the connection because of what came, or pace cannot follow it
+	newest  uint32 // the newest stream that net/http opened
+	refused uint32 // the newest stream that it reset instead, and that counts as never opened
 	fields  *hpack.Decoder
 	block   fieldBlock // the present one
 }
@@ -38,28 +32,28 @@ type fieldBlock struct {
 	circular  bool // it depends on itself
 	remain    uint32
 	regular   bool // a field came that is no pseudo-field
-	invalid   bool // a field's name, value or place is
+	invalid   bool // a field's name, value or position is
 	truncated bool
 	pseudo    uint8 // bits of the pseudo-fields that came
-	badPseudo bool  // one is unknown, or came twice
+	badPseudo bool  // a pseudo-field is unknown, or came twice
 	length    int64
 	hasLength bool
 	specific  bool // a field concerns the connection (RFC 9113 §8.2.2)
 	te        int  // how many TE fields came
 }
 
-func (in *h2Incoming) begin(c *h2Conn, headerBytes int) {
-	in.conn, in.limit = c, uint32(headerBytes)+320 // net/http adds as much to Server.MaxHeaderBytes
+func (in *incoming) begin(c *Conn, headerBytes int) {
+	in.conn, in.limit = c, uint32(headerBytes)+320 // net/http adds the same to Server.MaxHeaderBytes
 	in.fields = hpack.NewDecoder(4<<10, in.field)  // net/http never lets the table grow
 	in.fields.SetMaxStringLength(int(in.limit))
 }
 
 // read takes the next bytes.
-func (in *h2Incoming) read(b []byte) {
+func (in *incoming) read(b []byte) {
 	for len(b) > 0 && !in.ended {
 		var whole bool
 		b, whole = in.frames.next(b, keepIncoming)
-		if headIsWhole := whole || in.frames.have == len(in.frames.head); headIsWhole && in.frames.length() > largestFrame {
+		if headIsWhole := whole || in.frames.have == len(in.frames.head); headIsWhole && in.frames.length() > LargestFrame {
 			in.ended = true
 			return
 		}
@@ -69,16 +63,16 @@ func (in *h2Incoming) read(b []byte) {
 	}
 }
 
-func keepIncoming(f *frameCutter) int {
+func keepIncoming(f *frameReader) int {
 	switch f.kind() {
 	case headersFrame, continuationFrame:
-		return largestFrame
+		return LargestFrame
 	}
 	return 5
 }
 
 // frame looks at a frame that has come whole.
-func (in *h2Incoming) frame(f *frameCutter) {
+func (in *incoming) frame(f *frameReader) {
 	if in.conn.over.Load() || in.block.open != (f.kind() == continuationFrame) {
 		in.ended = true
 		return
@@ -99,20 +93,20 @@ func (in *h2Incoming) frame(f *frameCutter) {
 	case dataFrame:
 		in.data(f)
 	case resetFrame:
-		in.conn.settle(id, clientLeft)
+		in.conn.settle(id, ClientLeft)
 	case priorityFrame:
 		if len(p) == 5 && number(p)&^(1<<31) == id {
-			in.conn.settle(id, clientBroke)
+			in.conn.settle(id, ClientBroke)
 		}
 	case windowUpdateFrame:
 		if len(p) >= 4 && number(p)&^(1<<31) == 0 {
-			in.conn.settle(id, clientBroke)
+			in.conn.settle(id, ClientBroke)
 		}
 	}
 }
 
 // data counts the bytes of a body against what was announced.
-func (in *h2Incoming) data(f *frameCutter) {
+func (in *incoming) data(f *frameReader) {
 	n := f.length()
 	if f.stream() == 0 {
 		in.ended = true
@@ -128,9 +122,9 @@ func (in *h2Incoming) data(f *frameCutter) {
 			return
 		}
 	}
-	in.conn.change(f.stream(), func(s *h2Stream) {
+	in.conn.change(f.stream(), func(s *stream) {
 		if s.got += int64(n); s.ended || s.declared >= 0 && s.got > s.declared {
-			s.settle(clientBroke)
+			s.settle(ClientBroke)
 		}
 		if f.has(endStream) {
 			s.end()
@@ -139,14 +133,14 @@ func (in *h2Incoming) data(f *frameCutter) {
 }
 
 // end notes that the client ended the stream.
-func (s *h2Stream) end() {
+func (s *stream) end() {
 	if s.ended = true; s.declared >= 0 && s.got != s.declared {
-		s.settle(clientBroke)
+		s.settle(ClientBroke)
 	}
 }
 
 // headers begins a block of fields.
-func (in *h2Incoming) headers(f *frameCutter) {
+func (in *incoming) headers(f *frameReader) {
 	p, id, pad := f.payload, f.stream(), 0
 	if id == 0 {
 		in.ended = true
@@ -176,23 +170,23 @@ func (in *h2Incoming) headers(f *frameCutter) {
 	in.fragment(p[:len(p)-pad], f.has(endHeaders))
 }
 
-// short notes a frame too short for its flags. net/http closes the connection without GOAWAY.
-func (in *h2Incoming) short() {
+// short notes a frame that is too short for its flags. net/http closes the connection without GOAWAY.
+func (in *incoming) short() {
 	in.ended = true
 	in.conn.refuse(telemetry.RefusedH2Error)
 }
 
 // reset notes that net/http resets a stream because of its header or its trailer.
-func (in *h2Incoming) reset(id uint32) {
-	if !in.conn.settle(id, clientBroke) && id > in.newest {
+func (in *incoming) reset(id uint32) {
+	if !in.conn.settle(id, ClientBroke) && id > in.newest {
 		in.refused = max(in.refused, id)
 		in.conn.refuse(telemetry.RefusedH2Error)
 	}
 }
 
-// fragment reads a frame's part of the block. What net/http closes the connection for is no request that
-// was refused by itself: GOAWAY tells of it.
-func (in *h2Incoming) fragment(p []byte, last bool) {
+// fragment reads the part of the block that is in one frame. A fault for which net/http closes the connection
+// is not a refused request: ReadOutgoing counts it when it sees the GOAWAY.
+func (in *incoming) fragment(p []byte, last bool) {
 	if in.block.skipped {
 		in.block.open = !last
 		return
@@ -207,15 +201,16 @@ func (in *h2Incoming) fragment(p []byte, last bool) {
 	}
 	if last {
 		in.block.open = false
-		in.judge()
+		in.endBlock()
 	}
 }
 
-// The pseudo-fields that may come, each as a bit of fieldBlock.pseudo. A response's is known to net/http, too.
+// pseudoFields are the pseudo-fields that net/http knows, each as a bit of fieldBlock.pseudo. It also knows the
+// one of a response.
 var pseudoFields = map[string]uint8{":method": 1, ":path": 2, ":scheme": 4, ":authority": 8, ":protocol": 16, ":status": 32}
 
 // field notes a field of the block.
-func (in *h2Incoming) field(h hpack.HeaderField) {
+func (in *incoming) field(h hpack.HeaderField) {
 	b := &in.block
 	pseudo := strings.HasPrefix(h.Name, ":")
 	b.invalid = !httpguts.ValidHeaderFieldValue(h.Value) || pseudo && b.regular || !pseudo && !validFieldName(h.Name)
@@ -249,7 +244,7 @@ func validFieldName(name string) bool {
 	return name != ""
 }
 
-// note looks for the fields that decide what becomes of the request.
+// note notes the fields because of which net/http may refuse the request.
 func (b *fieldBlock) note(h hpack.HeaderField) {
 	switch h.Name {
 	case "content-length":
@@ -268,8 +263,8 @@ func (b *fieldBlock) note(h hpack.HeaderField) {
 	}
 }
 
-// judge decides what becomes of a block that is whole.
-func (in *h2Incoming) judge() {
+// endBlock decides what becomes of a block that is whole.
+func (in *incoming) endBlock() {
 	b, c := &in.block, in.conn
 	const response = 32
 	invalid := b.invalid || b.badPseudo || b.pseudo&response != 0 && b.pseudo != response
@@ -281,9 +276,9 @@ func (in *h2Incoming) judge() {
 		in.ended = true
 		return
 	case b.id <= in.newest:
-		c.change(b.id, func(s *h2Stream) {
+		c.change(b.id, func(s *stream) {
 			if s.ended || !b.endStream || b.pseudo != 0 {
-				s.settle(clientBroke)
+				s.settle(ClientBroke)
 			} else {
 				s.end()
 			}
@@ -295,9 +290,9 @@ func (in *h2Incoming) judge() {
 		c.refuse(telemetry.RefusedH2Error)
 		return
 	}
-	s := h2Stream{declared: b.length, ended: b.endStream}
+	s := stream{declared: b.length, ended: b.endStream}
 	if b.endStream {
-		s.declared = -1 // the handler refuses a length that the end contradicts
+		s.declared = -1 // the handler rejects a length that the end contradicts
 	}
 	switch {
 	case b.truncated:

@@ -1,0 +1,197 @@
+// Package h2 reads along what goes over a client's HTTP/2 connection in both directions. net/http serves the
+// connection, and does not report which requests it refuses, nor whether a stream ended because the client left or
+// because the client broke a rule of HTTP. This package finds out. It sees bytes and ids of streams: it must not
+// know the connection that they come on, nor routes, backends or what becomes of a request.
+package h2
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"pace/telemetry"
+)
+
+// Conn is what pace knows of one HTTP/2 connection. Each method belongs to certain goroutines:
+//
+//	ReadIncoming            net/http's goroutine that reads
+//	ReadOutgoing, MayWrite  net/http's goroutines that write, one at a time
+//	Begin, End, Cause       the goroutines of the handlers
+type Conn struct {
+	refuse func(telemetry.Refusal)
+	in     incoming    // only ReadIncoming uses it
+	out    frameReader // only ReadOutgoing and MayWrite use it, and
+	within bool        // net/http has begun a block of fields, or has sent nothing yet
+	over   atomic.Bool // net/http has sent GOAWAY because of an error
+
+	// aftermath: more came for a stream that net/http has refused. net/http takes that for an error of the
+	// connection, but only the one request is refused.
+	aftermath atomic.Bool
+
+	mu      sync.Mutex
+	streams map[uint32]stream // those that the client opened, until their handler ends; guarded by mu
+}
+
+// stream is one request.
+type stream struct {
+	declared int64 // the length of the body; -1: unknown
+	got      int64 // bytes of it that came
+	ended    bool  // by the client
+	begun    bool  // its handler runs
+	cause    Cause
+	refusal  ownResponse // what net/http itself will send
+}
+
+// Cause is what ended a stream early: the first cause that appeared on the wire.
+type Cause uint8
+
+// The causes.
+const (
+	Unknown     Cause = iota // nothing on the wire has ended it
+	ClientLeft               // the client reset it
+	ClientBroke              // the client broke a rule of HTTP
+)
+
+// ownResponse is a response that net/http sends instead of calling the handler.
+type ownResponse uint8
+
+const (
+	noOwnResponse  ownResponse = iota
+	ownBadRequest              // 400
+	ownHeaderLarge             // 431
+)
+
+// maxStreams limits how many streams are remembered whose handler never began. net/http lets 100 handlers
+// run and 400 wait. Of a larger number, it has given up the rest.
+const maxStreams = 1000
+
+// Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
+const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// New returns a Conn for a connection whose preface has been read. headerBytes is net/http's limit of a header.
+// refuse is called for each request, and for the connection, when net/http refuses it.
+func New(headerBytes int, refuse func(telemetry.Refusal)) *Conn {
+	c := &Conn{refuse: refuse, streams: map[uint32]stream{}, within: true}
+	c.in.begin(c, headerBytes)
+	return c
+}
+
+// ReadIncoming reads along what the client sends after the preface.
+func (c *Conn) ReadIncoming(b []byte) { c.in.read(b) }
+
+// open remembers a stream.
+func (c *Conn) open(id uint32, s stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.streams) >= maxStreams {
+		for id, s := range c.streams {
+			if !s.begun {
+				delete(c.streams, id)
+			}
+		}
+	}
+	c.streams[id] = s
+}
+
+// change lets f change what is known of a stream, and reports whether there is such a stream.
+func (c *Conn) change(id uint32, f func(*stream)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.streams[id]
+	if ok {
+		f(&s)
+		c.streams[id] = s
+	}
+	return ok
+}
+
+// settle notes what ended a stream, and reports whether there is such a stream.
+func (c *Conn) settle(id uint32, cause Cause) bool {
+	return c.change(id, func(s *stream) { s.settle(cause) })
+}
+
+// settle notes what ended the stream, unless something has before.
+func (s *stream) settle(cause Cause) {
+	if s.cause == Unknown {
+		s.cause = cause
+	}
+}
+
+// Begin notes that the handler of a stream runs.
+func (c *Conn) Begin(id uint32) { c.change(id, func(s *stream) { s.begun = true }) }
+
+// End forgets a stream when its handler ends.
+func (c *Conn) End(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.streams, id)
+}
+
+// Cause returns what ended the stream early, as far as the wire shows it.
+func (c *Conn) Cause(id uint32) Cause {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams[id].cause
+}
+
+// GivenUp reports whether net/http has given up the connection because of a fault of the client.
+func (c *Conn) GivenUp() bool { return c.over.Load() }
+
+// ReadOutgoing reads along what net/http sends.
+func (c *Conn) ReadOutgoing(b []byte) {
+	for len(b) > 0 {
+		var whole bool
+		if b, whole = c.out.next(b, keepOutgoing); whole {
+			isFields := c.out.kind() == headersFrame || c.out.kind() == continuationFrame
+			c.within = isFields && !c.out.has(endHeaders)
+			c.sent(&c.out)
+		}
+	}
+}
+
+// MayWrite reports whether somebody else may send a frame now: net/http is not in the middle of one.
+func (c *Conn) MayWrite() bool { return !c.within && c.out.have == 0 }
+
+func keepOutgoing(f *frameReader) int {
+	if f.kind() == resetFrame || f.kind() == goAwayFrame {
+		return 8
+	}
+	return 0
+}
+
+// Error codes (RFC 9113 §7) that do not accuse the client: the first also ends a request of which no more is
+// needed, and the other is sent when a handler aborts its response.
+const (
+	noError       = 0
+	internalError = 2
+)
+
+// sent looks at a frame that net/http sends.
+func (c *Conn) sent(f *frameReader) {
+	switch f.kind() {
+	case headersFrame:
+		c.responds(f.stream())
+	case resetFrame:
+		if code := number(f.payload); code != noError && code != internalError {
+			c.settle(f.stream(), ClientBroke)
+		}
+	case goAwayFrame:
+		if number(f.payload[4:]) != noError && !c.over.Swap(true) && !c.aftermath.Load() {
+			c.refuse(telemetry.RefusedH2Error)
+		}
+	}
+}
+
+// responds counts a refusal when net/http sends its own response.
+func (c *Conn) responds(id uint32) {
+	own := noOwnResponse
+	c.change(id, func(s *stream) { own, s.refusal = s.refusal, noOwnResponse })
+	switch own {
+	case ownBadRequest:
+		c.refuse(telemetry.RefusedBadRequest)
+	case ownHeaderLarge:
+		c.refuse(telemetry.RefusedHeaderTooLarge)
+	default:
+		return
+	}
+	c.End(id)
+}
