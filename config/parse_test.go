@@ -43,6 +43,32 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Every key has a bad golden file, in which it is refused; testdata/every_key.toml is the good one of all.
+func TestRefusals_OfEveryKey(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := map[string]bool{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Parse(file, data)
+		for _, f := range Faults(err) {
+			for path := f.Key; path != ""; path = path[:max(strings.LastIndexAny(path, ".["), 0)] {
+				refused[patternOf(path)] = true
+			}
+		}
+	}
+	for k := range Keys() {
+		if !refused[k.Name] {
+			t.Errorf("no file in testdata/bad has a fault of %s", k.Name)
+		}
+	}
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
