@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"flag"
@@ -256,9 +257,7 @@ func FuzzParse(f *testing.F) {
 func checkParse(t *testing.T, data []byte) {
 	file, err := Parse("x.toml", data)
 	if err == nil {
-		if len(file.Upstreams.Backends) == 0 {
-			t.Errorf("no backends: %q", data)
-		}
+		checkAccepted(t, file, data)
 		return
 	}
 	last := 0
@@ -271,6 +270,53 @@ func checkParse(t *testing.T, data []byte) {
 			t.Fatalf("a control character in %q: %q", f.Error(), data)
 		}
 		last = f.place()
+	}
+}
+
+// checkAccepted holds a file without faults to what the parts rely on.
+func checkAccepted(t *testing.T, file *File, data []byte) {
+	form := file.InLongForm()
+	upstreams, limits := map[string]bool{"": true}, map[string]bool{}
+	for _, u := range form.Upstreams {
+		if upstreams[u.Name] || len(u.Backends) == 0 {
+			t.Errorf("upstream %q has no backends, or stands there twice: %q", u.Name, data)
+		}
+		upstreams[u.Name] = true
+	}
+	for _, l := range form.Limits {
+		limits[l.Name] = true
+	}
+	if len(form.Routes) == 0 {
+		t.Errorf("no route: %q", data)
+	}
+	for _, r := range form.Routes {
+		actions := 0
+		for _, set := range []bool{r.Upstream != "", r.Split != nil, r.Redirect != "", r.Respond != 0} {
+			if set {
+				actions++
+			}
+		}
+		if actions != 1 || r.Name == "" || !upstreams[r.Upstream] || !upstreams[r.Mirror] {
+			t.Errorf("%d actions, or a name that is empty or not defined, in %+v: %q", actions, r, data)
+		}
+		for _, s := range r.Split {
+			if !upstreams[s.Upstream] {
+				t.Errorf("no upstream %q: %q", s.Upstream, data)
+			}
+		}
+		for _, l := range r.Limits {
+			if !limits[l] {
+				t.Errorf("no limit %q: %q", l, data)
+			}
+		}
+	}
+	if changes := Changes(&file.Config, &file.Config); len(changes) > 0 {
+		t.Errorf("it differs from itself in %v: %q", changes, data)
+	}
+	if v, ok := inJSON(string(bytes.TrimPrefix(data, []byte("\ufeff")))); ok {
+		if bad := violations(t, writtenSchema(t), v, ""); bad != nil {
+			t.Errorf("the schema refuses what Parse accepts: %v: %q", bad, data)
+		}
 	}
 }
 
