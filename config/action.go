@@ -104,10 +104,10 @@ func (r *reader) undefined(key, noun, name string, known *names, verb string) {
 	what := fmt.Sprintf("no %s is named %s", noun, toml.Quote(name))
 	table := "[" + noun + "." + toml.Clip(toml.Name(name)) + "]"
 	remedy := "define " + table
-	if near := nearestWord(name, known.list); near != "" {
+	if near := nearestWord(name, known.listed); near != "" {
 		remedy = verb + strconv.Quote(near) + ", or " + remedy
-	} else if len(known.list) > 0 {
-		remedy = verb + oneOf(known.list) + ", or " + remedy
+	} else if len(known.listed) > 0 {
+		remedy = verb + oneOf(known.listed) + ", or " + remedy
 	}
 	r.fault(key, what, remedy)
 }
@@ -140,12 +140,12 @@ func oneOf(words []string) string {
 
 // names are those that the file defines. A file may have many, so they are listed once.
 type names struct {
-	list []string
-	set  map[string]bool
+	listed []string
+	set    map[string]bool
 }
 
 func (n *names) add(name string) {
-	n.list = append(n.list, name)
+	n.listed = append(n.listed, name)
 	n.set[name] = true
 }
 
@@ -153,30 +153,30 @@ func (n *names) has(name string) bool { return n.set[name] }
 
 // upstreamNames are the names that a route may write, also of upstreams with faults of their own.
 func (r *reader) upstreamNames() *names {
-	if r.upstreams == nil {
-		r.upstreams = &names{set: map[string]bool{}}
+	if r.knownUpstreams == nil {
+		r.knownUpstreams = &names{set: map[string]bool{}}
 		if r.file.lines["upstreams"] > 0 {
-			r.upstreams.add(DefaultName)
+			r.knownUpstreams.add(DefaultName)
 		}
 		for _, u := range r.file.NamedUpstreams {
-			r.upstreams.add(u.Name)
+			r.knownUpstreams.add(u.Name)
 		}
 	}
-	return r.upstreams
+	return r.knownUpstreams
 }
 
 func (r *reader) limitNames() *names {
-	if r.limits == nil {
-		r.limits = &names{set: map[string]bool{}}
+	if r.knownLimits == nil {
+		r.knownLimits = &names{set: map[string]bool{}}
 		for _, l := range r.file.limits() {
-			r.limits.add(l.Name)
+			r.knownLimits.add(l.Name)
 		}
 	}
-	return r.limits
+	return r.knownLimits
 }
 
 func (r *reader) anUpstream() string {
-	if names := r.upstreamNames().list; len(names) > 0 {
+	if names := r.upstreamNames().listed; len(names) > 0 {
 		return names[0]
 	}
 	return DefaultName

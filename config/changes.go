@@ -40,7 +40,7 @@ func Changes(from, to *Config) (list []Change) {
 	for _, s := range is {
 		i := slices.IndexFunc(was, s.isSame)
 		if i < 0 {
-			list = append(list, Change{Key: s.key, What: "added"})
+			list = append(list, Change{Key: s.path, What: "added"})
 			continue
 		}
 		list = append(list, s.changes(was[i])...)
@@ -48,7 +48,7 @@ func Changes(from, to *Config) (list []Change) {
 	list = append(list, reordered(was, is)...)
 	for _, s := range was {
 		if !slices.ContainsFunc(is, s.isSame) {
-			list = append(list, Change{Key: s.key, What: "removed"})
+			list = append(list, Change{Key: s.path, What: "removed"})
 		}
 	}
 	return list
@@ -56,13 +56,13 @@ func Changes(from, to *Config) (list []Change) {
 
 // section is a table, or a thing with a name, of a configuration in the long form.
 type section struct {
-	table string // server, upstream, route
+	group string // server, upstream, route
 	name  string // "": it is the only one of its kind
-	key   string // how it is written in the file
+	path  string // how it is written in the file
 	value reflect.Value
 }
 
-func (s section) isSame(o section) bool { return s.table == o.table && s.name == o.name }
+func (s section) isSame(o section) bool { return s.group == o.group && s.name == o.name }
 
 // tablesOfLongForm are the tables that the long form takes the place of.
 var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit"}
@@ -72,7 +72,7 @@ func sections(c *Config) (list []section) {
 	config := reflect.ValueOf(c).Elem()
 	for name, field := range fields(config) {
 		if !slices.Contains(tablesOfLongForm, name) {
-			list = append(list, section{table: name, key: name, value: field})
+			list = append(list, section{group: name, path: name, value: field})
 		}
 	}
 	form := c.InLongForm()
@@ -98,7 +98,7 @@ func namedSection(table, name, key string, value any) section {
 // routes returns the names of the routes, in their order.
 func routes(list []section) (names []string) {
 	for _, s := range list {
-		if s.table == "route" {
+		if s.group == "route" {
 			names = append(names, s.name)
 		}
 	}
@@ -123,7 +123,7 @@ func (s section) changes(was section) (list []Change) {
 		if reflect.DeepEqual(field.Interface(), old[name].Interface()) {
 			continue
 		}
-		key := s.key + "." + name
+		key := s.path + "." + name
 		if what := difference(old[name], field); what != "" {
 			list = append(list, Change{key, what, restarts[key]})
 		}
@@ -213,7 +213,7 @@ func inWords(value any) string {
 	case netip.Prefix:
 		return strconv.Quote(v.String())
 	case Backend:
-		return v.inWords()
+		return v.spelled()
 	case Field:
 		return v.Name + " = " + strconv.Quote(v.Value)
 	case Share:
@@ -239,8 +239,8 @@ func inWords(value any) string {
 	return fmt.Sprint(value)
 }
 
-// inWords returns a backend as the file has it.
-func (b Backend) inWords() string {
+// spelled returns a backend as the file has it.
+func (b Backend) spelled() string {
 	url := b.Scheme + "://" + b.Address
 	if b.Scheme == "unix" {
 		url = b.Scheme + ":" + b.Address

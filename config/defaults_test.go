@@ -77,7 +77,7 @@ func (f *File) holds(k Key) bool {
 func patternOf(path string) string {
 	names := toml.Split(path)
 	last := names[len(names)-1]
-	if t := tableAt(strings.TrimSuffix(strings.TrimSuffix(path, last), ".")); t != nil && t.key(last) != nil {
+	if t := tableAt(strings.TrimSuffix(strings.TrimSuffix(path, last), ".")); t != nil && t.keyCalled(last) != nil {
 		return toml.Join(t.path, last)
 	}
 	return ""

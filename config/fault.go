@@ -39,7 +39,7 @@ func (f *Fault) Error() string {
 // last. It is nil when there are none.
 func Join(err error, more ...*Fault) error {
 	faults := append(Faults(err), more...)
-	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.place(), b.place()) })
+	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.order(), b.order()) })
 	errs := make([]error, len(faults))
 	for i, f := range faults {
 		errs[i] = f
@@ -59,7 +59,7 @@ func Faults(err error) (list []*Fault) {
 	return list
 }
 
-func (f *Fault) place() int {
+func (f *Fault) order() int {
 	if f.Line == 0 {
 		return math.MaxInt
 	}

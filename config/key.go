@@ -139,8 +139,8 @@ func (t *table) all() iter.Seq[*table] {
 	}
 }
 
-// key is the key of that name in the table; nil if there is none.
-func (t *table) key(name string) *key {
+// keyCalled is the key of that name in the table; nil if there is none.
+func (t *table) keyCalled(name string) *key {
 	for _, k := range t.keys {
 		if k.leaf == name {
 			return k
@@ -149,8 +149,8 @@ func (t *table) key(name string) *key {
 	return nil
 }
 
-// table is the table of that name in the table; nil if there is none.
-func (t *table) table(name string) *table {
+// inner is the table of that name in the table; nil if there is none.
+func (t *table) inner(name string) *table {
 	for _, inner := range t.tables {
 		if inner.name == name {
 			return inner
@@ -185,7 +185,7 @@ func describe(typ reflect.Type, t *table, at []int) *table {
 
 // isTable reports whether a field is a table, or several, and not a key.
 func isTable(typ reflect.Type) bool {
-	_, isKey := wanted[typ]
+	_, isKey := wantedOf[typ]
 	if typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 		typ = typ.Elem()
 	}
@@ -216,7 +216,7 @@ func describeKey(table string, f reflect.StructField, at []int) *key {
 	if f.Type.Kind() == reflect.Pointer {
 		k.typ = f.Type.Elem()
 	}
-	k.wanted = wanted[k.typ]
+	k.wanted = wantedOf[k.typ]
 	is := f.Tag.Get("is")
 	if k.typ == reflect.TypeFor[[]netip.Prefix]() {
 		is = "network"
@@ -266,8 +266,8 @@ func (k *key) meaning() string {
 	return k.Doc
 }
 
-// wanted are the types that a field may have, as users call them.
-var wanted = map[reflect.Type]string{
+// wantedOf are the types that a field may have, as users call them.
+var wantedOf = map[reflect.Type]string{
 	reflect.TypeFor[bool]():           aBoolean,
 	reflect.TypeFor[string]():         "a string",
 	reflect.TypeFor[int]():            aWhole,
@@ -315,7 +315,7 @@ func bound(typ reflect.Type, text string) float64 {
 // asTOML writes a default or example as TOML does.
 func asTOML(typ reflect.Type, text string) string {
 	switch {
-	case wanted[typ] == aTableOfStrings, wanted[typ] == aTableOfWeights:
+	case wantedOf[typ] == aTableOfStrings, wantedOf[typ] == aTableOfWeights:
 		if text == "" {
 			return "{}"
 		}
@@ -338,7 +338,7 @@ func tableAt(path string) *table {
 	t := root
 	for i := 0; i < len(names); i++ {
 		name, _, _ := strings.Cut(names[i], "[")
-		if t = t.table(name); t == nil {
+		if t = t.inner(name); t == nil {
 			return nil
 		}
 		if t.kind == named {
@@ -359,7 +359,7 @@ func keyNamed(path string) *key {
 	last := names[len(names)-1]
 	in := strings.TrimSuffix(strings.TrimSuffix(path, last), ".")
 	if t := tableAt(in); t != nil {
-		if k := t.key(last); k != nil {
+		if k := t.keyCalled(last); k != nil {
 			return k.at(in)
 		}
 	}

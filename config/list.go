@@ -69,17 +69,17 @@ func textOf(e any) string {
 	return s
 }
 
-// backends reads a list of backends, which may be strings, or tables with url and weight.
-func (r *reader) backends(k *key, raw any) []Backend {
+// readBackends reads a list of backends, which may be strings, or tables with url and weight.
+func (r *reader) readBackends(k *key, raw any) []Backend {
 	return elements(r, k, raw, func(path string, e any) (Backend, bool) {
 		if t, ok := e.(map[string]any); ok {
-			return r.weighted(k, path, t)
+			return r.readWeighted(k, path, t)
 		}
-		return r.backend(k, path, e)
+		return r.readBackend(k, path, e)
 	}, func(b Backend) Backend { return Backend{b.Scheme, b.Address, 1} })
 }
 
-func (r *reader) backend(k *key, path string, raw any) (Backend, bool) {
+func (r *reader) readBackend(k *key, path string, raw any) (Backend, bool) {
 	s, ok := raw.(string)
 	if !ok {
 		r.fault(path, "expected a string, got "+shown(raw), k.elementRemedy(plain(raw)))
@@ -92,8 +92,8 @@ func (r *reader) backend(k *key, path string, raw any) (Backend, bool) {
 	return Backend{scheme, address, 1}, bad == nil
 }
 
-// weighted reads { url = "…", weight = 2 }.
-func (r *reader) weighted(k *key, path string, written map[string]any) (b Backend, ok bool) {
+// readWeighted reads { url = "…", weight = 2 }.
+func (r *reader) readWeighted(k *key, path string, written map[string]any) (b Backend, ok bool) {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		if name != "url" && name != "weight" {
 			r.fault(toml.Join(path, toml.Name(name)), "unknown key", "remove it; a backend has url and weight")
@@ -104,17 +104,17 @@ func (r *reader) weighted(k *key, path string, written map[string]any) (b Backen
 		r.fault(path, "url is missing", fmt.Sprintf("write %q", k.sample))
 		return b, false
 	}
-	b, ok = r.backend(k, toml.Join(path, "url"), url)
+	b, ok = r.readBackend(k, toml.Join(path, "url"), url)
 	if raw, isWritten := written["weight"]; isWritten {
-		b.Weight = r.weight(toml.Join(path, "weight"), raw, 1)
+		b.Weight = r.readWeight(toml.Join(path, "weight"), raw, 1)
 	}
 	return b, ok
 }
 
 const maxWeight = 1_000_000
 
-// weight reads a weight from low on.
-func (r *reader) weight(path string, raw any, low int64) int {
+// readWeight reads a weight from low on.
+func (r *reader) readWeight(path string, raw any, low int64) int {
 	n, ok := raw.(int64)
 	remedy := fmt.Sprintf("write a whole number from %d to %d, such as 1", low, maxWeight)
 	switch {
@@ -129,8 +129,8 @@ func (r *reader) weight(path string, raw any, low int64) int {
 	return int(n)
 }
 
-// shares reads a table of upstreams and their weights.
-func (r *reader) shares(k *key, raw any) (all []Share) {
+// readShares reads a table of upstreams and their weights.
+func (r *reader) readShares(k *key, raw any) (all []Share) {
 	written, ok := raw.(map[string]any)
 	if !ok {
 		r.wrongType(k, raw)
@@ -139,7 +139,7 @@ func (r *reader) shares(k *key, raw any) (all []Share) {
 	path := func(upstream string) string { return toml.Join(k.Name, toml.Name(upstream)) }
 	some := len(written) == 0
 	for _, name := range slices.Sorted(maps.Keys(written)) {
-		s := Share{name, r.weight(path(name), written[name], 0)}
+		s := Share{name, r.readWeight(path(name), written[name], 0)}
 		all, some = append(all, s), some || s.Weight != 0
 	}
 	if !some {
@@ -149,8 +149,8 @@ func (r *reader) shares(k *key, raw any) (all []Share) {
 	return all
 }
 
-// fields reads a table of header fields.
-func (r *reader) fields(k *key, raw any) (all []Field) {
+// readFields reads a table of header fields.
+func (r *reader) readFields(k *key, raw any) (all []Field) {
 	written, ok := raw.(map[string]any)
 	if !ok {
 		r.wrongType(k, raw)

@@ -85,7 +85,7 @@ func (r *reader) tableOf(path string) (in, name string, t *table) {
 	}
 	name = names[len(names)-1]
 	in = strings.TrimSuffix(strings.TrimSuffix(path, name), ".")
-	if t = tableAt(in); t == nil || t.table(name) != nil {
+	if t = tableAt(in); t == nil || t.inner(name) != nil {
 		return in, name, nil
 	}
 	return in, name, t

@@ -263,13 +263,13 @@ func checkParse(t *testing.T, data []byte) {
 	last := 0
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
 		f, ok := e.(*Fault)
-		if !ok || f.What == "" || f.Remedy == "" || f.place() < last {
+		if !ok || f.What == "" || f.Remedy == "" || f.order() < last {
 			t.Fatalf("got %#v after line %d: %q", e, last, data)
 		}
 		if strings.ContainsFunc(f.Error(), unicode.IsControl) {
 			t.Fatalf("a control character in %q: %q", f.Error(), data)
 		}
-		last = f.place()
+		last = f.order()
 	}
 }
 
@@ -385,7 +385,7 @@ func TestNearest(t *testing.T) {
 	} {
 		in := root
 		if tt.table != "" {
-			in = cmp.Or(root.table(tt.table), &table{name: tt.table})
+			in = cmp.Or(root.inner(tt.table), &table{name: tt.table})
 		}
 		if got := nearest(in, tt.table, tt.name, "key"); got != tt.want {
 			t.Errorf("%s in [%s]: got %q, want %q", tt.name, tt.table, got, tt.want)

@@ -16,21 +16,21 @@ import (
 
 // reader moves a decoded TOML document into a Config and notes what is wrong on the way.
 type reader struct {
-	file         *File
-	faults       []*Fault
-	syntaxFaults int       // how many of faults, at its start, are about the syntax
-	meant        []string  // what unknown keys were most likely meant to be
-	missing      []missing // required keys that are not written
-	upstreams    *names    // of the whole file; nil before the first use
-	limits       *names
-	trial        bool // only whether there are faults matters; nobody reads them
+	file           *File
+	faults         []*Fault
+	syntaxFaults   int       // how many of faults, at its start, are about the syntax
+	meant          []string  // what unknown keys were most likely meant to be
+	missing        []missing // required keys that are not written
+	knownUpstreams *names    // of the whole file; nil before the first use
+	knownLimits    *names
+	trial          bool // only whether there are faults matters; nobody reads them
 }
 
 // missing is a required key that is not written, in the table at a path.
 type missing struct {
-	table *table
-	path  string
-	key   *key
+	in   *table
+	path string
+	of   *key
 }
 
 func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
@@ -46,33 +46,33 @@ func (r *reader) at(line int, key, what, remedy string) {
 
 // document reads the whole of a file.
 func (r *reader) document(doc map[string]any) {
-	r.table(root, "", doc, reflect.ValueOf(&r.file.Config).Elem())
+	r.readTable(root, "", doc, reflect.ValueOf(&r.file.Config).Elem())
 }
 
-// table reads the table at a path, and the tables inside it. What is not in written gets its default.
-func (r *reader) table(t *table, path string, written map[string]any, to reflect.Value) {
+// readTable reads the table at a path, and the tables inside it. What is not in written gets its default.
+func (r *reader) readTable(t *table, path string, written map[string]any, to reflect.Value) {
 	for _, k := range t.keys {
 		raw, isWritten := written[k.leaf]
 		k, field := k.at(path), to.FieldByIndex(k.field)
 		if k.fallback != nil {
-			r.value(k, k.fallback, field)
+			r.readValue(k, k.fallback, field)
 		}
 		switch {
 		case isWritten:
-			r.value(k, raw, field)
+			r.readValue(k, raw, field)
 		case k.required && !r.full():
 			r.missing = append(r.missing, missing{t, path, k})
 		}
 	}
 	for _, inner := range t.tables {
 		raw, isWritten := written[inner.name]
-		r.tables(inner, toml.Join(path, inner.name), raw, isWritten, to.FieldByIndex(inner.field))
+		r.readTables(inner, toml.Join(path, inner.name), raw, isWritten, to.FieldByIndex(inner.field))
 	}
 	r.strays(t, path, written)
 }
 
-// tables reads a table, or as many of its kind as are written.
-func (r *reader) tables(t *table, path string, raw any, isWritten bool, to reflect.Value) {
+// readTables reads a table, or as many of its kind as are written.
+func (r *reader) readTables(t *table, path string, raw any, isWritten bool, to reflect.Value) {
 	switch t.kind {
 	case optional:
 		if !isWritten {
@@ -86,17 +86,17 @@ func (r *reader) tables(t *table, path string, raw any, isWritten bool, to refle
 		if raw != nil && !ok {
 			r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"], and its keys on the lines below")
 		}
-		r.table(t, path, written, to)
+		r.readTable(t, path, written, to)
 	case repeated:
-		r.repeated(t, path, raw, to)
+		r.readRepeated(t, path, raw, to)
 	case named:
-		r.named(t, path, raw, to)
+		r.readNamed(t, path, raw, to)
 	}
 }
 
-// repeated reads [[path]], as often as it is written.
-func (r *reader) repeated(t *table, path string, raw any, to reflect.Value) {
-	for i, written := range r.elements(path, raw) {
+// readRepeated reads [[path]], as often as it is written.
+func (r *reader) readRepeated(t *table, path string, raw any, to reflect.Value) {
+	for i, written := range r.readElements(path, raw) {
 		if r.full() {
 			return
 		}
@@ -105,13 +105,13 @@ func (r *reader) repeated(t *table, path string, raw any, to reflect.Value) {
 		}
 		one := reflect.New(t.typ).Elem()
 		one.FieldByName("Key").SetString(toml.Element(path, i))
-		r.table(t, toml.Element(path, i), written, one)
+		r.readTable(t, toml.Element(path, i), written, one)
 		to.Set(reflect.Append(to, one))
 	}
 }
 
-// elements are the tables of an array. What is none is refused, and is nil.
-func (r *reader) elements(path string, raw any) (all []map[string]any) {
+// readElements returns the tables of an array. What is none is refused, and is nil.
+func (r *reader) readElements(path string, raw any) (all []map[string]any) {
 	switch raw := raw.(type) {
 	case nil:
 	case []map[string]any:
@@ -130,8 +130,8 @@ func (r *reader) elements(path string, raw any) (all []map[string]any) {
 	return all
 }
 
-// named reads [path.NAME] of every name, in the order of the file.
-func (r *reader) named(t *table, path string, raw any, to reflect.Value) {
+// readNamed reads [path.NAME] of every name, in the order of the file.
+func (r *reader) readNamed(t *table, path string, raw any, to reflect.Value) {
 	all, ok := raw.(map[string]any)
 	if raw != nil && !ok {
 		r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"."+t.sample+"], and its keys on the lines below")
@@ -152,7 +152,7 @@ func (r *reader) named(t *table, path string, raw any, to reflect.Value) {
 		one := reflect.New(t.typ).Elem()
 		one.FieldByName("Name").SetString(name)
 		one.FieldByName("Key").SetString(at)
-		r.table(t, at, written, one)
+		r.readTable(t, at, written, one)
 		to.Set(reflect.Append(to, one))
 	}
 }
@@ -171,14 +171,14 @@ func (r *reader) strays(t *table, path string, written map[string]any) {
 		if r.full() {
 			return
 		}
-		if t.key(name) == nil && t.table(name) == nil {
+		if t.keyCalled(name) == nil && t.inner(name) == nil {
 			r.stray(t, path, name, written[name])
 		}
 	}
 }
 
-// value sets one key's field, or says why not.
-func (r *reader) value(k *key, raw any, field reflect.Value) {
+// readValue sets one key's field, or says why not.
+func (r *reader) readValue(k *key, raw any, field reflect.Value) {
 	if field.Kind() == reflect.Pointer {
 		field.Set(reflect.New(k.typ))
 		field = field.Elem()
@@ -192,34 +192,34 @@ func (r *reader) value(k *key, raw any, field reflect.Value) {
 		}
 	case *string:
 		if v, ok := raw.(string); ok {
-			*to = r.text(k, v)
+			*to = r.readText(k, v)
 		} else {
 			r.wrongType(k, raw)
 		}
 	case *int:
-		*to = int(r.whole(k, raw))
+		*to = int(r.readWhole(k, raw))
 	case *int64:
-		*to = r.whole(k, raw)
+		*to = r.readWhole(k, raw)
 	case *float64:
-		*to = r.fraction(k, raw)
+		*to = r.readFraction(k, raw)
 	case *time.Duration:
-		*to = r.duration(k, raw)
+		*to = r.readDuration(k, raw)
 	case *[]string:
 		*to = list(r, k, raw, k.check)
 	case *[]netip.Prefix:
 		*to = list(r, k, raw, check.Network)
 	case *[]Backend:
-		*to = r.backends(k, raw)
+		*to = r.readBackends(k, raw)
 	case *[]Field:
-		*to = r.fields(k, raw)
+		*to = r.readFields(k, raw)
 	case *[]Share:
-		*to = r.shares(k, raw)
+		*to = r.readShares(k, raw)
 	default:
 		panic("pace: BUG: no reader for the type of " + k.Name)
 	}
 }
 
-func (r *reader) text(k *key, s string) string {
+func (r *reader) readText(k *key, s string) string {
 	v, bad := k.check(s, k.sample)
 	if bad != nil {
 		r.fault(k.Name, bad.What, k.cure(bad))
@@ -227,7 +227,7 @@ func (r *reader) text(k *key, s string) string {
 	return v
 }
 
-func (r *reader) whole(k *key, raw any) int64 {
+func (r *reader) readWhole(k *key, raw any) int64 {
 	n, ok := raw.(int64)
 	if !ok {
 		r.wrongType(k, raw)
@@ -237,8 +237,8 @@ func (r *reader) whole(k *key, raw any) int64 {
 	return n
 }
 
-// fraction accepts whole numbers, too: sample_ratio = 1 can only mean 1.0.
-func (r *reader) fraction(k *key, raw any) float64 {
+// readFraction accepts whole numbers, too: sample_ratio = 1 can only mean 1.0.
+func (r *reader) readFraction(k *key, raw any) float64 {
 	n, ok := raw.(float64)
 	if whole, is := raw.(int64); is {
 		n, ok = float64(whole), true
@@ -251,7 +251,7 @@ func (r *reader) fraction(k *key, raw any) float64 {
 	return n
 }
 
-func (r *reader) duration(k *key, raw any) time.Duration {
+func (r *reader) readDuration(k *key, raw any) time.Duration {
 	text, ok := raw.(string)
 	if !ok {
 		r.wrongType(k, raw)

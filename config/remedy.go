@@ -94,19 +94,19 @@ func (k *key) proposal(text string) (value string) {
 	bare := strings.NewReplacer(`"`, "", "'", "").Replace(text)
 	switch k.wanted {
 	case aBoolean:
-		value = boolean(bare)
+		value = asBoolean(bare)
 	case aWhole:
-		value = whole(bare)
+		value = asWhole(bare)
 	case aNumber:
 		if n, err := strconv.ParseFloat(bare, 64); err == nil && isNumber(bare) {
 			value = strconv.FormatFloat(n, 'f', -1, 64)
 		}
 	case aDuration:
-		if s := duration(bare); s != "" {
+		if s := asDuration(bare); s != "" {
 			value = strconv.Quote(s)
 		}
 	case aList:
-		value = k.list(text)
+		value = k.proposedList(text)
 	case aTableOfStrings, aTableOfWeights:
 	default:
 		value = k.element(bare)
@@ -124,7 +124,7 @@ func (k *key) accepts(value string) bool {
 		return false
 	}
 	r := &reader{file: &File{}, trial: true}
-	r.value(k, raw, reflect.New(k.typ).Elem())
+	r.readValue(k, raw, reflect.New(k.typ).Elem())
 	return len(r.faults) == 0
 }
 
@@ -148,8 +148,8 @@ var word = regexp.MustCompile(`^[a-z][a-z0-9_/-]*$`)
 
 var listed = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s,\[\]"']+`)
 
-// list is the list of all words in text, each as element has it.
-func (k *key) list(text string) string {
+// proposedList is the list of all words in text, each as element has it.
+func (k *key) proposedList(text string) string {
 	var all []string
 	for _, word := range listed.FindAllString(text, 100) {
 		v := k.element(strings.Trim(word, `"'`))
@@ -176,7 +176,7 @@ func literal(s string) string {
 
 func hasCredentials(s string) bool { return toml.Redact(s) != toml.Quote(s) }
 
-func boolean(text string) string {
+func asBoolean(text string) string {
 	switch strings.ToLower(text) {
 	case "true", "yes", "on", "1":
 		return "true"
@@ -188,8 +188,8 @@ func boolean(text string) string {
 
 var thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}([,_ ][0-9]{3})+$`)
 
-// whole is a whole number as TOML writes it.
-func whole(text string) string {
+// asWhole is a whole number as TOML writes it.
+func asWhole(text string) string {
 	if thousands.MatchString(text) {
 		text = strings.NewReplacer(",", "", "_", "", " ", "").Replace(text)
 	}
@@ -218,8 +218,8 @@ var units = map[string]string{
 	"hours":   "h",
 }
 
-// duration is text as a duration, in seconds if it names no unit; "" if it is none.
-func duration(text string) string {
+// asDuration is text as a duration, in seconds if it names no unit; "" if it is none.
+func asDuration(text string) string {
 	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
 	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
 	if unit, ok := units[text[len(number):]]; ok {

@@ -68,10 +68,10 @@ type Field struct {
 
 // defaultRoute is the route of a file that has none.
 func defaultRoute() Route {
-	t := root.table("route")
+	t := root.inner("route")
 	r := reader{file: &File{}}
 	var one Route
-	r.table(t, "", nil, reflect.ValueOf(&one).Elem())
+	r.readTable(t, "", nil, reflect.ValueOf(&one).Elem())
 	one.Match, one.Name, one.Upstream = "/", DefaultName, DefaultName
 	return one
 }

@@ -34,7 +34,7 @@ type schema struct {
 // that Parse accepts, but Parse knows more. words are the values of the keys that hold one of a list, by the
 // names of [Keys]. Errors are w's.
 func WriteSchema(w io.Writer, words map[string][]string) error {
-	s := root.schema(words)
+	s := root.jsonSchema(words)
 	s.Version, s.Title = "http://json-schema.org/draft-07/schema#", "Configuration of pace"
 	for _, one := range []string{"upstreams", "upstream", "route"} {
 		s.AnyOf = append(s.AnyOf, &schema{Required: []string{one}})
@@ -45,17 +45,17 @@ func WriteSchema(w io.Writer, words map[string][]string) error {
 	return e.Encode(s)
 }
 
-// schema is that of one table, or of all that may stand under its name.
-func (t *table) schema(words map[string][]string) *schema {
+// jsonSchema is that of one table, or of all that may stand under its name.
+func (t *table) jsonSchema(words map[string][]string) *schema {
 	s := &schema{Type: "object", Properties: map[string]*schema{}, AdditionalProperties: false}
 	for _, k := range t.keys {
-		s.Properties[k.leaf] = k.schema(words[k.Name])
+		s.Properties[k.leaf] = k.jsonSchema(words[k.Name])
 		if k.required {
 			s.Required = append(s.Required, k.leaf)
 		}
 	}
 	for _, inner := range t.tables {
-		s.Properties[inner.name] = inner.schema(words)
+		s.Properties[inner.name] = inner.jsonSchema(words)
 	}
 	switch t.kind {
 	case repeated:
@@ -70,7 +70,7 @@ func (t *table) schema(words map[string][]string) *schema {
 // aDurationPattern matches what time.ParseDuration reads.
 const aDurationPattern = `^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
 
-func (k *key) schema(words []string) *schema {
+func (k *key) jsonSchema(words []string) *schema {
 	s := k.typeSchema()
 	s.Description, s.Default = k.Meaning, k.fallback
 	if len(k.among) > 0 {

@@ -15,7 +15,7 @@ import (
 // together checks keys against each other.
 func (r *reader) together() {
 	c := &r.file.Config
-	r.required(c)
+	r.requireKeys(c)
 	r.bothForms(c)
 	r.listeners(c)
 	if name := c.Headers.BackendName; name != "" && strings.EqualFold(name, c.Tracing.ResponseHeader) {
@@ -43,9 +43,9 @@ func (r *reader) together() {
 	r.namesOfRoutes(c.Routes)
 }
 
-// required reports the keys that are missing. The backends of the short form are required if it is used,
+// requireKeys reports the keys that are missing. The backends of the short form are required if it is used,
 // and if the one route that nobody wrote needs them.
-func (r *reader) required(c *Config) {
+func (r *reader) requireKeys(c *Config) {
 	for _, m := range r.missing {
 		if m.path == "upstreams" && r.file.lines["upstreams"] == 0 && (len(c.Routes) > 0 || c.upstream(DefaultName) != nil) {
 			continue
@@ -55,8 +55,8 @@ func (r *reader) required(c *Config) {
 				`write [[route]] with match = "/" and upstream = `+strconv.Quote(c.NamedUpstreams[0].Name))
 			continue
 		}
-		if r.file.lines[m.key.Name] == 0 && !r.explained(m) {
-			r.at(r.file.lines[m.path], m.key.Name, "missing", fmt.Sprintf("write %s = %s under %s", m.key.leaf, m.key.example, headerOf(m.path)))
+		if r.file.lines[m.of.Name] == 0 && !r.explained(m) {
+			r.at(r.file.lines[m.path], m.of.Name, "missing", fmt.Sprintf("write %s = %s under %s", m.of.leaf, m.of.example, headerOf(m.path)))
 		}
 	}
 }
@@ -68,7 +68,7 @@ func (r *reader) explained(m missing) bool {
 		return true
 	}
 	unreadable := slices.ContainsFunc(r.faults[:r.syntaxFaults], func(f *Fault) bool { return f.Key == m.path })
-	return unreadable || slices.Contains(r.meant, m.key.Name) || slices.Contains(r.meant, "["+m.path+"]")
+	return unreadable || slices.Contains(r.meant, m.of.Name) || slices.Contains(r.meant, "["+m.path+"]")
 }
 
 // bothForms refuses what is written in both forms.

@@ -56,19 +56,19 @@ type repeat struct {
 func indexText(text string) *index {
 	x := &index{text: text, line: 1, lines: map[string]int{}, written: map[string]bool{}, elements: map[string]int{}}
 	for x.skipSpace(); x.pos < len(x.text) && x.deep == 0; x.skipSpace() {
-		x.statement()
+		x.readStatement()
 	}
 	return x
 }
 
-func (x *index) statement() {
+func (x *index) readStatement() {
 	start := x.pos
 	st := statement{line: x.here()}
 	x.open = ""
 	if x.text[x.pos] == '[' {
-		x.header(&st)
+		x.readHeader(&st)
 	} else {
-		x.pair(&st)
+		x.readPair(&st)
 	}
 	st.open = x.open
 	if x.pos == len(x.text) && x.open != "" && x.resumed < maxResumed {
@@ -85,14 +85,14 @@ func (x *index) statement() {
 	x.statements = append(x.statements, st)
 }
 
-// header reads [a.b] or [[a.b]].
-func (x *index) header(st *statement) {
+// readHeader reads [a.b] or [[a.b]].
+func (x *index) readHeader(st *statement) {
 	x.pos++
 	if x.at('[') {
 		st.array = true
 		x.pos++
 	}
-	names, ok := x.names()
+	names, ok := x.readNames()
 	if !ok {
 		x.open = "name"
 		return
@@ -119,9 +119,9 @@ func (x *index) header(st *statement) {
 	x.add(path, true)
 }
 
-// pair reads a.b = value.
-func (x *index) pair(st *statement) {
-	names, ok := x.names()
+// readPair reads a.b = value.
+func (x *index) readPair(st *statement) {
+	names, ok := x.readNames()
 	if !ok || !x.at('=') {
 		x.open = "="
 		return
@@ -134,7 +134,7 @@ func (x *index) pair(st *statement) {
 	x.pos++
 	x.skipBlanks()
 	start := x.pos
-	x.value(st.path, x.tableDepth+len(names))
+	x.readValue(st.path, x.tableDepth+len(names))
 	st.value = x.text[start:x.pos]
 }
 
@@ -156,17 +156,17 @@ func (x *index) descend(path string, names []string) string {
 	return path
 }
 
-// value skips a value and indexes its contents. Afterwards pos is after the value; or, if the value has
+// readValue skips a value and indexes its contents. Afterwards pos is after the value; or, if the value has
 // no end, where reading stopped, and open says what is missing.
-func (x *index) value(path string, depth int) {
+func (x *index) readValue(path string, depth int) {
 	x.skipBlanks()
 	switch {
 	case x.stopIfDeeper(depth):
 	case x.pos == len(x.text):
 	case x.at('['):
-		x.list(path, depth+1)
+		x.readList(path, depth+1)
 	case x.at('{'):
-		x.inline(path, depth+1)
+		x.readInline(path, depth+1)
 	case x.at('"'), x.at('\''):
 		x.quoted()
 	default:
@@ -174,7 +174,7 @@ func (x *index) value(path string, depth int) {
 	}
 }
 
-func (x *index) list(path string, depth int) {
+func (x *index) readList(path string, depth int) {
 	x.pos++
 	for i := 0; ; {
 		x.skipSpace()
@@ -190,7 +190,7 @@ func (x *index) list(path string, depth int) {
 		default:
 			name := Element(path, i)
 			x.mark(name)
-			x.value(name, depth)
+			x.readValue(name, depth)
 			i++
 			if x.open != "" || x.deep > 0 {
 				return
@@ -202,7 +202,7 @@ func (x *index) list(path string, depth int) {
 	}
 }
 
-func (x *index) inline(path string, depth int) {
+func (x *index) readInline(path string, depth int) {
 	line := x.here()
 	x.pos++
 	for {
@@ -217,7 +217,7 @@ func (x *index) inline(path string, depth int) {
 		case x.at(','):
 			x.pos++
 		default:
-			names, ok := x.names()
+			names, ok := x.readNames()
 			if !ok || !x.at('=') {
 				x.open = "="
 				if line < x.here() { // more likely it was meant to end before
@@ -231,15 +231,15 @@ func (x *index) inline(path string, depth int) {
 			key := x.pathOf(path, names)
 			x.add(key, false)
 			x.pos++
-			if x.value(key, depth+len(names)); x.open != "" || x.deep > 0 {
+			if x.readValue(key, depth+len(names)); x.open != "" || x.deep > 0 {
 				return
 			}
 		}
 	}
 }
 
-// names reads a dotted key and the blanks after it.
-func (x *index) names() (names []string, ok bool) {
+// readNames reads a dotted key and the blanks after it.
+func (x *index) readNames() (names []string, ok bool) {
 	for {
 		x.skipBlanks()
 		start := x.pos
