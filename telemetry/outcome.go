@@ -12,8 +12,11 @@ const (
 	ClientError
 	UpstreamError
 	Responded
+	Redirected
 	RateLimited
 	NoRoute
+	MethodNotAllowed
+	Forbidden
 	NoBackend
 	Overload
 	Draining
@@ -23,6 +26,7 @@ const (
 	DNSFailed
 	Exhausted
 	UpstreamTimeout
+	RouteTimeout
 	UpstreamReset
 	UpstreamInvalid
 	UpstreamTruncated
@@ -124,12 +128,21 @@ var outcomes = [OutcomeCount]OutcomeInfo{
 	Responded: {"responded", 200, "", NoSide, slog.LevelInfo, FailsByStatus, NoErrorType, NotRejected, Ordinary, NoFailover, false,
 		"pace responded itself to OPTIONS or TRACE with `Max-Forwards: 0`; later also what a route's `respond` says", "the client asked pace and not a backend", "none needed",
 		"This response is from the proxy itself; it asked no backend."},
+	Redirected: {"redirected", 308, "", NoSide, slog.LevelInfo, FailsByStatus, NoErrorType, NotRejected, Ordinary, NoFailover, true,
+		"a route's `redirect` sent the client to another URL; the status is the route's", "the route sends its clients elsewhere", "none needed",
+		"This address has moved."},
 	RateLimited: {"rate_limited", 429, "http_request_denied", LimiterSide, slog.LevelWarn, FailsByStatus, TypedByWord, Rejected, KeepRejected, NoFailover, false,
 		"a rate limit rejected the request", "the client exhausted its quota in the window", "find the client in the access line, or raise rate_limit.max_requests; behind another proxy, set server.trusted_proxies, because otherwise all clients share one quota",
 		"You have sent too many requests; try again later."},
 	NoRoute: {"no_route", 404, "destination_not_found", ClientSide, slog.LevelWarn, FailsByStatus, TypedByWord, Rejected, KeepRejected, NoFailover, true,
 		"no route matches the request", "no route has this host and path", "add a route, or correct the address that the client uses",
 		"No route of this proxy matches the request."},
+	MethodNotAllowed: {"method_not_allowed", 405, "http_request_error", ClientSide, slog.LevelWarn, FailsByStatus, TypedByWord, Rejected, KeepRejected, NoFailover, true,
+		"routes have this path, but not with this method; `Allow` has their methods", "the client used a method that no route of this path allows", "fix the client, or add a route with this method",
+		"No route of this proxy has this method for this address."},
+	Forbidden: {"forbidden", 403, "http_request_denied", ClientSide, slog.LevelWarn, FailsByStatus, TypedByWord, Rejected, KeepRejected, NoFailover, true,
+		"the route's `allow` or `deny` excludes the client", "the client's address is not in the networks that the route allows, or is in one that it denies", "find the client in the access line, and compare it with the route's allow and deny; behind another proxy, set server.trusted_proxies",
+		"You may not use this address."},
 	NoBackend: {"no_backend", 503, "destination_unavailable", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, Rejected, KeepError, NoFailover, false,
 		"no backend may be picked", "the upstream has no backend that pace could ask", "bring a backend back, or add one to upstreams.backends",
 		"No backend is available for this request."},
@@ -157,6 +170,9 @@ var outcomes = [OutcomeCount]OutcomeInfo{
 	UpstreamTimeout: {"upstream_timeout", 504, "http_response_timeout", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverCounts, false,
 		"no response header came in time", "the backend is slow or hangs", "look at the backend's spans in the trace; upstreams.response_timeout is the limit",
 		"The backend did not respond in time."},
+	RouteTimeout: {"route_timeout", 504, "http_response_timeout", BackendSide, slog.LevelError, FailsAlways, TypedByWord, NotRejected, KeepError, NoFailover, true,
+		"the route's `timeout` ran out", "the exchange took longer than its route allows", "look at the phases in the trace: wait is the backend's time; the route's timeout is the limit",
+		"The exchange took longer than this proxy allows."},
 	UpstreamReset: {"upstream_reset", 502, "connection_terminated", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverCounts, false,
 		"the connection was lost before the response header was complete", "the backend crashed, restarted or closed the connection", "look at the backend's log at that time",
 		"The backend closed the connection before its response was complete."},
