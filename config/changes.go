@@ -70,9 +70,9 @@ var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "r
 // sections returns what a configuration means, piece by piece.
 func sections(c *Config) (list []section) {
 	config := reflect.ValueOf(c).Elem()
-	for name, field := range fields(config) {
-		if !slices.Contains(tablesOfLongForm, name) {
-			list = append(list, section{group: name, path: name, value: field})
+	for i := range config.NumField() {
+		if name := keyName(config.Type().Field(i)); !slices.Contains(tablesOfLongForm, name) {
+			list = append(list, section{group: name, path: name, value: config.Field(i)})
 		}
 	}
 	form := c.InLongForm()
@@ -143,6 +143,11 @@ func everyField(table reflect.Value, yield func(string, reflect.Value) bool) boo
 		switch {
 		case f.Anonymous:
 			if !everyField(table.Field(i), yield) {
+				return false
+			}
+		case isTable(f.Type) && f.Type.Kind() == reflect.Struct:
+			inside := func(inner string, v reflect.Value) bool { return yield(name+"."+inner, v) }
+			if !everyField(table.Field(i), inside) {
 				return false
 			}
 		case name == "name" || name == "key" || typ == reflect.TypeFor[Server]() && name == "listen":

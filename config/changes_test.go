@@ -26,8 +26,8 @@ func TestChanges(t *testing.T) {
 	}{
 		{"another order of tables, comments and defaults change nothing",
 			least + "[log]\nlevel = \"info\"\n[server]\nidle_timeout = \"75s\"\n", "# new\n[server]\n" + least, nil},
-		{"a value is told before and after", least, least + "[server]\nidle_timeout = \"1m\"\n[metrics]\nallow = [\"10.0.0.0/8\"]\n[tracing]\nsample_ratio = 0.5\n",
-			[]string{`server.idle_timeout: "1m15s" became "1m0s"`, `metrics.allow: added "10.0.0.0/8"`, `tracing.sample_ratio: 1 became 0.5`}},
+		{"a value is told before and after", least, least + "[server]\nidle_timeout = \"1m\"\n[metrics]\nallow = [\"10.0.0.0/8\"]\n[tracing]\nsample_ratio = 0.5\n[tracing.keep]\nslow = \"2s\"\n",
+			[]string{`server.idle_timeout: "1m15s" became "1m0s"`, `metrics.allow: added "10.0.0.0/8"`, `tracing.sample_ratio: 1 became 0.5`, `tracing.keep.slow: "1s" became "2s"`}},
 		{"of a list, what came and what went", least, strings.Replace(least, "10.0.0.1", "10.0.0.3", 1),
 			[]string{`upstreams.backends: added "http://10.0.0.3:80", removed "http://10.0.0.1:80"`}},
 		{"the order of a list", least, "[upstreams]\nbackends = [\"http://10.0.0.2:81\", \"http://10.0.0.1:80\"]\n",

@@ -32,7 +32,7 @@ func alerts() []rule {
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(), storm(), unanswering(), rejections(),
+	return append(list, latency(), storm(), unanswering(), rejections(), notReloaded(),
 		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -133,6 +133,16 @@ func rejections() rule {
 		"{{ $value | humanizePercentage }} of requests to {{ $labels.job }} are turned away: {{ $labels.reason }}",
 		about("$labels."+metrics.Reason.Name, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Cause }),
 		about("$labels."+metrics.Reason.Name, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
+}
+
+// notReloaded fires while the file on the disk is not what is in force: pace would not start with it again.
+func notReloaded() rule {
+	return alert("PaceConfigNotReloaded",
+		metrics.ConfigSuccessful.Name+" == 0",
+		5*time.Minute, warning,
+		"{{ $labels.instance }} runs with an older configuration: the last reload was refused",
+		"the configuration has a fault, or changes what needs a restart",
+		`see the line "reload refused" in its log, or run pace check on the file; fix the file and reload, or restart pace`)
 }
 
 // dropped fires at the first drop and ends 10 minutes after the last one.

@@ -96,6 +96,11 @@ func overview() []row {
 			perSecond("Streams that ended, by reason", count(metrics.StreamDuration.Name), metrics.CloseReason.Name),
 			streamBytes(),
 		}},
+		{"Configuration", []panel{
+			perSecond("Reloads by result", metrics.ConfigReloads.Name, metrics.Result.Name),
+			gauge("Last reload succeeded", units.Short, metrics.ConfigSuccessful.Name, instance),
+			sinceLoaded(),
+		}},
 		{"Telemetry's own loss", []panel{
 			perSecond("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
 			perSecond("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
@@ -141,6 +146,13 @@ func running() panel {
 	return panel{
 		title: "Running", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
 		queries: []query{{aggregate("count", by(metrics.Version.Name), onScreen.series(metrics.BuildInfo.Name)), perLabel(metrics.Version.Name)}},
+	}
+}
+
+func sinceLoaded() panel {
+	return panel{
+		title: "Since the configuration was loaded", doc: docOf(metrics.ConfigSucceededAt.Name), unit: units.Seconds,
+		queries: []query{{"time() - " + sumBy(by(instance), onScreen.series(metrics.ConfigSucceededAt.Name)), perLabel(instance)}},
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // ask sends the request to a backend, and to another one where that is safe and allowed, until one
 // responds. If none does, it responds in their place and returns false.
 func (q *request) ask() bool {
-	up := q.plan.upstream
+	up := q.plan.Upstream
 	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
@@ -57,7 +57,7 @@ func (q *request) prepare() {
 	}
 	out.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
 	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
-	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.conn.Peer.Trusted)
+	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted())
 	b = q.asked.AppendFields(b, &q.conn.Peer)
 	b = message.AppendField(b, "Via", message.Via(r.Header["Via"], q.rec.Protocol))
 	b = message.AppendField(b, message.RequestIDField, q.rec.RequestID)
@@ -105,7 +105,7 @@ func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
 	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.Again() {
 		return upstream.Step{}
 	}
-	step := q.plan.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
+	step := q.plan.Upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
 	n, last := len(q.rec.Attempts), tried[len(tried)-1]
 	at := q.rec.Attempts[n-1].End
 	switch {

@@ -71,7 +71,7 @@ func TestNext(t *testing.T) {
 			pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
 			tried := pool.Backends()[:tt.tried]
 			q := &request{
-				plan: &Plan{upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries})}, r: &http.Request{Method: tt.method},
+				plan: &Plan{PlanOptions: PlanOptions{Upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries})}}, r: &http.Request{Method: tt.method},
 				rec: &telemetry.Record{Attempts: make([]telemetry.Attempt, tt.tried), Failovers: make([]telemetry.Failover, tt.failovers), Retries: make([]telemetry.Retry, tt.retries)},
 			}
 			if tt.read >= 0 {
@@ -120,7 +120,7 @@ func TestResetWhileTheClientSendsIsTheBackends(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 10", "Transfer-Encoding: chunked"} {
 		for _, timeout := range []time.Duration{0, 10 * time.Second} {
 			for _, method := range []string{"POST", "PUT"} {
-				p := start(t, func(o *Options) { o.BodyTimeout = timeout }, backend, backend)
+				p := start(t, func(o *setup) { o.BodyTimeout = timeout }, backend, backend)
 				resp, body := p.ask(t, method+" / HTTP/1.1\r\nHost: x\r\n"+framing+"\r\n\r\n")
 				if l := p.line(t); resp.StatusCode != 502 || !strings.Contains(body, "\nOutcome: upstream_reset\n") || l["outcome"] != "upstream_reset" || l["attempts"] != 1.0 {
 					t.Errorf("%s, %s, timeout %v: got %d %q, line %v", method, framing, timeout, resp.StatusCode, body, l)
@@ -144,7 +144,7 @@ func TestFailoverTakesAnUntouchedBodyAlong(t *testing.T) {
 	})
 	for name, wait := range map[string]time.Duration{"the body comes at once": 0, "the body comes later": 100 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, func(o *Options) { o.BodyTimeout = 10 * time.Second }, dead, live)
+			p := start(t, func(o *setup) { o.BodyTimeout = 10 * time.Second }, dead, live)
 			c, r := p.dial(t)
 			io.WriteString(c, "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 100 {

@@ -48,7 +48,7 @@ func TestRefused(t *testing.T) {
 			t.Run(fmt.Sprintf("%s after %d requests", name, served), func(t *testing.T) {
 				t.Parallel()
 				backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "HTTP/1.1 400 No") })
-				p := startServer(t, func(_ *Options, o *ServerOptions) {
+				p := startServer(t, func(_ *setup, o *ServerOptions) {
 					if tt.reason == "header_timeout" {
 						o.Settings.ReadHeaderTimeout = 500 * time.Millisecond
 					}
@@ -98,7 +98,7 @@ func TestRefused_LateAfterAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.ReadHeaderTimeout = 100 * time.Millisecond },
+			p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.ReadHeaderTimeout = 100 * time.Millisecond },
 				origin(t, func(http.ResponseWriter, *http.Request) {}))
 			c, r := p.dial(t)
 			served := 0
@@ -175,7 +175,7 @@ func TestNotRefused(t *testing.T) {
 func TestNotRefused_IdleConnections(t *testing.T) {
 	t.Parallel()
 	backend := origin(t, func(http.ResponseWriter, *http.Request) {})
-	p := startServer(t, func(_ *Options, o *ServerOptions) {
+	p := startServer(t, func(_ *setup, o *ServerOptions) {
 		o.Settings.ReadHeaderTimeout, o.Settings.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
 	}, backend)
 	p.dial(t) // asks nothing
@@ -286,7 +286,7 @@ func TestScrape(t *testing.T) {
 		"where no path is kept for metrics": {nil, "/metrics", "", 200, "proxied"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.Scrape = tt.scrape }, backend)
+			p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.Scrape = tt.scrape }, backend)
 			resp, body := p.ask(t, "GET "+tt.path+" HTTP/1.1\r\nHost: x\r\n"+tt.field+"\r\n")
 			if resp.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, body, tt.status, tt.body)

@@ -44,13 +44,13 @@ func TestInterimAnswers(t *testing.T) {
 func TestServerTiming(t *testing.T) {
 	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server-Timing", "db;dur=53") })
-	p := start(t, func(o *Options) { o.TimingAllow = prefixes("127.0.0.0/8") }, backend)
+	p := start(t, func(o *setup) { o.TimingAllow = prefixes("127.0.0.0/8") }, backend)
 	r, _ := get(t, p.URL)
 	list := r.Header["Server-Timing"]
 	if len(list) != 2 || list[0] != "db;dur=53" || !regexp.MustCompile(`^own;dur=[0-9.]+(, [a-z]+;dur=[0-9.]+)*, wait;dur=[0-9.]+$`).MatchString(list[1]) {
 		t.Errorf("got %q", list)
 	}
-	p = start(t, func(o *Options) { o.TimingAllow = prefixes("192.0.2.0/24") }, backend)
+	p = start(t, func(o *setup) { o.TimingAllow = prefixes("192.0.2.0/24") }, backend)
 	if r, _ := get(t, p.URL); !slices.Equal(r.Header["Server-Timing"], []string{"db;dur=53"}) {
 		t.Errorf("whoever is not allowed got %q", r.Header["Server-Timing"])
 	}

@@ -65,7 +65,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 	if in != float64(total) {
 		t.Errorf("logged %v bytes in, want %d", in, total)
 	}
-	if n := p.handler.plan.Load().upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
+	if n := p.handler.plan.Load().Upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
 		t.Errorf("%d idle connections to the backend, want the one", n)
 	}
 }
@@ -114,7 +114,7 @@ func TestDetourTellsWhoLeft(t *testing.T) {
 			io.Copy(io.Discard, r)
 		}
 	})
-	p := start(t, func(s *Options) { s.BodyTimeout = time.Second }, backend)
+	p := start(t, func(s *setup) { s.BodyTimeout = time.Second }, backend)
 	ways := []string{"/backend-fin", "/backend-rst", "/backend-answers", "/client-fin", "/client-rst"}
 	for i := range len(ways) * rounds {
 		way := ways[i%len(ways)]
@@ -145,7 +145,7 @@ func TestDetourTellsWhoLeft(t *testing.T) {
 
 func TestDetour_AStalledUploadTimesOut(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(s *Options) { s.BodyTimeout = 300 * time.Millisecond }, digesting(t))
+	p := start(t, func(s *setup) { s.BodyTimeout = 300 * time.Millisecond }, digesting(t))
 	c, r := p.dial(t)
 	before := pipe.Moved()
 	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 8<<20)

@@ -120,7 +120,7 @@ func TestHTTP2_HasOneHost(t *testing.T) {
 // goes on, whoever sent it; what is nobody's does.
 func TestSpellingsOfFields(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, func(o *Options) { o.Trusted, o.ProxyName = prefixes("10.0.0.0/8"), "X_Edge" })
+	h := newHandler(t, func(o *setup) { o.Trusted, o.ProxyName = prefixes("10.0.0.0/8"), "X_Edge" })
 	for _, peer := range []string{"192.0.2.1:1", "10.0.0.1:1"} {
 		for name, passes := range map[string]bool{
 			"X_Forwarded_For": false, "x_forwarded-proto": false, "X-Forwarded_Host": false, "X.Forwarded.For": false, "X_Real_IP": false,

@@ -17,23 +17,30 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/transport"
+	"pace/proxy/upstream"
 	"pace/telemetry/telemetrytest"
 )
 
 // newHandler returns a Handler that serves nobody, before a backend that nobody asks.
-func newHandler(t testing.TB, change func(*Options)) *Handler {
+func newHandler(t testing.TB, change func(*setup)) *Handler {
 	t.Helper()
 	tel := telemetrytest.New(t, func(o *telemetrytest.Options) { o.SampleRatio, o.NoExporter = 0, true })
-	o := Options{Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight), PlanOptions: PlanOptions{Upstream: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"}), ProxyName: "X-Proxy", ProxyValue: "pace"}}
+	o := setup{
+		Options: Options{
+			Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight),
+			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace"},
+		},
+		pool: upstream.Options{Name: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"})},
+	}
 	if change != nil {
 		change(&o)
 	}
-	return NewHandler(o)
+	return o.handler()
 }
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &front.Conn{Peer: h.plan.Load().trust.Peer(netip.MustParseAddrPort(peer)), Attached: new(transport.Pin)}
+	c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer)), Attached: new(transport.Pin)}
 	r = r.WithContext(front.WithConn(r.Context(), c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +84,7 @@ func TestForwarding(t *testing.T) {
 			"X-Forwarded-For": {"2001:db8::1"}, "Forwarded": {`for="[2001:db8::1]";host="here.example:81";proto=http`}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHandler(t, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+			h := newHandler(t, func(o *setup) { o.Trusted = prefixes("10.0.0.0/8") })
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Host, r.Header = "here.example:81", claims.Clone()
 			got := parsed(t, h.outgoing(tt.peer, r))
@@ -93,7 +100,7 @@ func TestForwarding(t *testing.T) {
 // What the first proxy has to say, a trusted one that says nothing of it gets from us.
 func TestForwarding_OfATrustedProxyThatSaysNothing(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+	h := newHandler(t, func(o *setup) { o.Trusted = prefixes("10.0.0.0/8") })
 	got := parsed(t, h.outgoing("10.1.1.1:1", httptest.NewRequest("GET", "http://here.example/", nil)))
 	for field, want := range map[string]string{"X-Forwarded-For": "10.1.1.1", "X-Forwarded-Host": "here.example", "X-Forwarded-Proto": "http", "Forwarded": `for=10.1.1.1;host="here.example";proto=http`} {
 		if !slices.Equal(got[field], []string{want}) {
@@ -110,9 +117,9 @@ func TestTrailerOfARequest(t *testing.T) {
 		"X-Request-Id: evil\r\nConnection: foo\r\nTe: x\r\nHost: evil\r\nExpect: 100-continue\r\nUpgrade: x\r\nTraceparent: evil\r\n" +
 		"Keep-Alive: 1\r\nProxy-Authorization: x\r\nAuthorization: Basic x\r\nCookie: a=b\r\nContent-Type: x\r\nContent-Encoding: x\r\n" +
 		"Content-Range: x\r\nRange: x\r\nIf-Match: x\r\nCache-Control: x\r\nMax-Forwards: 0\r\nX-Hop: 1\r\n"
-	for name, change := range map[string]func(*Options){
+	for name, change := range map[string]func(*setup){
 		"from a stranger":      nil,
-		"from a trusted proxy": func(o *Options) { o.Trusted = prefixes("127.0.0.0/8") },
+		"from a trusted proxy": func(o *setup) { o.Trusted = prefixes("127.0.0.0/8") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, change, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
@@ -152,7 +159,7 @@ func FuzzOutgoing(f *testing.F) {
 	f.Add("X_Forwarded_For: 6.6.6.6\r\nX.Proxy: forged\r\nTrace_parent: x\r\n", "h", false)
 	f.Add("True-Client-Ip: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nX_Forwarded_Prefix: /x\r\nX-Original-Url: /admin\r\nProxy: evil\r\n", "h", true)
 	f.Add("Forwarded: for=\"\r\nX-Real-Ip: x\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n", "é", true)
-	h := newHandler(f, func(o *Options) { o.Trusted = prefixes("10.0.0.0/8") })
+	h := newHandler(f, func(o *setup) { o.Trusted = prefixes("10.0.0.0/8") })
 	f.Fuzz(func(t *testing.T, fields, host string, trusted bool) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n")))
 		if err != nil || strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f }) {

@@ -1,5 +1,5 @@
 // Package proxy is the data path: the walk of a request from the listener to a backend and back.
-// [Handler.ServeHTTP] reads as its table of contents, and its steps stand in files of their own, in order of
+// [Handler.serve] reads as its table of contents, and its steps stand in files of their own, in order of
 // time: request.go, reject.go, limit.go, attempt.go, interim.go, respond.go, deliver.go, stream.go, end.go.
 // Each step writes what happens into the request's [telemetry.Record]; outcome.go alone decides how an
 // exchange ended. The package must not know the configuration's format, nor OpenTelemetry.
@@ -14,11 +14,16 @@ import (
 	"pace/telemetry"
 )
 
-// ServeHTTP walks one request through pace. What reads the request runs after the record was opened
+// ServeHTTP serves a request under the plan in force, to its end.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.at(inMiddleware)
+	h.plan.Load().entry.ServeHTTP(w, r)
+}
+
+// serve walks one request through pace. What reads the request runs after the record was opened
 // and its end deferred, so that a panic in it is a request that ended as internal_error. Only who asked
 // is read before, because the record needs the scheme; of that panic, guard makes such a request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	plan := h.plan.Load()
+func (h *Handler) serve(plan *Plan, w http.ResponseWriter, r *http.Request) {
 	q := h.open(plan, w, r, h.whoAsked(plan, r))
 	defer q.leave()
 	defer q.end()
@@ -31,7 +36,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Options configure a Handler; Telemetry, Log, InFlight and Pool must be set.
+// Options configure a Handler; Telemetry, Log, InFlight and Upstream must be set.
 type Options struct {
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger
@@ -57,9 +62,14 @@ type Handler struct {
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
 	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, seam: o.seam}
-	h.plan.Store(NewPlan(o.PlanOptions, o.Telemetry.PropagationFields()))
+	h.Swap(o.PlanOptions)
 	return h
 }
 
+// Swap makes o the plan of every request that begins from now on. Those that have begun keep theirs to their
+// end. What only an older plan has, the caller closes after the swap: an [upstream.Upstream] that is closed
+// still serves them.
+func (h *Handler) Swap(o PlanOptions) { h.plan.Store(h.newPlan(o)) }
+
 // Close closes the idle connections to the backends.
-func (h *Handler) Close() { h.plan.Load().Close() }
+func (h *Handler) Close() { h.plan.Load().Upstream.Close() }

@@ -21,7 +21,7 @@ func TestHTTP2(t *testing.T) {
 	hang := func(c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
 	for name, tt := range map[string]struct {
 		backend func(net.Conn, *bufio.Reader)
-		change  func(*Options)
+		change  func(*setup)
 		ask     func(ctx context.Context, p *proxied, client *http.Client) string
 		want    string
 		outcome string
@@ -35,9 +35,9 @@ func TestHTTP2(t *testing.T) {
 			http.ReadRequest(r)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
 		}, nil, post(nil, 0), "200 half broken off", "upstream_truncated", 200},
-		"a body over the limit, by its length": {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), 5), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
-		"a body over the limit, as it comes":   {hang, func(o *Options) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), -1), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
-		"a body that stalls":                   {hang, func(o *Options) { o.BodyTimeout = 50 * time.Millisecond }, post(stall("hel"), -1), "408 The body of the request did not arrive in time.\nOutcome: request_timeout\n", "request_timeout", 408},
+		"a body over the limit, by its length": {hang, func(o *setup) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), 5), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
+		"a body over the limit, as it comes":   {hang, func(o *setup) { o.MaxBodyBytes = 3 }, post(strings.NewReader("hello"), -1), "413 The body of the request is larger than this proxy allows.\nOutcome: too_large\n", "too_large", 413},
+		"a body that stalls":                   {hang, func(o *setup) { o.BodyTimeout = 50 * time.Millisecond }, post(stall("hel"), -1), "408 The body of the request did not arrive in time.\nOutcome: request_timeout\n", "request_timeout", 408},
 		"a backend that breaks off while the client sends": {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, nil,
 			post(stall("hel"), -1), "502 The backend closed the connection before its response was complete.\nOutcome: upstream_reset\n", "upstream_reset", 502},
 		"an answer that comes before the request's end": {early, nil, post(stall("hel"), -1), "403 no", "client_error", 403},

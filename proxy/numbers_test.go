@@ -60,10 +60,10 @@ func startNumbered(t testing.TB) *numbered {
 			io.WriteString(c, *n.answer.Load())
 		}
 	})
-	n.proxied = startServer(t, func(o *Options, so *ServerOptions) {
+	n.proxied = startServer(t, func(o *setup, so *ServerOptions) {
 		o.Log = slog.New(panicLines{o.Log.Handler(), &n.panics})
 		o.BodyTimeout, so.Settings.DeliverTimeout = 50*time.Millisecond, 50*time.Millisecond
-		o.Exchange.ResponseTimeout = 100 * time.Millisecond
+		o.pool.Transport.ResponseTimeout = 100 * time.Millisecond
 	}, backend)
 	return n
 }
@@ -183,7 +183,7 @@ func TestTheLargestContentLengthReachesTheBackend(t *testing.T) {
 // Whoever finds a bug that panics can provoke it as often as they like; the log must not grow with it.
 func TestPanicsAreLoggedOnceASecond(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(o *Options) { o.Exchange.Dial = panics }, unreachable(t))
+	p := start(t, func(o *setup) { o.pool.Transport.Dial = panics }, unreachable(t))
 	begun := time.Now()
 	const n = 50
 	for range n {

@@ -100,9 +100,9 @@ func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
 	t.Parallel()
 	for errno, dials := range map[syscall.Errno]int32{syscall.EADDRNOTAVAIL: 2, syscall.EMFILE: 1, syscall.ENFILE: 1, syscall.ENOBUFS: 1, syscall.ENOMEM: 1} {
 		var n atomic.Int32
-		p := start(t, func(o *Options) {
-			o.MaxRetries = 1
-			o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		p := start(t, func(o *setup) {
+			o.pool.Failovers = 1
+			o.pool.Transport.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				n.Add(1)
 				return failing(errno)(ctx, network, addr)
 			}
@@ -134,22 +134,24 @@ func TestOutcomes(t *testing.T) {
 	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, tt := range map[string]struct {
 		backend func(net.Conn, *bufio.Reader) // nil: nobody listens
-		change  func(*Options)
+		change  func(*setup)
 		send    string
 		leave   bool // without waiting for an answer
 		status  int  // that the client sees; 0: none
 		outcome string
 		logged  int // status in telemetry, if it is another one
 	}{
-		"ok":                                 {answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), nil, get, false, 200, "ok", 0},
-		"a redirect is ok":                   {answer("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 302, "ok", 0},
-		"client_error":                       {answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 404, "client_error", 0},
-		"upstream_error":                     {answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
-		"connect_failed":                     {nil, nil, get, false, 502, "connect_failed", 0},
-		"connect_timeout":                    {nil, func(o *Options) { o.Exchange.Dial = never; o.Exchange.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
-		"dns_failed":                         {nil, func(o *Options) { o.Pool, o.Exchange.Lookup = lb.NewPool([]string{"backend.test:80"}), noSuchHost }, get, false, 502, "dns_failed", 0},
-		"exhausted":                          {nil, func(o *Options) { o.Exchange.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
-		"upstream_timeout":                   {hang, func(o *Options) { o.Exchange.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},
+		"ok":               {answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), nil, get, false, 200, "ok", 0},
+		"a redirect is ok": {answer("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 302, "ok", 0},
+		"client_error":     {answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 404, "client_error", 0},
+		"upstream_error":   {answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
+		"connect_failed":   {nil, nil, get, false, 502, "connect_failed", 0},
+		"connect_timeout":  {nil, func(o *setup) { o.pool.Transport.Dial = never; o.pool.Transport.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
+		"dns_failed": {nil, func(o *setup) {
+			o.pool.Pool, o.pool.Transport.Lookup = lb.NewPool([]string{"backend.test:80"}), noSuchHost
+		}, get, false, 502, "dns_failed", 0},
+		"exhausted":                          {nil, func(o *setup) { o.pool.Transport.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
+		"upstream_timeout":                   {hang, func(o *setup) { o.pool.Transport.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},
 		"upstream_reset":                     {answer(""), nil, get, false, 502, "upstream_reset", 0},
 		"reset in the header":                {answer("HTTP/1.1 200 OK\r\nConte"), nil, get, false, 502, "upstream_reset", 0},
 		"upstream_invalid":                   {answer("SSH-2.0-OpenSSH\r\n"), nil, get, false, 502, "upstream_invalid", 0},
@@ -157,16 +159,16 @@ func TestOutcomes(t *testing.T) {
 		"truncated chunks":                   {answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"), nil, get, false, 200, "upstream_truncated", 0},
 		"client_gone":                        {hang, nil, get, true, 0, "client_gone", 499},
 		"gone in its own body":               {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", true, 0, "client_gone", 499},
-		"request_timeout":                    {hang, func(o *Options) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 408, "request_timeout", 0},
-		"request_timeout in chunks":          {hang, func(o *Options) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false, 408, "request_timeout", 0},
+		"request_timeout":                    {hang, func(o *setup) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 408, "request_timeout", 0},
+		"request_timeout in chunks":          {hang, func(o *setup) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false, 408, "request_timeout", 0},
 		"bad_request: CONNECT":               {hang, nil, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", false, 400, "bad_request", 0},
 		"bad_request: what no server has":    {hang, nil, "GET mailto:x HTTP/1.1\r\nHost: x\r\n\r\n", false, 400, "bad_request", 0},
 		"bad_request: chunks that are none":  {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", false, 400, "bad_request", 0},
-		"too_large":                          {hang, func(o *Options) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nfour", false, 413, "too_large", 0},
-		"too_large in chunks":                {hang, func(o *Options) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 413, "too_large", 0},
-		"just as large as it may be":         {answer("HTTP/1.1 204 No\r\n\r\n"), func(o *Options) { o.MaxBodyBytes = 4 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 204, "ok", 0},
-		"internal_error":                     {nil, func(o *Options) { o.Exchange.Dial = panics }, get, false, 500, "internal_error", 0},
-		"internal_error before any backend":  {nil, func(o *Options) { o.Limit = &Limit{} }, get, false, 500, "internal_error", 0},
+		"too_large":                          {hang, func(o *setup) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nfour", false, 413, "too_large", 0},
+		"too_large in chunks":                {hang, func(o *setup) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 413, "too_large", 0},
+		"just as large as it may be":         {answer("HTTP/1.1 204 No\r\n\r\n"), func(o *setup) { o.MaxBodyBytes = 4 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 204, "ok", 0},
+		"internal_error":                     {nil, func(o *setup) { o.pool.Transport.Dial = panics }, get, false, 500, "internal_error", 0},
+		"internal_error before any backend":  {nil, func(o *setup) { o.Limit = &Limit{} }, get, false, 500, "internal_error", 0},
 		"an answer that comes before a body": {early, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 403, "client_error", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -267,13 +269,13 @@ func TestRequestBodyFailsInMidAnswer(t *testing.T) {
 		io.Copy(io.Discard, r)
 	})
 	for name, tt := range map[string]struct {
-		change           func(*Options)
+		change           func(*setup)
 		act              func(net.Conn)
 		outcome, closing string
 	}{
 		"it breaks the rules": {nil, func(c net.Conn) { io.WriteString(c, "rubbish\r\n") }, "bad_request", "client_lost"},
-		"it grows too large":  {func(o *Options) { o.MaxBodyBytes = 5 }, func(c net.Conn) { io.WriteString(c, "4\r\nmore\r\n") }, "too_large", "client_lost"},
-		"it stalls":           {func(o *Options) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout", "client_lost"},
+		"it grows too large":  {func(o *setup) { o.MaxBodyBytes = 5 }, func(c net.Conn) { io.WriteString(c, "4\r\nmore\r\n") }, "too_large", "client_lost"},
+		"it stalls":           {func(o *setup) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout", "client_lost"},
 		"its client leaves":   {nil, func(c net.Conn) { c.Close() }, "client_aborted", "client_closed"},
 	} {
 		for answer := range answers {
@@ -342,8 +344,8 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") })
 	fails := true
-	p := start(t, func(o *Options) {
-		o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	p := start(t, func(o *setup) {
+		o.pool.Transport.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if fails {
 				panic("a bug in dialing")
 			}
@@ -373,8 +375,8 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 // A bug that shows when the answer has begun breaks it off: nobody takes it for whole.
 func TestPanicInTheBodyBreaksOff(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(o *Options) {
-		o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	p := start(t, func(o *setup) {
+		o.pool.Transport.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, addr)
 			return &panicsLate{Conn: c}, err
 		}

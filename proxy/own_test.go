@@ -115,7 +115,7 @@ func TestErrorPage_IsInert(t *testing.T) {
 // The older proxy's answer to those who ask too often.
 func TestLimitedAnswer(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(o *Options) {
+	p := start(t, func(o *setup) {
 		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 2, Per: time.Minute}), Per: time.Minute}
 	}, origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") }))
 	for range 2 {
@@ -140,7 +140,7 @@ func TestLimitedAnswer(t *testing.T) {
 func TestFieldsAreOff(t *testing.T) {
 	t.Parallel()
 	backend := origin(t, func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })
-	p := start(t, func(o *Options) { o.ProxyName, o.BackendName, o.TraceName = "", "", "" }, backend)
+	p := start(t, func(o *setup) { o.ProxyName, o.BackendName, o.TraceName = "", "", "" }, backend)
 	r, seen := get(t, p.URL)
 	for name := range r.Header {
 		if name == "" || name == "X-Backend" || name == "X-Trace-Id" {
@@ -159,7 +159,7 @@ func TestFieldNamesHaveNoCase(t *testing.T) {
 		w.Header()["X-Trace-Id"], w.Header()["X-Backend"] = []string{"forged"}, []string{"forged"}
 		r.Header.Write(w)
 	})
-	p := start(t, func(o *Options) { o.ProxyName, o.BackendName, o.TraceName = "x-proxy", "x-backend", "x-trace-id" }, backend)
+	p := start(t, func(o *setup) { o.ProxyName, o.BackendName, o.TraceName = "x-proxy", "x-backend", "x-trace-id" }, backend)
 	r, seen := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Proxy: forged\r\n\r\n")
 	if len(r.Header["X-Trace-Id"]) != 1 || len(r.Header["X-Trace-Id"][0]) != 32 || len(r.Header["X-Backend"]) != 1 || strings.Contains(seen, "forged") {
 		t.Errorf("the client got %v, the backend %q", r.Header, seen)

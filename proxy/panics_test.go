@@ -65,7 +65,7 @@ func TestAPanicInEveryStage(t *testing.T) {
 		for name := range strings.FieldsSeq(tt.requests) {
 			oneStage := func(t *testing.T) {
 				var armed atomic.Bool
-				p := start(t, func(o *Options) {
+				p := start(t, func(o *setup) {
 					o.Trusted = prefixes("127.0.0.0/8")
 					o.seam = func(at stage) {
 						if at == s && armed.Load() {
@@ -132,7 +132,7 @@ func TestAPanicOverHTTP2(t *testing.T) {
 	t.Parallel()
 	for _, s := range []stage{inMiddleware, inForwarding, inDescribe, inPick, inPhase, inDeliver} {
 		var armed atomic.Bool
-		p := start(t, func(o *Options) {
+		p := start(t, func(o *setup) {
 			o.seam = func(at stage) {
 				if at == s && armed.Load() {
 					panic("a bug in a stage")
@@ -159,7 +159,7 @@ func TestAPanicInAStream(t *testing.T) {
 	for _, s := range []stage{inStream, inStreamToBackend} {
 		var armed atomic.Bool
 		armed.Store(true)
-		p := start(t, func(o *Options) {
+		p := start(t, func(o *setup) {
 			o.seam = func(at stage) {
 				if at == s && armed.Load() {
 					panic("a bug in a stage")
@@ -187,7 +187,7 @@ func TestAPanicInAStream(t *testing.T) {
 func TestAPanicInTheRecord(t *testing.T) {
 	t.Parallel()
 	var happened atomic.Bool
-	p := start(t, func(o *Options) {
+	p := start(t, func(o *setup) {
 		o.seam = func(at stage) {
 			if at == inRecord && happened.CompareAndSwap(false, true) {
 				panic("a bug in a stage")
@@ -209,7 +209,7 @@ func TestAPanicInTheRecord(t *testing.T) {
 func TestAPanicOfTheWatcher(t *testing.T) {
 	t.Parallel()
 	var happened atomic.Int64
-	p := startServer(t, func(o *Options, so *ServerOptions) {
+	p := startServer(t, func(o *setup, so *ServerOptions) {
 		so.Settings.DeliverTimeout = 50 * time.Millisecond
 		o.seam = func(at stage) {
 			if at == inOverdue {

@@ -33,16 +33,16 @@ func TestPhases_ByInjection(t *testing.T) {
 	for phase, tt := range map[string]struct {
 		client  func(c net.Conn, r *bufio.Reader) // asks, and reads what it wants before all the rest
 		backend func(c net.Conn)                  // has read the request
-		change  func(*Options)
+		change  func(*setup)
 		times   time.Duration // how many delays
 	}{
 		"dns": {
 			client:  func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, get) },
 			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
-			change: func(o *Options) {
-				o.Pool = lb.NewPool([]string{net.JoinHostPort("backend.test", strconv.Itoa(o.Pool.Backends()[0].Port()))})
+			change: func(o *setup) {
+				o.pool.Pool = lb.NewPool([]string{net.JoinHostPort("backend.test", strconv.Itoa(o.pool.Pool.Backends()[0].Port()))})
 				resolver := slowNames(t, delay)
-				o.Exchange.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+				o.pool.Transport.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 					return resolver.LookupNetIP(ctx, "ip", host)
 				}
 			},
@@ -51,8 +51,8 @@ func TestPhases_ByInjection(t *testing.T) {
 		"connect": {
 			client:  func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, get) },
 			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
-			change: func(o *Options) {
-				o.Exchange.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			change: func(o *setup) {
+				o.pool.Transport.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					time.Sleep(delay)
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}

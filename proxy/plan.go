@@ -5,23 +5,20 @@ import (
 	"net/netip"
 	"time"
 
-	"pace/lb"
+	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/route"
-	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 )
 
-// PlanOptions are what a configuration says about requests; Pool must be set.
+// PlanOptions are what a configuration says about requests; Upstream must be set. Upstream and Limit may be
+// those of an earlier plan: then they go on with the connections and the counts that they have.
 type PlanOptions struct {
-	Upstream   string // name of the pool
-	Pool       *lb.Pool
-	Exchange   http1.Options
-	MaxRetries int // failovers of one request; 0: none
-
-	Limit *Limit // nil: no limit
+	Upstream *upstream.Upstream
+	Limit    *Limit // nil: no limit
 
 	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
+	TraceTrust   string         // one of Trusts: whose traces are continued; "": everybody's
 	MaxBodyBytes int64          // of a request; 0: no limit
 	BodyTimeout  time.Duration  // longest wait for the next byte of a request's body; 0: no limit
 
@@ -38,8 +35,8 @@ type PlanOptions struct {
 // it once, when it comes, and keeps it to its end: so it never sees two configurations.
 type Plan struct {
 	PlanOptions
+	entry     http.Handler // gives a request its identity, and then serves it under this plan
 	routes    *route.Table
-	upstream  *upstream.Upstream
 	trust     *message.Trust
 	filter    message.Filter
 	limitKey  *keyKind // of Limit, if there is one
@@ -49,24 +46,40 @@ type Plan struct {
 // allRequests is the one route of the short form of the configuration.
 var allRequests, _ = route.NewTable([]route.Entry{{Name: "default", Match: route.All}})
 
-// NewPlan returns a Plan. The fields named propagation are written by pace to carry the trace on.
-func NewPlan(o PlanOptions, propagation []string) *Plan {
+func (h *Handler) newPlan(o PlanOptions) *Plan {
 	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
 	p := &Plan{
 		PlanOptions: o,
 		routes:      allRequests,
-		upstream:    upstream.New(upstream.Options{Name: o.Upstream, Pool: o.Pool, Transport: o.Exchange, Failovers: o.MaxRetries}),
 		trust:       message.NewTrust(o.Trusted),
-		filter:      message.NewFilter(append([]string{o.ProxyName}, propagation...)...),
+		filter:      message.NewFilter(append([]string{o.ProxyName}, h.Telemetry.PropagationFields()...)...),
 	}
 	if o.Limit != nil {
 		p.limitKey = keyKindOf(o.Limit.Key)
 	}
+	p.entry = h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(p, w, r) }), p.public())
 	if o.ProxyName != "" {
 		p.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")
 	}
 	return p
 }
 
-// Close closes the idle connections to the backends.
-func (p *Plan) Close() { p.upstream.Close() }
+// Trusts are the words for whose traceparent is continued.
+var Trusts = []string{trustAll, trustTrusted, trustNone}
+
+const (
+	trustAll     = "all"
+	trustTrusted = "trusted"
+	trustNone    = "none"
+)
+
+// public returns which requests' traces are not continued but linked to; nil: all are continued.
+func (p *Plan) public() func(*http.Request) bool {
+	switch p.TraceTrust {
+	case trustTrusted:
+		return func(r *http.Request) bool { return !p.trust.Trusts(front.ConnOf(r.Context()).Peer.Addr) }
+	case trustNone:
+		return func(*http.Request) bool { return true }
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pace/lb"
+	"pace/proxy/upstream"
 )
 
 // A request that came under one plan ends under it, whatever has been swapped meanwhile.
@@ -19,12 +20,12 @@ func TestPlan_IsKeptToTheEnd(t *testing.T) {
 	p := start(t, nil, first)
 	h := p.handler
 	old := h.plan.Load()
-	t.Cleanup(old.Close)
 	go func() {
 		<-came
 		o := old.PlanOptions
-		o.Pool, o.BackendName = lb.NewPool([]string{second}), "X-Served-By"
-		h.plan.Store(NewPlan(o, h.Telemetry.PropagationFields()))
+		o.Upstream, o.BackendName = upstream.New(upstream.Options{Name: "default", Pool: lb.NewPool([]string{second})}), "X-Served-By"
+		h.Swap(o)
+		old.Upstream.Close()
 		close(swapped)
 	}()
 	r, _ := get(t, p.URL)

@@ -17,6 +17,7 @@ import (
 	"pace/lb"
 	"pace/proxy/front"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry/inflight"
 	"pace/telemetry/telemetrytest"
 )
@@ -32,10 +33,21 @@ type proxied struct {
 	telemetry *telemetrytest.All
 }
 
+// setup is what a test may change before pace starts.
+type setup struct {
+	Options
+	pool upstream.Options
+}
+
+func (s *setup) handler() *Handler {
+	s.Upstream = upstream.New(s.pool)
+	return NewHandler(s.Options)
+}
+
 // start serves until the test ends. change may be nil.
-func start(t testing.TB, change func(*Options), backends ...string) *proxied {
+func start(t testing.TB, change func(*setup), backends ...string) *proxied {
 	t.Helper()
-	return startServer(t, func(o *Options, _ *ServerOptions) {
+	return startServer(t, func(o *setup, _ *ServerOptions) {
 		if change != nil {
 			change(o)
 		}
@@ -43,21 +55,23 @@ func start(t testing.TB, change func(*Options), backends ...string) *proxied {
 }
 
 // startServer is start for who changes the server's options, too.
-func startServer(t testing.TB, change func(*Options, *ServerOptions), backends ...string) *proxied {
+func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...string) *proxied {
 	t.Helper()
 	tel := telemetrytest.New(t, func(o *telemetrytest.Options) { o.NoExporter = true })
 	p := &proxied{log: tel.File, telemetry: tel}
-	o := Options{
-		Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight),
-		PlanOptions: PlanOptions{
-			Upstream: "default", Pool: lb.NewPool(backends), MaxRetries: 1,
-			Exchange:  http1.Options{ResponseTimeout: 10 * time.Second},
-			ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id",
+	o := setup{
+		Options: Options{
+			Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight),
+			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id"},
+		},
+		pool: upstream.Options{
+			Name: "default", Pool: lb.NewPool(backends), Failovers: 1,
+			Transport: http1.Options{ResponseTimeout: 10 * time.Second},
 		},
 	}
 	so := ServerOptions{Settings: front.Settings{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}}
 	change(&o, &so)
-	p.handler = NewHandler(o)
+	p.handler = o.handler()
 	so.Handler = p.handler
 	p.server = NewServer(so)
 	l, err := front.Listen("127.0.0.1:0")

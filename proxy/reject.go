@@ -39,7 +39,7 @@ func (q *request) looped() bool {
 	}
 	if q.h.loops.Pass() {
 		q.h.Log.LogAttrs(q.r.Context(), slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
-			slog.String("upstream", q.plan.upstream.Name), slog.String("trace_id", q.rec.TraceID()))
+			slog.String("upstream", q.plan.Upstream.Name), slog.String("trace_id", q.rec.TraceID()))
 	}
 	return true
 }

@@ -81,7 +81,7 @@ func (q *request) describe() {
 	if q.asked.Client != peer.Addr {
 		rec.Client = q.asked.Client.String()
 	}
-	rec.RequestID = message.RequestID(r.Header, peer.Trusted)
+	rec.RequestID = message.RequestID(r.Header, q.trusted())
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
 		q.body = body.New(q.client.w, r, q.conn, q.plan.MaxBodyBytes, q.plan.BodyTimeout)
 	}
@@ -131,3 +131,7 @@ func kept(fields []byte) []byte {
 	}
 	return fields
 }
+
+// trusted reports whether the request comes from a proxy whose forwarding fields are believed. It may become one
+// while its connection is open.
+func (q *request) trusted() bool { return q.plan.trust.Trusts(q.conn.Peer.Addr) }

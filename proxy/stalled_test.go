@@ -51,7 +51,7 @@ func TestStalled_IsBrokenOff(t *testing.T) {
 			t.Run(protocol+path, func(t *testing.T) {
 				t.Parallel()
 				backend, over := endless(t)
-				p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = time.Second }, backend)
+				p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = time.Second }, backend)
 				client := http.DefaultClient
 				if protocol == "HTTP/2.0" {
 					client = h2Client(t)
@@ -88,7 +88,7 @@ func TestStalled_IsBrokenOff(t *testing.T) {
 func TestStalled_IsNotWhoWaits(t *testing.T) {
 	t.Parallel()
 	backend, _ := endless(t)
-	p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = 250 * time.Millisecond }, backend)
+	p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = 250 * time.Millisecond }, backend)
 	for _, client := range []*http.Client{http.DefaultClient, h2Client(t)} {
 		resp, err := client.Get(p.URL + "/quiet")
 		if err != nil {
@@ -114,7 +114,7 @@ func TestStalled_HTTP2Connection(t *testing.T) {
 		return append(binary.BigEndian.AppendUint32(b, stream), payload...)
 	}
 	backend, over := endless(t)
-	p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = 500 * time.Millisecond }, backend)
+	p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = 500 * time.Millisecond }, backend)
 	c, _ := p.dial(t)
 	c.(*net.TCPConn).SetReadBuffer(4 << 10)
 	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -134,7 +134,7 @@ func TestStalled_IsNotWhoIsSlow(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			backend, over := endless(t)
-			p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = 2 * time.Second }, backend)
+			p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = 2 * time.Second }, backend)
 			c, _ := p.dial(t)
 			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
 			io.CopyN(io.Discard, c, 64<<20)
@@ -166,7 +166,7 @@ func TestStalled_IsNotWhoStillSends(t *testing.T) {
 		io.Copy(io.Discard, req.Body)
 		<-sent
 	})
-	p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = time.Second }, backend)
+	p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = time.Second }, backend)
 	c, r := p.dial(t)
 	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 20<<20)
 	for range 20 {
@@ -196,7 +196,7 @@ func TestStalled_InterimAnswers(t *testing.T) {
 			io.WriteString(c, hints+"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
-	p := startServer(t, func(_ *Options, o *ServerOptions) { o.Settings.DeliverTimeout = 300 * time.Millisecond }, backend)
+	p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = 300 * time.Millisecond }, backend)
 	c, _ := p.dial(t)
 	c.(*net.TCPConn).SetReadBuffer(4 << 10)
 	go io.WriteString(c, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4000))

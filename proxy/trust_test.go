@@ -23,7 +23,7 @@ func prefixes(list ...string) (all []netip.Prefix) {
 // In a network whose addresses are all trusted, each client has a limit of its own.
 func TestClient_AmongTrustedAddressesAlone(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(o *Options) {
+	p := start(t, func(o *setup) {
 		o.Trusted = prefixes("127.0.0.0/8", "10.0.0.0/8")
 		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 1, Per: time.Minute}), Per: time.Minute}
 	}, origin(t, func(http.ResponseWriter, *http.Request) {}))
@@ -55,7 +55,7 @@ func TestScheme(t *testing.T) {
 		"a stranger says https":               {"10.0.0.0/8", "https", "http", "http"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, func(o *Options) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, telling("Forwarded")))
+			p := start(t, func(o *setup) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, telling("Forwarded")))
 			_, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: "+tt.says+"\r\nConnection: close\r\n\r\n")
 			p.line(t)
 			if n := p.metric(t, metrics.ServerDuration.Name, "url_scheme", tt.want); n != 1 {
@@ -70,20 +70,23 @@ func TestScheme(t *testing.T) {
 
 func TestPublic(t *testing.T) {
 	t.Parallel()
-	tr := message.NewTrust(prefixes("10.0.0.0/8"))
+	under := func(word string) func(*http.Request) bool {
+		p := &Plan{PlanOptions: PlanOptions{TraceTrust: word}, trust: message.NewTrust(prefixes("10.0.0.0/8"))}
+		return p.public()
+	}
 	request := func(peer string) *http.Request {
-		c := &front.Conn{Peer: tr.Peer(netip.MustParseAddrPort(peer))}
+		c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer))}
 		r, _ := http.NewRequestWithContext(front.WithConn(t.Context(), c), "GET", "/", nil)
 		return r
 	}
-	if public("all") != nil || public("") != nil {
+	if under("all") != nil || under("") != nil {
 		t.Error("all are continued: there is nobody to ask")
 	}
 	for _, tt := range []struct {
 		word, peer string
 		want       bool
 	}{{"none", "10.0.0.1:1", true}, {"none", "192.0.2.1:1", true}, {"trusted", "10.0.0.1:1", false}, {"trusted", "192.0.2.1:1", true}} {
-		if got := public(tt.word)(request(tt.peer)); got != tt.want {
+		if got := under(tt.word)(request(tt.peer)); got != tt.want {
 			t.Errorf("%s, %s: got %v", tt.word, tt.peer, got)
 		}
 	}

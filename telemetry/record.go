@@ -63,6 +63,7 @@ type Record struct {
 
 	clock   clock
 	holders atomic.Int32 // at 0 it is in the pool
+	signals []Signal     // to which it is published; set as it begins
 }
 
 // Attempt is one try at one backend, beginning with its pick.

@@ -9,6 +9,7 @@ import (
 // from where it is kept when a signal asks. The zero value works. Safe for concurrent use.
 type State struct {
 	refused [refusalCount]atomic.Int64
+	reloads reloads
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)

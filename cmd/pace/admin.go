@@ -11,41 +11,60 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pace/config"
 	"pace/proxy/front"
 	"pace/telemetry/inflight"
 )
 
 // admin is the listener for operators.
 type admin struct {
-	http  http.Server
-	ready atomic.Bool // what /readyz reports; false while draining
-	hosts hosts
+	http    http.Server
+	ready   atomic.Bool // what /readyz reports; false while draining
+	inForce atomic.Pointer[guarded]
+
+	observed observed
+	living   *front.InFlight
 }
 
-// newAdmin returns the admin listener's server. profiles adds /debug/pprof/.
-func newAdmin(o observed, living *front.InFlight, profiles bool, own hosts) *admin {
-	a := &admin{hosts: own}
+// guarded is what one configuration makes of the listener.
+type guarded struct {
+	hosts hosts
+	pages http.Handler
+}
+
+// newAdmin returns the admin listener's server.
+func newAdmin(o observed, living *front.InFlight, f *config.File) *admin {
+	a := &admin{observed: o, living: living}
+	a.http.ReadHeaderTimeout = 10 * time.Second
+	a.http.ErrorLog = slog.NewLogLogger(o.log.Handler(), slog.LevelWarn)
+	a.change(f)
+	return a
+}
+
+// change puts f in force for every request that comes from now on.
+func (a *admin) change(f *config.File) {
+	a.inForce.Store(&guarded{ownHosts(f.Admin), a.pages(f)})
+}
+
+func (a *admin) pages(f *config.File) http.Handler {
 	mux := http.NewServeMux()
-	if m := o.scrape(); m != nil {
+	if m := a.observed.scrape(f); m != nil {
 		mux.Handle("GET /metrics", m)
 	}
 	mux.HandleFunc("GET /api/v1/inflight", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"inflight": inflight.List(living.Records(), time.Now())})
+		json.NewEncoder(w).Encode(map[string]any{"inflight": inflight.List(a.living.Records(), time.Now())})
 	})
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
-	if profiles {
+	if f.Admin.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	a.http.Handler = mux
-	a.http.ReadHeaderTimeout = 10 * time.Second
-	a.http.ErrorLog = slog.NewLogLogger(o.log.Handler(), slog.LevelWarn)
-	return a
+	return mux
 }
 
 // readyz responds 200 while pace accepts requests, and 503 while it drains.
@@ -59,7 +78,15 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // serve serves l until the server is closed.
 func (a *admin) serve(l net.Listener) error {
-	a.http.Handler = a.hosts.guard(a.http.Handler, l.Addr())
+	loopback := isLoopback(l.Addr())
+	a.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g := a.inForce.Load()
+		if !g.hosts.allow(r.Host, loopback) {
+			http.Error(w, notOurHost, http.StatusForbidden)
+			return
+		}
+		g.pages.ServeHTTP(w, r)
+	})
 	if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

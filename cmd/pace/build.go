@@ -2,23 +2,22 @@ package main
 
 import (
 	"context"
-	"time"
+	"log/slog"
+	"slices"
 
 	"pace/config"
-	"pace/lb"
-	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/front"
-	"pace/proxy/transport/http1"
-	"pace/telemetry"
 )
 
-// parts are all that is built from one configuration.
+// parts are what pace is made of. They are built once and outlive every reload, which changes them in place;
+// what a reload replaces hangs from the handler's plan.
 type parts struct {
 	observed
-	handler *proxy.Handler
-	server  *front.Server
-	hosts   hosts // of the admin listener
+	handler  *proxy.Handler
+	server   *front.Server
+	admin    *admin
+	standing standing // of the plan in force
 }
 
 // build makes the parts from f. It opens the log, but no listener.
@@ -27,73 +26,16 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{observed: o, handler: buildHandler(f, o), hosts: ownHosts(f.Admin)}
-	p.server = buildServer(f, p)
-	return p, nil
-}
-
-func buildHandler(f *config.File, t observed) *proxy.Handler {
-	o := proxy.Options{
-		Telemetry: t.telemetry, Log: t.log.Logger, InFlight: new(front.InFlight),
-		PlanOptions: buildPlan(f, t.telemetry),
-	}
-	return proxy.NewHandler(o)
-}
-
-func buildPlan(f *config.File, t *telemetry.Telemetry) proxy.PlanOptions {
-	form := f.InLongForm()
-	u := form.Upstreams[0] // the short form has one
-	return proxy.PlanOptions{
-		Upstream:   u.Name,
-		Pool:       buildPool(u.Backends),
-		MaxRetries: u.MaxRetries,
-		Exchange: http1.Options{
-			ConnectTimeout:  u.ConnectTimeout,
-			ResponseTimeout: u.ResponseTimeout,
-			MaxHeaderBytes:  u.MaxResponseHeaderBytes,
-			MaxIdle:         u.MaxIdlePerBackend,
-			IdleTimeout:     u.IdleTimeout,
-		},
-		Limit:        buildLimit(form.Limits, t),
-		Trusted:      f.Server.TrustedProxies,
-		MaxBodyBytes: f.Server.MaxBodyBytes,
-		BodyTimeout:  f.Server.BodyTimeout,
-		ProxyName:    f.Headers.ProxyName,
-		ProxyValue:   f.Headers.ProxyValue,
-		BackendName:  f.Headers.BackendName,
-		TraceName:    f.Tracing.ResponseHeader,
-		TimingAllow:  f.ServerTiming.Allow,
-		Slow:         f.Tracing.Keep.Slow,
-	}
-}
-
-func buildPool(backends []config.Backend) *lb.Pool {
-	addresses := make([]string, len(backends))
-	for i, b := range backends {
-		addresses[i] = b.Address
-	}
-	return lb.NewPool(addresses)
-}
-
-// buildLimit returns the first of the limits, of which the short form has at most one; nil if there is none.
-func buildLimit(limits []config.Limit, t *telemetry.Telemetry) *proxy.Limit {
-	if len(limits) == 0 {
-		return nil
-	}
-	l := limits[0]
-	per := time.Duration(l.WindowSeconds) * time.Second
-	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
-	t.WatchLimiters(map[string]telemetry.LimiterState{l.Name: {Keys: w.Keys, Evicted: w.Evicted}})
-	return &proxy.Limit{Policy: l.Name, Key: l.KeyExtractor, Window: w, Per: per}
-}
-
-func buildServer(f *config.File, p *parts) *front.Server {
-	return proxy.NewServer(proxy.ServerOptions{
-		Handler:  p.handler,
-		Settings: frontSettings(f, p.observed),
-		Trust:    f.Tracing.Trust,
-		OnSlow:   p.logSlow,
+	p := &parts{observed: o}
+	var plan proxy.PlanOptions
+	plan, p.standing = buildPlan(f, standing{})
+	p.telemetry.WatchLimiters(p.standing.limiters())
+	p.handler = proxy.NewHandler(proxy.Options{
+		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
 	})
+	p.server = proxy.NewServer(proxy.ServerOptions{Handler: p.handler, Settings: frontSettings(f, o), OnSlow: p.logSlow})
+	p.admin = newAdmin(o, p.handler.InFlight, f)
+	return p, nil
 }
 
 func frontSettings(f *config.File, o observed) front.Settings {
@@ -105,7 +47,43 @@ func frontSettings(f *config.File, o observed) front.Settings {
 		SlowAfter:         f.Log.SlowAfter,
 	}
 	if f.Metrics.Endpoint != "" {
-		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(), Allow: f.Metrics.Allow}
+		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(f), Allow: f.Metrics.Allow}
 	}
 	return s
 }
+
+// prepare opens what a changed configuration needs, and returns what puts it in force. An error changes
+// nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
+// shows more writes its line: the one before the change, or the one after it.
+func (p *parts) prepare(f *config.File, changes []config.Change) (change func(announce func()), err error) {
+	changeLog := func() {}
+	if slices.ContainsFunc(changes, func(c config.Change) bool { return slices.Contains(logKeys, c.Key) }) {
+		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
+			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
+		}
+	}
+	plan, next := buildPlan(f, p.standing)
+	return func(announce func()) {
+		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
+		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
+		p.telemetry.WatchLimiters(next.limiters())
+		p.admin.change(f)
+		p.server.Change(frontSettings(f, p.observed))
+		p.handler.Swap(plan)
+		p.standing.closeWithout(next)
+		p.standing = next
+		before := p.log.Enabled(context.Background(), slog.LevelInfo)
+		if before {
+			announce()
+		}
+		changeLog()
+		if !before {
+			announce()
+		}
+	}, nil
+}
+
+// logKeys are the keys of which the log itself is made.
+var logKeys = []string{"log.format", "log.level", "log.file"}
+
+const logFileRemedy = "name a file that pace may write, in a folder that exists"

@@ -37,11 +37,11 @@ func TestBuildSignals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := o.scrape() != nil; got != enabled {
+		if got := o.scrape(f) != nil; got != enabled {
 			t.Errorf("metrics enabled: %v, a handler: %v", enabled, got)
 		}
 		if enabled {
-			telemetrytest.WantEverySignal(t, "../../telemetry", o.signals())
+			telemetrytest.WantEverySignal(t, "../../telemetry", o.signals(f))
 		}
 		o.shutdown(t.Context())
 		o.log.Close()

@@ -61,7 +61,7 @@ func serveDemo(f *config.File, l listeners, noLimit bool) error {
 	}
 	defer p.log.Close()
 	describeDemo(f, l, noLimit)
-	return p.serve(l, drainOf(f), f.Admin.Pprof)
+	return p.serve(l, newReloader("", f, p))
 }
 
 // describeDemo prints what runs and what to try. Its lines fit a terminal of 60 columns. Its URLs are in

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -28,24 +27,17 @@ func ownHosts(a config.Admin) hosts {
 	return names
 }
 
-// guard responds 403 to a request whose Host is not accepted. A listener on loopback accepts localhost,
-// loopback addresses and the names in h. Any other listener accepts every address, because an address
-// cannot be rebound, and the same names.
-func (h hosts) guard(next http.Handler, listener net.Addr) http.Handler {
+// isLoopback reports whether only the machine itself reaches the listener.
+func isLoopback(listener net.Addr) bool {
 	at, _ := netip.ParseAddrPort(listener.String())
-	loopback := at.Addr().Unmap().IsLoopback()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !h.allow(r.Host, loopback) {
-			http.Error(w, notOurHost, http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return at.Addr().Unmap().IsLoopback()
 }
 
 const notOurHost = "the admin listener does not accept this Host; use its address, or add the name to admin.hosts"
 
-// allow reports whether a request with this Host is accepted. A browser always sends one.
+// allow reports whether a request with this Host is accepted. A browser always sends one. A listener on loopback
+// accepts localhost, loopback addresses and the names in h. Any other listener accepts every address, because an
+// address cannot be rebound, and the same names.
 func (h hosts) allow(host string, loopback bool) bool {
 	if host == "" {
 		return true

@@ -74,14 +74,10 @@ func runCommand() *cobra.Command {
 		Short: "Serve, until TERM or INT",
 		Long: "Serve as the configuration says. FILE may be - for standard input.\n" +
 			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one aborts them.\n" +
-			"SIGUSR1 reopens the log file. SIGHUP is ignored: restart pace to apply a changed configuration.",
+			"SIGHUP reloads the configuration; one with a fault changes nothing. SIGUSR1 reopens the log file.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s := catchSignals()
-			f, err := load(fileOf(c, args))
-			if err != nil {
-				return err
-			}
-			return run(f, s)
+			return run(fileOf(c, args), s)
 		},
 	}
 	takeFile(c)

@@ -19,8 +19,12 @@ import (
 // flushTimeout limits how long pace waits for the collector before it exits.
 const flushTimeout = 5 * time.Second
 
-// run serves as f says until a signal ends it.
-func run(f *config.File, s signals) error {
+// run serves as the file says until a signal ends it.
+func run(file string, s signals) error {
+	f, err := load(file)
+	if err != nil {
+		return err
+	}
 	if f.Server.Workers > 0 {
 		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // never more than the cgroup allows
 	}
@@ -30,12 +34,13 @@ func run(f *config.File, s signals) error {
 		return err
 	}
 	defer p.log.Close()
-	defer p.onSignals(s)()
 	l, err := listen(f)
 	if err != nil {
 		return runFailure{err}
 	}
-	return p.serve(l, drainOf(f), f.Admin.Pprof)
+	r := newReloader(file, f, p)
+	defer r.onSignals(s)()
+	return p.serve(l, r)
 }
 
 // listeners are the sockets that pace listens on.
@@ -52,16 +57,6 @@ func listen(f *config.File) (l listeners, err error) {
 	return l, err
 }
 
-// drain says how long pace may take to end.
-type drain struct {
-	delay   time.Duration // how long it keeps accepting requests
-	timeout time.Duration // how long the requests in flight may take after that
-}
-
-func drainOf(f *config.File) drain {
-	return drain{delay: f.Server.DrainDelay, timeout: f.Server.DrainTimeout}
-}
-
 // errSecondSignal is the cause that ends a drain early.
 var errSecondSignal = errors.New("second signal")
 
@@ -70,12 +65,12 @@ var errAborted = runFailure{errors.New("")}
 
 // serve serves l until a signal comes, then drains and flushes. A second signal aborts the requests that
 // are still in flight.
-func (p *parts) serve(l listeners, d drain, pprof bool) error {
+func (p *parts) serve(l listeners, r *reloader) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	admin := newAdmin(p.observed, p.handler.InFlight, pprof, p.hosts)
+	admin := p.admin
 	failed := make(chan error, 2)
 	if l.admin != nil {
 		go func() { failed <- admin.serve(l.admin) }()
@@ -91,9 +86,10 @@ func (p *parts) serve(l listeners, d drain, pprof bool) error {
 	case cause = <-signals:
 	}
 	admin.ready.Store(false)
+	s := r.end().Server
 	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining",
-		slog.String("cause", cause.String()), slog.String("delay", d.delay.String()), slog.String("at_most", d.timeout.String()))
-	err := p.end(d, signals)
+		slog.String("cause", cause.String()), slog.String("delay", s.DrainDelay.String()), slog.String("at_most", s.DrainTimeout.String()))
+	err := p.end(s, signals)
 	if l.admin != nil {
 		admin.http.Close()
 	}
@@ -101,7 +97,7 @@ func (p *parts) serve(l listeners, d drain, pprof bool) error {
 }
 
 // end lets the requests in flight finish, and then flushes the telemetry.
-func (p *parts) end(d drain, signals <-chan os.Signal) error {
+func (p *parts) end(s config.Server, signals <-chan os.Signal) error {
 	patient, second := context.WithCancelCause(context.Background())
 	defer second(nil)
 	go func() {
@@ -111,8 +107,8 @@ func (p *parts) end(d drain, signals <-chan os.Signal) error {
 		case <-patient.Done():
 		}
 	}()
-	wait(patient, d.delay)
-	ctx, cancel := context.WithTimeout(patient, d.timeout)
+	wait(patient, s.DrainDelay)
+	ctx, cancel := context.WithTimeout(patient, s.DrainTimeout)
 	defer cancel()
 	err := p.server.Drain(ctx)
 	p.handler.Close()

@@ -21,14 +21,14 @@ import (
 type observed struct {
 	log       *accesslog.Log
 	traces    *traces.Traces
-	metrics   *metrics.Metrics // nil: no metrics
+	metrics   *metrics.Metrics // kept also while the configuration shows none
 	telemetry *telemetry.Telemetry
 }
 
 // buildSignals opens the log and wires the signals. It connects nowhere.
 func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
-	if o.log, err = accesslog.Open(accesslog.Options{Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File}); err != nil {
-		return o, runFailure{fmt.Errorf("log.file: %w; name a file that pace may write, in a folder that exists", err)}
+	if o.log, err = accesslog.Open(logOptions(f)); err != nil {
+		return o, runFailure{fmt.Errorf("log.file: %w; %s", err, logFileRemedy)}
 	}
 	env := environment.Read()
 	if err := environment.Check(env.Exports(f.Tracing.Endpoint)); err != nil {
@@ -45,27 +45,24 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	o.traces, err = traces.New(traces.Options{
 		Environment: env, Version: version, Resource: resource, Log: o.log.Logger,
 		Exporter: exporter, SampleRatio: f.Tracing.SampleRatio,
-		Keep: traces.KeepOptions{Enabled: f.Tracing.Keep.Enabled, PerSecond: f.Tracing.Keep.PerSecond, PerReason: f.Tracing.Keep.PerReason},
+		Keep: keepOptions(f),
 	})
 	if err != nil {
 		return o, err
 	}
 	state := &telemetry.State{}
-	if f.Metrics.Enabled {
-		o.metrics, err = metrics.New(metrics.Options{
-			Version: version, Resource: resource, State: state,
-			Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
-			Exemplars: exporter != nil, // without an exporter nobody has the traces that exemplars point to
-			Upstream:  config.DefaultName, Route: route.All,
-		})
-		if err != nil {
-			return o, err
-		}
-		o.traces.OnAccepted(o.metrics.Accepted)
+	o.metrics, err = metrics.New(metrics.Options{
+		Version: version, Resource: resource, State: state,
+		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
+		Exemplars: exporter != nil, // without an exporter nobody has the traces that exemplars point to
+		Upstream:  config.DefaultName, Route: route.All,
+	})
+	if err != nil {
+		return o, err
 	}
+	o.traces.OnAccepted(o.metrics.Accepted)
 	o.telemetry = telemetry.New(telemetry.Options{
-		Tracing: o.traces, Signals: o.signals(), State: state,
-		QueryAllow: f.Tracing.QueryAllow,
+		Tracing: o.traces, Signals: o.signals(f), State: state, QueryAllow: f.Tracing.QueryAllow,
 	})
 	return o, nil
 }
@@ -75,17 +72,26 @@ func (o observed) logSlow(r *telemetry.Record) {
 	o.log.LogAttrs(context.Background(), slog.LevelWarn, "still running", inflight.Of(r, time.Now()).Attrs()...)
 }
 
-// signals returns those that records are published to, in this order.
-func (o observed) signals() []telemetry.Signal {
-	if o.metrics == nil {
+func keepOptions(f *config.File) traces.KeepOptions {
+	keep := f.Tracing.Keep
+	return traces.KeepOptions{Enabled: keep.Enabled, PerSecond: keep.PerSecond, PerReason: keep.PerReason}
+}
+
+func logOptions(f *config.File) accesslog.Options {
+	return accesslog.Options{Format: f.Log.Format, Level: level(f.Log.Level), File: f.Log.File}
+}
+
+// signals returns those that f asks for, in the order in which records are published to them.
+func (o observed) signals(f *config.File) []telemetry.Signal {
+	if !f.Metrics.Enabled {
 		return []telemetry.Signal{o.log, o.traces}
 	}
 	return []telemetry.Signal{o.metrics, o.log, o.traces}
 }
 
-// scrape serves scrapes; nil without metrics.
-func (o observed) scrape() http.Handler {
-	if o.metrics == nil {
+// scrape serves scrapes; nil if f asks for no metrics.
+func (o observed) scrape(f *config.File) http.Handler {
+	if !f.Metrics.Enabled {
 		return nil
 	}
 	return o.metrics.Handler()
@@ -94,7 +100,5 @@ func (o observed) scrape() http.Handler {
 // shutdown exports what is queued until ctx ends. The log stays open.
 func (o observed) shutdown(ctx context.Context) {
 	o.traces.Shutdown(ctx)
-	if o.metrics != nil {
-		o.metrics.Shutdown(ctx)
-	}
+	o.metrics.Shutdown(ctx)
 }

@@ -7,4 +7,4 @@ type signals struct{}
 
 func catchSignals() (s signals) { return s }
 
-func (p *parts) onSignals(signals) (stop func()) { return func() {} }
+func (r *reloader) onSignals(signals) (stop func()) { return func() {} }

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,18 +18,18 @@ func catchSignals() signals {
 	return c
 }
 
-// onSignals reopens the log file on SIGUSR1. On SIGHUP it logs what to do instead. Both end when the
+// onSignals reopens the log file on SIGUSR1, and reloads the configuration on SIGHUP. Both end when the
 // returned function is called. It also ignores SIGPIPE, for good: otherwise the runtime would end pace at
 // the first log line after the reader of a log pipe has gone.
-func (p *parts) onSignals(c signals) (stop func()) {
+func (r *reloader) onSignals(c signals) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		for s := range c {
 			if s == syscall.SIGUSR1 {
-				p.log.Reopen()
+				r.parts.log.Reopen()
 				continue
 			}
-			p.log.LogAttrs(context.Background(), slog.LevelWarn, "SIGHUP ignored: restart pace to apply a changed configuration")
+			r.reload("SIGHUP")
 		}
 	}()
 	return func() {

@@ -27,6 +27,7 @@ const Patience = 20 * time.Second
 type Pace struct {
 	Proxy, Admin string // host:port it listens on; Admin is "" if switched off
 	PID          int
+	File         string // the configuration, if Start wrote it
 
 	t       testing.TB
 	cmd     *exec.Cmd
@@ -48,6 +49,7 @@ func Start(t testing.TB, cfg Config, env ...string) *Pace {
 		t.Fatal(err)
 	}
 	p := Launch(t, env, "run", "--config", file)
+	p.File = file
 	p.logFile, _ = cfg["log"]["file"].(string)
 	p.awaitListening()
 	p.AwaitReady()

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+
+	"pace/proxy/message"
 )
 
 // Listen opens the address. Its errors say what to do.
@@ -42,7 +44,7 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 		return nil, err
 	}
 	l.s.newcomers.Add(1)
-	peer := l.s.Peer(c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	peer := message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort())
 	return &Conn{TCPConn: c, Peer: peer, Attached: l.s.Attach(), server: l.s, generation: g}, nil
 }
 

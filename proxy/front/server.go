@@ -14,11 +14,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 
-	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -28,7 +26,6 @@ type Options struct {
 	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // responds to a request if something before Handler's own code panicked
 	OnBug    func(p any, stack string)                                         // gets a panic that concerns no request
 	InFlight *InFlight                                                         // of the exchanges that Handler begins
-	Peer     func(netip.AddrPort) message.Peer                                 // makes a peer from its address
 	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
 	Refused  func(telemetry.Refusal)                                           // is called for everything that is refused
 	OnSlow   func(*telemetry.Record)                                           // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read

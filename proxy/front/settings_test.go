@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -29,7 +28,6 @@ func serving(t *testing.T, first Settings) (*Server, string) {
 		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		OnPanic:  func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
 		InFlight: new(InFlight),
-		Peer:     message.NewTrust(nil).Peer,
 		Attach:   func() interface{ Close() } { return nothing{} },
 		Refused:  func(telemetry.Refusal) {},
 		Log:      slog.New(slog.DiscardHandler),

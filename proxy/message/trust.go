@@ -16,17 +16,19 @@ func NewTrust(prefixes []netip.Prefix) *Trust { return &Trust{prefixes} }
 
 // Peer is the address that is connected to pace, in the forms that each request on the connection needs.
 type Peer struct {
-	Addr    netip.Addr // IPv4 as such, without zone
-	Text    string
-	Port    int
-	Trusted bool // a proxy whose forwarding fields are believed
+	Addr netip.Addr // IPv4 as such, without zone
+	Text string
+	Port int
 }
 
-// Peer returns what is known of the client that is connected from an address.
-func (t *Trust) Peer(a netip.AddrPort) Peer {
+// NewPeer returns the client that is connected from an address.
+func NewPeer(a netip.AddrPort) Peer {
 	addr := a.Addr().Unmap().WithZone("")
-	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port()), Trusted: Contains(t.prefixes, addr)}
+	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port())}
 }
+
+// Trusts reports whether the peer at an address is a proxy whose forwarding fields are believed.
+func (t *Trust) Trusts(peer netip.Addr) bool { return Contains(t.prefixes, peer) }
 
 // Contains reports whether one of the prefixes contains the address.
 func Contains(prefixes []netip.Prefix, a netip.Addr) bool {
@@ -36,10 +38,10 @@ func Contains(prefixes []netip.Prefix, a netip.Addr) bool {
 // Forwarding returns who sent a request, for which host and over what: what the peer itself asked for, unless
 // it is a trusted proxy that tells more. host is the one that the peer asked for.
 func (t *Trust) Forwarding(h http.Header, host string, p *Peer) Forwarding {
-	if !p.Trusted {
+	if !t.Trusts(p.Addr) {
 		return Forwarding{Client: p.Addr, host: host, proto: HTTP}
 	}
-	f := readForwarding(h, host, func(a netip.Addr) bool { return Contains(t.prefixes, a) })
+	f := readForwarding(h, host, t.Trusts)
 	if !f.Client.IsValid() {
 		f.Client = p.Addr
 	}

@@ -21,15 +21,16 @@ func (l *Log) Publish(m telemetry.Moment, r *telemetry.Record) {
 	if !l.Enabled(context.Background(), level) {
 		return
 	}
-	if l.json {
+	f := l.form.Load()
+	if f.json {
 		b := lines.Get().(*[]byte)
 		*b = appendLine((*b)[:0], r, level)
 		l.sink.Write(*b)
 		lines.Put(b)
 		return
 	}
-	if l.terminal {
-		l.sink.Write(terminalLine(r, level, terminalColumns(os.Stderr), l.colours))
+	if f.terminal {
+		l.sink.Write(terminalLine(r, level, terminalColumns(os.Stderr), f.colours))
 		return
 	}
 	attrs := make([]slog.Attr, 0, len(telemetry.Facts()))

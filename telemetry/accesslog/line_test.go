@@ -108,7 +108,7 @@ func hostilePage(t *testing.T, terminal bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.terminal = terminal
+	log.form.Load().terminal = terminal
 	b := telemetry.New(telemetry.Options{Tracing: untraced{}, Signals: []telemetry.Signal{log}})
 	for _, s := range hostile {
 		r := b.Begin(trace.ContextWithSpan(context.Background(), &telemetry.Identity{}), "GET", "http")

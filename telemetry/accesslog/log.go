@@ -4,9 +4,12 @@
 package accesslog
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,31 +31,101 @@ type Options struct {
 
 // Log is pace's log. Its lines are written on a goroutine of its own.
 type Log struct {
-	*slog.Logger
-	sink *sink
+	*slog.Logger // writes in the form in force
+	sink         *sink
+	level        levels
+	form         atomic.Pointer[form] // replaced, never changed
+}
 
-	json     bool // access lines are JSON, rendered by [appendLine]
-	terminal bool // a person reads the lines: access lines are laid out by [terminalLine]
-	colours  bool
+// form is how lines are written.
+type form struct {
+	slog.Handler      // of all levels: the Log has asked for the level already
+	json         bool // access lines are JSON, rendered by [appendLine]
+	terminal     bool // a person reads the lines: access lines are laid out by [terminalLine]
+	colours      bool
 }
 
 // Open opens the log. Messages of OpenTelemetry's libraries go to the log that was opened last.
 func Open(o Options) (*Log, error) {
-	s, err := openSink(o.File)
+	out, err := openFile(o.File)
 	if err != nil {
 		return nil, err
 	}
-	out, isFile := s.out.(*os.File)
-	terminal := isFile && (out == os.Stderr || out == os.Stdout) && isTerminal(out)
-	json := o.Format == "json" || (o.Format != "text" && !terminal)
-	colours := terminal && os.Getenv("NO_COLOR") == "" // https://no-color.org
-	var w io.Writer = s
-	if terminal && !json {
-		w = rowWriter{s, func() int { return terminalColumns(out) }}
-	}
-	l := &Log{slog.New(newLogHandler(w, o.Level, json, colours)), s, json, terminal, colours}
+	l := &Log{sink: newSink(o.File, out)}
+	l.Logger = slog.New(inForce{log: l})
+	l.level.set(o.Level)
+	l.form.Store(newForm(l.sink, out, o.Format))
 	l.hearLibraries()
 	return l, nil
+}
+
+// newForm returns how lines are written by s to out.
+func newForm(s *sink, out io.Writer, format string) *form {
+	file, isFile := out.(*os.File)
+	f := &form{terminal: isFile && (file == os.Stderr || file == os.Stdout) && isTerminal(file)}
+	f.json = format == "json" || format != "text" && !f.terminal
+	f.colours = f.terminal && os.Getenv("NO_COLOR") == "" // https://no-color.org
+	var w io.Writer = s
+	if f.terminal && !f.json {
+		w = rowWriter{s, func() int { return terminalColumns(file) }}
+	}
+	f.Handler = newLogHandler(w, f.json, f.colours)
+	return f
+}
+
+// Prepare opens what o needs, and returns what puts o in force. An error, and not calling change, leaves the
+// log as it is. Every line is written whole, before or after the change.
+func (l *Log) Prepare(o Options) (change func(), err error) {
+	out, err := openFile(o.File)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		l.level.set(o.Level)
+		l.form.Store(newForm(l.sink, out, o.Format))
+		l.sink.turnTo(o.File, out)
+	}, nil
+}
+
+// inForce is the handler of the Log's logger: it passes each line to the form in force.
+type inForce struct {
+	log  *Log
+	with func(slog.Handler) slog.Handler // what a logger adds to its lines; nil: nothing
+}
+
+// Enabled implements [slog.Handler].
+func (h inForce) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.log.level.Level()
+}
+
+// Handle implements [slog.Handler].
+func (h inForce) Handle(ctx context.Context, r slog.Record) error {
+	f := h.log.form.Load()
+	if h.with != nil {
+		return h.with(f.Handler).Handle(ctx, r)
+	}
+	return f.Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h inForce) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.adding(func(f slog.Handler) slog.Handler { return f.WithAttrs(attrs) })
+}
+
+// WithGroup implements [slog.Handler].
+func (h inForce) WithGroup(name string) slog.Handler {
+	return h.adding(func(f slog.Handler) slog.Handler { return f.WithGroup(name) })
+}
+
+func (h inForce) adding(add func(slog.Handler) slog.Handler) slog.Handler {
+	with := h.with
+	h.with = func(f slog.Handler) slog.Handler {
+		if with != nil {
+			f = with(f)
+		}
+		return add(f)
+	}
+	return h
 }
 
 // hearLibraries sends the messages of OpenTelemetry's libraries to l instead of standard error.
@@ -76,12 +149,15 @@ func (l *Log) Lost() *telemetry.Losses { return &l.sink.lost }
 // Close writes what waits; later lines are dropped and counted.
 func (l *Log) Close() { l.sink.Close() }
 
-func newLogHandler(w io.Writer, level slog.Level, json, colours bool) slog.Handler {
+func newLogHandler(w io.Writer, json, colours bool) slog.Handler {
 	if json {
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: allLevels})
 	}
-	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colours})
+	return tint.NewTextHandler(w, &tint.Options{Level: allLevels, TimeFormat: time.TimeOnly, NoColor: !colours})
 }
+
+// allLevels lets a handler write what the Log has let pass.
+const allLevels = slog.Level(math.MinInt)
 
 // isTerminal reports whether f is a character device. /dev/null is one, too.
 func isTerminal(f *os.File) bool {

@@ -15,10 +15,10 @@ const sinkLimit = 1 << 20
 // sink writes whole lines to a file or to standard error, on a goroutine of its own. A full disk or a terminal
 // that has stopped costs lines, which are counted, and never delays a request. Safe for concurrent use.
 type sink struct {
-	path string // "": standard error
 	lost telemetry.Losses
 
 	mu      sync.Mutex
+	path    string // "": standard error
 	waiting []byte // whole lines
 	lines   int    // in waiting
 	wake    chan struct{}
@@ -27,15 +27,6 @@ type sink struct {
 	done    chan struct{}
 	out     io.Writer // only run uses it, and torn
 	torn    bool      // a write ended in the middle of a line; the next line must not continue it
-}
-
-// openSink opens path for appending and starts the writer; "" is standard error.
-func openSink(path string) (*sink, error) {
-	out, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return newSink(path, out), nil
 }
 
 func newSink(path string, out io.Writer) *sink {
@@ -116,16 +107,24 @@ func (s *sink) poke() {
 // Reopen makes all lines that are not written yet go to a new file of the same path, after a rotation. If it
 // fails, the old file stays.
 func (s *sink) Reopen() error {
-	next, err := openFile(s.path)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
+	path := s.path
+	s.mu.Unlock()
+	next, err := openFile(path)
+	if err == nil {
+		s.turnTo(path, next)
+	}
+	return err
+}
+
+// turnTo makes the lines that are not written yet go to next, which is open at path.
+func (s *sink) turnTo(path string, next io.Writer) {
+	s.mu.Lock()
+	s.path = path
 	next, s.next = s.next, next
 	s.mu.Unlock()
-	closeFile(next) // from a Reopen that run has not seen yet
+	closeFile(next) // from a turn that run has not seen yet
 	s.poke()
-	return nil
 }
 
 // Close writes what waits and ends the writer.

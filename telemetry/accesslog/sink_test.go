@@ -166,10 +166,11 @@ func TestLog_ReopenThatFailsKeepsTheFile(t *testing.T) {
 
 func TestSink_ConcurrentSafe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	s, err := openSink(path)
+	out, err := openFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := newSink(path, out)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

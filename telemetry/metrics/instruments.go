@@ -90,6 +90,7 @@ var (
 	ServerPort    = label("server.port")
 	Upstream      = label("pace.upstream")
 	Reason        = label("reason")
+	Result        = label("result")
 	State         = label("state")
 	Policy        = label("policy")
 	Phase         = label("phase")
@@ -211,6 +212,19 @@ var (
 	StreamBytes = named(Instrument{
 		Key: "pace.stream.io", Type: Counter, Unit: "By",
 		Labels: []Label{StreamKind.of(kindWords), Direction.of([]string{received, sent})}, Doc: "Bytes that streams received from clients and sent to them.",
+	})
+	ConfigReloads = named(Instrument{
+		Key: "pace.config.reloads", Type: Counter, Unit: "{reload}",
+		Labels: []Label{Result.of(telemetry.ReloadWords())},
+		Doc:    "Reloads of the configuration: applied, unchanged, or refused because the new one cannot be put in force.",
+	})
+	ConfigSuccessful = named(Instrument{
+		Key: "pace.config.last_reload_successful", Type: Gauge,
+		Doc: "1 if the last reload of the configuration succeeded, or none has been tried; 0 if it was refused.",
+	})
+	ConfigSucceededAt = named(Instrument{
+		Key: "pace.config.last_reload_success_timestamp", Type: Gauge, Unit: "s",
+		Doc: "Unix time of the last reload that succeeded, or of the start.",
 	})
 	BuildInfo = named(Instrument{
 		Key: "pace.build.info", Type: Gauge,

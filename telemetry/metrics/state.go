@@ -66,6 +66,22 @@ var stateInstruments = []stateInstrument{
 			o(m.streams.moved[kind].Sent.Load(), StreamKind.is(kind.String()), Direction.is(sent))
 		}
 	}},
+	{ConfigReloads, func(m *Metrics, o observe) {
+		for i, word := range telemetry.ReloadWords() {
+			o(m.State.Reloads(telemetry.Reload(i)), Result.is(word))
+		}
+	}},
+	{ConfigSuccessful, func(m *Metrics, o observe) {
+		if successful, _ := m.State.LastReload(); successful {
+			o(1)
+		} else {
+			o(0)
+		}
+	}},
+	{ConfigSucceededAt, func(m *Metrics, o observe) {
+		_, at := m.State.LastReload()
+		o(at)
+	}},
 	{BuildInfo, func(m *Metrics, o observe) { o(1, Version.is(m.Version), GoVersion.is(runtime.Version())) }},
 }
 

@@ -4,11 +4,25 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"pace/telemetry/environment"
 )
+
+// headSampler passes each question to the sampler in force, which may be replaced at any time.
+type headSampler struct {
+	inForce atomic.Pointer[sdktrace.Sampler]
+}
+
+// ShouldSample implements [sdktrace.Sampler].
+func (s *headSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return (*s.inForce.Load()).ShouldSample(p)
+}
+
+// Description implements [sdktrace.Sampler].
+func (s *headSampler) Description() string { return (*s.inForce.Load()).Description() }
 
 // newSampler returns the sampler that the environment names, or else one that samples ratio (0 to 1) of the
 // traces that begin here, and follows the parent of all others.

@@ -6,6 +6,7 @@ package traces
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -27,30 +28,47 @@ type Options struct {
 
 // Traces is the signal, and the [telemetry.Tracing] of requests. Safe for concurrent use.
 type Traces struct {
-	propagator propagator
-	sampler    sdktrace.Sampler
-	caps       *caps
-	queue      *spanQueue // nil: no exporter is named
+	environment environment.Environment
+	propagator  propagator
+	sampler     headSampler
+	caps        atomic.Pointer[caps] // replaced when their options change
+	queue       *spanQueue           // nil: no exporter is named
 }
 
 // New starts the queue of o's exporter. An error names the variable to fix.
 func New(o Options) (*Traces, error) {
-	t := &Traces{caps: newCaps(o.Keep)}
+	t := &Traces{environment: o.Environment}
+	t.caps.Store(newCaps(o.Keep))
 	var err error
 	if t.propagator, err = newPropagator(o.Environment.Propagators); err != nil {
 		return nil, err
 	}
-	if t.sampler, err = newSampler(o.Environment, o.SampleRatio); err != nil {
+	first, err := newSampler(o.Environment, o.SampleRatio)
+	if err != nil {
 		return nil, err
 	}
+	t.sampler.inForce.Store(&first)
 	if o.Exporter != nil {
 		t.queue = newSpanQueue(o)
 	}
 	return t, nil
 }
 
+// Change makes ratio hold for traces that begin here from now on, unless the environment names a sampler, and
+// keep for the exchanges that end from now on.
+func (t *Traces) Change(ratio float64, keep KeepOptions) {
+	next, err := newSampler(t.environment, ratio)
+	if err != nil {
+		panic("pace: BUG: a sampler that New has accepted: " + err.Error())
+	}
+	t.sampler.inForce.Store(&next)
+	if keep != t.caps.Load().KeepOptions {
+		t.caps.Store(newCaps(keep))
+	}
+}
+
 // keeps reports whether the traces of interesting exchanges are kept.
-func (t *Traces) keeps() bool { return t.queue != nil && t.caps.Enabled }
+func (t *Traces) keeps() bool { return t.queue != nil && t.caps.Load().Enabled }
 
 // Exports implements [telemetry.Tracing]. A trace that is kept has its place in the queue from here on, so
 // the decision is not taken back.
@@ -62,7 +80,7 @@ func (t *Traces) Exports(r *telemetry.Record) telemetry.Export {
 		return telemetry.Sampled
 	case r.Reason == telemetry.Ordinary || !t.keeps():
 		return telemetry.Dropped
-	case !t.caps.allow(r.Reason, r.Route):
+	case !t.caps.Load().allow(r.Reason, r.Route):
 		t.queue.keeping.AddDropped(telemetry.OverRate)
 		return telemetry.Dropped
 	case !t.queue.reserve(r):

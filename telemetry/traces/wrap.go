@@ -19,7 +19,7 @@ import (
 // made from the record (docs/decisions/0001).
 func (t *Traces) Wrap(h http.Handler, public func(*http.Request) bool) http.Handler {
 	o := []otelhttp.Option{
-		otelhttp.WithTracerProvider(identifiers{identifier: identifier{sampler: t.sampler, mayBeRoot: public != nil}}),
+		otelhttp.WithTracerProvider(identifiers{identifier: identifier{sampler: &t.sampler, mayBeRoot: public != nil}}),
 		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider()),
 		otelhttp.WithPropagators(t.propagator),
 	}
@@ -31,7 +31,7 @@ func (t *Traces) Wrap(h http.Handler, public func(*http.Request) bool) http.Hand
 
 // Identify implements [telemetry.Tracing].
 func (t *Traces) Identify(ctx context.Context) context.Context {
-	ctx, _ = identifier{sampler: t.sampler}.Start(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), "")
+	ctx, _ = identifier{sampler: &t.sampler}.Start(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), "")
 	return ctx
 }
 

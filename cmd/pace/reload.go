@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"pace/config"
+	"pace/telemetry"
+)
+
+// reloader puts a changed configuration in force while pace serves. Everything is validated first; a
+// configuration with a fault changes nothing.
+type reloader struct {
+	file  string // "": there is none
+	parts *parts
+
+	oneAtATime sync.Mutex // held during a reload; whoever reads a file may wait for long
+
+	mu       sync.Mutex // guards what follows; held while a configuration is put in force
+	inForce  *config.File
+	loadedAt time.Time
+	last     reloaded
+	draining bool
+}
+
+// reloaded is how a reload ended.
+type reloaded struct {
+	At      time.Time
+	Result  telemetry.Reload
+	Changes []string // what is different now
+	Faults  []string // why it was refused, one line each
+}
+
+// newReloader returns the reloader of a pace that has started with f, which was read from file.
+func newReloader(file string, f *config.File, p *parts) *reloader {
+	now := time.Now()
+	p.telemetry.ConfigLoaded(now)
+	return &reloader{file: file, parts: p, inForce: f, loadedAt: now, last: reloaded{At: now}}
+}
+
+// reload reads the file and puts it in force. by says who asked.
+func (r *reloader) reload(by string) reloaded {
+	r.oneAtATime.Lock()
+	defer r.oneAtATime.Unlock()
+	next, err := r.read()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := reloaded{At: time.Now()}
+	if err == nil {
+		done.Changes, err = r.change(next, func(changes []string) {
+			r.log(slog.LevelInfo, "configuration reloaded", by, slog.Any("changes", changes))
+		})
+	}
+	switch {
+	case err != nil:
+		done.Result, done.Faults = telemetry.ReloadRefused, strings.Split(err.Error(), "\n")
+		r.log(slog.LevelError, "reload refused: the configuration before stays in force", by, slog.Any("faults", done.Faults))
+	case len(done.Changes) == 0:
+		done.Result = telemetry.ReloadUnchanged
+		r.log(slog.LevelInfo, "configuration unchanged", by)
+	}
+	r.last = done
+	r.parts.telemetry.Reloaded(done.Result, done.At)
+	return done
+}
+
+func (r *reloader) log(level slog.Level, msg, by string, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{slog.String("file", r.file), slog.String("by", by)}, attrs...)
+	r.parts.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// change puts next in force, and returns what is different; announce is told before the log itself changes,
+// unless it will only then write what is told. r.mu is held.
+func (r *reloader) change(next *config.File, announce func([]string)) (different []string, err error) {
+	if r.draining {
+		return nil, cannotReload(r.file, "pace is draining", "start it again with the new configuration")
+	}
+	changes := config.Changes(&r.inForce.Config, &next.Config)
+	if err := needRestart(next, changes); err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		different = append(different, c.String())
+	}
+	if len(changes) > 0 {
+		change, err := r.parts.prepare(next, changes)
+		if err != nil {
+			return nil, err
+		}
+		change(func() { announce(different) })
+		r.loadedAt = time.Now()
+	}
+	r.inForce = next
+	return different, nil
+}
+
+// read reads and validates the file.
+func (r *reloader) read() (*config.File, error) {
+	if r.file == "" {
+		return nil, cannotReload("pace demo", "there is no file to reload", `start pace with one: see "pace run --help"`)
+	}
+	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
+		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
+	}
+	return load(r.file)
+}
+
+func cannotReload(file, what, remedy string) error {
+	return config.Join(nil, &config.Fault{File: file, What: what, Remedy: remedy})
+}
+
+// needRestart refuses the changes that cannot be made while pace runs.
+func needRestart(f *config.File, changes []config.Change) error {
+	var faults []*config.Fault
+	for _, c := range changes {
+		if c.Restart != "" {
+			faults = append(faults, f.Fault(c.Key, c.What+", and "+c.Restart, "restart pace, or write the value that is in force"))
+		}
+	}
+	return config.Join(nil, faults...)
+}
+
+// end lets no reload put anything in force any more. It returns the configuration that stays in force.
+func (r *reloader) end() *config.File {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	return r.inForce
+}
