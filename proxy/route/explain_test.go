@@ -72,12 +72,13 @@ func TestExplain(t *testing.T) {
 				}
 			}
 			e := made.Explain(Request{Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), Header: r.Header}, 3)
-			got := e.Why
+			var got strings.Builder
+			got.WriteString(e.Why)
 			for _, o := range e.Others {
-				got += "\n" + o.Route.Name + ": " + o.Why
+				got.WriteString("\n" + o.Route.Name + ": " + o.Why)
 			}
-			if want := strings.ReplaceAll(strings.TrimSpace(tt.want), "\t", ""); got != want {
-				t.Errorf("%s %s: got\n%s\nwant\n%s", tt.method, tt.url, got, want)
+			if want := strings.ReplaceAll(strings.TrimSpace(tt.want), "\t", ""); got.String() != want {
+				t.Errorf("%s %s: got\n%s\nwant\n%s", tt.method, tt.url, got.String(), want)
 			}
 		})
 	}

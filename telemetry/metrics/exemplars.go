@@ -115,7 +115,7 @@ func (e *exemplars) phase(p telemetry.Phase) *exemplarSeries {
 func newExemplarSeries(i Instrument, set attribute.Set) *exemplarSeries {
 	var labels []string
 	for _, kv := range set.ToSlice() {
-		labels = append(labels, label(string(kv.Key)).Name+"="+kv.Value.Emit())
+		labels = append(labels, label(string(kv.Key)).Name+"="+kv.Value.String())
 	}
 	return &exemplarSeries{key: seriesKey(i.Name, labels), bounds: i.Bounds, of: make([]noted, len(i.Bounds)+1)}
 }
