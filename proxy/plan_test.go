@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"testing"
 
-	"pace/lb"
 	"pace/proxy/upstream"
 )
 
@@ -23,7 +22,7 @@ func TestPlan_IsKeptToTheEnd(t *testing.T) {
 	go func() {
 		<-came
 		o := old.PlanOptions
-		o.Upstream, o.BackendName = upstream.New(upstream.Options{Name: "default", Pool: lb.NewPool([]string{second})}), "X-Served-By"
+		o.Upstream, o.BackendName = upstream.New(upstream.Options{Name: "default", Addresses: addresses(second)}, nil), "X-Served-By"
 		h.Swap(o)
 		old.Upstream.Close()
 		close(swapped)

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"pace/lb"
 	"pace/proxy/front"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
@@ -40,8 +39,17 @@ type setup struct {
 }
 
 func (s *setup) handler() *Handler {
-	s.Upstream = upstream.New(s.pool)
+	s.Upstream = upstream.New(s.pool, nil)
 	return NewHandler(s.Options)
+}
+
+// addresses are backends of equal weight.
+func addresses(list ...string) []upstream.Address {
+	backends := make([]upstream.Address, len(list))
+	for i, a := range list {
+		backends[i].Addr = a
+	}
+	return backends
 }
 
 // start serves until the test ends. change may be nil.
@@ -65,7 +73,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id"},
 		},
 		pool: upstream.Options{
-			Name: "default", Pool: lb.NewPool(backends), Failovers: 1,
+			Name: "default", Addresses: addresses(backends...), Failovers: 1,
 			Transport: http1.Options{ResponseTimeout: 10 * time.Second},
 		},
 	}

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"pace/config"
-)
+import "pace/config"
 
 // unwired reports what the configuration can say and no part of pace acts on yet, so that nothing in a file
 // is without effect. Whoever makes a key work takes its lines away here.
@@ -23,16 +19,8 @@ func unwired(f *config.File) (faults []*config.Fault) {
 	for _, l := range f.NamedLimits {
 		refuse(l.Key)
 	}
-	for i, b := range f.Upstreams.Backends {
-		if b.Scheme != "http" || b.Weight != 1 {
-			refuse(fmt.Sprintf("upstreams.backends[%d]", i))
-		}
-	}
 	if f.Upstreams.BodyTimeout != 0 {
 		refuse("upstreams.body_timeout")
-	}
-	if f.Upstreams.Resolve != config.Default().Upstreams.Resolve {
-		refuse("upstreams.resolve")
 	}
 	return faults
 }
