@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"pace/config"
 )
 
 // version appears in `pace version`, in the metrics and in the traces.
@@ -69,6 +71,7 @@ func command() *cobra.Command {
 }
 
 func runCommand() *cobra.Command {
+	var watch bool
 	c := &cobra.Command{
 		Use:   "run [FILE]",
 		Short: "Serve, until TERM or INT",
@@ -77,10 +80,15 @@ func runCommand() *cobra.Command {
 			"SIGHUP reloads the configuration; one with a fault changes nothing. SIGUSR1 reopens the log file.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s := catchSignals()
-			return run(fileOf(c, args), s)
+			file := fileOf(c, args)
+			if watch && file == config.StandardInput {
+				return errors.New("--watch needs a file: standard input cannot be read a second time")
+			}
+			return run(file, watch, s)
 		},
 	}
 	takeFile(c)
+	c.Flags().BoolVar(&watch, "watch", false, "reload the configuration whenever the file changes")
 	return c
 }
 

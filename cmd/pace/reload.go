@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pace/config"
@@ -17,6 +18,8 @@ import (
 type reloader struct {
 	file  string // "": there is none
 	parts *parts
+
+	lastRead atomic.Pointer[string] // the digest of the files as they were read last
 
 	oneAtATime sync.Mutex // held during a reload; whoever reads a file may wait for long
 
@@ -39,7 +42,9 @@ type reloaded struct {
 func newReloader(file string, f *config.File, p *parts) *reloader {
 	now := time.Now()
 	p.telemetry.ConfigLoaded(now)
-	return &reloader{file: file, parts: p, inForce: f, loadedAt: now, last: reloaded{At: now}}
+	r := &reloader{file: file, parts: p, inForce: f, loadedAt: now, last: reloaded{At: now}}
+	r.lastRead.Store(&f.SHA256)
+	return r
 }
 
 // reload reads the file and puts it in force. by says who asked.
@@ -106,6 +111,8 @@ func (r *reloader) read() (*config.File, error) {
 	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
+	digest := r.digest() // before the file is loaded: if it changes meanwhile, whoever watches it finds out
+	r.lastRead.Store(&digest)
 	return load(r.file)
 }
 

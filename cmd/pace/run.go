@@ -20,7 +20,7 @@ import (
 const flushTimeout = 5 * time.Second
 
 // run serves as the file says until a signal ends it.
-func run(file string, s signals) error {
+func run(file string, watch bool, s signals) error {
 	f, err := load(file)
 	if err != nil {
 		return err
@@ -40,6 +40,11 @@ func run(file string, s signals) error {
 	}
 	r := newReloader(file, f, p)
 	defer r.onSignals(s)()
+	if watch {
+		ctx, end := context.WithCancel(context.Background())
+		defer end()
+		go r.watch(ctx)
+	}
 	return p.serve(l, r)
 }
 

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	settles   = 100 * time.Millisecond // silence after the last event: then a file is taken to be whole
+	pollEvery = 5 * time.Second        // where the system does not report changes of files
+)
+
+// watch reloads when the content of the file, or of one that it names, has changed, until ctx ends.
+//
+// It watches folders and not files: who replaces a file renames another one to its name, and a watch of the file
+// would stay with the old one. A Kubernetes ConfigMap changes by the swap of a symbolic link to a folder, so the
+// folder of each link on the way to a file is watched, too.
+func (r *reloader) watch(ctx context.Context) {
+	events := make(chan struct{}, 1)
+	w := folderWatcher{changed: events}
+	defer w.close()
+	for {
+		err := w.follow(places(r.files()))
+		r.logPolling(&w, err)
+		if !await(ctx, events, err == nil) {
+			return
+		}
+		for quiet(ctx, events) {
+		}
+		if ctx.Err() == nil && r.digest() != *r.lastRead.Load() {
+			r.reload("watch")
+		}
+	}
+}
+
+// await waits for an event, or for the time to look without one. It reports whether to go on.
+func await(ctx context.Context, events <-chan struct{}, reported bool) bool {
+	var poll <-chan time.Time
+	if !reported {
+		timer := time.NewTimer(pollEvery)
+		defer timer.Stop()
+		poll = timer.C
+	}
+	select {
+	case <-events:
+	case <-poll:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// quiet waits for events to end. It reports whether one came.
+func quiet(ctx context.Context, events <-chan struct{}) (came bool) {
+	timer := time.NewTimer(settles)
+	defer timer.Stop()
+	select {
+	case <-events:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// logPolling says when the system stops reporting changes.
+func (r *reloader) logPolling(w *folderWatcher, err error) {
+	if err != nil && !w.failed {
+		r.parts.log.LogAttrs(context.Background(), slog.LevelWarn, "the configuration cannot be watched: pace looks for a change now and then",
+			slog.String("file", r.file), slog.Duration("every", pollEvery), slog.Any("error", err))
+	}
+	w.failed = err != nil
+}
+
+// files returns the configuration and the files that it names.
+func (r *reloader) files() []string { return []string{r.file} }
+
+// digest returns a digest of what is in the files.
+func (r *reloader) digest() string {
+	var sums []string
+	for _, file := range r.files() {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			sums = append(sums, err.Error())
+			continue
+		}
+		sums = append(sums, fmt.Sprintf("%x", sha256.Sum256(content)))
+	}
+	return strings.Join(sums, " ")
+}
+
+// places returns the paths at which a change may give one of the files another content: its own, and that of
+// each symbolic link on the way to it.
+func places(files []string) []string {
+	found := map[string]bool{}
+	for _, file := range files {
+		path, err := filepath.Abs(file)
+		for links := 0; err == nil && links < maxLinks; links++ {
+			link, rest := firstLink(path)
+			if link == "" {
+				break
+			}
+			found[link] = true
+			var target string
+			if target, err = os.Readlink(link); err == nil {
+				if !filepath.IsAbs(target) {
+					target = filepath.Join(filepath.Dir(link), target)
+				}
+				path = filepath.Join(target, rest)
+			}
+		}
+		if err == nil {
+			found[path] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// maxLinks ends the way along links that lead in a circle.
+const maxLinks = 40
+
+// firstLink returns the first symbolic link in an absolute path, and the rest of the path; "" if there is none.
+func firstLink(path string) (link, rest string) {
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != filepath.Separator {
+			continue
+		}
+		if info, err := os.Lstat(path[:i]); err == nil && info.Mode()&os.ModeSymlink != 0 {
+			return path[:i], strings.TrimPrefix(path[i:], string(filepath.Separator))
+		}
+	}
+	return "", ""
+}
+
+// folderWatcher reports that something may have changed at one of a set of places.
+type folderWatcher struct {
+	changed chan<- struct{} // of size 1
+	failed  bool            // the places cannot all be watched
+
+	notify *fsnotify.Watcher // nil: there is none
+	places atomic.Pointer[[]string]
+}
+
+// follow watches these places, and no others. After an error a change at one of them may go unnoticed.
+func (w *folderWatcher) follow(places []string) (err error) {
+	w.places.Store(&places)
+	if w.notify == nil {
+		if w.notify, err = fsnotify.NewWatcher(); err != nil {
+			w.notify = nil
+			return err
+		}
+		go w.pass(w.notify)
+	}
+	var folders []string
+	for _, place := range places {
+		folders = append(folders, filepath.Dir(place))
+	}
+	watched := w.notify.WatchList()
+	for _, folder := range watched {
+		if !slices.Contains(folders, folder) {
+			w.notify.Remove(folder)
+		}
+	}
+	fresh := false
+	for _, folder := range folders {
+		if !slices.Contains(watched, folder) {
+			fresh = true
+			if err := w.notify.Add(folder); err != nil {
+				return err
+			}
+		}
+	}
+	if fresh { // what changed before it was watched is seen by looking
+		w.report()
+	}
+	return nil
+}
+
+// pass reports what concerns one of the places. An error may mean that events were lost.
+func (w *folderWatcher) pass(from *fsnotify.Watcher) {
+	for {
+		select {
+		case e, open := <-from.Events:
+			if !open {
+				return
+			}
+			concerns := func(place string) bool { return e.Name == place || e.Name == filepath.Dir(place) }
+			if slices.ContainsFunc(*w.places.Load(), concerns) {
+				w.report()
+			}
+		case _, open := <-from.Errors:
+			if !open {
+				return
+			}
+			w.report()
+		}
+	}
+}
+
+func (w *folderWatcher) report() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *folderWatcher) close() {
+	if w.notify != nil {
+		w.notify.Close()
+	}
+}
