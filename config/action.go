@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,18 +11,46 @@ import (
 )
 
 // actions are the keys of a route of which it has exactly one.
-var actions = []string{"upstream", "split", "redirect", "respond"}
+var actions = []action{
+	{"upstream", func(t *Route) bool { return t.Upstream != "" }},
+	{"split", func(t *Route) bool { return len(t.Split) > 0 }},
+	{"redirect", func(t *Route) bool { return t.Redirect != "" }},
+	{"respond", func(t *Route) bool { return t.Respond != 0 }},
+}
+
+type action struct {
+	key   string
+	isSet func(*Route) bool
+}
+
+// Actions returns the keys of which a route has exactly one.
+func Actions() (keys []string) {
+	for _, a := range actions {
+		keys = append(keys, a.key)
+	}
+	return keys
+}
+
+// Action returns the key that says what happens to the requests of a route, of which it must have one.
+func (t *Route) Action() string {
+	for _, a := range actions {
+		if a.isSet(t) {
+			return a.key
+		}
+	}
+	panic("pace: BUG: a route without an action")
+}
 
 // route checks the keys of a route against each other, and its names against those that are defined.
 func (r *reader) route(t *Route) {
 	taken := r.actionsOf(t)
 	switch {
-	case len(taken) == 0 && !r.anyFaulted(t.Key, actions):
+	case len(taken) == 0 && !r.anyFaulted(t.Key, Actions()):
 		r.at(r.file.lines[t.Key], t.Key, "what happens to its requests is missing",
-			"write one of "+strings.Join(actions, ", ")+`, such as upstream = `+strconv.Quote(r.anUpstream()))
+			"write one of "+strings.Join(Actions(), ", ")+`, such as upstream = `+strconv.Quote(r.anUpstream()))
 	case len(taken) > 1:
 		r.fault(t.Key+"."+taken[1], fmt.Sprintf("%s is set on line %d, and a route has only one of %s", taken[0],
-			r.file.lines[t.Key+"."+taken[0]], strings.Join(actions, ", ")), "remove one of the two")
+			r.file.lines[t.Key+"."+taken[0]], strings.Join(Actions(), ", ")), "remove one of the two")
 	}
 	r.companions(t)
 	if key := t.Key + ".body"; t.Body != "" && (t.Respond == 204 || t.Respond == 205 || t.Respond == 304) {
@@ -34,9 +61,9 @@ func (r *reader) route(t *Route) {
 
 // actionsOf are the actions that are set, in the order of the file.
 func (r *reader) actionsOf(t *Route) (taken []string) {
-	for i, set := range []bool{t.Upstream != "", len(t.Split) > 0, t.Redirect != "", t.Respond != 0} {
-		if set {
-			taken = append(taken, actions[i])
+	for _, a := range actions {
+		if a.isSet(t) {
+			taken = append(taken, a.key)
 		}
 	}
 	line := func(action string) int { return r.file.lines[t.Key+"."+action] }
@@ -183,37 +210,25 @@ func (r *reader) anUpstream() string {
 	return DefaultName
 }
 
-// namesOfRoutes refuses a name that another route has, too. Routes that are named by one pattern, of which some
-// have conditions, are only a warning.
+// namesOfRoutes refuses a name that two routes have. Routes without one are named by their pattern, which
+// those with conditions may share.
 func (r *reader) namesOfRoutes(all []Route) {
-	for t, first := range namesakes(all) {
-		if t.Name != "" || first.Name != "" {
-			r.fault(r.writtenOne(t.Key+".name", t.Key+".match"), fmt.Sprintf("%s is the name of the route on line %d as well",
-				toml.Quote(t.label()), r.file.lines[first.Key]), "write another name")
+	first := map[string]*Route{}
+	for i := range all {
+		t := &all[i]
+		if t.Name == "" {
+			continue
 		}
+		if other := first[t.Name]; other != nil {
+			r.fault(t.Key+".name", fmt.Sprintf("%s is the name of the route on line %d as well", toml.Quote(t.Name),
+				r.file.lines[other.Key]), "write another name")
+			continue
+		}
+		first[t.Name] = t
 	}
 }
 
-// label is the name of the route.
-func (t *Route) label() string { return cmp.Or(t.Name, t.Match) }
-
-// namesakes yields each route whose name an earlier one has, and the first of that name.
-func namesakes(all []Route) iter.Seq2[*Route, *Route] {
-	return func(yield func(*Route, *Route) bool) {
-		first := map[string]*Route{}
-		for i := range all {
-			t := &all[i]
-			switch other := first[t.label()]; {
-			case other == nil:
-				first[t.label()] = t
-			case !yield(t, other):
-				return
-			}
-		}
-	}
-}
-
-// Warnings are faults that do no harm: names that nothing uses, or that tell nothing apart.
+// Warnings are faults that do no harm: names that nothing uses.
 func (f *File) Warnings() (all []*Fault) {
 	form := f.InLongForm()
 	used := map[string]bool{}
@@ -237,10 +252,6 @@ func (f *File) Warnings() (all []*Fault) {
 		if !used["limit "+l.Name] {
 			all = append(all, f.Fault(l.Key, "warning: no route uses it", "name it in the limits of a route, or remove it"))
 		}
-	}
-	for t, first := range namesakes(f.Routes) {
-		all = append(all, f.Fault(t.Key, fmt.Sprintf("warning: it is named %s like the route on line %d, so metrics and logs do not tell the two apart",
-			toml.Quote(t.label()), f.lines[first.Key]), "write a name"))
 	}
 	slices.SortStableFunc(all, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return all

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 
@@ -16,7 +15,7 @@ import (
 // ask sends the request to a backend, and to another one where that is safe and allowed, until one
 // responds. If none does, it responds in their place and returns false.
 func (q *request) ask() bool {
-	up := q.plan.Upstream
+	up := q.upstream
 	q.rec.Upstream = up.Name
 	q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
@@ -26,6 +25,7 @@ func (q *request) ask() bool {
 		q.respondOwn(causeNoBackend)
 		return false
 	}
+	q.startTimeout()
 	q.prepare()
 	next := upstream.Step{Backend: first}
 	for tried := make([]*lb.Backend, 0, 4); ; {
@@ -45,19 +45,21 @@ func (q *request) ask() bool {
 // name it as the parent of what the backend does.
 func (q *request) prepare() {
 	out, r := &q.out, q.r
-	out.Method = r.Method
+	out.Method, out.Target = r.Method, q.route.Prefixes.Rewrite(out.Target)
+	out.ResponseTimeout = q.route.ResponseTimeout
 	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {
 		q.body.AllowEarlyResponse()
 		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.Stop
 		out.Expect = q.body.Expects()
-		connection, filter := r.Header["Connection"], q.plan.filter
-		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection)) // until the body has ended: its names
-		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection) }
+		connection, filter, rules := r.Header["Connection"], q.plan.filter, q.route.requests
+		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names
+		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection, rules) }
 	}
 	out.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
 	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
-	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted())
+	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted(), q.route.requests)
+	b = q.route.requests.AppendFields(b)
 	b = q.asked.AppendFields(b, &q.conn.Peer)
 	b = message.AppendField(b, "Via", message.Via(r.Header["Via"], q.rec.Protocol))
 	b = message.AppendField(b, message.RequestIDField, q.rec.RequestID)
@@ -73,12 +75,12 @@ type failure struct {
 // attempt makes one attempt; the response's header is in q.resp if it returns nil.
 func (q *request) attempt(s upstream.Step) *failure {
 	b := s.Backend
-	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
+	a := q.rec.BeginAttempt(b.Addr, b.Host(), b.Port())
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
-	q.out.NewConnection, q.out.Host = s.Fresh, cmp.Or(q.r.Host, b.Authority)
-	err := b.Do(q.r.Context(), &q.out, &q.resp)
+	q.out.NewConnection, q.out.Host = s.Fresh, q.route.host(q.r.Host, b.Addr)
+	err := b.Do(q.ctx, &q.out, &q.resp)
 	q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Protocol = backendVersion(&q.resp)
@@ -105,7 +107,7 @@ func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
 	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.Again() {
 		return upstream.Step{}
 	}
-	step := q.plan.Upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
+	step := q.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
 	n, last := len(q.rec.Attempts), tried[len(tried)-1]
 	at := q.rec.Attempts[n-1].End
 	switch {

@@ -19,6 +19,7 @@ import (
 type client struct {
 	w        http.ResponseWriter // net/http's own, without otelhttp's wrapper: the record counts
 	r        *http.Request
+	ctx      context.Context // of the exchange
 	conn     *front.Conn
 	living   *front.Exchange
 	rec      *telemetry.Record
@@ -98,7 +99,7 @@ func (c *client) hijack() *bufio.Reader {
 func (c *client) abort() {
 	c.broken = true
 	if c.rec.Protocol == "1.0" || c.r.ProtoMajor == 1 && c.living.Stalled() {
-		c.conn.ResetOnClose()
+		c.conn.SetLinger(0)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/pipe"
+	"pace/proxy/transport/http1"
 	"pace/telemetry"
 )
 
@@ -83,7 +84,7 @@ func (q *request) deliverTrailer(h http.Header) ending {
 	}
 	own := []string{"Via", message.RequestIDField, q.plan.BackendName, q.plan.TraceName}
 	for _, f := range q.resp.Trailer {
-		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) {
+		if !message.HopByHop(f.Name) && !message.TooLate(f.Name) && !slices.Contains(own, f.Name) && !q.route.responses.Removes(f.Name) {
 			h.Add(http.TrailerPrefix+f.Name, f.Value)
 		}
 	}
@@ -100,7 +101,7 @@ type kernelBody struct {
 	src  *net.TCPConn
 	left int64
 	via  *pipe.Pipe
-	dst  *front.Conn
+	dst  *net.TCPConn
 
 	moved          int64
 	unread, unsent error // which half failed, if one did
@@ -147,7 +148,7 @@ func (q *request) restForKernel() *kernelBody {
 }
 
 // MoveTo implements [front.Spliced]: it moves all that is left to dst, a pipeful at a time.
-func (b *kernelBody) MoveTo(dst *front.Conn) (int64, error) {
+func (b *kernelBody) MoveTo(dst *net.TCPConn) (int64, error) {
 	b.dst = dst
 	defer func() {
 		if b.unsent == nil {
@@ -172,12 +173,32 @@ func (b *kernelBody) MoveTo(dst *front.Conn) (int64, error) {
 // fill moves what the backend has sent into the pipe.
 func (b *kernelBody) fill(src syscall.RawConn) bool {
 	b.q.rec.Enter(telemetry.Receive)
-	_, err := b.via.Fill(src, b.left)
+	_, err := b.fillInTime(src)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	b.unread = err
 	return err == nil
+}
+
+// fillInTime gives the backend no more than the body's timeout. It looks once more after that: the process may
+// have been stopped while the bytes came.
+func (b *kernelBody) fillInTime(src syscall.RawConn) (int, error) {
+	limit := b.q.resp.BodyTimeout
+	if limit == 0 {
+		return b.via.Fill(src, b.left)
+	}
+	if b.src.SetReadDeadline(time.Now().Add(limit)); b.q.ctx.Err() != nil {
+		b.src.SetReadDeadline(front.LongAgo) // as the transport did when the context ended, perhaps just before
+	}
+	n, err := b.via.Fill(src, b.left)
+	if errors.Is(err, os.ErrDeadlineExceeded) && b.q.ctx.Err() == nil {
+		b.src.SetReadDeadline(time.Now().Add(pipe.LookAgain))
+		if n, err = b.via.Fill(src, b.left); errors.Is(err, os.ErrDeadlineExceeded) {
+			err = http1.ErrStalled
+		}
+	}
+	return n, err
 }
 
 // drain moves something of what the pipe holds to the client.

@@ -65,7 +65,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 	if in != float64(total) {
 		t.Errorf("logged %v bytes in, want %d", in, total)
 	}
-	if n := p.handler.plan.Load().Upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
+	if n := p.upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
 		t.Errorf("%d idle connections to the backend, want the one", n)
 	}
 }

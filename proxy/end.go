@@ -34,6 +34,7 @@ func (q *request) close() {
 		q.spoiled = true
 		q.failedTwice(bug)
 	}
+	q.timeout.release()
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {
 		q.body.Rest()

@@ -1,6 +1,6 @@
 // Package proxy is the data path: the walk of a request from the listener to a backend and back.
 // [Handler.serve] reads as its table of contents, and its steps stand in files of their own, in order of
-// time: request.go, reject.go, limit.go, attempt.go, interim.go, respond.go, deliver.go, stream.go, end.go.
+// time: request.go, reject.go, limit.go, act.go, attempt.go, interim.go, respond.go, deliver.go, stream.go, end.go.
 // Each step writes what happens into the request's [telemetry.Record]; outcome.go alone decides how an
 // exchange ended. The package must not know the configuration's format, nor OpenTelemetry.
 package proxy
@@ -28,7 +28,7 @@ func (h *Handler) serve(plan *Plan, w http.ResponseWriter, r *http.Request) {
 	defer q.leave()
 	defer q.end()
 	q.describe()
-	if q.reject() || q.limit() || q.respondIfLastHop() || q.rejectIfBodyFails() {
+	if q.reject() || q.limit() || q.respondIfLastHop() || q.act() || q.rejectIfBodyFails() {
 		return
 	}
 	if q.ask() {
@@ -36,7 +36,7 @@ func (h *Handler) serve(plan *Plan, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Options configure a Handler; Telemetry, Log, InFlight and Upstream must be set.
+// Options configure a Handler; Telemetry, Log and InFlight must be set.
 type Options struct {
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger
@@ -70,6 +70,3 @@ func NewHandler(o Options) *Handler {
 // end. What only an older plan has, the caller closes after the swap: an [upstream.Upstream] that is closed
 // still serves them.
 func (h *Handler) Swap(o PlanOptions) { h.plan.Store(h.newPlan(o)) }
-
-// Close closes the idle connections to the backends.
-func (h *Handler) Close() { h.plan.Load().Upstream.Close() }

@@ -18,21 +18,21 @@ type Limit struct {
 	Per    time.Duration
 }
 
-// limit asks the limiter, and responds if it denies the request.
+// limit asks the route's limits, all of which must let the request pass, and responds if one denies it.
 func (q *request) limit() bool {
 	q.h.at(inLimited)
-	l := q.plan.Limit
-	if l == nil {
+	if q.route.quota == nil {
 		return false
 	}
 	now := q.rec.Enter(telemetry.Limit)
-	d := l.Window.Allow(q.plan.limitKey.key(q), now)
+	d, i := q.route.quota.Allow(q.route.key.key(q), now)
 	if !d.Denied {
 		return false
 	}
 	q.rec.Enter(telemetry.Own)
+	l := q.route.Limits[i]
 	q.rec.Limited = append(q.rec.Limited, telemetry.Limited{
-		At: now, Policy: l.Policy, KeyKind: q.plan.limitKey.word,
+		At: now, Policy: l.Policy, KeyKind: q.route.key.word,
 		Limit: d.Limit, Window: l.Per, RetryAfter: d.Reset,
 	})
 	q.respondLimited(d.Limit, wholeSeconds(d.Reset))
@@ -48,11 +48,11 @@ func (q *request) respondLimited(limit int, seconds int64) {
 	h["X-Rate-Limit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
 	h["Retry-After"] = h["X-Rate-Limit-Reset"]
 	o, form := causes[causeQuota], message.Preferred(q.r.Header["Accept"])
-	body, kind := q.ownBody(o, form)
+	r := q.own(o, form)
 	if form == message.PlainText {
-		body = "Too Many Requests"
+		r.body = "Too Many Requests"
 	}
-	q.sendOwn(o, body, kind)
+	q.sendOwn(r)
 }
 
 // wholeSeconds rounds up, to at least one.

@@ -18,9 +18,14 @@ type cause uint8
 const (
 	causeDraining  cause = iota + 1 // pace is draining
 	causeUnfit                      // the request cannot be forwarded
+	causeNoRoute                    // no route takes it
+	causeMethod                     // only routes with other methods match it
+	causeForbidden                  // its route does not admit the client
 	causeTooLarge                   // its body is announced as larger than the limit
 	causeQuota                      // a limiter denied it
 	causeLastHop                    // its client wants it to go no further
+	causeRedirect                   // its route redirects
+	causeRespond                    // its route has pace respond
 	causeNoBackend                  // there is nobody to ask
 	causeBug                        // pace is at fault
 	causeCount
@@ -29,9 +34,14 @@ const (
 var causes = [causeCount]telemetry.Outcome{
 	causeDraining:  telemetry.Draining,
 	causeUnfit:     telemetry.BadRequest,
+	causeNoRoute:   telemetry.NoRoute,
+	causeMethod:    telemetry.MethodNotAllowed,
+	causeForbidden: telemetry.Forbidden,
 	causeTooLarge:  telemetry.TooLarge,
 	causeQuota:     telemetry.RateLimited,
 	causeLastHop:   telemetry.Responded,
+	causeRedirect:  telemetry.Redirected,
+	causeRespond:   telemetry.Responded,
 	causeNoBackend: telemetry.NoBackend,
 	causeBug:       telemetry.InternalError,
 }
@@ -53,6 +63,8 @@ func (q *request) outcomeOf(e *transport.Error) telemetry.Outcome {
 	switch {
 	case q.client.aborted():
 		return telemetry.DrainTimeout
+	case expired(q.ctx):
+		return telemetry.RouteTimeout
 	case e.Kind == transport.RequestBody && q.body == nil:
 		return telemetry.BadRequest // the transport would not write it
 	case e.Kind == transport.RequestBody, e.Kind == transport.Canceled: // net/http ends the context of a body that is late, too
@@ -105,6 +117,8 @@ func (c *client) undelivered() telemetry.Outcome {
 	switch {
 	case c.aborted():
 		return telemetry.DrainTimeout
+	case expired(c.ctx):
+		return telemetry.RouteTimeout
 	case !c.living.Stalled() && c.brokeRules():
 		return telemetry.BadRequest
 	}
@@ -201,8 +215,11 @@ func (q *request) notDelivered(e ending) telemetry.Outcome {
 	if e.unsent {
 		return q.client.undelivered()
 	}
-	if q.client.aborted() {
+	switch {
+	case q.client.aborted():
 		return telemetry.DrainTimeout
+	case expired(q.ctx):
+		return telemetry.RouteTimeout
 	}
 	err, _ := errors.AsType[*transport.Error](e.unread)
 	if q.body != nil && err != nil && (err.Kind == transport.RequestBody || err.Kind == transport.Canceled) {
@@ -214,6 +231,9 @@ func (q *request) notDelivered(e ending) telemetry.Outcome {
 	}
 	if q.r.Context().Err() != nil {
 		return q.client.undelivered()
+	}
+	if err != nil && err.Kind == transport.Stalled {
+		return telemetry.UpstreamStalled
 	}
 	return telemetry.UpstreamTruncated
 }

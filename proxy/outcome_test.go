@@ -18,6 +18,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"pace/lb"
 	"pace/proxy/body"
 	"pace/proxy/transport"
 	"pace/telemetry"
@@ -75,7 +76,7 @@ func TestOutcome(t *testing.T) {
 		"the backend is late, and the client has left": {transport.ResponseTimeout, gone, nil, telemetry.ClientGone},
 	} {
 		r := (&http.Request{ProtoMajor: 1}).WithContext(tt.ctx)
-		q := &request{client: client{r: r}, body: tt.body, r: r}
+		q := &request{client: client{r: r, ctx: tt.ctx}, body: tt.body, r: r, ctx: tt.ctx}
 		if got := q.outcomeOf(&transport.Error{Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
@@ -147,7 +148,7 @@ func TestOutcomes(t *testing.T) {
 		"connect_failed":   {nil, nil, get, false, 502, "connect_failed", 0},
 		"connect_timeout":  {nil, func(o *setup) { o.pool.Transport.Dial = never; o.pool.Transport.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
 		"dns_failed": {nil, func(o *setup) {
-			o.pool.Addresses, o.pool.Lookup = addresses("backend.test:80"), noSuchHost
+			o.pool.Pool, o.pool.Transport.Lookup = lb.NewPool([]string{"backend.test:80"}), noSuchHost
 		}, get, false, 502, "dns_failed", 0},
 		"exhausted":                          {nil, func(o *setup) { o.pool.Transport.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
 		"upstream_timeout":                   {hang, func(o *setup) { o.pool.Transport.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},

@@ -17,27 +17,41 @@ func (q *request) respondOwn(why cause) { q.respondFor(causes[why]) }
 
 // respondFor gives pace's own response for the outcome.
 func (q *request) respondFor(o telemetry.Outcome) {
-	body, kind := q.ownBody(o, message.Preferred(q.r.Header["Accept"]))
-	q.sendOwn(o, body, kind)
+	q.sendOwn(q.own(o, message.Preferred(q.r.Header["Accept"])))
 }
 
-// ownBody is the body of pace's own response for the outcome, and its media type. It says what becomes of the
-// trace, so the outcome is written down and the trace decided on before.
-func (q *request) ownBody(o telemetry.Outcome, f message.Form) (body, kind string) {
+// ownResponse is a response of pace itself.
+type ownResponse struct {
+	outcome telemetry.Outcome
+	status  int
+	kind    string // the body's media type
+	body    string
+}
+
+// own returns pace's own response for the outcome. It says what becomes of the trace, so the outcome is written
+// down and the trace decided on before.
+func (q *request) own(o telemetry.Outcome, f message.Form) ownResponse {
 	ends(q.rec, o)
-	return responseBody(o.Info(), q.rec.TraceID(), q.h.Telemetry.Decide(q.rec), f)
+	body, kind := responseBody(o.Info(), q.rec.TraceID(), q.h.Telemetry.Decide(q.rec), f)
+	q.client.Header()["Cache-Control"] = []string{"no-store"}
+	return ownResponse{o, o.Info().Status, kind, body}
 }
 
-// sendOwn sends pace's own response, with a body that ownBody has made.
-func (q *request) sendOwn(o telemetry.Outcome, body, kind string) {
+// sendOwn sends pace's own response.
+func (q *request) sendOwn(r ownResponse) {
 	q.h.at(inRespond)
-	info, h := o.Info(), q.client.Header()
-	q.rec.Status = info.Status
-	h["Content-Type"] = []string{kind}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	h["Cache-Control"] = []string{"no-store"}
-	if e := cmp.Or(q.proxyError, info.ProxyStatus); e != "" {
-		h["Proxy-Status"] = []string{proxyStatus(e, o)}
+	q.timeout.stop() // or it would abort this response, too
+	h := q.client.Header()
+	q.rec.Status = r.status
+	ends(q.rec, r.outcome)
+	if r.hasBody() {
+		if h["Content-Type"] == nil && r.body != "" {
+			h["Content-Type"] = []string{r.kind}
+		}
+		h["Content-Length"] = []string{strconv.Itoa(len(r.body))}
+	}
+	if e := cmp.Or(q.proxyError, r.outcome.Info().ProxyStatus); e != "" {
+		h["Proxy-Status"] = []string{proxyStatus(e, r.outcome)}
 	}
 	h["Via"] = []string{"1.1 pace"}
 	if q.body != nil && h["Connection"] == nil {
@@ -45,13 +59,18 @@ func (q *request) sendOwn(o telemetry.Outcome, body, kind string) {
 	}
 	q.body.AnnounceClose(h)
 	q.plan.identify(h, q.rec)
-	q.client.begin(info.Status)
-	if q.r.Method == http.MethodHead {
+	q.client.begin(r.status)
+	if q.r.Method == http.MethodHead || r.body == "" || !r.hasBody() {
 		return
 	}
 	q.rec.Enter(telemetry.Deliver)
-	q.client.Write([]byte(body)) // the outcome stands: the client got this response or left after it
+	q.client.Write([]byte(r.body)) // the outcome stands: the client got this response or left after it
 	q.rec.Enter(telemetry.Own)
+}
+
+// hasBody reports whether a response with this status has a body, which may be empty.
+func (r ownResponse) hasBody() bool {
+	return r.status != http.StatusNoContent && r.status != http.StatusNotModified
 }
 
 // identify tells the client by which names its request is known.

@@ -20,6 +20,7 @@ const (
 	inDescribe
 	inRejected
 	inLimited
+	inAction
 	inPick
 	inAttempt
 	inPhase // of an attempt; if the request has a body, concurrently with the handler

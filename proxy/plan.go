@@ -8,14 +8,12 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/route"
-	"pace/proxy/upstream"
 )
 
-// PlanOptions are what a configuration says about requests; Upstream must be set. Upstream and Limit may be
+// PlanOptions are what a configuration says about requests. The upstreams and the limits of the routes may be
 // those of an earlier plan: then they go on with the connections and the counts that they have.
 type PlanOptions struct {
-	Upstream *upstream.Upstream
-	Limit    *Limit // nil: no limit
+	Routes []Route // checked, in any order
 
 	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
 	TraceTrust   string         // one of Trusts: whose traces are continued; "": everybody's
@@ -36,27 +34,23 @@ type PlanOptions struct {
 type Plan struct {
 	PlanOptions
 	entry     http.Handler // gives a request its identity, and then serves it under this plan
-	routes    *route.Table
+	table     *route.Table
+	routes    []plannedRoute // by the index of their entries
+	none      plannedRoute   // of requests that no route takes
 	trust     *message.Trust
 	filter    message.Filter
-	limitKey  *keyKind // of Limit, if there is one
-	proxyLine []byte   // rendered ProxyName and ProxyValue
+	proxyLine []byte // rendered ProxyName and ProxyValue
 }
-
-// allRequests is the one route of the short form of the configuration.
-var allRequests, _ = route.NewTable([]route.Entry{{Name: "default", Match: route.All}})
 
 func (h *Handler) newPlan(o PlanOptions) *Plan {
 	o.BackendName, o.TraceName = http.CanonicalHeaderKey(o.BackendName), http.CanonicalHeaderKey(o.TraceName)
 	p := &Plan{
 		PlanOptions: o,
-		routes:      allRequests,
 		trust:       message.NewTrust(o.Trusted),
 		filter:      message.NewFilter(append([]string{o.ProxyName}, h.Telemetry.PropagationFields()...)...),
 	}
-	if o.Limit != nil {
-		p.limitKey = keyKindOf(o.Limit.Key)
-	}
+	p.none = plannedRoute{bodyTimeout: o.BodyTimeout, maxBody: o.MaxBodyBytes, slow: o.Slow}
+	p.planRoutes(o.Routes)
 	p.entry = h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(p, w, r) }), p.public())
 	if o.ProxyName != "" {
 		p.proxyLine = []byte(o.ProxyName + ": " + o.ProxyValue + "\r\n")

@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 
+	"pace/lb"
+	"pace/proxy/action"
 	"pace/proxy/upstream"
 )
 
@@ -22,9 +25,11 @@ func TestPlan_IsKeptToTheEnd(t *testing.T) {
 	go func() {
 		<-came
 		o := old.PlanOptions
-		o.Upstream, o.BackendName = upstream.New(upstream.Options{Name: "default", Addresses: addresses(second)}, nil), "X-Served-By"
+		o.Routes = slices.Clone(o.Routes)
+		o.Routes[0].Action = action.To(upstream.New(upstream.Options{Name: "default", Pool: lb.NewPool([]string{second})}))
+		o.BackendName = "X-Served-By"
 		h.Swap(o)
-		old.Upstream.Close()
+		p.upstream.Close()
 		close(swapped)
 	}()
 	r, _ := get(t, p.URL)

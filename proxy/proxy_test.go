@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"pace/lb"
+	"pace/proxy/action"
 	"pace/proxy/front"
+	"pace/proxy/route"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry/inflight"
@@ -30,26 +33,29 @@ type proxied struct {
 	log     string // file of JSON lines
 
 	telemetry *telemetrytest.All
+	upstream  *upstream.Upstream
 }
 
 // setup is what a test may change before pace starts.
 type setup struct {
 	Options
-	pool upstream.Options
+	pool  upstream.Options
+	Limit *Limit // of the one route; nil: none
+
+	upstream *upstream.Upstream // of pool
 }
 
+// handler returns a Handler with one route, unless the test has set others.
 func (s *setup) handler() *Handler {
-	s.Upstream = upstream.New(s.pool, nil)
-	return NewHandler(s.Options)
-}
-
-// addresses are backends of equal weight.
-func addresses(list ...string) []upstream.Address {
-	backends := make([]upstream.Address, len(list))
-	for i, a := range list {
-		backends[i].Addr = a
+	s.upstream = upstream.New(s.pool)
+	if s.Routes == nil {
+		one := Route{Entry: route.Entry{Name: "default", Match: route.All}, Action: action.To(s.upstream)}
+		if s.Limit != nil {
+			one.Limits = []*Limit{s.Limit}
+		}
+		s.Routes = []Route{one}
 	}
-	return backends
+	return NewHandler(s.Options)
 }
 
 // start serves until the test ends. change may be nil.
@@ -73,13 +79,14 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id"},
 		},
 		pool: upstream.Options{
-			Name: "default", Addresses: addresses(backends...), Failovers: 1,
+			Name: "default", Pool: lb.NewPool(backends), Failovers: 1,
 			Transport: http1.Options{ResponseTimeout: 10 * time.Second},
 		},
 	}
 	so := ServerOptions{Settings: front.Settings{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}}
 	change(&o, &so)
 	p.handler = o.handler()
+	p.upstream = o.upstream
 	so.Handler = p.handler
 	p.server = NewServer(so)
 	l, err := front.Listen("127.0.0.1:0")
@@ -94,7 +101,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		p.server.Drain(ctx)
-		p.handler.Close()
+		p.upstream.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}

@@ -4,14 +4,17 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 
 	"pace/proxy/front"
 	"pace/proxy/message"
+	"pace/proxy/route"
 	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
-// reject responds to what pace turns away before it decides anything. It reports whether it did.
+// reject responds to what pace turns away before it asks a limit: it does not serve the request, no route takes
+// it, or the route does not admit it. It reports whether it responded.
 func (q *request) reject() bool {
 	q.h.at(inRejected)
 	switch {
@@ -21,9 +24,17 @@ func (q *request) reject() bool {
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing
 		q.out.Target == message.Asterisk && q.r.Method != http.MethodOptions,
 		front.Malformed(q.r), q.looped(), namesOtherHost(q.r, q.rec.Scheme),
+		q.miss.Miss == route.BadPath,
 		q.r.ProtoMajor == 1 && q.conn.Misframed():
 		q.respondOwn(causeUnfit)
-	case q.plan.MaxBodyBytes > 0 && q.r.ContentLength > q.plan.MaxBodyBytes:
+	case q.miss.Miss == route.NoRoute:
+		q.respondOwn(causeNoRoute)
+	case q.miss.Miss == route.MethodNotAllowed:
+		q.client.Header()["Allow"] = []string{strings.Join(q.miss.Allow, ", ")}
+		q.respondOwn(causeMethod)
+	case !q.route.admits(q.asked.Client):
+		q.respondOwn(causeForbidden)
+	case q.route.maxBody > 0 && q.r.ContentLength > q.route.maxBody:
 		q.respondOwn(causeTooLarge)
 	default:
 		return false
@@ -39,7 +50,7 @@ func (q *request) looped() bool {
 	}
 	if q.h.loops.Pass() {
 		q.h.Log.LogAttrs(q.r.Context(), slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
-			slog.String("upstream", q.plan.Upstream.Name), slog.String("trace_id", q.rec.TraceID()))
+			slog.String("route", q.route.name), slog.String("trace_id", q.rec.TraceID()))
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,19 +18,24 @@ import (
 
 // request is one exchange in flight. The handler's goroutine owns it. Requests are pooled.
 type request struct {
-	h      *Handler
-	plan   *Plan
-	r      *http.Request
-	conn   *front.Conn
-	client client
-	asked  message.Forwarding
-	rec    *telemetry.Record
-	body   *body.Body // nil: none
+	h       *Handler
+	plan    *Plan
+	route   *plannedRoute // the plan's for no route, until describe has asked
+	miss    route.Result  // why no route takes it, if none does
+	r       *http.Request
+	ctx     context.Context // of the exchange: ends when the client has left, or when its time is up
+	timeout *timeout        // nil: none
+	conn    *front.Conn
+	client  client
+	asked   message.Forwarding
+	rec     *telemetry.Record
+	body    *body.Body // nil: none
 
-	out     transport.Request // as it goes to a backend
-	fields  []byte            // of out; each attempt adds its own to those that all of them share
-	backend *upstream.Backend // that responded
-	resp    http1.Response    // its response
+	out      transport.Request  // as it goes to a backend
+	fields   []byte             // of out; each attempt adds its own to those that all of them share
+	upstream *upstream.Upstream // that the route's action has named
+	backend  *upstream.Backend  // that responded
+	resp     http1.Response     // its response
 
 	proxyError string // of the Proxy-Status field, if it is not the outcome's
 	spoiled    bool   // a bug has left it in any state, and no other exchange must get it
@@ -49,10 +55,10 @@ func (h *Handler) open(p *Plan, w http.ResponseWriter, r *http.Request, a messag
 		w = u.Unwrap()
 	}
 	q := requests.Get().(*request)
-	q.h, q.plan, q.r, q.conn, q.asked = h, p, r, front.ConnOf(r.Context()), a
+	q.h, q.plan, q.route, q.r, q.conn, q.asked = h, p, &p.none, r, front.ConnOf(r.Context()), a
 	q.rec = h.Telemetry.Begin(r.Context(), r.Method, a.Scheme())
-	q.client = client{w: w, r: r, conn: q.conn, living: &q.living, rec: q.rec}
-	q.rec.Route = route.All // until describe has asked
+	q.ctx = r.Context()
+	q.client = client{w: w, r: r, ctx: q.ctx, conn: q.conn, living: &q.living, rec: q.rec}
 	q.rec.Peer, q.rec.PeerPort = q.conn.Peer.Text, q.conn.Peer.Port
 	h.InFlight.Begin(&q.living, q.conn, w)
 	return q
@@ -70,12 +76,13 @@ func (q *request) describe() {
 	rec, r, peer := q.rec, q.r, &q.conn.Peer
 	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
-	if m := q.plan.routes.Match(route.Request{Method: r.Method, Host: r.Host, Path: rec.Path, Header: r.Header}); m.Route != nil {
-		rec.Route = m.Route.Pattern.Path
+	q.route, q.miss = q.plan.match(route.Request{Method: r.Method, Host: r.Host, Path: rec.Path, Header: r.Header})
+	if q.route.pattern != nil {
+		rec.Route = q.route.pattern.Path
 	}
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()
-	rec.Slow = q.plan.Slow
+	rec.Slow = q.route.slow
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
 	rec.Client = peer.Text
 	if q.asked.Client != peer.Addr {
@@ -83,7 +90,7 @@ func (q *request) describe() {
 	}
 	rec.RequestID = message.RequestID(r.Header, q.trusted())
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = body.New(q.client.w, r, q.conn, q.plan.MaxBodyBytes, q.plan.BodyTimeout)
+		q.body = body.New(q.client.w, r, q.conn, q.route.maxBody, q.route.bodyTimeout)
 	}
 	q.living.Show(rec, q)
 }
@@ -116,8 +123,8 @@ var phases = [...]telemetry.Phase{
 func (q *request) release() {
 	q.fields = kept(q.fields)
 	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
-	q.h, q.plan, q.r, q.conn, q.rec, q.body, q.backend = nil, nil, nil, nil, nil, nil, nil
-	q.client, q.asked, q.proxyError = client{}, message.Forwarding{}, ""
+	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	q.miss, q.client, q.asked, q.proxyError = route.Result{}, client{}, message.Forwarding{}, ""
 	requests.Put(q)
 }
 

@@ -16,6 +16,9 @@ func (q *request) respond() {
 		return
 	}
 	q.rec.Status = q.resp.Status
+	if q.route.BodyTimeout != nil {
+		q.resp.BodyTimeout = *q.route.BodyTimeout
+	}
 	if q.resp.Status == http.StatusSwitchingProtocols {
 		q.upgrade()
 		return
@@ -88,6 +91,7 @@ func (q *request) copyFields(h http.Header) {
 	if message.Contains(q.plan.TimingAllow, q.asked.Client) {
 		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}
+	q.route.responses.Apply(h)
 }
 
 func connectionFields(fields []transport.Field) (list []string) {

@@ -25,6 +25,8 @@ func (q *request) streamEvents() {
 		return
 	}
 	q.delivered(ending{})
+	q.timeout.stop()
+	q.resp.BodyTimeout = 0
 	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
 	q.streamed(q.deliver())
 }
@@ -32,6 +34,7 @@ func (q *request) streamEvents() {
 // upgrade sends the 101 and joins the two connections until both have ended. The request's metrics
 // are written as the stream begins: a connection that lives for hours is not a request of hours.
 func (q *request) upgrade() {
+	q.timeout.stop()
 	server, early := q.resp.Hijack()
 	defer server.Close()
 	buffered := q.client.hijack()

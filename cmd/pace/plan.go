@@ -1,11 +1,11 @@
 package main
 
 import (
-	"log/slog"
 	"reflect"
 	"time"
 
 	"pace/config"
+	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/transport/http1"
@@ -26,32 +26,28 @@ type built[From, To any] struct {
 	to   To
 }
 
-// reuse returns what stands under a name if it was made of the same, and makes it otherwise: build gets what
-// stands there, or nil.
-func reuse[From, To any](stands map[string]built[From, *To], name string, from From, build func(From, *To) *To) built[From, *To] {
-	b := stands[name]
-	if b.to != nil && reflect.DeepEqual(b.from, from) {
+// reuse returns what stands under a name if it was made of the same, and makes it otherwise.
+func reuse[From, To any](stands map[string]built[From, To], name string, from From, build func(From) To) built[From, To] {
+	if b, ok := stands[name]; ok && reflect.DeepEqual(b.from, from) {
 		return b
 	}
-	return built[From, *To]{from, build(from, b.to)}
+	return built[From, To]{from, build(from)}
 }
 
 // buildPlan returns what f says about requests, with what stands of it already. It changes nothing.
-func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
+func buildPlan(f *config.File, last standing) (proxy.PlanOptions, standing) {
 	form := f.InLongForm()
 	next := standing{map[string]built[config.Upstream, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
 	for _, u := range form.Upstreams {
 		u.Key = "" // where it is written does not matter
-		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, func(u config.Upstream, before *upstream.Upstream) *upstream.Upstream {
-			return buildUpstream(u, before, log)
-		})
+		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, buildUpstream)
 	}
 	for _, l := range form.Limits {
 		l.Key = ""
 		next.limits[l.Name] = reuse(last.limits, l.Name, l, buildLimit)
 	}
 	o := proxy.PlanOptions{
-		Upstream:     next.upstreams[config.DefaultName].to,
+		Routes:       buildRoutes(form.Routes, next),
 		Trusted:      f.Server.TrustedProxies,
 		TraceTrust:   f.Tracing.Trust,
 		MaxBodyBytes: f.Server.MaxBodyBytes,
@@ -62,9 +58,6 @@ func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptio
 		TraceName:    f.Tracing.ResponseHeader,
 		TimingAllow:  f.ServerTiming.Allow,
 		Slow:         f.Tracing.Keep.Slow,
-	}
-	if l, ok := next.limits[config.DefaultName]; ok {
-		o.Limit = l.to
 	}
 	return o, next
 }
@@ -87,36 +80,31 @@ func (s standing) limiters() map[string]telemetry.LimiterState {
 	return of
 }
 
-// buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
-func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
+func buildUpstream(u config.Upstream) *upstream.Upstream {
 	return upstream.New(upstream.Options{
 		Name:      u.Name,
-		Addresses: buildAddresses(u.Backends),
-		Resolve:   u.Resolve,
+		Pool:      buildPool(u.Backends),
 		Failovers: u.MaxRetries,
-		Log:       log,
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,
 			ResponseTimeout: u.ResponseTimeout,
+			BodyTimeout:     u.BodyTimeout,
 			MaxHeaderBytes:  u.MaxResponseHeaderBytes,
 			MaxIdle:         u.MaxIdlePerBackend,
 			IdleTimeout:     u.IdleTimeout,
 		},
-	}, before)
+	})
 }
 
-func buildAddresses(backends []config.Backend) []upstream.Address {
-	addresses := make([]upstream.Address, len(backends))
+func buildPool(backends []config.Backend) *lb.Pool {
+	addresses := make([]string, len(backends))
 	for i, b := range backends {
-		addresses[i] = upstream.Address{Network: networkOf[b.Scheme], Addr: b.Address, Weight: b.Weight}
+		addresses[i] = b.Address
 	}
-	return addresses
+	return lb.NewPool(addresses)
 }
 
-// networkOf has the network of each scheme of a backend.
-var networkOf = map[string]string{"http": "tcp", "unix": "unix"}
-
-func buildLimit(l config.Limit, _ *proxy.Limit) *proxy.Limit {
+func buildLimit(l config.Limit) *proxy.Limit {
 	per := time.Duration(l.WindowSeconds) * time.Second
 	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
 	return &proxy.Limit{Policy: l.Name, Key: l.KeyExtractor, Window: w, Per: per}

@@ -7,6 +7,7 @@ import (
 
 	"pace/config"
 	"pace/config/toml"
+	"pace/proxy"
 	"pace/proxy/message"
 	"pace/proxy/route"
 )
@@ -21,6 +22,35 @@ func routeEntries(routes []config.Route) []route.Entry {
 		}
 	}
 	return entries
+}
+
+// buildRoutes returns the routes with the upstreams and limits that they name.
+func buildRoutes(routes []config.Route, of standing) []proxy.Route {
+	built := make([]proxy.Route, len(routes))
+	entries := routeEntries(routes)
+	for i, r := range routes {
+		built[i] = proxy.Route{
+			Entry:           entries[i],
+			Action:          actions[r.Action()](r, of),
+			Prefixes:        message.Prefixes{Strip: r.StripPrefix, Add: r.AddPrefix},
+			Host:            r.Host,
+			RequestHeaders:  ruleOptions(r.RequestHeaders),
+			ResponseHeaders: ruleOptions(r.ResponseHeaders),
+			Allow:           r.Allow,
+			Deny:            r.Deny,
+			Timeout:         r.Timeout,
+			BodyTimeout:     r.BodyTimeout,
+			MaxBodyBytes:    r.MaxBodyBytes,
+			Slow:            r.Slow,
+		}
+		if r.ResponseTimeout != nil {
+			built[i].ResponseTimeout = *r.ResponseTimeout
+		}
+		for _, name := range r.Limits {
+			built[i].Limits = append(built[i].Limits, of.limits[name].to)
+		}
+	}
+	return built
 }
 
 // routeFaults returns what is wrong with the routes of f as far as the package that matches requests knows it.

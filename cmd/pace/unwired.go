@@ -1,6 +1,10 @@
 package main
 
-import "pace/config"
+import (
+	"fmt"
+
+	"pace/config"
+)
 
 // unwired reports what the configuration can say and no part of pace acts on yet, so that nothing in a file
 // is without effect. Whoever makes a key work takes its lines away here.
@@ -11,16 +15,19 @@ func unwired(f *config.File) (faults []*config.Fault) {
 		}
 	}
 	for _, r := range f.Routes {
-		refuse(r.Key)
+		for _, leaf := range []string{"mirror", "mirror_share", "sample_ratio", "log"} {
+			refuse(r.Key + "." + leaf)
+		}
 	}
-	for _, u := range f.NamedUpstreams {
-		refuse(u.Key)
-	}
-	for _, l := range f.NamedLimits {
-		refuse(l.Key)
-	}
-	if f.Upstreams.BodyTimeout != 0 {
-		refuse("upstreams.body_timeout")
+	for _, u := range f.InLongForm().Upstreams {
+		for i, b := range u.Backends {
+			if b.Scheme != "http" || b.Weight != 1 {
+				refuse(fmt.Sprintf("%s.backends[%d]", u.Key, i))
+			}
+		}
+		if u.Resolve != config.Default().Upstreams.Resolve {
+			refuse(u.Key + ".resolve")
+		}
 	}
 	return faults
 }

@@ -114,6 +114,16 @@ func (x *Exchange) End() {
 // Stalled reports whether the client took nothing of its response for too long, and is cut off from it.
 func (x *Exchange) Stalled() bool { return x.stalled.Load() }
 
+// Interrupt makes a write to the client that waits fail, and all that follow. It may be called on another
+// goroutine than the handler's; it does nothing if x is hidden.
+func (x *Exchange) Interrupt() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.record != nil {
+		http.NewResponseController(x.w).SetWriteDeadline(LongAgo)
+	}
+}
+
 // BecomeStream notes that the exchange goes on on c, which net/http would not close.
 func (x *Exchange) BecomeStream(c net.Conn) {
 	x.mu.Lock()

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,25 +20,12 @@ type nothing struct{}
 
 func (nothing) Close() {}
 
-// handler responds 200, unless a test has set something else.
-type handler struct {
-	other atomic.Pointer[http.HandlerFunc]
-}
-
-func (h *handler) set(f http.HandlerFunc) { h.other.Store(&f) }
-
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if f := h.other.Load(); f != nil {
-		(*f)(w, r)
-	}
-}
-
 // serving starts a Server whose handler responds 200, and returns it with its address. It is drained at the
 // end of the test.
 func serving(t *testing.T, first Settings) (*Server, string) {
 	t.Helper()
 	s := NewServer(Options{
-		Handler:  &handler{},
+		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		OnPanic:  func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
 		InFlight: new(InFlight),
 		Attach:   func() interface{ Close() } { return nothing{} },
@@ -79,7 +65,7 @@ func ask(t *testing.T, c net.Conn, header int) int {
 
 func dialled(t *testing.T, address string) net.Conn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", address, 10*time.Second)
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

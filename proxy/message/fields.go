@@ -81,12 +81,13 @@ func (f Filter) PassesLate(name string, connection []string) bool {
 }
 
 // Append appends the lines of the fields of a request's header that go on, and counts this hop in
-// Max-Forwards, which must allow one. trusted says whether the request came from a trusted proxy.
-func (f Filter) Append(b []byte, method string, h http.Header, trusted bool) []byte {
+// Max-Forwards, which must allow one. trusted says whether the request came from a trusted proxy. What rules
+// remove does not go on.
+func (f Filter) Append(b []byte, method string, h http.Header, trusted bool, rules *Rules) []byte {
 	hops, counted := MaxForwards(method, h[MaxForwardsField])
 	connection := h["Connection"]
 	for name, values := range h {
-		if !f.Passes(name, connection, trusted) || counted && name == MaxForwardsField {
+		if !f.Passes(name, connection, trusted) || counted && name == MaxForwardsField || rules.Removes(name) {
 			continue
 		}
 		for _, v := range values {
@@ -104,10 +105,10 @@ func AppendField(b []byte, name, value string) []byte {
 	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...)
 }
 
-// Trailer returns the fields of a request's trailer that go on.
-func (f Filter) Trailer(trailer http.Header, connection []string) http.Header {
+// Trailer returns the fields of a request's trailer that go on, without those that rules remove.
+func (f Filter) Trailer(trailer http.Header, connection []string, rules *Rules) http.Header {
 	kept := maps.Clone(trailer)
-	maps.DeleteFunc(kept, func(name string, _ []string) bool { return !f.PassesLate(name, connection) })
+	maps.DeleteFunc(kept, func(name string, _ []string) bool { return !f.PassesLate(name, connection) || rules.Removes(name) })
 	return kept
 }
 

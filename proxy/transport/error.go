@@ -32,6 +32,7 @@ const (
 	Invalid                         // what came was not an acceptable response header
 	HeaderTooLarge                  // the response header is over the limit, or the interim ones are in sum
 	Truncated                       // the body ended early or was malformed; the header was fine
+	Stalled                         // no byte of the body in time; the header was fine
 	RequestBody                     // reading Body failed, it had another length than announced, or the request cannot be written
 	Canceled                        // the caller's context ended
 	Panicked                        // a panic on a goroutine of the transport, as in Body.Read; Do, Next or Close passes it on
@@ -51,6 +52,7 @@ var kinds = [...]struct {
 	Invalid:         {"invalid response", Backend},
 	HeaderTooLarge:  {"response header too large", Backend},
 	Truncated:       {"response truncated", Backend},
+	Stalled:         {"response stalled", Backend},
 	RequestBody:     {"request body", Caller},
 	Canceled:        {"canceled", Caller},
 	Panicked:        {"panicked", Pace},

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"time"
 )
 
 // Field is one line of a header or trailer. Name is in canonical form ("Content-Type"), Value is
@@ -37,6 +38,8 @@ type Request struct {
 	// Expect sends "Expect: 100-continue" and holds Body back until a 100 has come, or for 1 s. If a final
 	// response comes first, Body is never sent.
 	Expect bool
+
+	ResponseTimeout time.Duration // instead of the transport's own; 0: that
 
 	NewConnection bool // never use a pooled or pinned connection
 	Repeatable    bool // it may be sent again, so that a 408 on a reused connection need not be its response

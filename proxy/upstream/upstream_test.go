@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"pace/lb"
 	"pace/proxy/transport"
 )
 
@@ -29,8 +30,7 @@ func TestMayRepeat(t *testing.T) {
 }
 
 func TestNext(t *testing.T) {
-	u := New(Options{Addresses: []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:80"}}, Failovers: 1}, nil)
-	pool := &u.pool
+	pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
 	stale := &transport.Error{Kind: transport.Reset, Reused: true}
 	for _, tt := range []struct {
 		name             string
@@ -43,7 +43,7 @@ func TestNext(t *testing.T) {
 		{"once", Tries{At: pool.Backends(), Failovers: 1, Retries: 1}, stale, false, false},
 		{"a new connection that broke is not replaced", Tries{At: pool.Backends(), Failovers: 1}, &transport.Error{Kind: transport.Reset}, false, false},
 	} {
-		last := tt.tries.At[len(tt.tries.At)-1]
+		u, last := New(Options{Pool: pool, Failovers: 1}), tt.tries.At[len(tt.tries.At)-1]
 		got := u.Next(tt.tries, tt.e)
 		switch {
 		case tt.failover && (got.Backend == nil || got.Backend.Backend == last || got.Fresh),
@@ -55,7 +55,7 @@ func TestNext(t *testing.T) {
 }
 
 func TestFirst(t *testing.T) {
-	u := New(Options{Addresses: []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:81"}}}, nil)
+	u := New(Options{Pool: lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:81"})})
 	first, second := u.First(new(transport.Pin), netip.Addr{}), u.First(new(transport.Pin), netip.Addr{})
 	if first == second || first.Label != "backend_10.0.0.1_80" || second.Label != "backend_10.0.0.2_81" {
 		t.Errorf("got %+v, then %+v", first, second)

@@ -3,6 +3,7 @@ package socket
 import (
 	"cmp"
 	"io"
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ func Unread(c syscall.RawConn) int {
 }
 
 // Unacked returns how many bytes that were sent on c the other side has not acknowledged yet.
-func Unacked(c syscall.Conn) int {
+func Unacked(c *net.TCPConn) int {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0

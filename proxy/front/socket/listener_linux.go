@@ -2,7 +2,6 @@ package socket
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,19 +27,16 @@ func IgnoreNew(l *net.TCPListener) {
 	}
 }
 
-// Queued reports whether connections wait to be accepted on l.
-func Queued(l syscall.Conn) (waiting bool) {
+// Queued returns how many connections wait to be accepted on l.
+func Queued(l *net.TCPListener) (n int) {
 	raw, err := l.SyscallConn()
 	if err != nil {
-		return false
+		return 0
 	}
 	raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, 0)
-		waiting = n > 0 && err == nil
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int(info.Unacked) // of a listening socket, the length of its queue
+		}
 	})
-	return waiting
+	return n
 }
-
-// SetMode gives a socket the mode that its file will have, less what the process's umask takes away.
-func SetMode(fd uintptr, mode uint32) { unix.Fchmod(int(fd), mode) }

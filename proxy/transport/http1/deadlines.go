@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"time"
@@ -10,8 +11,9 @@ import (
 
 // How time is kept
 //
-// Two things are bounded in time: the wait for the response header (from the end of sending, by
-// ResponseTimeout), and a write that makes no progress (as long). The kernel's timers for that are the
+// Three things are bounded in time: the wait for the response header (from the end of sending, by
+// ResponseTimeout), a write that makes no progress (as long), and, if the caller says so, each wait for more of
+// the body (Response.BodyTimeout). The kernel's timers for that are the
 // connection's read and write deadline. To set both for each exchange, and to remove them afterwards, costs
 // more than to parse its header. So they stay set on the connection (conn.readUntil and conn.writeUntil) when
 // the exchange is over. The next exchange on it keeps a deadline that is still to come and no later than
@@ -43,10 +45,32 @@ func (c *conn) writeBy(t time.Time) error {
 // startClock begins the time that the backend has for its response header. x.mu is held.
 func (x *exchange) startClock() {
 	now := time.Now()
-	x.until = now.Add(x.pool.o.ResponseTimeout)
+	x.until = now.Add(x.responseTimeout())
 	if !x.c.readUntil.After(now) {
 		x.c.readBy(x.until)
 	}
+}
+
+// startBodyClock begins the time that the backend has for more of the body; 0: no limit. It is called before
+// each wait, and moves the connection's deadline only if that would be too late.
+func (x *exchange) startBodyClock(limit time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return // the deadline is what wakes the reader
+	}
+	if limit == 0 {
+		x.until = time.Time{}
+		return
+	}
+	now := time.Now()
+	if x.until = now.Add(limit); !x.c.readUntil.After(now) || x.c.readUntil.After(x.until) {
+		x.c.readBy(x.until)
+	}
+}
+
+func (x *exchange) responseTimeout() time.Duration {
+	return cmp.Or(x.req.ResponseTimeout, x.pool.o.ResponseTimeout)
 }
 
 // readFailed returns why reading c failed. It returns nil if only a deadline fired that was set by an exchange
@@ -61,12 +85,16 @@ func (x *exchange) readFailed(c *conn, err error) error {
 		return err
 	}
 	if !x.until.IsZero() && !time.Now().Before(x.until) {
-		return x.failLocked(transport.ResponseTimeout, err)
+		kind := transport.ResponseTimeout
+		if x.final {
+			kind = transport.Stalled
+		}
+		return x.failLocked(kind, err)
 	}
 	return c.readBy(x.until)
 }
 
-// isOverdue reports whether the time for the response header is up, and nothing else has ended the exchange.
+// isOverdue reports whether the time for the response header, or for more of the body, is up, and nothing else has ended the exchange.
 func (x *exchange) isOverdue() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -81,7 +109,7 @@ func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error 
 	if x.cause != nil {
 		return x.cause
 	}
-	now, until := time.Now(), moved.Add(x.pool.o.ResponseTimeout)
+	now, until := time.Now(), moved.Add(x.responseTimeout())
 	if next := now.Add(look); next.Before(until) {
 		until = next
 	}
@@ -104,7 +132,7 @@ func (x *exchange) writeFailed(moved time.Time, err error) error {
 		return x.cause
 	case !errors.Is(err, os.ErrDeadlineExceeded), x.closing:
 		return err
-	case time.Since(moved) < x.pool.o.ResponseTimeout:
+	case time.Since(moved) < x.responseTimeout():
 		return nil
 	case x.final: // a backend that has responded need not read the rest
 		return err
@@ -117,5 +145,5 @@ func (x *exchange) writeFailed(moved time.Time, err error) error {
 func (x *exchange) stirs(c *conn, moved time.Time) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.pool.o.ResponseTimeout && stirs(c.raw)
+	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.responseTimeout() && stirs(c.raw)
 }

@@ -128,8 +128,7 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
-	x.enter(transport.Connect)
-	nc, kind, err := x.pool.dialer.Dial(x.ctx)
+	nc, kind, err := x.pool.dialer.Dial(x.ctx, x.enter)
 	switch {
 	case err == nil:
 		return x.use(newConn(nc), false)

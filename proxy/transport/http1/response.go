@@ -23,12 +23,18 @@ type Response struct {
 	BytesSent     int64             // bytes of the request that the kernel took, until Do returned; after Close in all
 	Remote        netip.AddrPort
 
-	x exchange
+	// BodyTimeout is the longest wait of Next for more of the body; 0: no limit. Do sets it to the pool's. The
+	// caller may set it at any time.
+	BodyTimeout time.Duration
+
+	x     exchange
+	timed bool // the wait of Next before had a limit
 }
 
 // take copies what the caller may know into r, after the final header was parsed.
 func (r *Response) take() {
 	x := &r.x
+	r.BodyTimeout, r.timed = x.pool.o.BodyTimeout, false
 	r.Status, r.HTTP10, r.Fields, r.Trailer, r.ContentLength = x.head.Status, x.head.HTTP10, x.head.Fields, nil, x.in.body.Length()
 	x.mu.Lock()
 	r.Reused, r.BytesSent, r.Remote = x.reused, x.sent, x.c.remote
@@ -37,7 +43,7 @@ func (r *Response) take() {
 
 // Next returns the next piece of the body, which is never empty. The piece is part of the read buffer: it is
 // valid until the next call of any method. At the end of a whole body, the error is io.EOF. Any other error is
-// a [*transport.Error] of kind Truncated, Canceled or RequestBody.
+// a [*transport.Error] of kind Truncated, Stalled, Canceled or RequestBody.
 func (r *Response) Next() ([]byte, error) {
 	x := &r.x
 	for {
@@ -47,6 +53,10 @@ func (r *Response) Next() ([]byte, error) {
 		}
 		if ready {
 			break
+		}
+		if r.BodyTimeout > 0 || r.timed {
+			x.startBodyClock(r.BodyTimeout)
+			r.timed = r.BodyTimeout > 0
 		}
 		if err := x.fill(); err != nil {
 			if err = x.broken(err); err != nil {
@@ -101,6 +111,9 @@ func (r *Response) Splice(minimum int64) (src *net.TCPConn, n int64) {
 	return x.c.tcp, n
 }
 
+// ErrStalled is the error for Spliced if the backend sent nothing for BodyTimeout.
+var ErrStalled = transport.NewFault("no byte of the body came in time")
+
 // Spliced notes that n bytes were moved, and that moving ended with err, which may be of either side; nil means
 // that all was moved. It returns the error that ended the exchange, as Next would, or nil.
 func (r *Response) Spliced(n int64, err error) error {
@@ -109,7 +122,11 @@ func (r *Response) Spliced(n int64, err error) error {
 	if err == nil {
 		return nil
 	}
-	return x.raise(x.fail(transport.Truncated, err))
+	kind := transport.Truncated
+	if err == ErrStalled {
+		kind = transport.Stalled
+	}
+	return x.raise(x.fail(kind, err))
 }
 
 // Hijack gives the connection to the caller after a 101, with the bytes that came after the header. The caller

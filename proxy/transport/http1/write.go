@@ -144,7 +144,7 @@ func (x *exchange) isUntouched() bool {
 
 // write writes all of b.
 func (x *exchange) write(b []byte) (written int, err error) {
-	err = x.writing(x.pool.o.ResponseTimeout, func(c *conn) (int, error) {
+	err = x.writing(x.responseTimeout(), func(c *conn) (int, error) {
 		n, err := c.Write(b[written:])
 		written += n
 		return n, err
