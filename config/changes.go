@@ -37,17 +37,21 @@ var restarts = map[string]string{
 // new one; what is gone comes last. It returns nothing if both mean the same.
 func Changes(from, to *Config) (list []Change) {
 	was, is := sections(from), sections(to)
+	before, after := byID(was), byID(is)
 	for _, s := range is {
-		i := slices.IndexFunc(was, s.isSame)
-		if i < 0 {
+		if old, stays := before[s.id]; stays {
+			list = append(list, s.changes(old)...)
+		} else {
 			list = append(list, Change{Key: s.path, What: "added"})
-			continue
 		}
-		list = append(list, s.changes(was[i])...)
 	}
-	list = append(list, reordered(was, is)...)
+	if !slices.Equal(routes(was, after), routes(is, before)) {
+		// It matters to nobody but the reader of the file, and is a change all the same, so that what pace shows
+		// follows the file.
+		list = append(list, Change{Key: "route", What: "in another order"})
+	}
 	for _, s := range was {
-		if !slices.ContainsFunc(is, s.isSame) {
+		if _, stays := after[s.id]; !stays {
 			list = append(list, Change{Key: s.path, What: "removed"})
 		}
 	}
@@ -56,13 +60,25 @@ func Changes(from, to *Config) (list []Change) {
 
 // section is a table, or a thing with a name, of a configuration in the long form.
 type section struct {
-	group string // server, upstream, route
-	name  string // "": it is the only one of its kind
+	id
 	path  string // how it is written in the file
 	value reflect.Value
 }
 
-func (s section) isSame(o section) bool { return s.group == o.group && s.name == o.name }
+// id is by what a section of one configuration is found in another.
+type id struct {
+	group string // server, upstream, route
+	name  string // "": it is the only one of its kind
+	nth   int    // of routes that are named by one pattern, from 0
+}
+
+func byID(list []section) map[id]section {
+	all := make(map[id]section, len(list))
+	for _, s := range list {
+		all[s.id] = s
+	}
+	return all
+}
 
 // tablesOfLongForm are the tables that the long form takes the place of.
 var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit"}
@@ -72,7 +88,7 @@ func sections(c *Config) (list []section) {
 	config := reflect.ValueOf(c).Elem()
 	for i := range config.NumField() {
 		if name := keyName(config.Type().Field(i)); !slices.Contains(tablesOfLongForm, name) {
-			list = append(list, section{group: name, path: name, value: config.Field(i)})
+			list = append(list, section{id{group: name}, name, config.Field(i)})
 		}
 	}
 	form := c.InLongForm()
@@ -85,35 +101,28 @@ func sections(c *Config) (list []section) {
 	for _, l := range form.Limits {
 		list = append(list, namedSection("limit", l.Name, l.Key, l))
 	}
+	namesakes := map[string]int{}
 	for _, r := range form.Routes {
-		list = append(list, namedSection("route", r.Name, `route `+strconv.Quote(r.Name), r))
+		s := namedSection("route", r.Name, `route `+strconv.Quote(r.Name), r)
+		s.nth = namesakes[r.Name]
+		namesakes[r.Name]++
+		list = append(list, s)
 	}
 	return list
 }
 
-func namedSection(table, name, key string, value any) section {
-	return section{table, name, key, reflect.ValueOf(value)}
+func namedSection(group, name, path string, value any) section {
+	return section{id{group, name, 0}, path, reflect.ValueOf(value)}
 }
 
-// routes returns the names of the routes, in their order.
-func routes(list []section) (names []string) {
+// routes returns the routes of a configuration that another one has as well, in their order.
+func routes(list []section, other map[id]section) (ids []id) {
 	for _, s := range list {
-		if s.group == "route" {
-			names = append(names, s.name)
+		if _, stays := other[s.id]; stays && s.group == "route" {
+			ids = append(ids, s.id)
 		}
 	}
-	return names
-}
-
-// reordered reports routes that stand in another order. It matters to nobody but the reader of the file, and
-// is a change all the same, so that what pace shows follows the file.
-func reordered(was, is []section) []Change {
-	a, b := routes(was), routes(is)
-	stay := func(name string) bool { return !slices.Contains(a, name) || !slices.Contains(b, name) }
-	if slices.Equal(slices.DeleteFunc(slices.Clone(a), stay), slices.DeleteFunc(slices.Clone(b), stay)) {
-		return nil
-	}
-	return []Change{{Key: "route", What: "in another order"}}
+	return ids
 }
 
 // changes returns how s differs from what it was.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // parsed reads a configuration that has no fault.
@@ -47,6 +48,40 @@ func TestChanges(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A file of ten thousand routes is compared in much less time than it is read in.
+func TestChanges_OfManyRoutes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("[upstreams]\nbackends = [\"http://10.0.0.1\"]\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&b, "[[route]]\nmatch = \"/%d/\"\nupstream = \"default\"\n", i)
+	}
+	text := b.String()
+	start := time.Now()
+	from := parsed(t, text)
+	reading := time.Since(start)
+	to := parsed(t, strings.Replace(text, "/9999/", "/other/", 1))
+	start = time.Now()
+	if got := Changes(&from.Config, &to.Config); len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+	if took := time.Since(start); took > 10*reading {
+		t.Errorf("comparing took %v, reading %v", took, reading)
+	}
+}
+
+// Routes that are named by one pattern are distinguished by their order.
+func TestChanges_OfRoutesWithOneName(t *testing.T) {
+	const text = "[upstreams]\nbackends = [\"http://10.0.0.1\"]\n" +
+		"[[route]]\nmatch = \"/\"\nrespond = 200\n[[route]]\nmatch = \"/\"\nwhen = { X-A = \"1\" }\nrespond = 201\n"
+	from, to := parsed(t, text), parsed(t, strings.Replace(text, "201", "202", 1))
+	if got := fmt.Sprint(Changes(&from.Config, &to.Config)); got != `[route "/".respond: 201 became 202]` {
+		t.Errorf("got %s", got)
+	}
+	if got := Changes(&from.Config, &from.Config); got != nil {
+		t.Errorf("got %v", got)
 	}
 }
 
