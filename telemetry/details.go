@@ -40,6 +40,7 @@ const (
 	EventLimited  = "pace.rate_limited"
 	EventFailover = "pace.failover"
 	EventRetry    = "pace.retry"
+	EventMirrored = "pace.mirrored"
 )
 
 // LimitedDetails are the attributes of [EventLimited].
@@ -80,6 +81,12 @@ var RetryDetails = []Detail[Retry]{
 		func(y *Retry) slog.Value { return slog.IntValue(y.Attempt) }},
 }
 
+// MirroredDetails are the attributes of [EventMirrored].
+var MirroredDetails = []Detail[Mirrored]{
+	{"pace.upstream", OnSpan, "Upstream that gets the copy.",
+		func(m *Mirrored) slog.Value { return slog.StringValue(m.Upstream) }},
+}
+
 // AttemptOf is an attempt together with its record.
 type AttemptOf struct {
 	*Record
@@ -109,6 +116,13 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Upstream) }},
 	{"http.request.resend_count", OnSpan, "Attempts before this one; absent on the first.",
 		func(a *AttemptOf) slog.Value { return number(a.Index) }},
+	{"pace.mirror", OnSpan, "Whether the attempt is that of a mirror: a copy of a request, whose response is dropped; absent if it is not.",
+		func(a *AttemptOf) slog.Value {
+			if !a.Mirror {
+				return slog.Value{}
+			}
+			return slog.BoolValue(true)
+		}},
 	{"network.peer.address", OnSpan, "Address of the backend; absent if there was no connection.",
 		func(a *AttemptOf) slog.Value { return address(a.Remote.Addr()) }},
 	{"network.peer.port", OnSpan, "Port of the backend; absent if there was no connection.",

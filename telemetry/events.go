@@ -1,6 +1,6 @@
 package telemetry
 
-// Event is a span event of a request. There is exactly one for each increment of the counter of the same thing.
+// Event is a span event of a request. Where a counter counts the same thing, there is exactly one for each increment.
 type Event struct {
 	Name, Doc string
 	Details   []Described
@@ -15,6 +15,7 @@ func Events() []Event {
 		{EventLimited, "A rate limit rejected the request.", Describe(LimitedDetails)},
 		{EventFailover, "An attempt failed, and pace asks another backend.", Describe(FailoverDetails)},
 		{EventRetry, "A pooled connection died, and pace asks the same backend again on a new one.", Describe(RetryDetails)},
+		{EventMirrored, "A copy of the request was sent to another upstream; a span of its own, in a trace of its own, has a link to this one.", Describe(MirroredDetails)},
 	}
 }
 

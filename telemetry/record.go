@@ -46,6 +46,8 @@ type Record struct {
 	Limited   []Limited
 	Failovers []Failover
 	Retries   []Retry
+	Mirrored  []Mirrored
+	Mirror    bool  // it is the copy of a request: it has attempts, and is no exchange with a client
 	Status    int   // what the client got; 499 if it left before
 	BytesIn   int64 // of the request's body
 	BytesOut  int64 // of the response's body
@@ -108,6 +110,12 @@ type Retry struct {
 	Attempt int // number of the attempt that failed, from 1
 }
 
+// Mirrored is the copy of a request that was sent to another upstream.
+type Mirrored struct {
+	At       time.Time
+	Upstream string
+}
+
 // StaleConnection is the only reason for a retry.
 const StaleConnection = "stale_connection"
 
@@ -135,7 +143,7 @@ func (r *Record) Release() {
 	case n < 0:
 		panic("pace: BUG: a record was released more often than it was held")
 	case n == 0:
-		*r = Record{Attempts: emptied(r.Attempts), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries)}
+		*r = Record{Attempts: emptied(r.Attempts), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Mirrored: emptied(r.Mirrored)}
 		records.Put(r)
 	}
 }

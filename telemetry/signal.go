@@ -13,12 +13,13 @@ const (
 	Begun        Moment = iota // the request has come; little is known yet
 	BecameStream               // its header has been sent; what follows is a stream
 	Ended                      // nothing of the record changes any more
+	MirrorEnded                // the same of the record of a mirror, which has no other moment
 )
 
 // Signal is one thing that is derived from records: the metrics, the spans, the access log.
 //
 // Publish runs on the goroutine of the handler, so it must not wait for anybody. It drops what it cannot
-// take, and counts it. It may keep r after it returns only if m is [Ended] and it has called [Record.Retain].
+// take, and counts it. It may keep r after it returns only if m is [Ended] or [MirrorEnded] and it has called [Record.Retain].
 type Signal interface {
 	Publish(m Moment, r *Record)
 }

@@ -59,7 +59,7 @@ func newExemplars() *exemplars {
 // Accepted notes that the collector has the trace of an ended record, which [Metrics.Publish] was given before.
 func (m *Metrics) Accepted(r *telemetry.Record) {
 	e := m.exemplars
-	if e == nil {
+	if e == nil || r.Mirror {
 		return
 	}
 	over := r.End

@@ -159,6 +159,8 @@ func (m *Metrics) Publish(at telemetry.Moment, r *telemetry.Record) {
 		m.streamDuration.Record(context.Background(), r.End.Sub(r.Streamed).Seconds(), metric.WithAttributes(
 			attribute.String(StreamKind.Key, r.Stream.String()),
 			attribute.String(CloseReason.Key, r.Closed.String())))
+	case telemetry.MirrorEnded:
+		m.measureAttempts(r)
 	}
 }
 
@@ -169,13 +171,18 @@ func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	k := requestKeyOf(r)
 	m.older.Record(ctx, seconds, m.olderSets.get(k, olderSet)...)
 	m.server.Record(ctx, seconds, m.serverSets.get(k, func(requestKey) attribute.Set { return serverSet(r) })...)
-	for i := range r.Attempts {
-		a := &r.Attempts[i]
-		m.client.Record(ctx, a.End.Sub(a.Start).Seconds(), m.clientSets.get(attemptKeyOf(r, a), func(attemptKey) attribute.Set { return attemptSet(r, i) })...)
-	}
+	m.measureAttempts(r)
 	m.phases.add(r)
 	m.counts.add(r)
 	m.count(ctx, r)
+}
+
+func (m *Metrics) measureAttempts(r *telemetry.Record) {
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		m.client.Record(context.Background(), a.End.Sub(a.Start).Seconds(),
+			m.clientSets.get(attemptKeyOf(r, a), func(attemptKey) attribute.Set { return attemptSet(r, i) })...)
+	}
 }
 
 // count counts what few requests have.

@@ -51,11 +51,18 @@ func (s *span) DroppedEvents() int                          { return 0 }
 func (s *span) ChildSpanCount() int                         { return s.children }
 
 // spanCount is how many spans appendSpans makes.
-func spanCount(r *telemetry.Record) int { return 1 + len(r.Attempts) }
+func spanCount(r *telemetry.Record) int {
+	if r.Mirror {
+		return len(r.Attempts)
+	}
+	return 1 + len(r.Attempts)
+}
 
-// appendSpansOf appends the SERVER span of the record and a CLIENT span for each attempt.
+// appendSpansOf appends the SERVER span of the record, unless it is a mirror's, and a CLIENT span for each attempt.
 func (q *spanQueue) appendSpansOf(r *telemetry.Record, to []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
-	to = append(to, q.serverSpan(r))
+	if !r.Mirror {
+		to = append(to, q.serverSpan(r))
+	}
 	for i := range r.Attempts {
 		to = append(to, q.clientSpan(r, i))
 	}
@@ -71,13 +78,18 @@ func (q *spanQueue) serverSpan(r *telemetry.Record) *span {
 		children: len(r.Attempts),
 		resource: q.resource, scope: q.scope,
 	}
-	for _, l := range r.Identity.Links {
-		s.links = append(s.links, sdktrace.Link{SpanContext: l.SpanContext, Attributes: l.Attributes})
-	}
+	s.links = links(r)
 	if r.Failed() {
 		s.status = sdktrace.Status{Code: codes.Error, Description: telemetry.Printable(r.LastError())}
 	}
 	return s
+}
+
+func links(r *telemetry.Record) (list []sdktrace.Link) {
+	for _, l := range r.Identity.Links {
+		list = append(list, sdktrace.Link{SpanContext: l.SpanContext, Attributes: l.Attributes})
+	}
+	return list
 }
 
 func spanName(r *telemetry.Record) string {
@@ -118,6 +130,10 @@ func events(r *telemetry.Record) []sdktrace.Event {
 		y := &r.Retries[i]
 		list = append(list, sdktrace.Event{Name: telemetry.EventRetry, Time: y.At, Attributes: telemetry.Attributes(telemetry.RetryDetails, y)})
 	}
+	for i := range r.Mirrored {
+		m := &r.Mirrored[i]
+		list = append(list, sdktrace.Event{Name: telemetry.EventMirrored, Time: m.At, Attributes: telemetry.Attributes(telemetry.MirroredDetails, m)})
+	}
 	slices.SortStableFunc(list, func(a, b sdktrace.Event) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
 	return list
 }
@@ -136,6 +152,9 @@ func (q *spanQueue) clientSpan(r *telemetry.Record, i int) *span {
 	}
 	if s.name == telemetry.OtherMethod {
 		s.name = "HTTP"
+	}
+	if r.Mirror { // it has no SERVER span, which would be its parent and have the links
+		s.parent, s.links = trace.SpanContext{}, links(r)
 	}
 	if a.Failed() {
 		s.status = sdktrace.Status{Code: codes.Error, Description: telemetry.Printable(a.Error)}

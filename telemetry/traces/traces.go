@@ -92,7 +92,7 @@ func (t *Traces) Exports(r *telemetry.Record) telemetry.Export {
 
 // Publish implements [telemetry.Signal]: a record whose trace is exported waits for its spans to be made.
 func (t *Traces) Publish(m telemetry.Moment, r *telemetry.Record) {
-	if m != telemetry.Ended {
+	if m != telemetry.Ended && m != telemetry.MirrorEnded {
 		return
 	}
 	switch r.Export {
