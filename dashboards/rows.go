@@ -77,9 +77,10 @@ func overview() []row {
 		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
 		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
-		{"Failovers and retries", []panel{
+		{"Failovers, retries, mirrors", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
+			perSecond("Mirrored requests dropped", metrics.MirrorDropped.Name, metrics.Reason.Name),
 		}},
 		{"Turned away", []panel{
 			perSecond("Rejections by reason", metrics.Rejections.Name, metrics.Reason.Name),

@@ -2,10 +2,11 @@ package telemetry
 
 import "sync/atomic"
 
-// Loss is why something of a signal was lost.
+// Loss is why something of a signal, or a copy for a mirror, was lost.
 type Loss uint8
 
-// The reasons of pace_spans_dropped_total, pace_log_dropped_total and pace_traces_dropped_total.
+// The reasons of pace_spans_dropped_total, pace_log_dropped_total, pace_traces_dropped_total and
+// pace_mirror_dropped_total.
 const (
 	QueueFull    Loss = iota // spans come faster than the exporter sends them
 	ExportFailed             // the collector did not accept it
@@ -13,22 +14,25 @@ const (
 	BufferFull               // lines come faster than they can be written
 	WriteFailed              // a full disk, a closed pipe
 	OverRate                 // more traces are interesting than may be kept
+	Busy                     // as many copies are on their way as may be
+	BodyTooLarge             // the request's body is larger than what is kept for a copy
 	lossCount
 )
 
-var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "buffer_full", "write_failed", "rate"}
+var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "buffer_full", "write_failed", "rate", "busy", "body_too_large"}
 
-// The reasons for which each signal loses something.
+// The reasons for which each signal, or a mirror, loses something.
 var (
 	SpanLosses = []Loss{QueueFull, ExportFailed, ShutDown}
 	LineLosses = []Loss{BufferFull, WriteFailed}
 	KeepLosses = []Loss{OverRate, QueueFull, ExportFailed}
+	CopyLosses = []Loss{Busy, BodyTooLarge}
 )
 
 // String returns the word of the reason.
 func (l Loss) String() string { return lossWords[l] }
 
-// Losses counts what a signal lost, by reason. Safe for concurrent use.
+// Losses counts what was lost, by reason. Safe for concurrent use.
 type Losses [lossCount]atomic.Int64
 
 // Add counts n that were lost.

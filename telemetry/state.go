@@ -9,7 +9,11 @@ import (
 // from where it is kept when a signal asks. The zero value works. Safe for concurrent use.
 type State struct {
 	refused [refusalCount]atomic.Int64
+<<<<<<< HEAD
 	reloads reloads
+=======
+	copies  Losses
+>>>>>>> 116ffba (proxy/mirror: keep bounded copies of requests)
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)
@@ -43,6 +47,9 @@ func (s *State) Refused(why Refusal) { s.refused[why].Add(1) }
 
 // Refusals returns how many requests and connections were refused for this reason.
 func (s *State) Refusals(why Refusal) int64 { return s.refused[why].Load() }
+
+// LostCopies counts the copies of requests that no mirror got.
+func (s *State) LostCopies() *Losses { return &s.copies }
 
 // LimiterState is what a limiter reports about itself.
 type LimiterState struct {

@@ -205,6 +205,10 @@ var (
 		Key: "pace.log.dropped", Type: Counter, Unit: "{line}",
 		Labels: []Label{Reason.of(lossWords(telemetry.LineLosses))}, Doc: "Log lines that were lost.",
 	})
+	MirrorDropped = named(Instrument{
+		Key: "pace.mirror.dropped", Type: Counter, Unit: "{request}",
+		Labels: []Label{Reason.of(lossWords(telemetry.CopyLosses))}, Doc: "Requests that a mirror was to get and did not.",
+	})
 	Streams = named(Instrument{
 		Key: "pace.streams", Type: Gauge, Unit: "{stream}",
 		Labels: []Label{StreamKind.of(kindWords)}, Doc: "Open streams.",

@@ -55,6 +55,7 @@ var stateInstruments = []stateInstrument{
 	}},
 	{TracesDropped, func(m *Metrics, o observe) { readLosses(m.Keeping.Dropped(), telemetry.KeepLosses, o) }},
 	{LogDropped, func(m *Metrics, o observe) { readLosses(m.Lines, telemetry.LineLosses, o) }},
+	{MirrorDropped, func(m *Metrics, o observe) { readLosses(m.State.LostCopies(), telemetry.CopyLosses, o) }},
 	{Streams, func(m *Metrics, o observe) {
 		for kind := telemetry.NoStream + 1; kind < telemetry.StreamKinds; kind++ {
 			o(m.streams.open[kind].Load(), StreamKind.is(kind.String()))
