@@ -64,6 +64,7 @@ func (q *request) prepare() {
 	b = message.AppendField(b, "Via", message.Via(r.Header["Via"], q.rec.Protocol))
 	b = message.AppendField(b, message.RequestIDField, q.rec.RequestID)
 	q.fields = append(b, q.plan.proxyLine...)
+	q.beginCopy()
 }
 
 // failure is why an attempt failed.

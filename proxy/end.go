@@ -26,6 +26,7 @@ func (q *request) end() {
 		q.body.HandOver(q.client.broken)
 		q.rec.BytesIn += q.body.Received() // beside a stream's own
 	}
+	q.endCopy()
 }
 
 // close closes the record, also after a panic of end.
@@ -33,6 +34,7 @@ func (q *request) close() {
 	if bug := recover(); bug != nil {
 		q.spoiled = true
 		q.failedTwice(bug)
+		q.dropCopy()
 	}
 	q.timeout.release()
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts

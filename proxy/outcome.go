@@ -72,7 +72,25 @@ func (q *request) outcomeOf(e *transport.Error) telemetry.Outcome {
 	case q.body == nil && q.r.Context().Err() != nil, q.body != nil && q.body.Gone():
 		return q.client.whyEnded(nil)
 	}
+	return failedBy(e.Kind)
+}
+
+// failedCopy names how the attempt of a copy failed. Nobody waits for it but pace.
+func failedCopy(e *transport.Error) telemetry.Outcome {
 	switch e.Kind {
+	case transport.Canceled: // its time was up
+		return telemetry.UpstreamTimeout
+	case transport.Truncated:
+		return telemetry.UpstreamTruncated
+	case transport.Stalled:
+		return telemetry.UpstreamStalled
+	}
+	return failedBy(e.Kind)
+}
+
+// failedBy names what a backend, or the way there, did.
+func failedBy(k transport.Kind) telemetry.Outcome {
+	switch k {
 	case transport.ConnectFailed:
 		return telemetry.ConnectFailed
 	case transport.DNSFailed:

@@ -9,6 +9,7 @@ import (
 	"pace/proxy/body"
 	"pace/proxy/front"
 	"pace/proxy/message"
+	"pace/proxy/mirror"
 	"pace/proxy/route"
 	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
@@ -36,6 +37,7 @@ type request struct {
 	upstream *upstream.Upstream // that the route's action has named
 	backend  *upstream.Backend  // that responded
 	resp     http1.Response     // its response
+	copy     *mirror.Copy       // of the request, until it is sent; nil: none
 
 	proxyError string // of the Proxy-Status field, if it is not the outcome's
 	spoiled    bool   // a bug has left it in any state, and no other exchange must get it

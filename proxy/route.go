@@ -7,6 +7,7 @@ import (
 	"pace/limiter"
 	"pace/proxy/action"
 	"pace/proxy/message"
+	"pace/proxy/mirror"
 	"pace/proxy/route"
 )
 
@@ -27,6 +28,8 @@ type Route struct {
 	ResponseTimeout time.Duration  // 0: the upstream's
 	BodyTimeout     *time.Duration // nil: the plan's for requests, the upstream's for responses
 	MaxBodyBytes    *int64         // nil: the plan's
+
+	Mirror *mirror.Mirror // gets copies of the requests; nil: none
 
 	Slow *time.Duration // an exchange that takes longer is interesting; nil: the plan's
 }

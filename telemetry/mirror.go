@@ -16,7 +16,7 @@ func (t *Telemetry) BeginMirror(of *Record, upstream string) *Record {
 		Context: trace.NewSpanContext(trace.SpanContextConfig{TraceID: newTraceID(), SpanID: NewSpanID(), TraceFlags: c.TraceFlags()}),
 		Links:   []trace.Link{{SpanContext: c}},
 	})
-	r.Mirror, r.Upstream = true, upstream
+	r.Mirror, r.Upstream, r.signals = true, upstream, of.signals
 	r.Method, r.Scheme, r.Path, r.Query, r.QueryAllow = of.Method, of.Scheme, of.Path, of.Query, of.QueryAllow
 	of.Mirrored = append(of.Mirrored, Mirrored{At: time.Now(), Upstream: upstream})
 	return r
@@ -28,7 +28,7 @@ func (t *Telemetry) EndMirror(r *Record) {
 	r.end()
 	r.Reason = Ordinary
 	r.Export = t.Tracing.Exports(r)
-	t.publish(MirrorEnded, r)
+	r.publish(MirrorEnded)
 	r.Release()
 }
 

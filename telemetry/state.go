@@ -9,11 +9,8 @@ import (
 // from where it is kept when a signal asks. The zero value works. Safe for concurrent use.
 type State struct {
 	refused [refusalCount]atomic.Int64
-<<<<<<< HEAD
 	reloads reloads
-=======
 	copies  Losses
->>>>>>> 116ffba (proxy/mirror: keep bounded copies of requests)
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)
