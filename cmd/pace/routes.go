@@ -9,6 +9,7 @@ import (
 	"pace/config/toml"
 	"pace/proxy"
 	"pace/proxy/message"
+	"pace/proxy/mirror"
 	"pace/proxy/route"
 )
 
@@ -42,6 +43,9 @@ func buildRoutes(routes []config.Route, of standing) []proxy.Route {
 			BodyTimeout:     r.BodyTimeout,
 			MaxBodyBytes:    r.MaxBodyBytes,
 			Slow:            r.Slow,
+		}
+		if r.Mirror != "" {
+			built[i].Mirror = mirror.New(of.upstreams[r.Mirror].to, r.MirrorShare)
 		}
 		if r.ResponseTimeout != nil {
 			built[i].ResponseTimeout = *r.ResponseTimeout

@@ -15,7 +15,7 @@ func unwired(f *config.File) (faults []*config.Fault) {
 		}
 	}
 	for _, r := range f.Routes {
-		for _, leaf := range []string{"mirror", "mirror_share", "sample_ratio", "log"} {
+		for _, leaf := range []string{"sample_ratio", "log"} {
 			refuse(r.Key + "." + leaf)
 		}
 	}

@@ -11,8 +11,24 @@ import (
 // Config is a pace configuration: its tables by name.
 type Config map[string]Table
 
-// Table is one table's keys. Values are strings, bools, ints, floats and lists of strings.
+// Table is one table's keys. Values are strings, bools, ints, floats, lists of strings and tables.
 type Table map[string]any
+
+// WithRoutes returns a copy of c with more routes, each a [[route]].
+func (c Config) WithRoutes(routes ...Table) Config {
+	c = maps.Clone(c)
+	for _, r := range routes {
+		n := 0
+		for c[routeName(n)] != nil {
+			n++
+		}
+		c[routeName(n)] = r
+	}
+	return c
+}
+
+// routeName is the name in a Config of the nth of the tables that are a list.
+func routeName(n int) string { return fmt.Sprintf("route[%06d]", n) }
 
 // Upstreams is the table of a pool of these backends.
 func Upstreams(backends ...interface{ Address() string }) Table {
@@ -56,7 +72,11 @@ func (c Config) withBase() Config {
 func (c Config) TOML() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(c)) {
-		fmt.Fprintf(&b, "[%s]\n", name)
+		if list, _, is := strings.Cut(name, "["); is {
+			fmt.Fprintf(&b, "[[%s]]\n", list)
+		} else {
+			fmt.Fprintf(&b, "[%s]\n", name)
+		}
 		for _, key := range slices.Sorted(maps.Keys(c[name])) {
 			fmt.Fprintf(&b, "%s = %s\n", key, tomlValue(c[name][key]))
 		}
@@ -74,6 +94,12 @@ func tomlValue(v any) string {
 			quoted[i] = strconv.Quote(s)
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
+	case Table:
+		var keys []string
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			keys = append(keys, strconv.Quote(key)+" = "+tomlValue(v[key]))
+		}
+		return "{ " + strings.Join(keys, ", ") + " }"
 	default:
 		return fmt.Sprint(v)
 	}
