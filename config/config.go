@@ -91,6 +91,7 @@ type Keep struct {
 	Slow      time.Duration `toml:"slow" default:"1s" min:"0s" max:"24h" doc:"A request that takes longer is interesting; 0s: none is for that. Streams never are."`
 	PerSecond int           `toml:"per_second" default:"50" min:"0" max:"100000" doc:"Traces kept within any second, at most; 0: no limit. The first one for a reason on a route within a second is kept beyond both limits; up to per_second more are, in all."`
 	PerReason int           `toml:"per_reason" default:"10" min:"0" max:"100000" doc:"The same, for each reason (error, failover, retry, rejected, client_left, slow)."`
+	Recent    int           `toml:"recent" default:"1000" min:"0" max:"1000000" doc:"Exchanges that are kept in memory for pace explain and /api/v1/requests, with or without an exporter: the last interesting ones, and at most a tenth ordinary ones. They take 4 KiB each on average, at most (and 1 MiB in all); 0: none are kept."`
 }
 
 // Log is the log.

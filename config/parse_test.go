@@ -111,7 +111,7 @@ func TestDefault(t *testing.T) {
 			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second},
 		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
 		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id",
-			Keep: Keep{Enabled: true, Slow: time.Second, PerSecond: 50, PerReason: 10}},
+			Keep: Keep{Enabled: true, Slow: time.Second, PerSecond: 50, PerReason: 10, Recent: 1000}},
 		Log:     Log{Format: "auto", Level: "info", SlowAfter: 30 * time.Second},
 		Headers: Headers{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend"},
 	}
@@ -141,7 +141,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
-		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0}},
+		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0, 0}},
 		Log:       Log{"json", "debug", "/var/log/pace.log", 0},
 		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},
 

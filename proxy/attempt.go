@@ -82,8 +82,9 @@ func (q *request) attempt(s upstream.Step) *failure {
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
 	q.out.NewConnection, q.out.Host = s.Fresh, q.route.host(q.r.Host, b.Addr)
 	err := b.Do(q.ctx, &q.out, &q.resp)
-	q.rec.Enter(telemetry.Own)
+	at := q.rec.Enter(telemetry.Own)
 	if err == nil {
+		a.Responded = at
 		a.Protocol = backendVersion(&q.resp)
 		a.Status, a.Reused, a.Remote, a.BytesSent = q.resp.Status, q.resp.Reused, q.resp.Remote, q.resp.BytesSent
 		q.backend = b

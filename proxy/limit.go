@@ -26,11 +26,12 @@ func (q *request) limit() bool {
 	}
 	now := q.rec.Enter(telemetry.Limit)
 	d, i := q.route.quota.Allow(q.route.key.key(q), now)
+	l := q.route.Limits[i]
 	if !d.Denied {
+		q.rec.Passed = append(q.rec.Passed, telemetry.Passed{Policy: l.Policy, Used: d.Limit - d.Remaining, Limit: d.Limit})
 		return false
 	}
 	q.rec.Enter(telemetry.Own)
-	l := q.route.Limits[i]
 	q.rec.Limited = append(q.rec.Limited, telemetry.Limited{
 		At: now, Policy: l.Policy, KeyKind: q.route.key.word,
 		Limit: d.Limit, Window: l.Per, RetryAfter: d.Reset,

@@ -81,6 +81,13 @@ func (c *clock) now() Present {
 	return c.present
 }
 
+// in returns how long the exchange has been in a phase, without the current one.
+func (c *clock) in(p Phase) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spent[p]
+}
+
 // phases returns how long the exchange has been in each phase, without the time since the present one began.
 func (c *clock) phases() [PhaseCount]time.Duration {
 	c.mu.Lock()

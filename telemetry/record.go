@@ -43,6 +43,7 @@ type Record struct {
 	Route     string // bounded by the config
 	Upstream  string // the pool's name, "" if none was asked
 	Attempts  []Attempt
+	Passed    []Passed
 	Limited   []Limited
 	Failovers []Failover
 	Retries   []Retry
@@ -74,14 +75,25 @@ type Attempt struct {
 	Host       string
 	Port       int
 	Start, End time.Time
-	Status     int     // of the backend's response, 0 if none came
-	Failure    Outcome // why it failed or was cut short, Unset if it did not
-	Error      string  // the error of the system; "" if there is none
-	Reused     bool    // the connection came from the pool
+	Responded  time.Time     // when the header of the backend's response was complete; zero if none came
+	Waited     time.Duration // for that header
+	Status     int           // of the backend's response, 0 if none came
+	Failure    Outcome       // why it failed or was cut short, Unset if it did not
+	Error      string        // the error of the system; "" if there is none
+	Reused     bool          // the connection came from the pool
 	Remote     netip.AddrPort
 	Protocol   string // HTTP version of the backend's response, "1.0" or "1.1"; "" if none came
 	BytesSent  int64  // of the request, header included, as far as the kernel took them
 	Span       trace.SpanID
+
+	waitedBefore time.Duration // in the exchange's other attempts
+}
+
+// Passed is the limit that let the request pass; of several limits, the one of whose quota the least remains.
+type Passed struct {
+	Policy string
+	Used   int // of the quota, with this request
+	Limit  int
 }
 
 // Limited is the rejection of a request by one limit.
@@ -143,7 +155,7 @@ func (r *Record) Release() {
 	case n < 0:
 		panic("pace: BUG: a record was released more often than it was held")
 	case n == 0:
-		*r = Record{Attempts: emptied(r.Attempts), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Mirrored: emptied(r.Mirrored)}
+		*r = Record{Attempts: emptied(r.Attempts), Passed: emptied(r.Passed), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Mirrored: emptied(r.Mirrored)}
 		records.Put(r)
 	}
 }
@@ -197,7 +209,7 @@ func (r *Record) ServerTiming() string {
 func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
 	r.Attempts = append(r.Attempts, Attempt{
 		Backend: backend, Host: host, Port: port,
-		Start: r.clock.attempt(backend), Span: NewSpanID(),
+		Start: r.clock.attempt(backend), Span: NewSpanID(), waitedBefore: r.clock.in(Wait),
 	})
 	return &r.Attempts[len(r.Attempts)-1]
 }
@@ -206,6 +218,7 @@ func (r *Record) BeginAttempt(backend, host string, port int) *Attempt {
 func (r *Record) EndAttempt() {
 	if a := &r.Attempts[len(r.Attempts)-1]; a.End.IsZero() {
 		a.End = r.clock.enter(Own)
+		a.Waited = r.clock.in(Wait) - a.waitedBefore
 	}
 }
 
@@ -213,8 +226,12 @@ func (r *Record) EndAttempt() {
 func (r *Record) end() {
 	r.End = r.clock.enter(Own)
 	r.Phases = r.clock.phases()
-	if n := len(r.Attempts); n > 0 && (r.Attempts[n-1].End.IsZero() || r.Stream != NoStream) {
-		r.Attempts[n-1].End = r.End // the span of a stream ends only now, too
+	a := r.last()
+	if a != nil && a.End.IsZero() {
+		a.Waited = r.Phases[Wait] - a.waitedBefore
+	}
+	if a != nil && (a.End.IsZero() || r.Stream != NoStream) {
+		a.End = r.End // the span of a stream ends only now, too
 	}
 }
 

@@ -55,6 +55,7 @@ func (a *admin) pages(f *config.File) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"inflight": inflight.List(a.living.Records(), time.Now())})
 	})
+	a.observed.recent.Register(mux)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	if f.Admin.Pprof {

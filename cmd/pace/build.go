@@ -65,6 +65,7 @@ func (p *parts) prepare(f *config.File, changes []config.Change) (change func(an
 	plan, next := buildPlan(f, p.standing)
 	return func(announce func()) {
 		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
+		p.recent.Resize(f.Tracing.Keep.Recent)
 		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
 		p.telemetry.WatchLimiters(next.limiters())
 		p.admin.change(f)

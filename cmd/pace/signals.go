@@ -14,6 +14,7 @@ import (
 	"pace/telemetry/environment"
 	"pace/telemetry/inflight"
 	"pace/telemetry/metrics"
+	"pace/telemetry/recent"
 	"pace/telemetry/traces"
 )
 
@@ -22,6 +23,7 @@ type observed struct {
 	log       *accesslog.Log
 	traces    *traces.Traces
 	metrics   *metrics.Metrics // kept also while the configuration shows none
+	recent    *recent.Ring
 	telemetry *telemetry.Telemetry
 }
 
@@ -61,6 +63,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		return o, err
 	}
 	o.traces.OnAccepted(o.metrics.Accepted)
+	o.recent = recent.New(f.Tracing.Keep.Recent)
 	o.telemetry = telemetry.New(telemetry.Options{
 		Tracing: o.traces, Signals: o.signals(f), State: state, QueryAllow: f.Tracing.QueryAllow,
 	})
@@ -84,9 +87,9 @@ func logOptions(f *config.File) accesslog.Options {
 // signals returns those that f asks for, in the order in which records are published to them.
 func (o observed) signals(f *config.File) []telemetry.Signal {
 	if !f.Metrics.Enabled {
-		return []telemetry.Signal{o.log, o.traces}
+		return []telemetry.Signal{o.log, o.traces, o.recent}
 	}
-	return []telemetry.Signal{o.metrics, o.log, o.traces}
+	return []telemetry.Signal{o.metrics, o.log, o.traces, o.recent}
 }
 
 // scrape serves scrapes; nil if f asks for no metrics.

@@ -26,6 +26,7 @@ import (
 	"pace/telemetry/accesslog"
 	"pace/telemetry/environment"
 	"pace/telemetry/metrics"
+	"pace/telemetry/recent"
 	"pace/telemetry/traces"
 )
 
@@ -46,6 +47,7 @@ type All struct {
 	Log      *accesslog.Log
 	Traces   *traces.Traces
 	Metrics  *metrics.Metrics // nil without metrics
+	Recent   *recent.Ring
 	Exporter *Keeper
 
 	File string // of the log
@@ -64,7 +66,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	if change != nil {
 		change(&o)
 	}
-	a := &All{File: filepath.Join(t.TempDir(), "log"), Exporter: &Keeper{}}
+	a := &All{File: filepath.Join(t.TempDir(), "log"), Exporter: &Keeper{}, Recent: recent.New(100)}
 	var err error
 	if a.Log, err = accesslog.Open(accesslog.Options{File: a.File, Format: o.Format, Level: o.Level}); err != nil {
 		t.Fatal(err)
@@ -103,9 +105,9 @@ func New(t testing.TB, change func(*Options)) *All {
 // Signals returns those that records are published to, in the order of pace.
 func (a *All) Signals() []telemetry.Signal {
 	if a.Metrics == nil {
-		return []telemetry.Signal{a.Log, a.Traces}
+		return []telemetry.Signal{a.Log, a.Traces, a.Recent}
 	}
-	return []telemetry.Signal{a.Metrics, a.Log, a.Traces}
+	return []telemetry.Signal{a.Metrics, a.Log, a.Traces, a.Recent}
 }
 
 // Close ends all, so that every signal is where it should be.

@@ -1,0 +1,261 @@
+package recent
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pace/telemetry"
+)
+
+// Explain tells an ended exchange in sentences, in the order in which it happened. Each sentence says what the record
+// knows, and nothing else.
+func Explain(r *telemetry.Record) []string {
+	s := &story{r: r}
+	s.came()
+	s.limits()
+	for i := range r.Attempts {
+		s.attempt(i)
+	}
+	s.response()
+	s.left()
+	s.stream()
+	s.ended()
+	s.own()
+	return s.sentences
+}
+
+// story collects the sentences about a record.
+type story struct {
+	r         *telemetry.Record
+	sentences []string
+}
+
+func (s *story) say(format string, args ...any) {
+	s.sentences = append(s.sentences, fmt.Sprintf(format, args...))
+}
+
+// came says who asked for what, and when.
+func (s *story) came() {
+	r := s.r
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s came", telemetry.Printable(r.Method), telemetry.Printable(cmp.Or(r.Path, "(no path)")))
+	if r.Client != "" {
+		b.WriteString(" from " + telemetry.Printable(r.Client))
+	}
+	if r.Peer != "" && r.Peer != r.Client {
+		b.WriteString(" through " + telemetry.Printable(r.Peer))
+	}
+	if r.Protocol != "" {
+		b.WriteString(" over HTTP/" + r.Protocol)
+	}
+	s.say("%s at %s.", b.String(), r.Start.Format("15:04:05.000"))
+}
+
+// limits says which limits let it pass, and which did not.
+func (s *story) limits() {
+	for _, p := range s.r.Passed {
+		s.say("%s let it pass (%d of %d used).", limitNamed(p.Policy), p.Used, p.Limit)
+	}
+	for _, l := range s.r.Limited {
+		s.say("%s rejected it: it allows %d requests in %s for each %s, and they were used. The next one can pass after %s.",
+			limitNamed(l.Policy), l.Limit, span(l.Window), l.KeyKind, span(l.RetryAfter))
+	}
+}
+
+// limitNamed is what a sentence calls a limit; the one of the short form needs no name.
+func limitNamed(policy string) string {
+	if policy == "default" {
+		return "The limit"
+	}
+	return "The limit " + policy
+}
+
+// attempt says what became of an attempt, and why the next one was made, or none.
+func (s *story) attempt(i int) {
+	a := &s.r.Attempts[i]
+	begin := fmt.Sprintf("Attempt %d, at %s,", i+1, a.Backend)
+	waited := ""
+	if a.Waited >= time.Microsecond {
+		waited = fmt.Sprintf(", of which %s were spent waiting for its first byte", span(a.Waited))
+	}
+	failed := a.Failure != telemetry.Unset
+	theirs := a.Failure.Info().Side == telemetry.ClientSide
+	switch {
+	case a.Status > 0:
+		s.say("%s answered %d after %s%s.", begin, a.Status, span(a.Responded.Sub(a.Start)), waited)
+		if failed {
+			s.say("It failed %s later, in the body of its response: %s.", span(a.End.Sub(a.Responded)), why(a))
+		}
+	case failed && theirs:
+		s.say("%s was given up after %s%s: %s.", begin, span(a.End.Sub(a.Start)), waited, a.Failure.Info().Cause)
+	case failed:
+		s.say("%s failed after %s%s: %s.", begin, span(a.End.Sub(a.Start)), waited, why(a))
+	default:
+		s.say("%s ended after %s without a response%s.", begin, span(a.End.Sub(a.Start)), waited)
+	}
+	if failed && a.Status == 0 && !theirs {
+		s.next(i)
+	}
+}
+
+// why is the error of an attempt, in the words of the system if it has some.
+func why(a *telemetry.Attempt) string {
+	return strings.TrimRight(cmp.Or(telemetry.Printable(a.Error), a.Failure.Info().Cause), ".")
+}
+
+// next says what followed a failed attempt.
+func (s *story) next(i int) {
+	r, a := s.r, &s.r.Attempts[i]
+	method, repeatable := telemetry.Printable(r.Method), slices.Contains(repeatable, r.Method)
+	for _, f := range r.Failovers {
+		if f.Attempt != i+1 {
+			continue
+		}
+		switch {
+		case f.BytesSent == 0 && repeatable:
+			s.say("pace failed over to %s: %s is safe to repeat and nothing had been sent.", f.To, method)
+		case f.BytesSent == 0:
+			s.say("pace failed over to %s: nothing had been sent.", f.To)
+		default:
+			s.say("pace failed over to %s: %s is safe to repeat, although %s had been sent.", f.To, method, size(f.BytesSent))
+		}
+		return
+	}
+	for _, y := range r.Retries {
+		if y.Attempt == i+1 {
+			s.say("pace retried it there on a new connection: the reused one had been closed before any byte of a response.")
+			return
+		}
+	}
+	if a.BytesSent > 0 && !repeatable {
+		s.say("pace asked no other backend: %s is not safe to repeat, and %s had been sent.", method, size(a.BytesSent))
+	} else {
+		s.say("pace asked no other backend: none was left, or max_retries allowed no more.")
+	}
+}
+
+// repeatable are the methods that RFC 9110 §9.2.2 calls idempotent.
+var repeatable = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
+
+// response says what the client got, and how long that took.
+func (s *story) response() {
+	r := s.r
+	last := &telemetry.Attempt{}
+	if n := len(r.Attempts); n > 0 {
+		last = &r.Attempts[n-1]
+	}
+	switch {
+	case last.Status > 0 && r.Stream == telemetry.NoStream && r.BytesOut > 0:
+		s.say("The response's %s took %s.", size(r.BytesOut), span(r.Phases[telemetry.Receive]+r.Phases[telemetry.Deliver]))
+	case last.Status == 0 && r.Outcome.Info().Sentence != "":
+		s.say("pace responded %d itself.", r.Status)
+	}
+}
+
+// left says when the client left.
+func (s *story) left() {
+	r := s.r
+	switch {
+	case !r.ClientLeft():
+	case r.Outcome == telemetry.ClientGone:
+		s.say("The client left after %s, in the phase %s: before it got any response.", span(r.End.Sub(r.Start)), r.LeftIn)
+	default:
+		s.say("The client left after %s, in the phase %s: it had been sent %s of the response's body.", span(r.End.Sub(r.Start)), r.LeftIn, size(r.BytesOut))
+	}
+}
+
+// stream says what became of a stream.
+func (s *story) stream() {
+	r := s.r
+	if r.Stream == telemetry.NoStream {
+		return
+	}
+	s.say("It became a stream (%s) after %s, which lived for %s, received %s from the client and sent it %s, and ended as %s.",
+		r.Stream, span(r.Streamed.Sub(r.Start)), span(r.End.Sub(r.Streamed)), size(r.BytesIn), size(r.BytesOut), cmp.Or(r.Closed.String(), "not known"))
+}
+
+// ended says how it ended, who caused that and what to do.
+func (s *story) ended() {
+	r, info := s.r, s.r.Outcome.Info()
+	took := span(r.End.Sub(r.Start))
+	if info.Side == telemetry.NoSide {
+		s.say("It ended as %s after %s.", info.Word, took)
+	} else {
+		s.say("It ended as %s after %s, because of %s: %s.", info.Word, took, sideNamed(info.Side), info.Cause)
+		s.say("Remedy: %s.", info.Remedy)
+	}
+	if r.Reason == telemetry.KeepSlow {
+		s.say("That is slow: it took longer than %s.", span(r.Slow))
+	}
+}
+
+// sideNamed is what a sentence calls a side.
+func sideNamed(s telemetry.Side) string {
+	switch s {
+	case telemetry.LimiterSide:
+		return "a limit (side: limiter)"
+	case telemetry.PaceSide:
+		return "pace itself (side: pace)"
+	}
+	return fmt.Sprintf("the %s (side: %s)", s, s)
+}
+
+// own says how long pace itself took, and what became of the trace.
+func (s *story) own() {
+	s.say("pace itself took %s.", span(s.r.Phases[telemetry.Own]))
+	switch s.r.Export {
+	case telemetry.Sampled:
+		s.say("Its trace %s is exported: it was sampled.", s.r.Trace)
+	case telemetry.Kept:
+		s.say("Its trace %s is exported: it is kept (%s).", s.r.Trace, s.r.Reason)
+	default:
+		s.say("Its trace %s is not exported.", s.r.Trace)
+	}
+}
+
+// span is a duration in the unit that suits it.
+func span(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	switch {
+	case d < 10*time.Microsecond:
+		return "less than 0.01 ms"
+	case d >= time.Minute:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return short(d.Seconds()) + " s"
+	}
+	return short(ms) + " ms"
+}
+
+// short writes n with about three digits.
+func short(n float64) string {
+	digits := 0
+	switch {
+	case n < 1:
+		digits = 2
+	case n < 100:
+		digits = 1
+	}
+	s := strconv.FormatFloat(n, 'f', digits, 64)
+	if digits > 0 {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	return s
+}
+
+// size is a number of bytes in the unit that suits it.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return short(float64(n)/1000) + " kB"
+	case n < 1000_000_000:
+		return short(float64(n)/1000_000) + " MB"
+	}
+	return short(float64(n)/1000_000_000) + " GB"
+}
