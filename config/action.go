@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,25 +211,37 @@ func (r *reader) anUpstream() string {
 	return DefaultName
 }
 
-// namesOfRoutes refuses a name that two routes have. Routes without one are named by their pattern, which
-// those with conditions may share.
+// namesOfRoutes refuses a name that another route has, too. Routes that are named by one pattern, of which some
+// have conditions, are only a warning.
 func (r *reader) namesOfRoutes(all []Route) {
-	first := map[string]*Route{}
-	for i := range all {
-		t := &all[i]
-		if t.Name == "" {
-			continue
+	for t, first := range namesakes(all) {
+		if t.Name != "" || first.Name != "" {
+			r.fault(r.writtenOne(t.Key+".name", t.Key+".match"), fmt.Sprintf("%s is the name of the route on line %d as well",
+				toml.Quote(t.label()), r.file.lines[first.Key]), "write another name")
 		}
-		if other := first[t.Name]; other != nil {
-			r.fault(t.Key+".name", fmt.Sprintf("%s is the name of the route on line %d as well", toml.Quote(t.Name),
-				r.file.lines[other.Key]), "write another name")
-			continue
-		}
-		first[t.Name] = t
 	}
 }
 
-// Warnings are faults that do no harm: names that nothing uses.
+// label is the name of the route.
+func (t *Route) label() string { return cmp.Or(t.Name, t.Match) }
+
+// namesakes yields each route whose name an earlier one has, and the first of that name.
+func namesakes(all []Route) iter.Seq2[*Route, *Route] {
+	return func(yield func(*Route, *Route) bool) {
+		first := map[string]*Route{}
+		for i := range all {
+			t := &all[i]
+			switch other := first[t.label()]; {
+			case other == nil:
+				first[t.label()] = t
+			case !yield(t, other):
+				return
+			}
+		}
+	}
+}
+
+// Warnings are faults that do no harm: names that nothing uses, or that tell nothing apart.
 func (f *File) Warnings() (all []*Fault) {
 	form := f.InLongForm()
 	used := map[string]bool{}
@@ -252,6 +265,10 @@ func (f *File) Warnings() (all []*Fault) {
 		if !used["limit "+l.Name] {
 			all = append(all, f.Fault(l.Key, "warning: no route uses it", "name it in the limits of a route, or remove it"))
 		}
+	}
+	for t, first := range namesakes(f.Routes) {
+		all = append(all, f.Fault(t.Key, fmt.Sprintf("warning: it is named %s like the route on line %d, so metrics and logs do not tell the two apart",
+			toml.Quote(t.label()), f.lines[first.Key]), "write a name"))
 	}
 	slices.SortStableFunc(all, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return all

@@ -8,7 +8,10 @@ import (
 
 // A caller that fails at one backend picks again, and names those it has tried.
 func ExamplePool_Pick() {
-	pool := lb.NewPool([]string{"10.0.0.7:8000", "10.0.0.8:8000"})
+	pool := lb.NewPool([]lb.Member{
+		{Backend: &lb.Backend{Addr: "10.0.0.7:8000"}, Weight: 1},
+		{Backend: &lb.Backend{Addr: "10.0.0.8:8000"}, Weight: 1},
+	})
 
 	first := pool.Pick(nil)
 	fmt.Println(first.Backend.Addr, first.Reason)

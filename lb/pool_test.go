@@ -1,52 +1,23 @@
 package lb
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
 
-func addrs(n int) []string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprintf("127.0.0.1:%d", 8000+i)
+// members returns one backend for each weight, called a, b, c, …
+func members(weights ...int) []Member {
+	list := make([]Member, len(weights))
+	for i, w := range weights {
+		list[i] = Member{&Backend{Addr: string(rune('a' + i))}, w}
 	}
 	return list
 }
 
-func TestNewPool_SplitsAddresses(t *testing.T) {
-	tests := map[string]struct {
-		addr, host string
-		port       int
-	}{
-		"name":             {"app.internal:80", "app.internal", 80},
-		"IPv4":             {"127.0.0.1:8000", "127.0.0.1", 8000},
-		"IPv6 in brackets": {"[::1]:65535", "::1", 65535},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			b := NewPool([]string{tt.addr}).Backends()[0]
-			if b.Addr != tt.addr || b.Host() != tt.host || b.Port() != tt.port {
-				t.Errorf("%q: got %q, %q, %d, want host %q and port %d", tt.addr, b.Addr, b.Host(), b.Port(), tt.host, tt.port)
-			}
-		})
-	}
-}
-
-func TestNewPool_PanicsOnWhatIsNoAddress(t *testing.T) {
-	for _, addr := range []string{"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http", "::1:80", "http://127.0.0.1:80"} {
-		t.Run(addr, func(t *testing.T) {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%q: no panic", addr)
-				}
-			}()
-			NewPool([]string{addr})
-		})
-	}
-}
+// equal returns n backends of weight 1.
+func equal(n int) []Member { return members(slices.Repeat([]int{1}, n)...) }
 
 func TestPick(t *testing.T) {
 	type pick struct {
@@ -77,13 +48,13 @@ func TestPick(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := NewPool(addrs(tt.backends))
+			p := NewPool(equal(tt.backends))
 			var got Pick
 			for _, indexes := range tt.tried {
 				var tried []*Backend
 				for _, i := range indexes {
 					if i < 0 {
-						tried = append(tried, NewPool(addrs(1)).Backends()[0])
+						tried = append(tried, NewPool(equal(1)).Backends()[0])
 						continue
 					}
 					tried = append(tried, p.Backends()[i])
@@ -98,7 +69,7 @@ func TestPick(t *testing.T) {
 }
 
 func TestPick_IgnoresABackendOfAnotherPool(t *testing.T) {
-	p, other := NewPool(addrs(1)), NewPool(addrs(1))
+	p, other := NewPool(equal(1)), NewPool(equal(1))
 	if got := p.Pick(other.Backends()); got != (Pick{Backend: p.Backends()[0]}) {
 		t.Errorf("got %+v, want the pool's own backend, in turn", got)
 	}
@@ -108,7 +79,7 @@ func TestPick_IgnoresABackendOfAnotherPool(t *testing.T) {
 func TestPick_GivesEachItsShare(t *testing.T) {
 	const rounds = 100
 	for n := 1; n <= 8; n++ {
-		p, firsts, further := NewPool(addrs(n)), map[*Backend]int{}, map[*Backend]int{}
+		p, firsts, further := NewPool(equal(n)), map[*Backend]int{}, map[*Backend]int{}
 		dead := p.Backends()[:1]
 		for range n * rounds {
 			b := p.Pick(nil).Backend
@@ -132,7 +103,7 @@ func TestPick_GivesEachItsShare(t *testing.T) {
 
 func TestPick_ConcurrentSafe(t *testing.T) {
 	const backends, workers, each = 5, 8, 5_000 // workers*each is a multiple of backends
-	p := NewPool(addrs(backends))
+	p := NewPool(equal(backends))
 	var shares [backends]atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
@@ -157,7 +128,7 @@ func TestPick_ConcurrentSafe(t *testing.T) {
 }
 
 func TestPick_AllocatesNothing(t *testing.T) {
-	p := NewPool(addrs(3))
+	p := NewPool(equal(3))
 	tried := p.Backends()[:2]
 	if n := testing.AllocsPerRun(1000, func() { p.Pick(nil); p.Pick(tried) }); n != 0 {
 		t.Errorf("two picks: %v allocations, want 0", n)
@@ -174,14 +145,15 @@ func TestReasonIsAWord(t *testing.T) {
 
 // BenchmarkPick compares with a floor: an atomic counter modulo n, the least that round robin must do.
 func BenchmarkPick(b *testing.B) {
-	p := NewPool(addrs(3))
+	p := NewPool(equal(3))
+	backends := p.Backends()
 	var turn atomic.Uint64
 	tried := p.Backends()[:1]
 	for _, bb := range []struct {
 		name string
 		pick func() *Backend
 	}{
-		{"floor", func() *Backend { return p.backends[turn.Add(1)%uint64(len(p.backends))] }},
+		{"floor", func() *Backend { return backends[turn.Add(1)%uint64(len(backends))] }},
 		{"first", func() *Backend { return p.Pick(nil).Backend }},
 		{"further", func() *Backend { return p.Pick(tried).Backend }},
 	} {

@@ -76,11 +76,11 @@ type failure struct {
 // attempt makes one attempt; the response's header is in q.resp if it returns nil.
 func (q *request) attempt(s upstream.Step) *failure {
 	b := s.Backend
-	a := q.rec.BeginAttempt(b.Addr, b.Host(), b.Port())
+	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
-	q.out.NewConnection, q.out.Host = s.Fresh, q.route.host(q.r.Host, b.Addr)
+	q.out.NewConnection, q.out.Host = s.Fresh, q.route.host(q.r.Host, b.Authority)
 	err := b.Do(q.ctx, &q.out, &q.resp)
 	at := q.rec.Enter(telemetry.Own)
 	if err == nil {

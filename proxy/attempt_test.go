@@ -68,10 +68,13 @@ func TestNext(t *testing.T) {
 		"an early byte of the answer is no reason against failover": {"GET", -1, reset(sent, true, true), 1, 0, 0, 1, "failover"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
-			tried := pool.Backends()[:tt.tried]
+			pool := upstream.New(upstream.Options{Addresses: addresses("10.0.0.1:80", "10.0.0.2:80"), Failovers: tt.maxRetries}, nil)
+			var tried []*lb.Backend
+			for _, b := range pool.Backends()[:tt.tried] {
+				tried = append(tried, b.Backend)
+			}
 			q := &request{
-				upstream: upstream.New(upstream.Options{Pool: pool, Failovers: tt.maxRetries}), r: &http.Request{Method: tt.method},
+				upstream: pool, r: &http.Request{Method: tt.method},
 				rec: &telemetry.Record{Attempts: make([]telemetry.Attempt, tt.tried), Failovers: make([]telemetry.Failover, tt.failovers), Retries: make([]telemetry.Retry, tt.retries)},
 			}
 			if tt.read >= 0 {

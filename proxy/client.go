@@ -99,7 +99,7 @@ func (c *client) hijack() *bufio.Reader {
 func (c *client) abort() {
 	c.broken = true
 	if c.rec.Protocol == "1.0" || c.r.ProtoMajor == 1 && c.living.Stalled() {
-		c.conn.SetLinger(0)
+		c.conn.ResetOnClose()
 	}
 }
 

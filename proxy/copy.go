@@ -98,10 +98,10 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	if b == nil {
 		return
 	}
-	a := rec.BeginAttempt(b.Addr, b.Host(), b.Port())
+	a := rec.BeginAttempt(b.Addr, b.Host, b.Port)
 	defer rec.EndAttempt()
 	c.Request.Fields = h.Telemetry.AppendPropagation(ctx, c.Request.Fields, rec, a)
-	c.Request.Host = route.host(host, b.Addr)
+	c.Request.Host = route.host(host, b.Authority)
 	var resp http1.Response
 	err := b.Do(ctx, &c.Request, &resp)
 	defer resp.Close()

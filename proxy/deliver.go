@@ -101,7 +101,7 @@ type kernelBody struct {
 	src  *net.TCPConn
 	left int64
 	via  *pipe.Pipe
-	dst  *net.TCPConn
+	dst  *front.Conn
 
 	moved          int64
 	unread, unsent error // which half failed, if one did
@@ -148,7 +148,7 @@ func (q *request) restForKernel() *kernelBody {
 }
 
 // MoveTo implements [front.Spliced]: it moves all that is left to dst, a pipeful at a time.
-func (b *kernelBody) MoveTo(dst *net.TCPConn) (int64, error) {
+func (b *kernelBody) MoveTo(dst *front.Conn) (int64, error) {
 	b.dst = dst
 	defer func() {
 		if b.unsent == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
 )
 
@@ -21,7 +22,7 @@ import (
 func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 	t.Parallel()
 	heads := make(chan textproto.MIMEHeader, 1)
-	pool := http1.NewPool(rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
+	pool := http1.NewPool(dial.Address{Network: "tcp", Addr: rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		head, err := readHead(r)
 		if err != nil {
 			return
@@ -29,7 +30,7 @@ func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 		heads <- head
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		io.Copy(io.Discard, r)
-	}), http1.Options{ResponseTimeout: 10 * time.Second})
+	})}, http1.Options{ResponseTimeout: 10 * time.Second})
 	t.Cleanup(pool.Close)
 	h, seen := newHandler(t, nil), map[string]bool{}
 	for _, length := range []int64{-1, 5} {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"pace/lb"
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/transport"
@@ -30,7 +29,7 @@ func newHandler(t testing.TB, change func(*setup)) *Handler {
 			Telemetry: tel.Telemetry, Log: tel.Log.Logger, InFlight: new(front.InFlight),
 			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace"},
 		},
-		pool: upstream.Options{Name: "default", Pool: lb.NewPool([]string{"10.0.0.1:80"})},
+		pool: upstream.Options{Name: "default", Addresses: addresses("10.0.0.1:80")},
 	}
 	if change != nil {
 		change(&o)

@@ -18,7 +18,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	"pace/lb"
 	"pace/proxy/body"
 	"pace/proxy/transport"
 	"pace/telemetry"
@@ -148,7 +147,7 @@ func TestOutcomes(t *testing.T) {
 		"connect_failed":   {nil, nil, get, false, 502, "connect_failed", 0},
 		"connect_timeout":  {nil, func(o *setup) { o.pool.Transport.Dial = never; o.pool.Transport.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
 		"dns_failed": {nil, func(o *setup) {
-			o.pool.Pool, o.pool.Transport.Lookup = lb.NewPool([]string{"backend.test:80"}), noSuchHost
+			o.pool.Addresses, o.pool.Lookup = addresses("backend.test:80"), noSuchHost
 		}, get, false, 502, "dns_failed", 0},
 		"exhausted":                          {nil, func(o *setup) { o.pool.Transport.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
 		"upstream_timeout":                   {hang, func(o *setup) { o.pool.Transport.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},

@@ -7,12 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"pace/lb"
 	"pace/telemetry/metrics"
 )
 
@@ -40,9 +38,10 @@ func TestPhases_ByInjection(t *testing.T) {
 			client:  func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, get) },
 			backend: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") },
 			change: func(o *setup) {
-				o.pool.Pool = lb.NewPool([]string{net.JoinHostPort("backend.test", strconv.Itoa(o.pool.Pool.Backends()[0].Port()))})
+				_, port, _ := net.SplitHostPort(o.pool.Addresses[0].Addr)
+				o.pool.Addresses = addresses(net.JoinHostPort("backend.test", port))
 				resolver := slowNames(t, delay)
-				o.pool.Transport.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+				o.pool.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 					return resolver.LookupNetIP(ctx, "ip", host)
 				}
 			},

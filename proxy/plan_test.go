@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"pace/lb"
 	"pace/proxy/action"
 	"pace/proxy/upstream"
 )
@@ -26,7 +25,7 @@ func TestPlan_IsKeptToTheEnd(t *testing.T) {
 		<-came
 		o := old.PlanOptions
 		o.Routes = slices.Clone(o.Routes)
-		o.Routes[0].Action = action.To(upstream.New(upstream.Options{Name: "default", Pool: lb.NewPool([]string{second})}))
+		o.Routes[0].Action = action.To(upstream.New(upstream.Options{Name: "default", Addresses: addresses(second)}, nil))
 		o.BackendName = "X-Served-By"
 		h.Swap(o)
 		p.upstream.Close()

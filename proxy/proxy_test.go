@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"pace/lb"
 	"pace/proxy/action"
 	"pace/proxy/front"
 	"pace/proxy/route"
@@ -47,7 +46,7 @@ type setup struct {
 
 // handler returns a Handler with one route, unless the test has set others.
 func (s *setup) handler() *Handler {
-	s.upstream = upstream.New(s.pool)
+	s.upstream = upstream.New(s.pool, nil)
 	if s.Routes == nil {
 		one := Route{Entry: route.Entry{Name: "default", Match: route.All}, Action: action.To(s.upstream)}
 		if s.Limit != nil {
@@ -56,6 +55,15 @@ func (s *setup) handler() *Handler {
 		s.Routes = []Route{one}
 	}
 	return NewHandler(s.Options)
+}
+
+// addresses are backends of equal weight.
+func addresses(list ...string) []upstream.Address {
+	backends := make([]upstream.Address, len(list))
+	for i, a := range list {
+		backends[i].Addr = a
+	}
+	return backends
 }
 
 // start serves until the test ends. change may be nil.
@@ -79,7 +87,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id"},
 		},
 		pool: upstream.Options{
-			Name: "default", Pool: lb.NewPool(backends), Failovers: 1,
+			Name: "default", Addresses: addresses(backends...), Failovers: 1,
 			Transport: http1.Options{ResponseTimeout: 10 * time.Second},
 		},
 	}

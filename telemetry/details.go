@@ -98,10 +98,10 @@ type AttemptOf struct {
 var AttemptDetails = []Detail[AttemptOf]{
 	{"http.request.method", OnSpan | OnMetric, "Method; an unknown one is _OTHER.",
 		func(a *AttemptOf) slog.Value { return slog.StringValue(KnownMethod(a.Method)) }},
-	{"server.address", OnSpan | OnMetric, "Host of the backend.",
+	{"server.address", OnSpan | OnMetric, "Host of the backend, or the path of its unix socket.",
 		func(a *AttemptOf) slog.Value { return slog.StringValue(a.Attempt.Host) }},
-	{"server.port", OnSpan | OnMetric, "Port of the backend.",
-		func(a *AttemptOf) slog.Value { return slog.IntValue(a.Port) }},
+	{"server.port", OnSpan | OnMetric, "Port of the backend; absent if it is a unix socket.",
+		func(a *AttemptOf) slog.Value { return number(a.Port) }},
 	{"peer.service", OnSpan, "Upstream and backend, as in default/10.0.0.7:8000, so that a list of spans shows which is which.",
 		func(a *AttemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
 	{"pace.connection.reused", OnSpan, "Whether the connection came from the pool.",
@@ -127,9 +127,9 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return address(a.Remote.Addr()) }},
 	{"network.peer.port", OnSpan, "Port of the backend; absent if there was no connection.",
 		func(a *AttemptOf) slog.Value { return number(int(a.Remote.Port())) }},
-	{"network.protocol.version", OnSpan, "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection.",
+	{"network.protocol.version", OnSpan, "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection, or only one to a unix socket.",
 		func(a *AttemptOf) slog.Value {
-			if !a.Remote.IsValid() {
+			if !a.Remote.IsValid() && a.Attempt.Protocol == "" {
 				return slog.Value{}
 			}
 			return slog.StringValue(cmp.Or(a.Attempt.Protocol, "1.1"))
@@ -143,11 +143,15 @@ func address(a netip.Addr) slog.Value {
 	return slog.StringValue(a.Unmap().WithZone("").String())
 }
 
-// fullURL is the URL that pace requested, redacted.
+// fullURL is the URL that pace requested, redacted. Of a backend at a unix socket, its host is localhost.
 func (a *AttemptOf) fullURL() string {
 	var b strings.Builder
 	b.WriteString("http://")
-	b.WriteString(a.Attempt.Backend)
+	if a.Port == 0 {
+		b.WriteString("localhost")
+	} else {
+		b.WriteString(a.Attempt.Backend)
+	}
 	b.WriteString(a.Path)
 	if q := redact(a.Query, a.QueryAllow); q != "" {
 		b.WriteByte('?')

@@ -28,7 +28,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	}
 	p := &parts{observed: o}
 	var plan proxy.PlanOptions
-	plan, p.standing = buildPlan(f, standing{})
+	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
 	p.telemetry.WatchLimiters(p.standing.limiters())
 	p.handler = proxy.NewHandler(proxy.Options{
 		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
@@ -62,7 +62,7 @@ func (p *parts) prepare(f *config.File, changes []config.Change) (change func(an
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
 		}
 	}
-	plan, next := buildPlan(f, p.standing)
+	plan, next := buildPlan(f, p.standing, p.log.Logger)
 	return func(announce func()) {
 		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
 		p.recent.Resize(f.Tracing.Keep.Recent)

@@ -18,7 +18,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Validate a configuration without starting",
 		Long: "Validate a configuration without starting. FILE may be - for standard input.\n" +
-			"Names that nothing uses are warnings on standard error.",
+			"What does no harm, or may be meant, is a warning on standard error.",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case defaults:
@@ -67,8 +67,8 @@ func check(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range f.Warnings() {
-		fmt.Fprintln(c.ErrOrStderr(), w)
+	if warnings := config.Join(nil, append(f.Warnings(), holes(f)...)...); warnings != nil {
+		fmt.Fprintln(c.ErrOrStderr(), warnings)
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)
 	return nil

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"log/slog"
 	"reflect"
 	"time"
 
 	"pace/config"
-	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/transport/http1"
@@ -26,21 +26,25 @@ type built[From, To any] struct {
 	to   To
 }
 
-// reuse returns what stands under a name if it was made of the same, and makes it otherwise.
-func reuse[From, To any](stands map[string]built[From, To], name string, from From, build func(From) To) built[From, To] {
-	if b, ok := stands[name]; ok && reflect.DeepEqual(b.from, from) {
+// reuse returns what stands under a name if it was made of the same, and makes it otherwise: build gets what
+// stands there, or nil.
+func reuse[From, To any](stands map[string]built[From, *To], name string, from From, build func(From, *To) *To) built[From, *To] {
+	b := stands[name]
+	if b.to != nil && reflect.DeepEqual(b.from, from) {
 		return b
 	}
-	return built[From, To]{from, build(from)}
+	return built[From, *To]{from, build(from, b.to)}
 }
 
 // buildPlan returns what f says about requests, with what stands of it already. It changes nothing.
-func buildPlan(f *config.File, last standing) (proxy.PlanOptions, standing) {
+func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
 	form := f.InLongForm()
 	next := standing{map[string]built[config.Upstream, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
 	for _, u := range form.Upstreams {
 		u.Key = "" // where it is written does not matter
-		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, buildUpstream)
+		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, func(u config.Upstream, before *upstream.Upstream) *upstream.Upstream {
+			return buildUpstream(u, before, log)
+		})
 	}
 	for _, l := range form.Limits {
 		l.Key = ""
@@ -80,11 +84,14 @@ func (s standing) limiters() map[string]telemetry.LimiterState {
 	return of
 }
 
-func buildUpstream(u config.Upstream) *upstream.Upstream {
+// buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
+func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
 	return upstream.New(upstream.Options{
 		Name:      u.Name,
-		Pool:      buildPool(u.Backends),
+		Addresses: buildAddresses(u.Backends),
+		Resolve:   u.Resolve,
 		Failovers: u.MaxRetries,
+		Log:       log,
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,
 			ResponseTimeout: u.ResponseTimeout,
@@ -93,18 +100,21 @@ func buildUpstream(u config.Upstream) *upstream.Upstream {
 			MaxIdle:         u.MaxIdlePerBackend,
 			IdleTimeout:     u.IdleTimeout,
 		},
-	})
+	}, before)
 }
 
-func buildPool(backends []config.Backend) *lb.Pool {
-	addresses := make([]string, len(backends))
+func buildAddresses(backends []config.Backend) []upstream.Address {
+	addresses := make([]upstream.Address, len(backends))
 	for i, b := range backends {
-		addresses[i] = b.Address
+		addresses[i] = upstream.Address{Network: networkOf[b.Scheme], Addr: b.Address, Weight: b.Weight}
 	}
-	return lb.NewPool(addresses)
+	return addresses
 }
 
-func buildLimit(l config.Limit) *proxy.Limit {
+// networkOf has the network of each scheme of a backend.
+var networkOf = map[string]string{"http": "tcp", "unix": "unix"}
+
+func buildLimit(l config.Limit, _ *proxy.Limit) *proxy.Limit {
 	per := time.Duration(l.WindowSeconds) * time.Second
 	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
 	return &proxy.Limit{Policy: l.Name, Key: l.KeyExtractor, Window: w, Per: per}

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"pace/config"
-)
+import "pace/config"
 
 // unwired reports what the configuration can say and no part of pace acts on yet, so that nothing in a file
 // is without effect. Whoever makes a key work takes its lines away here.
@@ -17,16 +13,6 @@ func unwired(f *config.File) (faults []*config.Fault) {
 	for _, r := range f.Routes {
 		for _, leaf := range []string{"sample_ratio", "log"} {
 			refuse(r.Key + "." + leaf)
-		}
-	}
-	for _, u := range f.InLongForm().Upstreams {
-		for i, b := range u.Backends {
-			if b.Scheme != "http" || b.Weight != 1 {
-				refuse(fmt.Sprintf("%s.backends[%d]", u.Key, i))
-			}
-		}
-		if u.Resolve != config.Default().Upstreams.Resolve {
-			refuse(u.Key + ".resolve")
 		}
 	}
 	return faults

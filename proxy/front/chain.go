@@ -52,14 +52,15 @@ func shareTrailer(next http.Handler) http.Handler {
 }
 
 // framed notes what the h1.Reader of a connection says about each request's framing. A request whose framing is
-// at fault is rejected by the handler, and is the last on its connection.
+// at fault is rejected by the handler, and is the last on its connection. So is the next request on a connection
+// whose listener is gone.
 func framed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 {
 			c := ConnOf(r.Context())
 			c.nth++
 			fault, last := c.h1.Framing(c.nth)
-			if c.misframed = fault; last {
+			if c.misframed = fault; last || c.listener.retired.Load() {
 				w.Header()["Connection"] = []string{"close"}
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"pace/proxy/front/h1"
 	"pace/proxy/front/h2"
+	"pace/proxy/front/socket"
 	"pace/proxy/message"
 	"pace/telemetry"
 )
@@ -22,21 +23,22 @@ import (
 // reaches the handler, so whatever is written between the end of one response and the start of the next handler
 // is a refusal.
 type Conn struct {
-	*net.TCPConn // embedded whole, so that splice still finds it
-	Peer         message.Peer
-	Attached     interface{ Close() } // what the handler keeps with the connection, and that is closed with it
-	server       *Server
-	generation   *generation // that serves it
-	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
-	spoken       atomic.Bool // net/http has begun to write HTTP/2
-	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
-	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
-	begun        atomic.Bool // a request has begun since the last one, if there was one
-	rested       atomic.Bool // net/http has set a deadline since the last request
-	handled      atomic.Bool // the present request reached the handler
-	timedOut     atomic.Bool // the last read ran into its deadline
-	detour       detour
-	state        atomic.Int32 // an http.ConnState
+	socket.Conn
+	Peer       message.Peer
+	Attached   interface{ Close() } // what the handler keeps with the connection, and that is closed with it
+	server     *Server
+	listener   *listener
+	generation *generation // that serves it
+	h2         *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	spoken     atomic.Bool // net/http has begun to write HTTP/2
+	preface    int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost       atomic.Bool // the client has closed it, or it broke, or pace has closed it
+	begun      atomic.Bool // a request has begun since the last one, if there was one
+	rested     atomic.Bool // net/http has set a deadline since the last request
+	handled    atomic.Bool // the present request reached the handler
+	timedOut   atomic.Bool // the last read ran into its deadline
+	detour     detour
+	state      atomic.Int32 // an http.ConnState
 
 	h1        h1.Reader
 	nth       int  // number of the present request, over HTTP/1
@@ -139,7 +141,7 @@ func (c *Conn) follow(b []byte) {
 // readOn reads until there is more than the empty lines before a request.
 func (c *Conn) readOn(b []byte) (n int, err error) {
 	for n == 0 && err == nil && len(b) > 0 {
-		if n, err = c.detour.read(c.TCPConn, b); n == 0 {
+		if n, err = c.detour.read(c.Conn, b); n == 0 {
 			continue
 		}
 		if &b[0] == &elsewhere[0] {
@@ -159,7 +161,14 @@ func (c *Conn) Close() error {
 	if c.spoken.Load() {
 		c.server.multiplexed.remove(c)
 	}
-	return c.TCPConn.Close()
+	return c.Conn.Close()
+}
+
+// ResetOnClose makes the end of the connection a reset. Only TCP has such a thing.
+func (c *Conn) ResetOnClose() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
 }
 
 // ClientLeft reports whether a request ended because the client left. If not, net/http ended it, because the
@@ -194,7 +203,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 		c.begun.Store(true)
 	}
 	c.detour.late.set(t)
-	return c.TCPConn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Write implements net.Conn.
@@ -213,7 +222,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 			c.server.refuse(why, c)
 		}
 	}
-	return c.TCPConn.Write(b)
+	return c.Conn.Write(b)
 }
 
 // Survive reports a panic to OnBug. What runs on other goroutines than the handlers' defers it, because a panic

@@ -3,7 +3,6 @@ package front
 import (
 	"errors"
 	"io"
-	"net"
 	"syscall"
 
 	"pace/proxy/front/socket"
@@ -31,7 +30,7 @@ const buffered = 4 << 10
 
 // read is a Read from c, into the pipe if b is elsewhere. Only one goroutine at a time calls it: net/http
 // makes sure of that.
-func (d *detour) read(c *net.TCPConn, b []byte) (int, error) {
+func (d *detour) read(c socket.Conn, b []byte) (int, error) {
 	if len(b) == 0 || &b[0] != &elsewhere[0] {
 		if len(b) > 1 { // else net/http waits for the client to leave, while the handler runs
 			d.direct = len(b) > buffered
@@ -54,7 +53,7 @@ func (d *detour) read(c *net.TCPConn, b []byte) (int, error) {
 }
 
 // look reads what is in c's socket although err says that a deadline has passed.
-func (d *detour) look(c *net.TCPConn, err error, limit int, read func(syscall.RawConn, int) (int, error)) (int, error) {
+func (d *detour) look(c socket.Conn, err error, limit int, read func(syscall.RawConn, int) (int, error)) (int, error) {
 	raw, closed := c.SyscallConn()
 	if closed != nil {
 		return 0, err
@@ -82,13 +81,13 @@ func (c *Conn) ReadPipe(body io.Reader, p *pipe.Pipe, left int64) (int, error) {
 // Spliced is a response's body that moves itself to a client's connection.
 type Spliced interface {
 	io.Reader // for the signature of ReadFrom; nobody reads it
-	MoveTo(*net.TCPConn) (int64, error)
+	MoveTo(*Conn) (int64, error)
 }
 
 // ReadFrom implements io.ReaderFrom; net/http calls it after the header, and counts what it returns.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	if s, ok := r.(Spliced); ok {
-		return s.MoveTo(c.TCPConn)
+		return s.MoveTo(c)
 	}
-	return c.TCPConn.ReadFrom(r)
+	return io.Copy(c.Conn, r)
 }

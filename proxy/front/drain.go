@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
-
-	"pace/proxy/front/socket"
 )
 
 const (
@@ -45,43 +44,31 @@ func (s *Server) Drain(ctx context.Context) error {
 	return s.abort(ctx)
 }
 
-// stopAccepting closes the listener once its queue is empty, asks the HTTP/2 clients to send no more on their
+// stopAccepting closes the listeners once their queues are empty, asks the HTTP/2 clients to send no more on their
 // connections, and closes idle connections.
 func (s *Server) stopAccepting(ctx context.Context) {
-	l := s.open.Load()
-	if l != nil && ctx.Err() == nil {
-		l.empty()
+	open := s.listeners.close()
+	if ctx.Err() == nil {
+		var emptying sync.WaitGroup
+		for _, l := range open {
+			emptying.Go(l.empty)
+		}
+		emptying.Wait()
 	}
 	s.InFlight.draining.Store(true)
-	if l != nil {
+	for _, l := range open {
 		l.Close()
-		l.awaitOver()
 	}
-	s.multiplexed.goodbye()
+	for _, l := range open {
+		l.awaitOver()
+		s.multiplexed.goodbye(l)
+	}
 	for _, g := range s.generations.all() {
 		g.http.SetKeepAlivesEnabled(false) // closes the idle ones
 	}
 	hearing, cancel := context.WithTimeout(ctx, hearing)
 	defer cancel()
 	quiet(hearing, s.newcomers.Load)
-}
-
-// empty returns when every connection that clients have begun is accepted. Closing the listener would reset
-// those that are not, although their clients may already have sent a request.
-func (l *listener) empty() {
-	socket.IgnoreNew(l.TCPListener)
-	time.Sleep(handshakes)
-	for until := time.Now().Add(emptying); socket.Queued(l.TCPListener) > 0 && time.Now().Before(until); {
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// awaitOver returns when net/http knows every connection that was accepted. A connection that it does not know
-// yet is counted nowhere, and would be reset at the end.
-func (l *listener) awaitOver() {
-	for until := time.Now().Add(hearing); !l.over.Load() && time.Now().Before(until); {
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // abort ends the requests in flight. Those without a response get one that says so. Then all connections are

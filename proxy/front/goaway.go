@@ -32,11 +32,15 @@ func (m *multiplexed) remove(c *Conn) {
 	delete(m.conns, c)
 }
 
-// goodbye sends GOAWAY on each connection. A connection that takes no bytes delays none of the others.
-func (m *multiplexed) goodbye() {
+// goodbye sends GOAWAY on each connection that l accepted. A connection that takes no bytes delays none of the
+// others.
+func (m *multiplexed) goodbye(l *listener) {
 	m.mu.Lock()
 	var sending sync.WaitGroup
 	for c := range m.conns {
+		if c.listener != l {
+			continue
+		}
 		sending.Go(func() {
 			c.writing.Lock()
 			defer c.writing.Unlock()
@@ -63,7 +67,7 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
-	n, err := c.TCPConn.Write(b)
+	n, err := c.Conn.Write(b)
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
 		if raw, closed := c.SyscallConn(); closed == nil {
 			n, _ = socket.WriteTo(atOnce{raw}, b)
@@ -73,7 +77,7 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 		c.lost.Store(true)
 	}
 	c.unsent = len(b) - n // net/http will send these again, and h2 has read them
-	if c.server.InFlight.Draining() {
+	if c.server.InFlight.Draining() || c.listener.retired.Load() {
 		c.sayGoodbye()
 	}
 	return n, err
@@ -84,6 +88,6 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 func (c *Conn) sayGoodbye() {
 	if !c.goneAway && c.unsent == 0 && c.h2.MayWrite() {
 		c.goneAway = true
-		c.TCPConn.Write(h2.ShutdownNotice)
+		c.Conn.Write(h2.ShutdownNotice)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"pace/proxy/front/socket"
 	"pace/telemetry"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	Settings Settings // at the start
 }
 
-// Server is a listener and its connections, over HTTP/1.1 and over HTTP/2 in clear text.
+// Server is what listens, and its connections, over HTTP/1.1 and over HTTP/2 in clear text.
 type Server struct {
 	Options
 	settings    atomic.Pointer[Settings] // in force
@@ -42,8 +43,8 @@ type Server struct {
 	generations generations
 	handler     http.Handler // of all generations
 
-	open  atomic.Pointer[listener] // of Serve
-	ended context.CancelFunc       // ends what runs until the end of Drain
+	listeners listeners
+	ended     context.CancelFunc // ends what runs until the end of Drain
 
 	base          context.Context // of all requests
 	abortRequests context.CancelCauseFunc
@@ -67,18 +68,21 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// Serve serves l, which must be from [Listen], until Drain, and then returns nil.
+// Serve serves l, which must be from [Listen] or [Inherit], until Retire or Drain, and then returns nil. Several
+// listeners may be served concurrently.
 func (s *Server) Serve(l net.Listener) error {
-	open := &listener{TCPListener: l.(*net.TCPListener), s: s}
+	open := &listener{Listener: l.(socket.Listener), from: l, s: s}
 	defer open.Close()
-	s.open.Store(open)
+	if !s.listeners.add(open) {
+		return nil
+	}
 	err := errNextGeneration
 	for errors.Is(err, errNextGeneration) {
 		g := s.generations.accepting.Load()
 		err = g.http.Serve(acceptor{open, g})
 	}
 	open.over.Store(true)
-	if errors.Is(err, http.ErrServerClosed) || s.InFlight.Draining() {
+	if errors.Is(err, http.ErrServerClosed) || s.InFlight.Draining() || open.retired.Load() {
 		return nil
 	}
 	return err

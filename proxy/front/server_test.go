@@ -16,7 +16,7 @@ func TestServer_AllocatesNothingBeforeTheHandler(t *testing.T) {
 		Settings: Settings{MaxHeaderBytes: 1 << 16, Scrape: &Scrape{Path: "/metrics"}},
 	})
 	defer s.ended()
-	r := httptest.NewRequestWithContext(WithConn(context.Background(), &Conn{server: s}), "GET", "/", nil)
+	r := httptest.NewRequestWithContext(WithConn(context.Background(), &Conn{server: s, listener: &listener{}}), "GET", "/", nil)
 	r.Header.Set("User-Agent", "test/1")
 	w := httptest.NewRecorder()
 	got := testing.AllocsPerRun(100, func() { s.handler.ServeHTTP(w, r) })

@@ -39,7 +39,7 @@ func (s *Server) Change(n Settings) {
 	old := s.settings.Swap(&n)
 	if !n.sameForNetHTTP(old) {
 		s.generations.begin(s.newGeneration(&n))
-		if l := s.open.Load(); l != nil {
+		for _, l := range s.listeners.all() {
 			l.interrupt()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +21,25 @@ type nothing struct{}
 
 func (nothing) Close() {}
 
+// handler responds 200, unless a test has set something else.
+type handler struct {
+	other atomic.Pointer[http.HandlerFunc]
+}
+
+func (h *handler) set(f http.HandlerFunc) { h.other.Store(&f) }
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f := h.other.Load(); f != nil {
+		(*f)(w, r)
+	}
+}
+
 // serving starts a Server whose handler responds 200, and returns it with its address. It is drained at the
 // end of the test.
 func serving(t *testing.T, first Settings) (*Server, string) {
 	t.Helper()
 	s := NewServer(Options{
-		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Handler:  &handler{},
 		OnPanic:  func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
 		InFlight: new(InFlight),
 		Attach:   func() interface{ Close() } { return nothing{} },
@@ -65,7 +79,7 @@ func ask(t *testing.T, c net.Conn, header int) int {
 
 func dialled(t *testing.T, address string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", address)
+	c, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (s *Server) overdue(x *Exchange, since time.Time, limit time.Duration) {
 	defer x.conn.Survive()
 	now := progress{at: time.Now(), received: x.body.Received()}
 	if x.conn.h2 == nil {
-		now.unacked = socket.Unacked(x.conn.TCPConn)
+		now.unacked = socket.Unacked(x.conn)
 	}
 	last := &x.seen
 	switch {

@@ -7,12 +7,11 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"pace/lb"
 	"pace/proxy/upstream"
 )
 
 func someUpstream() *upstream.Upstream {
-	return upstream.New(upstream.Options{Name: "shadow", Pool: lb.NewPool([]string{"10.0.0.1:80"})})
+	return upstream.New(upstream.Options{Name: "shadow", Addresses: []upstream.Address{{Addr: "10.0.0.1:80"}}}, nil)
 }
 
 func TestCopy_KeepsTheBody(t *testing.T) {

@@ -6,13 +6,13 @@ package transport
 //
 //	        new connection
 //	begin ──▶ DNS ──▶ Connect ──▶ Send ──▶ Wait ──▶ Receive
-//	  │        (name only)         ▲ ▲ │     (the final header is there)
+//	  │   (an unknown name)        ▲ ▲ │     (the final header is there)
 //	  └── pooled connection ───────┘ │ ▼
 //	                            ReadRequest
 type Phase uint8
 
 const (
-	DNS         Phase = iota + 1 // resolving the backend's name; never entered if its address is given
+	DNS         Phase = iota + 1 // resolving the backend's name, before the transport is called
 	Connect                      // connecting
 	Send                         // writing to the backend
 	ReadRequest                  // waiting for Body.Read: for the client

@@ -24,13 +24,13 @@ type Tries struct {
 // are bounded by the configuration; a retry is made at most once, and only where the backend may have closed
 // an idle connection in the moment pace took it (docs/interface.md, "Attempts, failovers, retries").
 func (u *Upstream) Next(t Tries, e *transport.Error) Step {
-	if t.Failovers < u.failovers {
+	if t.Failovers < u.o.Failovers {
 		if b := u.pool.Pick(t.At).Backend; b != nil {
-			return Step{Backend: u.backends[b]}
+			return Step{Backend: owner(b)}
 		}
 	}
 	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {
-		return Step{Backend: u.backends[t.At[len(t.At)-1]], Fresh: true}
+		return Step{Backend: owner(t.At[len(t.At)-1]), Fresh: true}
 	}
 	return Step{}
 }

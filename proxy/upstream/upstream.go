@@ -1,6 +1,6 @@
 // Package upstream is a pool of backends at work: which backend gets a request first, over which connections
 // it is sent, and what follows an attempt that failed. It sends nothing twice that might then be done twice
-// ([MayRepeat]).
+// ([MayRepeat]). Each address of a backend's name is a backend, and names are resolved again while pace runs.
 //
 // It must not know the client's side, records or outcomes: what it decides it returns, with what the caller
 // needs to write it down.
@@ -8,55 +8,135 @@ package upstream
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
-	"strconv"
+	"sync"
+	"time"
 
 	"pace/lb"
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
 )
 
-// Options describe an Upstream; Pool must be set.
+// Options describe an Upstream.
 type Options struct {
 	Name      string
-	Pool      *lb.Pool
+	Addresses []Address
 	Transport http1.Options
-	Failovers int // of one request; 0: none
+	Resolve   time.Duration // how often names are resolved again; 0: once
+	Failovers int           // of one request; 0: none
+
+	Log *slog.Logger // gets a line when the addresses of a name change; nil: none
+
+	// Lookup resolves names. nil: the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// Upstream is a pool of backends, each with its connections. Safe for concurrent use.
+// Address is a backend as it is configured.
+type Address struct {
+	Network string // "tcp", or "unix" for a socket in the file system; "": tcp
+	Addr    string // "host:port" with a number as port, or the path of the socket
+	Weight  int    // from 1; 0: 1
+}
+
+// Upstream is a pool of backends, each with its connections. It is safe for concurrent use.
+//
+// A reload makes a new Upstream where something about it has changed, and gives it the one before:
+//
+//	next := upstream.New(options, before) // takes over the backends that stay the same
+//	…                                     // puts next in force, or closes it if the configuration is refused
+//	before.Close()                        // once no new request gets it
+//
+// What stays the same is a backend's address and how its connections are made. Such a backend keeps its
+// connections and its state, whichever of the two is closed first. Requests that still use a closed Upstream go
+// on: each connection is closed when its exchange ends. Addresses of names that before knows are taken over
+// too, so that no request waits for a name again.
 type Upstream struct {
-	Name      string
-	pool      *lb.Pool
-	failovers int
-	backends  map[*lb.Backend]*Backend // only read
+	Name     string
+	o        Options
+	resolver *dial.Resolver
+	pool     lb.Pool
+
+	mu     sync.Mutex // guards the fields of entries and closed, and orders the changes of pool
+	list   []*entry   // one for each address, in order
+	closed bool
 }
 
-// Backend is a member of the pool.
-type Backend struct {
-	*lb.Backend
-	Label string // names it to a client
-	conns *http1.Pool
-}
-
-// New returns an Upstream; it connects when the first request comes.
-func New(o Options) *Upstream {
-	u := &Upstream{Name: o.Name, pool: o.Pool, failovers: o.Failovers, backends: map[*lb.Backend]*Backend{}}
-	for _, b := range o.Pool.Backends() {
-		u.backends[b] = &Backend{
-			Backend: b,
-			Label:   "backend_" + b.Host() + "_" + strconv.Itoa(b.Port()),
-			conns:   http1.NewPool(b.Addr, o.Transport),
+// New returns an Upstream. It connects, and resolves names, when the first request comes. before may be nil.
+func New(o Options, before *Upstream) *Upstream {
+	u := &Upstream{Name: o.Name, o: o, resolver: dial.NewResolver(o.Lookup), list: make([]*entry, len(o.Addresses))}
+	if before != nil {
+		before.mu.Lock() // its backends must not be closed before we have taken them over
+		defer before.mu.Unlock()
+		if before.closed {
+			before = nil
 		}
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i, a := range o.Addresses {
+		u.list[i] = newEntry(u, a)
+	}
+	for _, e := range u.list {
+		e.take(before)
+	}
+	u.publish()
 	return u
 }
 
-// Close closes the idle connections.
+// Close closes the connections of backends that no other Upstream has taken over: idle ones at once, and others
+// when their exchanges end. It does not wait.
 func (u *Upstream) Close() {
-	for _, b := range u.backends {
-		b.conns.Close()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return
 	}
+	u.closed = true
+	for _, e := range u.list {
+		e.close()
+	}
+}
+
+// publish makes the backends of all entries those that are picked. u.mu is held. Two entries may have the same
+// backend, if a name has an address that is configured too: it has both weights.
+func (u *Upstream) publish() {
+	var members []lb.Member
+	index := map[*Backend]int{}
+	for _, e := range u.list {
+		for _, b := range e.backends {
+			if i, ok := index[b]; ok {
+				members[i].Weight += max(e.Weight, 1)
+				continue
+			}
+			index[b] = len(members)
+			members = append(members, lb.Member{Backend: b.Backend, Weight: max(e.Weight, 1)})
+		}
+	}
+	u.pool.Set(members)
+}
+
+// find returns the backend of u that is at a, or nil. u.mu is held.
+func (u *Upstream) find(a dial.Address) *Backend {
+	for _, e := range u.list {
+		for _, b := range e.backends {
+			if b.isAt(a) {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// Backends returns the backends that are picked now.
+func (u *Upstream) Backends() []*Backend {
+	list := u.pool.Backends()
+	backends := make([]*Backend, len(list))
+	for i, b := range list {
+		backends[i] = owner(b)
+	}
+	return backends
 }
 
 // First returns the backend for a request's first attempt, nil if nobody is left. A client who has logged in
@@ -65,7 +145,7 @@ func (u *Upstream) First(pin *transport.Pin, client netip.Addr) *Backend {
 	if b := u.loggedInAt(pin, client); b != nil {
 		return b
 	}
-	return u.backends[u.pool.Pick(nil).Backend]
+	return owner(u.pool.Pick(nil).Backend)
 }
 
 // loggedInAt returns the backend at which client has logged in by pin's connection, or nil.
@@ -74,18 +154,10 @@ func (u *Upstream) loggedInAt(pin *transport.Pin, client netip.Addr) *Backend {
 	if pool == nil {
 		return nil
 	}
-	for _, b := range u.backends {
-		if b.conns == pool {
-			return b
+	for _, b := range u.pool.Backends() {
+		if owner(b).conns == pool {
+			return owner(b)
 		}
 	}
 	return nil
 }
-
-// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error].
-func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
-	return b.conns.Do(ctx, req, resp)
-}
-
-// Idle returns how many connections wait for a request.
-func (b *Backend) Idle() int { return b.conns.Idle() }

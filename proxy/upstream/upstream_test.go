@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"pace/lb"
 	"pace/proxy/transport"
 )
 
@@ -30,7 +29,8 @@ func TestMayRepeat(t *testing.T) {
 }
 
 func TestNext(t *testing.T) {
-	pool := lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:80"})
+	u := New(Options{Addresses: []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:80"}}, Failovers: 1}, nil)
+	pool := &u.pool
 	stale := &transport.Error{Kind: transport.Reset, Reused: true}
 	for _, tt := range []struct {
 		name             string
@@ -43,7 +43,7 @@ func TestNext(t *testing.T) {
 		{"once", Tries{At: pool.Backends(), Failovers: 1, Retries: 1}, stale, false, false},
 		{"a new connection that broke is not replaced", Tries{At: pool.Backends(), Failovers: 1}, &transport.Error{Kind: transport.Reset}, false, false},
 	} {
-		u, last := New(Options{Pool: pool, Failovers: 1}), tt.tries.At[len(tt.tries.At)-1]
+		last := tt.tries.At[len(tt.tries.At)-1]
 		got := u.Next(tt.tries, tt.e)
 		switch {
 		case tt.failover && (got.Backend == nil || got.Backend.Backend == last || got.Fresh),
@@ -55,7 +55,7 @@ func TestNext(t *testing.T) {
 }
 
 func TestFirst(t *testing.T) {
-	u := New(Options{Pool: lb.NewPool([]string{"10.0.0.1:80", "10.0.0.2:81"})})
+	u := New(Options{Addresses: []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:81"}}}, nil)
 	first, second := u.First(new(transport.Pin), netip.Addr{}), u.First(new(transport.Pin), netip.Addr{})
 	if first == second || first.Label != "backend_10.0.0.1_80" || second.Label != "backend_10.0.0.2_81" {
 		t.Errorf("got %+v, then %+v", first, second)

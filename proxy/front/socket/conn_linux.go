@@ -3,7 +3,6 @@ package socket
 import (
 	"cmp"
 	"io"
-	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +14,7 @@ func Unread(c syscall.RawConn) int {
 }
 
 // Unacked returns how many bytes that were sent on c the other side has not acknowledged yet.
-func Unacked(c *net.TCPConn) int {
+func Unacked(c syscall.Conn) int {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,16 +28,19 @@ func IgnoreNew(l *net.TCPListener) {
 	}
 }
 
-// Queued returns how many connections wait to be accepted on l.
-func Queued(l *net.TCPListener) (n int) {
+// Queued reports whether connections wait to be accepted on l.
+func Queued(l syscall.Conn) (waiting bool) {
 	raw, err := l.SyscallConn()
 	if err != nil {
-		return 0
+		return false
 	}
 	raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = int(info.Unacked) // of a listening socket, the length of its queue
-		}
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		waiting = n > 0 && err == nil
 	})
-	return n
+	return waiting
 }
+
+// SetMode gives a socket the mode that its file will have, less what the process's umask takes away.
+func SetMode(fd uintptr, mode uint32) { unix.Fchmod(int(fd), mode) }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// headStart is how long one address is tried alone before the next is tried concurrently (RFC 8305 §5), or
+// maxHeadStart is how long one address is tried alone before the next is tried concurrently (RFC 8305 §5), or
 // its share of the dial's time if that is less.
-const headStart = 250 * time.Millisecond
+const maxHeadStart = 250 * time.Millisecond
 
 // dialed is how connecting to one address ended.
 type dialed struct {
@@ -20,12 +20,14 @@ type dialed struct {
 	bug  any // a panic
 }
 
-// connect connects to one of addrs. It tries each as soon as the one before has failed, or has been silent for
-// headStart. It returns the first connection that is established, and gives up the others.
-func (d *Dialer) connect(ctx context.Context, addrs []string, headStart time.Duration) (net.Conn, error) {
-	if len(addrs) == 1 {
-		return d.dialOne(ctx, addrs[0])
+// connect connects to one of the addresses. It tries each as soon as the one before has failed, or has been
+// silent for headStart. It returns the first connection that is established, and gives up the others.
+func (d *Dialer) connect(ctx context.Context) (net.Conn, error) {
+	if len(d.Others) == 0 {
+		return d.dialOne(ctx, d.Addr)
 	}
+	addrs := append([]string{d.Addr}, d.Others...)
+	headStart := min(maxHeadStart, d.o.Timeout/time.Duration(len(addrs)))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan dialed, len(addrs))
@@ -89,15 +91,15 @@ func (d *Dialer) caught(ctx context.Context, addr string) (r dialed) {
 
 // dialOne connects to one address.
 func (d *Dialer) dialOne(ctx context.Context, addr string) (net.Conn, error) {
-	c, err := d.o.Dial(ctx, "tcp", addr)
+	c, err := d.o.Dial(ctx, d.Network, addr)
 	if err != nil && timedOut(ctx, err) { // the dialer calls it canceled
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: address(addr), Err: os.ErrDeadlineExceeded}
+		return nil, &net.OpError{Op: "dial", Net: d.Network, Addr: address{d.Network, addr}, Err: os.ErrDeadlineExceeded}
 	}
 	return c, err
 }
 
-// address is a host:port as a net.Addr.
-type address string
+// address is an address as a net.Addr.
+type address struct{ network, addr string }
 
-func (address) Network() string  { return "tcp" }
-func (a address) String() string { return string(a) }
+func (a address) Network() string { return a.network }
+func (a address) String() string  { return a.addr }

@@ -17,7 +17,6 @@ type conn struct {
 	peek   func(fd uintptr) // look; made once, for a method value is an allocation
 	dead   bool             // set by look: it must not be used
 	login  bool             // a login took place on it: it serves one client only, and never returns to the pool
-	since  time.Time        // when it was connected
 	idle   time.Time        // when it was given back to the pool
 
 	// The deadlines that are set on the connection. They stay set from one exchange to the next, as
@@ -26,7 +25,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{Conn: nc, since: time.Now()}
+	c := &conn{Conn: nc}
 	c.tcp, _ = nc.(*net.TCPConn)
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()

@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,89 +13,18 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
-
-// spent notes the time that an exchange's phases take, as a proxy does.
-type spent struct {
-	of    map[transport.Phase]time.Duration
-	now   transport.Phase
-	since time.Time
-}
-
-func (s *spent) enter(p transport.Phase) {
-	s.of[s.now] += time.Since(s.since)
-	s.now, s.since = p, time.Now()
-}
-
-func TestDo_ResolvingIsAPhase(t *testing.T) {
-	const handshake = 200 * time.Millisecond
-	tests := []struct {
-		name         string
-		addr         string
-		lookup       time.Duration
-		err          error
-		kind         transport.Kind // 0: it connects
-		phase        transport.Phase
-		dns, connect time.Duration
-	}{
-		{name: "a name is resolved, then connected to", addr: "backend:80", lookup: 300 * time.Millisecond, dns: 300 * time.Millisecond, connect: handshake},
-		{name: "an address is connected to", addr: "192.0.2.1:80", connect: handshake},
-		{name: "an IPv6 address is connected to", addr: "[2001:db8::1]:80", connect: handshake},
-		{name: "a name does not exist", addr: "backend:80", err: &net.DNSError{Err: "no such host", IsNotFound: true}, kind: transport.DNSFailed, phase: transport.DNS},
-		{name: "a name server says that it has failed", addr: "backend:80", err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}, kind: transport.DNSFailed, phase: transport.DNS},
-		{name: "a name server responds too late for itself", addr: "backend:80", err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}, kind: transport.DNSFailed, phase: transport.DNS},
-		{name: "a name takes longer than connect_timeout", addr: "backend:80", lookup: time.Hour, kind: transport.DNSFailed, phase: transport.DNS},
-		{name: "there is no descriptor for a lookup", addr: "backend:80", err: &net.OpError{Op: "dial", Err: syscall.EMFILE}, kind: transport.Exhausted, phase: transport.DNS},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
-				o, dial := p.o, p.o.Dial
-				o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					time.Sleep(handshake)
-					return dial(ctx, network, addr)
-				}
-				o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-					if host != "backend" {
-						t.Errorf("resolves %q", host)
-					}
-					select {
-					case <-time.After(tt.lookup):
-						return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, tt.err
-					case <-ctx.Done():
-						return nil, &net.OpError{Op: "lookup", Err: ctx.Err()}
-					}
-				}
-				p = NewPool(tt.addr, o)
-				took, req := spent{of: map[transport.Phase]time.Duration{}, since: time.Now()}, get("/")
-				req.OnPhase = took.enter
-				var resp Response
-				err := p.Do(t.Context(), req, &resp)
-				if tt.kind != 0 {
-					if e := wantKind(t, err, tt.kind); e.Phase != tt.phase {
-						t.Errorf("failed in %v, want %v", e.Phase, tt.phase)
-					}
-					return
-				}
-				if err != nil || took.of[transport.DNS] != tt.dns || took.of[transport.Connect] != tt.connect {
-					t.Errorf("%v, phases %v", err, took.of)
-				}
-				resp.Close()
-			})
-		})
-	}
-}
 
 // errSilent is an address that does not respond to a SYN.
 var errSilent = errors.New("silent")
 
-// TestDo_TriesEveryAddressOfAName scripts what becomes of a dial to each address.
-func TestDo_TriesEveryAddressOfAName(t *testing.T) {
+// TestDo_TriesEveryAddressOfABackend scripts what becomes of a dial to each address.
+func TestDo_TriesEveryAddressOfABackend(t *testing.T) {
 	refused, noPort := fromSystem("refused", syscall.ECONNREFUSED), fromSystem("no port", syscall.EADDRNOTAVAIL)
 	tests := []struct {
 		name     string
-		found    string // what the name resolves to
+		found    string // the backend's addresses
 		responds map[string]error
 		timeout  time.Duration // connect_timeout; 0: 1 s
 		want     string        // the addresses dialed, in order
@@ -124,7 +50,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 			responds: map[string]error{"10.0.0.1": refused, "10.0.0.2": refused}, want: "10.0.0.1 10.0.0.2 10.0.0.3",
 		},
 		{
-			name: "the families take turns", found: "2001:db8::1 2001:db8::2 10.0.0.1",
+			name: "one of another family is tried when one is silent", found: "2001:db8::1 10.0.0.1",
 			responds: map[string]error{"2001:db8::1": errSilent}, want: "2001:db8::1 10.0.0.1", took: 250 * time.Millisecond,
 		},
 		{
@@ -145,22 +71,19 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 			name: "there is no port for any", found: "10.0.0.1 10.0.0.2",
 			responds: map[string]error{"10.0.0.1": noPort, "10.0.0.2": noPort}, want: "10.0.0.1 10.0.0.2", kind: transport.Exhausted,
 		},
-		{name: "a name without addresses", kind: transport.DNSFailed, says: []string{"lookup backend: no address"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(okHello)(c, r); hang(c, r) })
-				o, dial, dialed := p.o, p.o.Dial, []string{}
+				o, connect, dialed := p.o, p.o.Dial, []string{}
 				var mu sync.Mutex // guards dialed
 				if tt.timeout != 0 {
 					o.ConnectTimeout = tt.timeout
 				}
-				o.Lookup = func(context.Context, string) (found []netip.Addr, _ error) {
-					for a := range strings.FieldsSeq(tt.found) {
-						found = append(found, netip.MustParseAddr(a))
-					}
-					return found, nil
+				var found []string
+				for a := range strings.FieldsSeq(tt.found) {
+					found = append(found, net.JoinHostPort(a, "80"))
 				}
 				o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					host, _, _ := net.SplitHostPort(addr)
@@ -169,7 +92,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 					mu.Unlock()
 					switch err := tt.responds[host]; err {
 					case nil:
-						return dial(ctx, network, addr)
+						return connect(ctx, network, addr)
 					case errSilent:
 						<-ctx.Done()
 						return nil, fmt.Errorf("dial %s: %w", addr, ctx.Err())
@@ -177,7 +100,7 @@ func TestDo_TriesEveryAddressOfAName(t *testing.T) {
 						return nil, err
 					}
 				}
-				p = NewPool("backend:80", o)
+				p = NewPool(dial.Address{Network: "tcp", Addr: found[0], Others: found[1:]}, o)
 				var resp Response
 				start := time.Now()
 				err := p.Do(t.Context(), get("/"), &resp)
@@ -216,61 +139,8 @@ func TestDo_WhatThisMachineLacksIsNotTheBackends(t *testing.T) {
 		syscall.EMFILE: transport.Exhausted, syscall.ENFILE: transport.Exhausted, syscall.EADDRNOTAVAIL: transport.Exhausted, syscall.ENOBUFS: transport.Exhausted, syscall.ENOMEM: transport.Exhausted,
 		syscall.ECONNREFUSED: transport.ConnectFailed, syscall.EHOSTUNREACH: transport.ConnectFailed, syscall.ENETUNREACH: transport.ConnectFailed, syscall.ETIMEDOUT: transport.ConnectTimeout,
 	} {
-		p := NewPool("192.0.2.1:80", Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, fromSystem("dial", errno) }})
+		p := NewPool(at("192.0.2.1:80"), Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, fromSystem("dial", errno) }})
 		var resp Response
 		wantKind(t, p.Do(t.Context(), get("/"), &resp), kind)
 	}
-}
-
-// TestDo_FollowsANameThatMoves asks steadily, and never waits for an idle connection to expire.
-func TestDo_FollowsANameThatMoves(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) {
-			for {
-				if _, err := r.ReadString('\n'); err != nil {
-					return
-				}
-				for line, err := r.ReadString('\n'); line != "\r\n"; line, err = r.ReadString('\n') {
-					if err != nil {
-						return
-					}
-				}
-				io.WriteString(c, okHello)
-			}
-		})
-		o, dial, dialed := p.o, p.o.Dial, []string{}
-		now := "10.0.0.1"
-		o.Lookup = func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr(now)}, nil
-		}
-		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			dialed = append(dialed, addr)
-			return dial(ctx, network, addr)
-		}
-		named, literal := NewPool("backend:80", o), NewPool("10.0.0.9:80", o)
-		for i := range 120 {
-			if i == 10 {
-				now = "10.0.0.2"
-			}
-			for _, p := range []*Pool{named, literal} {
-				var resp Response
-				if err := p.Do(t.Context(), get("/"), &resp); err != nil {
-					t.Fatal(err)
-				}
-				for {
-					if _, err := resp.Next(); err != nil {
-						break
-					}
-				}
-				resp.Close()
-			}
-			time.Sleep(time.Second)
-		}
-		want := []string{"10.0.0.1:80", "10.0.0.9:80", "10.0.0.2:80", "10.0.0.2:80", "10.0.0.2:80"}
-		if !slices.Equal(dialed, want) {
-			t.Errorf("dialed %q, want %q: a name's every 30 s, an address once", dialed, want)
-		}
-		named.Close()
-		literal.Close()
-	})
 }

@@ -128,7 +128,8 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
-	nc, kind, err := x.pool.dialer.Dial(x.ctx, x.enter)
+	x.enter(transport.Connect)
+	nc, kind, err := x.pool.dialer.Dial(x.ctx)
 	switch {
 	case err == nil:
 		return x.use(newConn(nc), false)

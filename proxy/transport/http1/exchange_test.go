@@ -13,12 +13,13 @@ import (
 	"testing"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
 
 // serve starts a net/http server as the backend and returns a pool of connections to it.
 func serve(t testing.TB, o Options, h http.HandlerFunc) *Pool {
 	s := httptest.NewServer(h)
-	p := NewPool(s.Listener.Addr().String(), o)
+	p := NewPool(at(s.Listener.Addr().String()), o)
 	t.Cleanup(func() { p.Close(); s.Close() })
 	return p
 }
@@ -38,10 +39,13 @@ func script(t testing.TB, o Options, f func(c net.Conn, r *bufio.Reader)) *Pool 
 			go func() { defer c.Close(); f(c, bufio.NewReader(c)) }()
 		}
 	}()
-	p := NewPool(l.Addr().String(), o)
+	p := NewPool(at(l.Addr().String()), o)
 	t.Cleanup(func() { p.Close(); l.Close() })
 	return p
 }
+
+// at is a TCP address.
+func at(addr string) dial.Address { return dial.Address{Network: "tcp", Addr: addr} }
 
 // respond is a script: it reads one request after the other and sends each the next text.
 func respond(texts ...string) func(net.Conn, *bufio.Reader) {

@@ -68,7 +68,7 @@ func TestDo_ConnectFails(t *testing.T) {
 	}
 	l.Close()
 	var resp Response
-	e := wantKind(t, NewPool(l.Addr().String(), Options{}).Do(t.Context(), get("/"), &resp), transport.ConnectFailed)
+	e := wantKind(t, NewPool(at(l.Addr().String()), Options{}).Do(t.Context(), get("/"), &resp), transport.ConnectFailed)
 	if !errors.Is(e, syscall.ECONNREFUSED) || e.BytesSent != 0 || e.Phase != transport.Connect || e.Remote.IsValid() {
 		t.Errorf("%+v", e)
 	}
@@ -171,7 +171,7 @@ func TestDo_ReplacesAConnectionThatTakesNoByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, Options{}, echo)
 			dials, now := 0, new(atomic.Bool)
-			p := NewPool(s.dialer.Addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			p := NewPool(at(s.dialer.Addr), Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				c, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if dials++; dials < 3 {
 					c = refusing{c, now}
@@ -237,7 +237,7 @@ func TestDo_DoesNotReplaceAConnectionThatTookSome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dials, now := 0, new(atomic.Bool)
 			s := serve(t, Options{}, echo)
-			p := NewPool(s.dialer.Addr, Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			p := NewPool(at(s.dialer.Addr), Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				dials++
 				c, err := new(net.Dialer).DialContext(ctx, network, addr)
 				return halting{c, now}, err

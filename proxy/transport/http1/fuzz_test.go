@@ -197,7 +197,7 @@ func exchangeAndCompare(t *testing.T, raw []byte, isHead bool, cut uint16) {
 	if isHead {
 		req.Method = "HEAD"
 	}
-	p := NewPool("", Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+	p := NewPool(at(""), Options{Dial: func(context.Context, string, string) (net.Conn, error) {
 		return &tape{raw: raw, cut: int(cut)}, nil
 	}})
 	defer p.Close()

@@ -14,7 +14,7 @@
 //
 //	            Do
 //	            │
-//	         connect ───── no connection is idle ────▶ dial.Dialer.Dial (DNS, Connect)
+//	         connect ───── no connection is idle ────▶ dial.Dialer.Dial (Connect)
 //	            │                                                    │
 //	            ├───────────────────────◀────────────────────────────┘
 //	            │
@@ -79,7 +79,6 @@ import (
 	"cmp"
 	"context"
 	"net"
-	"net/netip"
 	"time"
 )
 
@@ -92,10 +91,7 @@ type Options struct {
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
 	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
 
-	// Lookup resolves the backend's name. If it is nil, the system's resolver does, unless Dial is set: then
-	// Dial gets the name.
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }
 
 func (o Options) withDefaults() Options {

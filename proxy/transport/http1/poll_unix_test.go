@@ -161,7 +161,7 @@ func TestDo_FailsAsReadDoes(t *testing.T) {
 					return c, err
 				}
 				var resp Response
-				e := wantKind(t, NewPool(p.dialer.Addr, o).Do(t.Context(), get("/"), &resp), tt.kind)
+				e := wantKind(t, NewPool(at(p.dialer.Addr), o).Do(t.Context(), get("/"), &resp), tt.kind)
 				var timeout net.Error
 				if tt.is == context.DeadlineExceeded && (!errors.As(e, &timeout) || !timeout.Timeout()) || tt.is != context.DeadlineExceeded && !errors.Is(e, tt.is) {
 					t.Errorf("%v is not %v", e, tt.is)
@@ -306,7 +306,7 @@ func BenchmarkWaiting(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	p := NewPool(l.Addr().String(), Options{})
+	p := NewPool(at(l.Addr().String()), Options{})
 	all, conns := make([]Response, waiting), make([]net.Conn, 0, waiting)
 	req := smallGet()
 	before := inUse()

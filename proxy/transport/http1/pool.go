@@ -22,10 +22,10 @@ type Pool struct {
 	armed  bool        // timer is running
 }
 
-// NewPool returns a pool without connections. addr is "host:port".
-func NewPool(addr string, o Options) *Pool {
+// NewPool returns a pool without connections. They will be to a.
+func NewPool(a dial.Address, o Options) *Pool {
 	o = o.withDefaults()
-	return &Pool{o: o, dialer: dial.New(addr, dial.Options{Timeout: o.ConnectTimeout, Lookup: o.Lookup, Dial: o.Dial})}
+	return &Pool{o: o, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, Dial: o.Dial})}
 }
 
 // Idle returns how many connections wait in the pool.
@@ -47,10 +47,6 @@ func (p *Pool) Close() {
 	closeAll(idle)
 }
 
-// maxAge is how old a connection may become if the backend is given by a name. The name is resolved for each
-// new connection. So if the name gets another address, all requests go there after this time.
-const maxAge = 30 * time.Second
-
 // get takes an idle connection that is alive out of the pool, or returns nil. If unseen is set, it does not
 // ask whether a plain TCP connection is alive: the caller is about to find out.
 func (p *Pool) get(unseen bool) *conn {
@@ -59,7 +55,6 @@ func (p *Pool) get(unseen bool) *conn {
 		switch {
 		case c == nil:
 			return nil
-		case p.dialer.Resolves() && time.Since(c.since) >= maxAge:
 		case unseen && c.tcp != nil || c.alive():
 			return c
 		}

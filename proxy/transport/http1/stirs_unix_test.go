@@ -33,7 +33,7 @@ func TestWriting_LooksOnceMore(t *testing.T) {
 				}
 			}
 			const timeout = 20 * time.Millisecond
-			x := &exchange{pool: NewPool(l.Addr().String(), Options{ResponseTimeout: timeout}), req: get("/")}
+			x := &exchange{pool: NewPool(at(l.Addr().String()), Options{ResponseTimeout: timeout}), req: get("/")}
 			x.c = newConn(nc)
 			calls := 0
 			err = x.writing(timeout, func(*conn) (int, error) {

@@ -24,7 +24,7 @@ func pipes(o Options, f func(c net.Conn, r *bufio.Reader)) *Pool {
 		go func() { defer theirs.Close(); f(theirs, bufio.NewReader(theirs)) }()
 		return ours, nil
 	}
-	return NewPool("backend:80", o)
+	return NewPool(at("backend:80"), o)
 }
 
 // bubble runs f in a bubble and then lets a day pass, in which idle connections and the backends
@@ -89,7 +89,7 @@ func TestDo_GivesUpInTime(t *testing.T) {
 
 func TestDo_ConnectTimesOut(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := NewPool("", Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		p := NewPool(at(""), Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}})
@@ -125,7 +125,7 @@ func TestDo_CancelUnblocksAtOnce(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := pipes(Options{}, tt.back)
 				if tt.o.Dial != nil {
-					p = NewPool("", tt.o)
+					p = NewPool(at(""), tt.o)
 				}
 				if tt.req.StopBody != nil {
 					tt.req = stuck() // its pipe belongs into the bubble
@@ -260,7 +260,7 @@ func TestDo_HeadGoesWithABodyAtHand(t *testing.T) {
 					seen.Conn, _ = dial(ctx, n, a)
 					return seen, nil
 				}
-				p = NewPool(p.dialer.Addr, o)
+				p = NewPool(at(p.dialer.Addr), o)
 				r, w := io.Pipe()
 				go func() { time.Sleep(tt.wait); io.WriteString(w, "hello"); w.Close() }()
 				var phases []transport.Phase

@@ -1,0 +1,115 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"pace/lb"
+	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
+	"pace/proxy/transport/http1"
+)
+
+// Backend is a member of the pool: an address with its connections. A name that was never resolved is a Backend
+// too; its attempts resolve it.
+type Backend struct {
+	*lb.Backend        // its Addr is "host:port", or the path of a unix socket
+	Label       string // names it to a client
+	Host        string // of Addr, without brackets; or the path
+	Port        int    // of Addr; 0: a unix socket has none
+	Authority   string // what a Host field calls it: as it is configured, or "localhost" for a unix socket
+
+	at      dial.Address
+	o       http1.Options
+	conns   *http1.Pool
+	unknown *entry // of the name, if it was never resolved: conns is then nil
+
+	users atomic.Int32 // upstreams that have it
+}
+
+// newBackend returns the backend at a. It panics unless a has a host and a port, or is a path: the caller has
+// validated what people write.
+func newBackend(a dial.Address, authority string, o http1.Options) *Backend {
+	b := &Backend{at: a, o: o, Label: a.Addr, Host: a.Addr, Authority: authority}
+	b.Backend = &lb.Backend{Addr: a.Addr, Owner: b}
+	if a.Network == tcp {
+		b.Host, b.Port = split(a.Addr)
+		b.Label = "backend_" + b.Host + "_" + strconv.Itoa(b.Port)
+	}
+	return b
+}
+
+const (
+	tcp  = "tcp"
+	unix = "unix"
+)
+
+func split(addr string) (host string, port int) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		panic(fmt.Sprintf("pace: BUG: backend %q: %v", addr, err))
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		panic(fmt.Sprintf("pace: BUG: backend %q: port is not a number from 1 to 65535", addr))
+	}
+	return host, int(n)
+}
+
+// owner returns the Backend that b is a part of, or nil.
+func owner(b *lb.Backend) *Backend {
+	if b == nil {
+		return nil
+	}
+	return b.Owner.(*Backend)
+}
+
+// isAt reports whether b's connections go to a.
+func (b *Backend) isAt(a dial.Address) bool {
+	return b.unknown == nil && b.at.Network == a.Network && b.at.Addr == a.Addr && slices.Equal(b.at.Others, a.Others)
+}
+
+// connectsAs reports whether b makes its connections as o says.
+func (b *Backend) connectsAs(o http1.Options) bool {
+	mine := b.o
+	mine.Dial, o.Dial = nil, nil // a function of tests, which cannot be compared
+	return reflect.DeepEqual(mine, o)
+}
+
+// release notes that an upstream does not have b any more. The last one closes the connections.
+func (b *Backend) release() {
+	if b.users.Add(-1) == 0 && b.conns != nil {
+		b.conns.Close()
+	}
+}
+
+// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error].
+func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
+	if b.unknown == nil {
+		return b.conns.Do(ctx, req, resp)
+	}
+	if req.OnPhase != nil {
+		req.OnPhase(transport.DNS)
+	}
+	resolved, kind, err := b.unknown.resolve(ctx)
+	switch {
+	case err == nil:
+		return resolved.conns.Do(ctx, req, resp)
+	case ctx.Err() != nil:
+		kind, err = transport.Canceled, context.Cause(ctx)
+	}
+	return &transport.Error{Kind: kind, Phase: transport.DNS, Err: err}
+}
+
+// Idle returns how many connections wait for a request.
+func (b *Backend) Idle() int {
+	if b.conns == nil {
+		return 0
+	}
+	return b.conns.Idle()
+}
