@@ -98,6 +98,10 @@ func explainRequest(w io.Writer, f *config.File, r route.Request, target string)
 		e.say("Response: 400, outcome %s, because pace rejects every CONNECT.", telemetry.BadRequest)
 		return
 	}
+	if f.Metrics.Enabled && f.Metrics.Endpoint != "" && r.Path == f.Metrics.Endpoint {
+		e.say("Response: pace's own metrics, to those who may read them; others get 404 (metrics.endpoint).")
+		return
+	}
 	m := matchOf(e.form.Routes, table, r, target)
 	if m.config == nil {
 		e.say("Response: %d, outcome %s, because %s.", m.outcome.Info().Status, m.outcome, m.why)
@@ -134,7 +138,7 @@ func (e *explanation) route(m *match, target string) {
 	for _, name := range t.Limits {
 		i := slices.IndexFunc(e.form.Limits, func(l config.Limit) bool { return l.Name == name })
 		l := e.form.Limits[i]
-		e.say("Limit: %q, %d requests in any %d seconds for each %s.", l.Name, l.MaxRequests, l.WindowSeconds, l.KeyExtractor)
+		e.say("Limit: %q, %d requests in any %d s for each %s.", l.Name, l.MaxRequests, l.WindowSeconds, l.KeyExtractor)
 	}
 	switch {
 	case t.Redirect != "":
@@ -184,7 +188,7 @@ func (e *explanation) forward(m *match) {
 	}
 	e.rules("Request header", t.RequestHeaders)
 	if t.Mirror != "" {
-		e.say("Mirror: %s gets %g of the requests as well, and its responses are dropped.", e.upstream(t.Mirror), t.MirrorShare)
+		e.say("Mirror: %s also gets %g %% of the requests, and its responses are dropped.", e.upstream(t.Mirror), 100*t.MirrorShare)
 	}
 }
 

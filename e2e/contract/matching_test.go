@@ -1,9 +1,11 @@
 package contract
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
@@ -164,4 +166,42 @@ func TestMatching_Conditions(t *testing.T) {
 			t.Errorf("%q went to the other upstream", tt.fields)
 		}
 	}
+}
+
+// TestMatching_TenThousandRoutes starts and reloads as many, of which each has another upstream afterwards.
+func TestMatching_TenThousandRoutes(t *testing.T) {
+	t.Parallel()
+	a, b := pacetest.NewBackend(t, pacetest.Fine), pacetest.NewBackend(t, pacetest.Fine)
+	const n = 10_000
+	config := func(first, second string) pacetest.Config {
+		var routes []pacetest.Table
+		for i := range n / 2 {
+			routes = append(routes,
+				pacetest.Table{"match": fmt.Sprintf("/service%d/", i), "upstream": first},
+				pacetest.Table{"match": fmt.Sprintf("GET /api/v1/service%d/items/{id}", i), "upstream": second})
+		}
+		return pacetest.Config{"upstream.a": pacetest.Upstreams(a), "upstream.b": pacetest.Upstreams(b)}.WithRoutes(routes...)
+	}
+	check := func(p *pacetest.Pace, first, second *pacetest.Backend) {
+		t.Helper()
+		for _, i := range []int{0, 4999} {
+			if got := p.Get(fmt.Sprintf("/service%d/x", i)); got.Header.Get("X-Backend") != first.Name() {
+				t.Errorf("/service%d/x: status %d from %q, want %s", i, got.Status, got.Header.Get("X-Backend"), first.Name())
+			}
+			if got := p.Get(fmt.Sprintf("/api/v1/service%d/items/7", i)); got.Header.Get("X-Backend") != second.Name() {
+				t.Errorf("/api/v1/service%d/items/7: status %d from %q, want %s", i, got.Status, got.Header.Get("X-Backend"), second.Name())
+			}
+		}
+		wantStatus(t, p.Get("/service5000/x"), 404)
+	}
+	p := pacetest.Start(t, config("a", "b"))
+	check(p, a, b)
+	next := config("b", "a")
+	p.Write(next)
+	began := time.Now()
+	if line := p.HUP(); line.Text("msg") != "configuration reloaded" {
+		t.Fatalf("got %v", line)
+	}
+	t.Logf("reloaded in %v", time.Since(began)) // with the race detector, on a machine that does more
+	check(p, b, a)
 }

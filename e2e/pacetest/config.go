@@ -17,12 +17,12 @@ type Table map[string]any
 // WithRoutes returns a copy of c with more routes, each a [[route]].
 func (c Config) WithRoutes(routes ...Table) Config {
 	c = maps.Clone(c)
-	for _, r := range routes {
-		n := 0
-		for c[routeName(n)] != nil {
-			n++
-		}
-		c[routeName(n)] = r
+	n := 0
+	for c[routeName(n)] != nil {
+		n++
+	}
+	for i, r := range routes {
+		c[routeName(n+i)] = r
 	}
 	return c
 }

@@ -74,7 +74,7 @@ func (r *Route) other(q Request, result Result) Other {
 	var whys []string
 	p := r.Pattern
 	if !p.matchesHost(q.Host) {
-		whys = append(whys, fmt.Sprintf("its host is %s, not %q", p.Host, strings.ToLower(portless(q.Host))))
+		whys = append(whys, fmt.Sprintf("its host is %s, and the request's is %q", p.Host, strings.ToLower(portless(q.Host))))
 	}
 	matched, why := p.mismatch(q.Path)
 	if why != "" {
