@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,20 +24,36 @@ func explainCommand() *cobra.Command {
 	var header []string
 	var r route.Request
 	var target string
+	var asJSON bool
 	c := &cobra.Command{
-		Use:   "explain FILE METHOD URL",
-		Short: "Say which route takes a request, and why not the others",
-		Long: "Say which route of FILE would take a request, why not the others, and what would happen to it. No running\n" +
-			"pace is asked. FILE may be - for standard input. URL is https://host/path, or /path alone.",
-		Example: "  pace explain pace.toml GET https://api.example.com/users/7 -H 'X-Canary: 1'",
-		Args: func(_ *cobra.Command, args []string) (err error) {
-			if len(args) != 3 {
-				return fmt.Errorf("expected FILE METHOD URL, got %d arguments", len(args))
+		Use:   "explain [TRACE_ID | FILE METHOD URL]",
+		Short: "Say what happened to a request, or which route would take one",
+		Long: "With a trace id, say what happened to that request: a running pace is asked, which keeps the last interesting\n" +
+			"ones. Without an argument, explain the last request that failed.\n\n" +
+			"With FILE METHOD URL, say which route of FILE would take a request, why not the others, and what would happen to\n" +
+			"it. No running pace is asked. FILE may be - for standard input. URL is https://host/path, or /path alone.",
+		Example: "  pace explain\n  pace explain 4278175a7b49fc3c85a78a299452aaf9\n" +
+			"  pace explain pace.toml GET https://api.example.com/users/7 -H 'X-Canary: 1'",
+		Args: func(c *cobra.Command, args []string) (err error) {
+			switch n := len(args); {
+			case n < 2 && c.Flags().Changed("header"):
+				return errors.New("-H is of the request in FILE METHOD URL; name all three")
+			case n == 0:
+				return nil
+			case n == 1:
+				return checkTraceID(args[0])
+			case n != 3:
+				return fmt.Errorf("expected FILE METHOD URL, got %d arguments", n)
+			case asJSON || c.Flags().Changed("admin"):
+				return errors.New("--json and --admin are of an explanation that a running pace gives; leave FILE METHOD URL out")
 			}
 			r, target, err = requestOf(args[1], args[2], header)
 			return err
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) < 3 {
+				return explainTrace(c, strings.Join(args, ""), asJSON)
+			}
 			f, err := load(args[0])
 			if err != nil {
 				return err
@@ -45,6 +62,8 @@ func explainCommand() *cobra.Command {
 			return nil
 		},
 	}
+	takeAdmin(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print the record of the request instead of sentences")
 	c.Flags().StringArrayVarP(&header, "header", "H", nil, "a header `FIELD` of the request, 'Name: value'; may be repeated")
 	return c
 }

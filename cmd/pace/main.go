@@ -61,7 +61,7 @@ func command() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate(versionLine())
-	root.AddCommand(runCommand(), checkCommand(), explainCommand(), demoCommand(), dashboardsCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tailCommand(), demoCommand(), dashboardsCommand(), versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -17,6 +17,9 @@ func Explain(r *telemetry.Record) []string {
 	s := &story{r: r}
 	s.came()
 	s.limits()
+	for _, m := range r.Mirrored {
+		s.say("A copy of it was sent to the upstream %s, and the response to that is dropped.", m.Upstream)
+	}
 	for i := range r.Attempts {
 		s.attempt(i)
 	}

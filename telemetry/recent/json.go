@@ -132,6 +132,9 @@ func events(r *telemetry.Record) []object {
 	for i := range r.Retries {
 		list = append(list, event{r.Retries[i].At, eventOf(telemetry.EventRetry, telemetry.RetryDetails, &r.Retries[i], r.Retries[i].At)})
 	}
+	for i := range r.Mirrored {
+		list = append(list, event{r.Mirrored[i].At, eventOf(telemetry.EventMirrored, telemetry.MirroredDetails, &r.Mirrored[i], r.Mirrored[i].At)})
+	}
 	slices.SortStableFunc(list, func(a, b event) int { return a.at.Compare(b.at) })
 	objects := []object{}
 	for _, e := range list {
