@@ -40,6 +40,15 @@ func TestDeployment(t *testing.T) {
 	follow(t, m, "docs/deployment/README.md")
 }
 
+func TestFromOtherProxies(t *testing.T) {
+	t.Parallel()
+	needPrograms(t)
+	source := repository(t)
+	m := newMachine(t, source)
+	m.write("cwd", source) // "in the repository"
+	follow(t, m, "docs/from_other_proxies.md")
+}
+
 // follow runs each block of the page on the machine.
 func follow(t *testing.T, m *machine, page string) {
 	t.Helper()

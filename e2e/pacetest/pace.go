@@ -44,13 +44,31 @@ type Pace struct {
 func Start(t testing.TB, cfg Config, env ...string) *Pace {
 	t.Helper()
 	cfg = cfg.withBase()
+	logFile, _ := cfg["log"]["file"].(string)
+	return startFile(t, cfg.TOML(), logFile, env)
+}
+
+// StartText is [Start] with a configuration that is written out. The keys of the harness's base stand in front
+// of it, so the text has neither their tables nor them.
+func StartText(t testing.TB, text string, env ...string) *Pace {
+	t.Helper()
+	var head strings.Builder
+	for name, table := range base {
+		for key, value := range table {
+			fmt.Fprintf(&head, "%s.%s = %s\n", name, key, tomlValue(value))
+		}
+	}
+	return startFile(t, head.String()+text, "", env)
+}
+
+func startFile(t testing.TB, text, logFile string, env []string) *Pace {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "proxy.toml")
-	if err := os.WriteFile(file, []byte(cfg.TOML()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := Launch(t, env, "run", "--config", file)
-	p.File = file
-	p.logFile, _ = cfg["log"]["file"].(string)
+	p.File, p.logFile = file, logFile
 	p.awaitListening()
 	p.AwaitReady()
 	return p

@@ -59,6 +59,9 @@ func (r *Rules) AppendFields(lines []byte) []byte {
 	return append(lines, r.lines...)
 }
 
+// ofNetHTTP are fields that net/http adds to a response that does not have them.
+var ofNetHTTP = []string{"Content-Type", "Date"}
+
 // Apply changes a header.
 func (r *Rules) Apply(h http.Header) {
 	if r == nil {
@@ -67,6 +70,11 @@ func (r *Rules) Apply(h http.Header) {
 	for name := range h {
 		if r.Removes(name) {
 			delete(h, name)
+		}
+	}
+	for _, name := range ofNetHTTP {
+		if r.Removes(name) {
+			h[name] = nil // present, and without a line
 		}
 	}
 	for _, f := range r.writes {

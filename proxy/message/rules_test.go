@@ -28,6 +28,18 @@ func TestRules_Apply(t *testing.T) {
 	}
 }
 
+// net/http guesses a Content-Type where a header has none; a nil list keeps it from that.
+func TestRules_ApplyKeepsNetHTTPFromAddingWhatIsRemoved(t *testing.T) {
+	h := http.Header{"Content-Type": {"text/plain"}}
+	NewRules(RuleOptions{Remove: []string{"content-type"}}).Apply(h)
+	if values, present := h["Content-Type"]; !present || values != nil {
+		t.Errorf("got %v", h)
+	}
+	if _, present := h["Date"]; present {
+		t.Errorf("got %v", h)
+	}
+}
+
 func TestRules_AppendFields(t *testing.T) {
 	r := NewRules(someRules)
 	want := "A: b\r\ncache-control: no-store\r\nX-Tenant: 7\r\nSet-Cookie: a=1\r\nX-Tenant: 8\r\n"
