@@ -26,7 +26,6 @@ func (c Change) String() string { return c.Key + ": " + c.What }
 
 // restarts are the keys that cannot change while pace runs, each with the reason. Their docs say so, too.
 var restarts = map[string]string{
-	"server.listen":    "the listener is opened as pace starts",
 	"server.workers":   "the number of cores is set as pace starts",
 	"admin.listen":     "whoever watches and reloads pace would lose it",
 	"tracing.endpoint": "the exporter and its queue are made as pace starts",

@@ -45,7 +45,7 @@ type Config struct {
 
 // Server is the proxy's own listener.
 type Server struct {
-	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on, host:port; port 0 takes a free one. A change needs a restart."`
+	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
 	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all. A change needs a restart."`
 	DrainTimeout      time.Duration  `toml:"drain_timeout" default:"30s" min:"0s" max:"24h" doc:"How long requests in flight may take to finish when pace ends."`
 	DrainDelay        time.Duration  `toml:"drain_delay" default:"0s" min:"0s" max:"24h" doc:"How long pace keeps accepting when it is told to end, while /readyz already says 503, so that a load balancer in front can look elsewhere first."`
@@ -60,7 +60,7 @@ type Server struct {
 
 // Admin is the listener for operators.
 type Admin struct {
-	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port; \"\" switches it off. A change needs a restart."`
+	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port, unix:/path or fd:NAME; \"\" switches it off. A change needs a restart."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
 	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`

@@ -413,3 +413,13 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// pace listens on a port, on a socket in the file system, or on one that systemd opened.
+func TestParse_AddressesToListenOn(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:8080", ":8080", "[::1]:0", "unix:/run/pace/pace.sock", "fd:http", "fd:pace.socket", "fd:a-b_c@1"} {
+		f, err := Parse("x.toml", []byte("server.listen = \""+address+"\"\nadmin.listen = \"127.0.0.1:9464\"\nupstreams.backends = [\"http://127.0.0.1:8000\"]"))
+		if err != nil || f.Server.Listen != address {
+			t.Errorf("%s: got %+v, %v", address, f, err)
+		}
+	}
+}

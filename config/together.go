@@ -86,7 +86,11 @@ func (r *reader) bothForms(c *Config) {
 func (r *reader) listeners(c *Config) {
 	proxy, admin := c.Server.Listen, c.Admin.Listen
 	r.keepRemediesApart(c)
-	if collide(proxy, admin) {
+	if proxy == admin && isSocket(proxy) {
+		key := r.writtenOne("admin.listen", "server.listen")
+		r.fault(key, fmt.Sprintf("server.listen and admin.listen are both %q", proxy),
+			"write another address in one of them, such as "+strconv.Quote(keyNamed(key).sample))
+	} else if collide(proxy, admin) {
 		key, address := r.writtenOne("admin.listen", "server.listen"), admin
 		if key == "server.listen" {
 			address = proxy
@@ -125,7 +129,9 @@ func (r *reader) keepRemediesApart(c *Config) {
 		if err != nil {
 			continue
 		}
-		if other, is := others[f.Key]; is && collide(fmt.Sprint(proposed), other) {
+		if other, is := others[f.Key]; is && proposed == other && isSocket(other) {
+			f.Remedy = "write another address, such as " + strconv.Quote(keyNamed(f.Key).sample)
+		} else if is && collide(fmt.Sprint(proposed), other) {
 			f.Remedy = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
 		}
 		if k := keyNamed(strings.SplitN(f.Key, "[", 2)[0]); k != nil && k.leaf == "backends" && c.isOwn(proposed) {
@@ -175,7 +181,12 @@ func (c *Config) hasBackend(listen string) bool {
 	return false
 }
 
-// collide reports whether two listeners cannot be open at the same time. An address is host:port, or "".
+// isSocket reports whether pace listens on something without a port: unix:/path or fd:NAME.
+func isSocket(listen string) bool {
+	return strings.HasPrefix(listen, check.UnixPrefix) || strings.HasPrefix(listen, check.FilePrefix)
+}
+
+// collide reports whether two listeners cannot have their ports at the same time. An address may be "".
 func collide(a, b string) bool {
 	host, port := place(a)
 	other, same := place(b)
@@ -186,7 +197,7 @@ func collide(a, b string) bool {
 // show. Other names and addresses of this machine are not known here.
 func (b Backend) reaches(listen string) bool {
 	if b.Scheme == check.Unix {
-		return false
+		return listen == check.UnixPrefix+b.Address
 	}
 	host, port := place(b.Address)
 	on, at := place(listen)
@@ -201,6 +212,9 @@ const loopback = "127.0.0.1"
 
 // place splits an address into host and port. The host is "" for all addresses, the port "" for any.
 func place(address string) (host, port string) {
+	if isSocket(address) {
+		return "", ""
+	}
 	host, port, _ = net.SplitHostPort(address)
 	switch strings.TrimSuffix(host, ".") {
 	case "0.0.0.0", "::": // Go opens both families for either

@@ -28,6 +28,7 @@ curl       curl
 git        git
 ip         iproute2
 openssl    openssl
+systemd-analyze systemd
 '
 
 # install_missing [PROGRAM...] installs the packages of those programs (of all, without arguments)

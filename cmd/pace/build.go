@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"slices"
 
 	"pace/config"
@@ -18,6 +19,10 @@ type parts struct {
 	server   *front.Server
 	admin    *admin
 	standing standing // of the plan in force
+	sockets  sockets
+
+	proxyListener net.Listener // that is being served; a reload may change it
+	failed        chan error   // why a listener is served no more
 }
 
 // build makes the parts from f. It opens the log, but no listener.
@@ -26,7 +31,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{observed: o}
+	p := &parts{observed: o, failed: make(chan error, 1)}
 	var plan proxy.PlanOptions
 	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
 	p.telemetry.WatchLimiters(p.standing.limiters())
@@ -56,9 +61,14 @@ func frontSettings(f *config.File, o observed) front.Settings {
 // nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
 // shows more writes its line: the one before the change, or the one after it.
 func (p *parts) prepare(f *config.File, changes []config.Change) (change func(announce func()), err error) {
+	changeListener, cancelListener, err := p.prepareListener(f, changes)
+	if err != nil {
+		return nil, err
+	}
 	changeLog := func() {}
 	if slices.ContainsFunc(changes, func(c config.Change) bool { return slices.Contains(logKeys, c.Key) }) {
 		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
+			cancelListener()
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
 		}
 	}
@@ -71,6 +81,7 @@ func (p *parts) prepare(f *config.File, changes []config.Change) (change func(an
 		p.admin.change(f)
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)
+		changeListener()
 		p.standing.closeWithout(next)
 		p.standing = next
 		before := p.log.Enabled(context.Background(), slog.LevelInfo)

@@ -61,7 +61,10 @@ func serveDemo(f *config.File, l listeners, noLimit bool) error {
 	}
 	defer p.log.Close()
 	describeDemo(f, l, noLimit)
-	return p.serve(l, newReloader("", f, p))
+	r := newReloader("", f, p)
+	end := catchEnd()
+	p.accept(l)
+	return p.serve(r, end)
 }
 
 // describeDemo prints what runs and what to try. Its lines fit a terminal of 60 columns. Its URLs are in

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"pace/config"
 	"pace/telemetry"
 )
@@ -51,6 +53,8 @@ func newReloader(file string, f *config.File, p *parts) *reloader {
 func (r *reloader) reload(by string) reloaded {
 	r.oneAtATime.Lock()
 	defer r.oneAtATime.Unlock()
+	r.parts.notifyReloading()
+	defer r.parts.notify(daemon.SdNotifyReady)
 	next, err := r.read()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"pace/config"
 	"pace/proxy/front"
 )
@@ -34,32 +36,22 @@ func run(file string, watch bool, s signals) error {
 		return err
 	}
 	defer p.log.Close()
-	l, err := listen(f)
+	p.sockets = inheritSockets()
+	l, err := p.sockets.listen(f)
 	if err != nil {
 		return runFailure{err}
 	}
+	p.sockets.warnOfUnused(f, p.log.Logger)
 	r := newReloader(file, f, p)
+	end := catchEnd()
+	p.accept(l)
 	defer r.onSignals(s)()
 	if watch {
-		ctx, end := context.WithCancel(context.Background())
-		defer end()
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
 		go r.watch(ctx)
 	}
-	return p.serve(l, r)
-}
-
-// listeners are the sockets that pace listens on.
-type listeners struct {
-	proxy net.Listener
-	admin net.Listener // nil: switched off
-}
-
-func listen(f *config.File) (l listeners, err error) {
-	if l.proxy, err = front.Listen(f.Server.Listen); err != nil || f.Admin.Listen == "" {
-		return l, err
-	}
-	l.admin, err = front.Listen(f.Admin.Listen)
-	return l, err
+	return p.serve(r, end)
 }
 
 // errSecondSignal is the cause that ends a drain early.
@@ -68,36 +60,58 @@ var errSecondSignal = errors.New("second signal")
 // errAborted ends pace with exit code 1. Its text is empty, because the log already says what happened.
 var errAborted = runFailure{errors.New("")}
 
-// serve serves l until a signal comes, then drains and flushes. A second signal aborts the requests that
-// are still in flight.
-func (p *parts) serve(l listeners, r *reloader) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+// catchEnd returns the signals that end pace.
+func catchEnd() chan os.Signal {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	return c
+}
 
-	admin := p.admin
-	failed := make(chan error, 2)
+// accept begins to serve l.
+func (p *parts) accept(l listeners) {
 	if l.admin != nil {
-		go func() { failed <- admin.serve(l.admin) }()
+		go p.reportFailure(func() error { return p.admin.serve(l.admin) })
 	}
-	go func() { failed <- p.server.Serve(l.proxy) }()
-	admin.ready.Store(true)
+	p.acceptProxy(l.proxy)
+	p.admin.ready.Store(true)
 	p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", l.attrs()...)
+}
+
+// acceptProxy begins to serve a listener of the proxy.
+func (p *parts) acceptProxy(l net.Listener) {
+	p.proxyListener = l
+	go p.reportFailure(func() error { return p.server.Serve(l) })
+}
+
+// reportFailure passes on why serve has failed. It is no failure if serve has ended because it should.
+func (p *parts) reportFailure(serve func() error) {
+	if err := serve(); err != nil {
+		p.failed <- err
+	}
+}
+
+// serve returns when a signal has come, and pace has drained and flushed, or when a listener fails. A second
+// signal aborts the requests that are still in flight.
+func (p *parts) serve(r *reloader, signals chan os.Signal) error {
+	defer signal.Stop(signals)
+	p.notify(daemon.SdNotifyReady)
+	alive, end := context.WithCancel(context.Background())
+	defer end()
+	go p.feedWatchdog(alive)
 
 	var cause os.Signal
 	select {
-	case err := <-failed:
+	case err := <-p.failed:
 		return runFailure{err}
 	case cause = <-signals:
 	}
-	admin.ready.Store(false)
+	p.notify(daemon.SdNotifyStopping)
+	p.admin.ready.Store(false)
 	s := r.end().Server
 	p.log.LogAttrs(context.Background(), slog.LevelInfo, "draining",
 		slog.String("cause", cause.String()), slog.String("delay", s.DrainDelay.String()), slog.String("at_most", s.DrainTimeout.String()))
 	err := p.end(s, signals)
-	if l.admin != nil {
-		admin.http.Close()
-	}
+	p.admin.http.Close()
 	return err
 }
 
@@ -140,12 +154,4 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-func (l listeners) attrs() []slog.Attr {
-	attrs := []slog.Attr{slog.String("version", version), slog.String("proxy", l.proxy.Addr().String())}
-	if l.admin != nil {
-		attrs = append(attrs, slog.String("admin", l.admin.Addr().String()))
-	}
-	return attrs
 }

@@ -84,12 +84,41 @@ func Sample(name string) string { return checks[strings.TrimSuffix(name, "?")].s
 
 func anything(s, _ string) (string, *Refusal) { return s, nil }
 
-// address is host:port, the host possibly empty (all interfaces), the port a number.
+// Where an address that pace listens on is not host:port, it begins with one of these.
+const (
+	UnixPrefix = "unix:" // a socket in the file system
+	FilePrefix = "fd:"   // a socket that systemd opened, by its name
+)
+
+// address is where pace listens: host:port, the host possibly empty (all interfaces) and the port a number,
+// unix:/path, or fd:NAME.
 func address(s, sample string) (string, *Refusal) {
 	if s == "" {
 		return "", &Refusal{What: "the address is empty", Form: "host:port"}
 	}
+	if path, is := strings.CutPrefix(s, UnixPrefix); is {
+		path, bad := socketPath(path)
+		return UnixPrefix + path, bad
+	}
+	if name, is := strings.CutPrefix(s, FilePrefix); is {
+		return s, descriptorName(name)
+	}
 	return hostPort(s, sample)
+}
+
+// descriptorName checks the name of a socket from systemd (sd_listen_fds_with_names(3)).
+func descriptorName(name string) *Refusal {
+	const form = "fd: and the FileDescriptorName= of the socket's unit"
+	const longest = 255
+	switch odd := func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }; {
+	case name == "":
+		return &Refusal{What: "no name after fd:", Form: form, Instead: "fd:http"}
+	case strings.ContainsFunc(name, odd):
+		return &Refusal{What: toml.Quote(FilePrefix+name) + " is not a name that systemd allows", Form: form, Instead: "fd:http"}
+	case len(name) > longest:
+		return &Refusal{What: "the name has " + strconv.Itoa(len(name)) + " bytes, and systemd allows 255", Form: form, Instead: "fd:http"}
+	}
+	return nil
 }
 
 // hostPort is host:port in its usual spelling. Where one of the two is missing, the remedy takes it

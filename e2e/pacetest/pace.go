@@ -74,6 +74,44 @@ func startFile(t testing.TB, text, logFile string, env []string) *Pace {
 	return p
 }
 
+// StartActivated is Start for a pace that gets sockets as systemd passes them, each under a name.
+func StartActivated(t testing.TB, cfg Config, sockets []Socket, env ...string) *Pace {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "proxy.toml")
+	if err := os.WriteFile(file, []byte(cfg.withBase().TOML()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := LaunchActivated(t, file, sockets, env...)
+	p.awaitListening()
+	p.AwaitReady()
+	return p
+}
+
+// Socket is an open socket, and the FileDescriptorName= of its unit.
+type Socket struct {
+	Name string
+	File *os.File
+}
+
+// LaunchActivated starts pace with sockets and waits for nothing.
+func LaunchActivated(t testing.TB, file string, sockets []Socket, env ...string) *Pace {
+	t.Helper()
+	var names []string
+	p := prepare(t, env, "run", "--config", file)
+	p.File = file
+	for _, s := range sockets {
+		names = append(names, s.Name)
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, s.File)
+	}
+	// LISTEN_PID is pace's own number, which is only known in its process.
+	p.cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, p.cmd.Path}, p.cmd.Args[1:]...)
+	p.cmd.Path = "/bin/sh"
+	p.cmd.Env = append(p.cmd.Env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	p.cmd.Stderr = &p.log
+	p.launch()
+	return p
+}
+
 // Launch starts pace with these arguments and waits for nothing.
 func Launch(t testing.TB, env []string, args ...string) *Pace {
 	t.Helper()

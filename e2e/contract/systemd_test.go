@@ -1,0 +1,238 @@
+package contract
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"pace/e2e/pacetest"
+	"pace/e2e/parts"
+)
+
+// socketUnit is a socket that the test holds open, as systemd does for a socket unit.
+type socketUnit struct {
+	pacetest.Socket
+	address string
+}
+
+func newSocketUnit(t *testing.T, name string) socketUnit {
+	t.Helper()
+	plain := net.ListenConfig{}
+	plain.SetMultipathTCP(false) // systemd's are plain TCP, too
+	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return socketUnit{pacetest.Socket{Name: name, File: f}, l.Addr().String()}
+}
+
+// Both listeners may be sockets from systemd, each by its name. One that nothing uses is a warning.
+func TestSystemd_Sockets(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	web, admin, other := newSocketUnit(t, "http"), newSocketUnit(t, "pace-admin.socket"), newSocketUnit(t, "other")
+	cfg := set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", "fd:pace-admin.socket")
+	p := pacetest.StartActivated(t, cfg, []pacetest.Socket{other.Socket, admin.Socket, web.Socket})
+	if p.Proxy != web.address || p.Admin != admin.address {
+		t.Errorf("pace is at %s and %s, want %s and %s", p.Proxy, p.Admin, web.address, admin.address)
+	}
+	wantStatus(t, p.Get("/x"), 200)
+	if lines := p.Lines("systemd has passed a socket that nothing uses"); len(lines) != 1 || lines[0].Text("socket") != "fd:other" || lines[0].Text("level") != "WARN" {
+		t.Errorf("got the lines %v", lines)
+	}
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// A name that systemd has not passed, or has passed twice, ends the start with exit code 1.
+func TestSystemd_WrongNames(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	one, two := newSocketUnit(t, "http"), newSocketUnit(t, "http")
+	for name, tt := range map[string]struct{ listen, want string }{
+		"a name that was not passed": {"fd:web", "systemd has passed no socket of this name; write one of fd:http, fd:http"},
+		"a name that two have":       {"fd:http", "systemd has passed 2 sockets of this name; write a socket unit for each, with its own FileDescriptorName="},
+	} {
+		file := filepath.Join(t.TempDir(), "proxy.toml")
+		text := "server.listen = \"" + tt.listen + "\"\nadmin.listen = \"\"\n[upstreams]\nbackends = [\"http://" + b.Address() + "\"]\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := pacetest.LaunchActivated(t, file, []pacetest.Socket{one.Socket, two.Socket})
+		if code := p.Wait(); code != 1 || !strings.Contains(p.Stderr(), tt.want) {
+			t.Errorf("%s: exit %d, %s", name, code, p.Stderr())
+		}
+	}
+}
+
+// Ten restarts while clients connect all the time. Each connection is served, by one pace or by the next: the
+// socket is never closed, and what waits in its queue is nobody's to reset.
+func TestSystemd_RestartsRefuseNobody(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	web := newSocketUnit(t, "http")
+	cfg := set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", "")
+	start := func() *pacetest.Pace { return pacetest.StartActivated(t, cfg, []pacetest.Socket{web.Socket}) }
+	p := start()
+
+	stop := make(chan struct{})
+	var served, failed atomic.Int64
+	var clients sync.WaitGroup
+	one := func() {
+		c, err := net.DialTimeout("tcp", web.address, pacetest.Patience)
+		if err == nil {
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(pacetest.Patience))
+			io.WriteString(c, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			var resp *http.Response
+			if resp, err = http.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode == 200 {
+				served.Add(1)
+				return
+			} else if err == nil {
+				err = fmt.Errorf("status %d", resp.StatusCode)
+			}
+		}
+		if failed.Add(1) < 10 {
+			t.Error(err)
+		}
+	}
+	clients.Go(func() {
+		second := time.NewTicker(time.Second / 500)
+		defer second.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-second.C:
+				clients.Go(one)
+			}
+		}
+	})
+	for i := range 10 {
+		before := served.Load()
+		pacetest.Eventually(t, func() error {
+			if served.Load() < before+50 {
+				return notYet("%d served", served.Load()-before)
+			}
+			return nil
+		})
+		old := p
+		if i%2 == 0 { // the next one starts before the old one ends; else while it drains
+			p = start()
+			old.Signal(sigTERM)
+		} else {
+			old.Signal(sigTERM)
+			p = start()
+		}
+		if code := old.Wait(); code != 0 {
+			t.Errorf("restart %d: exit %d", i, code)
+		}
+	}
+	close(stop)
+	clients.Wait()
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d connections failed, and %d were served", n, served.Load())
+	}
+	t.Logf("%d connections were served over ten restarts", served.Load())
+}
+
+// pace reports to systemd when it is ready, reloads and ends, and that it is alive.
+func TestSystemd_Notify(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	path := filepath.Join(t.TempDir(), "notify")
+	reports, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reports.Close()
+	alive := 0
+	next := func() string {
+		t.Helper()
+		for {
+			var buffer [1000]byte
+			reports.SetReadDeadline(time.Now().Add(pacetest.Patience))
+			n, err := reports.Read(buffer[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(buffer[:n]); got != "WATCHDOG=1" {
+				return got
+			}
+			alive++
+		}
+	}
+	p := pacetest.Start(t, upstreams(b), "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=200000")
+	if got := next(); got != "READY=1" {
+		t.Errorf("got %q as pace starts, want READY=1", got)
+	}
+	reloading := regexp.MustCompile(`^RELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*\n?$`)
+	for _, cfg := range []pacetest.Config{set(upstreams(b), "headers", "proxy_value", "new"), set(upstreams(b), "log", "level", "loud")} {
+		p.Reload(cfg) // the second one is refused
+		if got := next(); !reloading.MatchString(got) {
+			t.Errorf("got %q as a reload begins, want %v", got, reloading)
+		}
+		if got := next(); got != "READY=1" {
+			t.Errorf("got %q as a reload ends, want READY=1", got)
+		}
+	}
+	for alive < 3 {
+		var buffer [1000]byte
+		reports.SetReadDeadline(time.Now().Add(pacetest.Patience))
+		n, err := reports.Read(buffer[:])
+		if err != nil || string(buffer[:n]) != "WATCHDOG=1" {
+			t.Fatalf("got %q, %v; want that pace is alive", buffer[:n], err)
+		}
+		alive++
+	}
+	p.Signal(syscall.SIGTERM)
+	if got := next(); got != "STOPPING=1" {
+		t.Errorf("got %q as pace ends, want STOPPING=1", got)
+	}
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// The unit files that are shipped have no fault that systemd finds.
+func TestSystemd_UnitsAreValid(t *testing.T) {
+	t.Parallel()
+	analyze := parts.Path(t, "systemd-analyze")
+	folder := t.TempDir()
+	files := []string{"verify", "--man=no"}
+	for _, name := range []string{"pace.service", "pace.socket"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", "deployment", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := strings.ReplaceAll(string(text), "/usr/local/bin/pace", pacetest.Binary(t)) // it must exist
+		file := filepath.Join(folder, name)
+		if err := os.WriteFile(file, []byte(here), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	if out, err := exec.CommandContext(t.Context(), analyze, files...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
