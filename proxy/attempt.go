@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"pace/lb"
 	"pace/proxy/message"
@@ -46,6 +47,9 @@ func (q *request) ask() bool {
 func (q *request) prepare() {
 	out, r := &q.out, q.r
 	out.Method, out.Target = r.Method, q.route.Prefixes.Rewrite(out.Target)
+	if q.route.Prefixes != (message.Prefixes{}) {
+		q.rec.SentPath, _, _ = strings.Cut(out.Target, "?")
+	}
 	out.ResponseTimeout = q.route.ResponseTimeout
 	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {

@@ -152,7 +152,7 @@ func (a *AttemptOf) fullURL() string {
 	} else {
 		b.WriteString(a.Attempt.Backend)
 	}
-	b.WriteString(a.Path)
+	b.WriteString(cmp.Or(a.SentPath, a.Path))
 	if q := redact(a.Query, a.QueryAllow); q != "" {
 		b.WriteByte('?')
 		b.WriteString(q)

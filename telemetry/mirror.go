@@ -17,7 +17,7 @@ func (t *Telemetry) BeginMirror(of *Record, upstream string) *Record {
 		Links:   []trace.Link{{SpanContext: c}},
 	})
 	r.Mirror, r.Upstream, r.signals = true, upstream, of.signals
-	r.Method, r.Scheme, r.Path, r.Query, r.QueryAllow = of.Method, of.Scheme, of.Path, of.Query, of.QueryAllow
+	r.Method, r.Scheme, r.Path, r.SentPath, r.Query, r.QueryAllow = of.Method, of.Scheme, of.Path, of.SentPath, of.Query, of.QueryAllow
 	of.Mirrored = append(of.Mirrored, Mirrored{At: time.Now(), Upstream: upstream})
 	return r
 }

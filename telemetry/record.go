@@ -27,7 +27,7 @@ type Record struct {
 	Method     string          // as the client wrote it
 	Scheme     string          // "http", "https"
 	Host       string          // the Host field or :authority
-	Path       string          // escaped, as it goes upstream
+	Path       string          // escaped
 	Query      string          // raw; redacted where it is published
 	QueryAllow map[string]bool // parameters whose values are published; shared, and never written
 	Protocol   string          // "1.0", "1.1", "2"
@@ -42,6 +42,7 @@ type Record struct {
 	// What became of it.
 	Route     string // bounded by the config
 	Upstream  string // the pool's name, "" if none was asked
+	SentPath  string // as backends get it, if the route changes it; else ""
 	Attempts  []Attempt
 	Passed    []Passed
 	Limited   []Limited
@@ -168,7 +169,7 @@ func emptied[T any](s []T) []T {
 
 // Size is about how many bytes of memory an ended record holds.
 func (r *Record) Size() int {
-	n := int(unsafe.Sizeof(*r)) + len(r.Method) + len(r.Host) + len(r.Path) + len(r.Query) + len(r.UserAgent) + len(r.RequestID) + len(r.Client)
+	n := int(unsafe.Sizeof(*r)) + len(r.Method) + len(r.Host) + len(r.Path) + len(r.SentPath) + len(r.Query) + len(r.UserAgent) + len(r.RequestID) + len(r.Client)
 	n += len(r.Attempts) * int(unsafe.Sizeof(Attempt{}))
 	for i := range r.Attempts {
 		n += len(r.Attempts[i].Error)

@@ -55,6 +55,12 @@ func TestMirror_GetsWhatTheBackendGets(t *testing.T) {
 		mirror := wantMirrorSpan(spans, trace.Server)
 		wantAttr(t, mirror.Attrs, "http.response.status_code", 200)
 		wantAttr(t, mirror.Attrs, "server.port", shadow.Port())
+		path, _, _ := strings.Cut(tt.target, "?")
+		for address, client := range map[string]otlp.Span{live.Address(): trace.Clients[0], shadow.Address(): mirror} {
+			if url := fmt.Sprint(client.Attrs["url.full"]); !strings.HasPrefix(url, "http://"+address+path) {
+				t.Errorf("%s: url.full is %s, want that of %s at %s", tt.path, url, path, address)
+			}
+		}
 		if trace, span, _ := pacetest.Traceparent(b.Header.Get("Traceparent")); trace != mirror.TraceID || span != mirror.SpanID {
 			t.Errorf("%s: the mirror got the traceparent %q, its span is %s in %s", tt.path, b.Header.Get("Traceparent"), mirror.SpanID, mirror.TraceID)
 		}
