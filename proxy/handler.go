@@ -69,4 +69,8 @@ func NewHandler(o Options) *Handler {
 // Swap makes o the plan of every request that begins from now on. Those that have begun keep theirs to their
 // end. What only an older plan has, the caller closes after the swap: an [upstream.Upstream] that is closed
 // still serves them.
-func (h *Handler) Swap(o PlanOptions) { h.plan.Store(h.newPlan(o)) }
+func (h *Handler) Swap(o PlanOptions) {
+	p := h.newPlan(o)
+	h.Telemetry.Configure(p.observed(), o.Upstreams)
+	h.plan.Store(p)
+}

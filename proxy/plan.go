@@ -13,7 +13,8 @@ import (
 // PlanOptions are what a configuration says about requests. The upstreams and the limits of the routes may be
 // those of an earlier plan: then they go on with the connections and the counts that they have.
 type PlanOptions struct {
-	Routes []Route // checked, in any order
+	Routes    []Route  // checked, in any order
+	Upstreams []string // the names of all of them
 
 	Trusted      []netip.Prefix // proxies whose forwarding fields are believed
 	TraceTrust   string         // one of Trusts: whose traces are continued; "": everybody's

@@ -79,8 +79,8 @@ func (q *request) describe() {
 	q.out.Target = message.Target(r.Method, r.RequestURI, r.URL)
 	rec.Path, _, _ = strings.Cut(q.out.Target, "?")
 	q.route, q.miss = q.plan.match(route.Request{Method: r.Method, Host: r.Host, Path: rec.Path, Header: r.Header})
-	if q.route.pattern != nil {
-		rec.Route = q.route.pattern.Path
+	if q.route.observed != nil {
+		q.h.Telemetry.TakenBy(rec, q.route.observed)
 	}
 	rec.Host, rec.Query = r.Host, r.URL.RawQuery
 	rec.UserAgent = r.UserAgent()

@@ -9,6 +9,7 @@ import (
 	"pace/proxy/message"
 	"pace/proxy/mirror"
 	"pace/proxy/route"
+	"pace/telemetry"
 )
 
 // Route is what a configuration says about the requests that one route takes.
@@ -31,7 +32,9 @@ type Route struct {
 
 	Mirror *mirror.Mirror // gets copies of the requests; nil: none
 
-	Slow *time.Duration // an exchange that takes longer is interesting; nil: the plan's
+	Slow        *time.Duration     // an exchange that takes longer is interesting; nil: the plan's
+	SampleRatio *float64           // of the traces that begin here; nil: that of all
+	Lines       telemetry.LineRule // which exchanges have an access line
 }
 
 // The words for the Host that a backend gets.
@@ -44,6 +47,7 @@ const (
 type plannedRoute struct {
 	Route
 	name        string
+	observed    *telemetry.Route
 	pattern     *route.Pattern
 	quota       *limiter.Group // of Limits; nil: no limits
 	key         *keyKind       // of Limits
@@ -74,6 +78,7 @@ func (p *Plan) planRoutes(routes []Route) {
 func (p *Plan) planRoute(o Route, r *route.Route) plannedRoute {
 	planned := plannedRoute{
 		Route: o, name: r.Name, pattern: r.Pattern,
+		observed: &telemetry.Route{Path: r.Pattern.Path, Name: r.Name, Lines: o.Lines, SampleRatio: o.SampleRatio},
 		requests: message.NewRules(o.RequestHeaders), responses: message.NewRules(o.ResponseHeaders),
 		bodyTimeout: p.BodyTimeout, maxBody: p.MaxBodyBytes, slow: p.Slow,
 	}
@@ -94,6 +99,15 @@ func (p *Plan) planRoute(o Route, r *route.Route) plannedRoute {
 		planned.slow = *o.Slow
 	}
 	return planned
+}
+
+// observed returns what the signals know about the routes.
+func (p *Plan) observed() []*telemetry.Route {
+	list := make([]*telemetry.Route, len(p.routes))
+	for i := range p.routes {
+		list[i] = p.routes[i].observed
+	}
+	return list
 }
 
 // match returns what is planned for a request, and why no route takes it, if none does.

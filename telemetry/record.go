@@ -40,7 +40,7 @@ type Record struct {
 	Trace      string // Identity's trace, in text
 
 	// What became of it.
-	Route     string // bounded by the config
+	Route     *Route // nil until it is known
 	Upstream  string // the pool's name, "" if none was asked
 	SentPath  string // as backends get it, if the route changes it; else ""
 	Attempts  []Attempt

@@ -80,7 +80,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 
 // happen lets something happen to the request: attempts that fail, and one outcome at the end.
 func happen(r *telemetry.Record, random *rand.Rand) {
-	r.Route = "/"
+	r.Route = telemetrytest.DefaultRoute
 	ends := []telemetry.Outcome{telemetry.OK, telemetry.ClientError, telemetry.UpstreamError, telemetry.UpstreamTruncated, telemetry.ClientGone, telemetry.ClientAborted, telemetry.NoBackend, telemetry.BadRequest, telemetry.TooLarge, telemetry.Draining}
 	r.Outcome, r.Status = ends[random.IntN(len(ends))], 200
 	if random.IntN(10) == 0 {
@@ -194,7 +194,7 @@ func TestEnd_NamesBackendAndError(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := telemetrytest.New(t, nil)
 			b.Request(nil, func(_ context.Context, r *telemetry.Record) {
-				r.Route, r.Upstream, r.Outcome, r.Status = "/", "main", tt.outcome, tt.status
+				r.Route, r.Upstream, r.Outcome, r.Status = telemetrytest.DefaultRoute, "main", tt.outcome, tt.status
 				a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 				a.Failure, a.Error = telemetry.ConnectFailed, refused
 				r.EndAttempt()
@@ -398,7 +398,7 @@ func TestEnd_Allocations(t *testing.T) {
 			r := b.Begin(ctx, "GET", "http")
 			r.Host, r.Path, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "1.1", "test", "id"
 			r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
-			r.Route, r.Upstream = "/", "default"
+			r.Route, r.Upstream = b.Route, "default"
 			a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 			b.AppendPropagation(ctx, propagation, r, a)
 			r.Enter(telemetry.Wait)

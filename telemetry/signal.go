@@ -40,6 +40,10 @@ type Tracing interface {
 	// takes a place in a queue until its record has ended and is published.
 	Exports(r *Record) Export
 
+	// Resample decides again whether the trace is sampled, if it begins here and the route has a ratio of its
+	// own. Nothing of the trace has left pace yet.
+	Resample(i *Identity, route *Route)
+
 	// PropagationFields returns the names of the client's header fields that must not be passed on, because
 	// AppendPropagation writes its own.
 	PropagationFields() []string

@@ -24,7 +24,7 @@ func TestBecomeStream(t *testing.T) {
 			a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 			a.Status = 101
 			time.Sleep(20 * time.Millisecond)
-			r.Outcome, r.Status, r.Route = telemetry.Upgraded, 101, "/"
+			r.Outcome, r.Status, r.Route = telemetry.Upgraded, 101, telemetrytest.DefaultRoute
 			b.BecomeStream(r, telemetry.WebSocket)
 			if n := open("websocket"); n != 1 {
 				t.Errorf("%v streams are open, want 1", n)

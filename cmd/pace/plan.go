@@ -2,7 +2,9 @@ package main
 
 import (
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"pace/config"
@@ -52,6 +54,7 @@ func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptio
 	}
 	o := proxy.PlanOptions{
 		Routes:       buildRoutes(form.Routes, next),
+		Upstreams:    slices.Sorted(maps.Keys(next.upstreams)),
 		Trusted:      f.Server.TrustedProxies,
 		TraceTrust:   f.Tracing.Trust,
 		MaxBodyBytes: f.Server.MaxBodyBytes,

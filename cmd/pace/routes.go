@@ -11,6 +11,7 @@ import (
 	"pace/proxy/message"
 	"pace/proxy/mirror"
 	"pace/proxy/route"
+	"pace/telemetry"
 )
 
 // routeEntries returns which requests the routes take.
@@ -43,6 +44,8 @@ func buildRoutes(routes []config.Route, of standing) []proxy.Route {
 			BodyTimeout:     r.BodyTimeout,
 			MaxBodyBytes:    r.MaxBodyBytes,
 			Slow:            r.Slow,
+			SampleRatio:     r.SampleRatio,
+			Lines:           telemetry.LineRuleOf(r.Log),
 		}
 		if r.Mirror != "" {
 			built[i].Mirror = mirror.New(of.upstreams[r.Mirror].to, r.MirrorShare)

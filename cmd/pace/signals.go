@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pace/config"
-	"pace/proxy/route"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
 	"pace/telemetry/environment"
@@ -57,7 +56,6 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		Version: version, Resource: resource, State: state,
 		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
 		Exemplars: exporter != nil, // without an exporter nobody has the traces that exemplars point to
-		Upstream:  config.DefaultName, Route: route.All,
 	})
 	if err != nil {
 		return o, err

@@ -9,6 +9,7 @@ import (
 
 	"pace/config"
 	"pace/proxy"
+	"pace/telemetry"
 	"pace/telemetry/accesslog"
 	"pace/telemetry/traces"
 )
@@ -31,7 +32,7 @@ func load(file string) (*config.File, error) {
 			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
 		}
 	}
-	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), unwired(f))...)
+	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults))...)
 }
 
 // oneOf lists words in TOML's quotes.
@@ -76,6 +77,9 @@ func words(f *config.File) []word {
 	for _, l := range f.NamedLimits {
 		list = append(list, word{l.Key + ".key_extractor", l.KeyExtractor, proxy.KeyKinds()})
 	}
+	for _, r := range f.Routes {
+		list = append(list, word{r.Key + ".log", r.Log, telemetry.LineWords()})
+	}
 	return list
 }
 
@@ -84,6 +88,7 @@ func knownWords() map[string][]string {
 	f := &config.File{}
 	f.RateLimit = &config.RateLimit{}
 	f.NamedLimits = []config.Limit{{Key: "limit.NAME"}}
+	f.Routes = []config.Route{{Key: "route"}}
 	known := map[string][]string{}
 	for _, w := range words(f) {
 		known[w.key] = w.known

@@ -14,7 +14,7 @@ import (
 
 // Publish implements [telemetry.Signal]: it writes the access line of an ended record.
 func (l *Log) Publish(m telemetry.Moment, r *telemetry.Record) {
-	if m != telemetry.Ended {
+	if m != telemetry.Ended || !r.HasLine() {
 		return
 	}
 	level := r.Outcome.Info().Level

@@ -28,7 +28,7 @@ var hostile = []string{
 // withStrings gives each field of the record that comes from the wire a hostile string.
 func withStrings(r *telemetry.Record, a, b string) *telemetry.Record {
 	r.Start, r.End = time.Unix(1700000000, 1), time.Unix(1700000001, 123456789)
-	r.Method, r.Path, r.Client, r.RequestID, r.Route, r.Upstream = a, b, a+b, b+a, b, a
+	r.Method, r.Path, r.Client, r.RequestID, r.Route, r.Upstream = a, b, a+b, b+a, &telemetry.Route{Path: b, Name: a}, a
 	r.Attempts = []telemetry.Attempt{{Backend: a, Error: b + a}}
 	if a != b {
 		r.Failovers = []telemetry.Failover{{From: b, Reason: telemetry.ConnectFailed}, {From: a, Reason: telemetry.UpstreamReset}}

@@ -19,6 +19,7 @@ type Running struct {
 	Path      string  `json:"path"`
 	Client    string  `json:"client"`
 	Route     string  `json:"route"`
+	RouteName string  `json:"route_name"`
 	Stream    string  `json:"stream,omitempty"`
 	Phase     string  `json:"phase"`
 	PhaseMS   float64 `json:"phase_ms"` // since the phase began
@@ -36,7 +37,8 @@ func Of(r *telemetry.Record, now time.Time) Running {
 		Method:    telemetry.Printable(r.Method),
 		Path:      telemetry.Printable(r.Path),
 		Client:    r.Client,
-		Route:     r.Route,
+		Route:     r.RoutePath(),
+		RouteName: r.RouteName(),
 		Stream:    p.Stream.String(),
 		Phase:     p.Phase.String(),
 		PhaseMS:   telemetry.Milliseconds(now.Sub(p.Since)),

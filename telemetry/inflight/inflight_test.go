@@ -20,7 +20,7 @@ func TestList_OldestFirst(t *testing.T) {
 		var running []*telemetry.Record
 		for i := range 20 {
 			b.Request(nil, func(_ context.Context, r *telemetry.Record) {
-				r.Path, r.Client, r.Route, r.RequestID = "/"+string(rune('a'+i)), "192.0.2.1", "/", "id"
+				r.Path, r.Client, r.Route, r.RequestID = "/"+string(rune('a'+i)), "192.0.2.1", telemetrytest.DefaultRoute, "id"
 				running = append(running, r)
 			})
 			time.Sleep(time.Second)

@@ -26,7 +26,7 @@ const ExemplarAge = 5 * time.Minute
 // use.
 type exemplars struct {
 	mu      sync.Mutex // guards what follows
-	older   map[requestKey]*exemplarSeries
+	older   map[olderKey]*exemplarSeries
 	server  map[requestKey]*exemplarSeries
 	client  map[attemptKey]*exemplarSeries
 	ofPhase [telemetry.PhaseCount]*exemplarSeries
@@ -50,7 +50,7 @@ type noted struct {
 
 func newExemplars() *exemplars {
 	return &exemplars{
-		older:  map[requestKey]*exemplarSeries{},
+		older:  map[olderKey]*exemplarSeries{},
 		server: map[requestKey]*exemplarSeries{},
 		client: map[attemptKey]*exemplarSeries{},
 	}
@@ -71,9 +71,9 @@ func (m *Metrics) Accepted(r *telemetry.Record) {
 	defer e.mu.Unlock()
 	now := time.Now()
 	n := noted{value: seconds, trace: r.Identity.Context.TraceID(), span: r.Identity.Context.SpanID(), at: over, noticed: now}
-	older := requestKey{method: k.method, status: k.status} // it has no other labels
-	series(e.older, older, OlderDuration, func() attribute.Set { return olderSet(older) }).note(n)
-	series(e.server, k, ServerDuration, func() attribute.Set { return serverSet(r) }).note(n)
+	older := olderKey{k.method, k.status}
+	series(e.older, older, OlderDuration, older.set).note(n)
+	series(e.server, k, ServerDuration, func() attribute.Set { return serverSet(r, true) }).note(n)
 	if r.Stream != telemetry.NoStream {
 		return // its attempt and phases went on after they were measured
 	}

@@ -19,7 +19,7 @@ import (
 // newWithExemplars returns metrics that show exemplars.
 func newWithExemplars(t testing.TB) *Metrics {
 	t.Helper()
-	m, err := New(Options{Version: "1", Resource: resource.Empty(), State: &telemetry.State{}, Exemplars: true, Upstream: "default", Route: "/"})
+	m, err := New(Options{Version: "1", Resource: resource.Empty(), State: &telemetry.State{}, Exemplars: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func newWithExemplars(t testing.TB) *Metrics {
 func exchange(n byte, took time.Duration) *telemetry.Record {
 	start := time.Now().Add(-took)
 	return &telemetry.Record{
-		Method: "GET", Scheme: "http", Route: "/", Upstream: "default", Status: 200, Outcome: telemetry.OK,
+		Method: "GET", Scheme: "http", Route: &telemetry.Route{Path: "/", Name: "default"}, Upstream: "default", Status: 200, Outcome: telemetry.OK,
 		Start: start, End: start.Add(took), Phases: [telemetry.PhaseCount]time.Duration{telemetry.Own: took / 10, telemetry.Wait: took / 2},
 		Attempts: []telemetry.Attempt{{Backend: "10.0.0.1:80", Host: "10.0.0.1", Port: 80, Start: start, End: start.Add(took / 2), Status: 200, Span: trace.SpanID{2, n}}},
 		Identity: telemetry.Identity{Context: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{n}, SpanID: trace.SpanID{1, n}})},

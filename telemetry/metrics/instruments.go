@@ -82,6 +82,7 @@ var (
 	Scheme        = label("url.scheme")
 	Status        = label("http.response.status_code")
 	Route         = label("http.route")
+	RouteName     = label("pace.route")
 	Outcome       = label("pace.outcome")
 	Side          = label("pace.side")
 	LeftIn        = label("left_in")
@@ -128,11 +129,11 @@ var (
 	})
 	PhaseDuration = named(Instrument{
 		Key: "pace.phase.duration", Type: Histogram, Unit: "s",
-		Labels: []Label{Phase.of(phaseWords[1:])}, Doc: "Time that requests spent in each phase. A backend's name is resolved in dns; a backend that is named by its address never enters it.", Bounds: tallyBounds[:],
+		Labels: []Label{Phase.of(phaseWords[1:])}, Doc: "Time that requests spent in each phase. A backend's name is resolved in dns; a backend that is named by its address never enters it.", Bounds: tallyBounds,
 	})
 	Overhead = named(Instrument{
 		Key: "pace.overhead", Type: Histogram, Unit: "s",
-		Doc: "Time that requests spent in pace itself, outside the phases.", Bounds: tallyBounds[:],
+		Doc: "Time that requests spent in pace itself, outside the phases.", Bounds: tallyBounds,
 	})
 	StreamDuration = named(Instrument{
 		Key: "pace.stream.duration", Type: Histogram, Unit: "s",
@@ -152,8 +153,17 @@ var (
 	})
 	Rejections = named(Instrument{
 		Key: "pace.rejections", Type: Counter, Unit: "{request}",
-		Labels: []Label{Reason.of(telemetry.WordsOf(telemetry.Rejections())), Route},
+		Labels: []Label{Reason.of(telemetry.WordsOf(telemetry.Rejections())), Route, RouteName},
 		Doc:    "Requests that pace rejected on purpose, by outcome.",
+	})
+	Requests = named(Instrument{
+		Key: "pace.requests", Type: Counter, Unit: "{request}",
+		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route, RouteName}, Doc: "Requests, by outcome and by the side that caused it. Every word and every route is there at 0 from the start.",
+	})
+	ClientLeft = named(Instrument{
+		Key: "pace.client.left", Type: Counter, Unit: "{request}",
+		Labels: []Label{LeftIn.of(phaseWords), Route, RouteName},
+		Doc:    "Requests whose client left before it had the whole response, by the phase in which it left. Clients that leave in wait have usually timed out because the backend is slow.",
 	})
 )
 
@@ -162,15 +172,6 @@ var (
 	ActiveRequests = named(Instrument{
 		Key: "http.server.active_requests", Type: Gauge, Unit: "{request}",
 		Labels: []Label{Method, Scheme}, Doc: "Requests in progress.",
-	})
-	Requests = named(Instrument{
-		Key: "pace.requests", Type: Counter, Unit: "{request}",
-		Labels: []Label{Outcome.of(outcomeWords), Side.of(sideWords), Route}, Doc: "Requests, by outcome and by the side that caused it. Every word and every route is there at 0 from the start.",
-	})
-	ClientLeft = named(Instrument{
-		Key: "pace.client.left", Type: Counter, Unit: "{request}",
-		Labels: []Label{LeftIn.of(phaseWords), Route},
-		Doc:    "Requests whose client left before it had the whole response, by the phase in which it left. Clients that leave in wait have usually timed out because the backend is slow.",
 	})
 	Refused = named(Instrument{
 		Key: "pace.refused", Type: Counter, Unit: "{request}",
@@ -246,7 +247,7 @@ var semconvBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0
 
 // Instruments returns every metric family of pace's own, in the order of the docs.
 func Instruments() []Instrument {
-	list := []Instrument{OlderDuration, ServerDuration, ClientDuration, PhaseDuration, Overhead, StreamDuration, Failovers, Retries, Rejections}
+	list := []Instrument{OlderDuration, ServerDuration, ClientDuration, PhaseDuration, Overhead, StreamDuration, Failovers, Retries, Rejections, Requests, ClientLeft}
 	for _, s := range stateInstruments {
 		list = append(list, s.Instrument)
 	}

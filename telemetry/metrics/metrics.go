@@ -31,8 +31,6 @@ type Options struct {
 	Keeping   *telemetry.Keeping // the traces that were kept; nil: nobody exports them
 	Lines     *telemetry.Losses  // lines that the log lost; nil: there is no log
 	Exemplars bool               // write exemplars; only if the traces that they point to are exported
-	Upstream  string             // the upstream whose counters exist from the start
-	Route     string             // the route whose counters exist from the start
 }
 
 // Metrics is the signal. Safe for concurrent use.
@@ -41,14 +39,14 @@ type Metrics struct {
 	handler  http.Handler
 	provider *sdkmetric.MeterProvider
 
-	older, server, client, streamDuration metric.Float64Histogram
-	failovers, retries, rejections        metric.Int64Counter
-	olderSets, serverSets                 setCache[requestKey]
-	clientSets                            setCache[attemptKey]
+	older, client, streamDuration metric.Float64Histogram
+	failovers, retries            metric.Int64Counter
+	olderSets                     recordOptions[olderKey]
+	clientSets                    recordOptions[attemptKey]
 
 	active  activeRequests
-	phases  phaseTallies
-	counts  requestCounts
+	phases  *phaseTallies
+	routes  *routes
 	streams streams
 
 	exemplars *exemplars // nil: there are none
@@ -56,17 +54,17 @@ type Metrics struct {
 
 // New bridges a MeterProvider to a Prometheus registry.
 func New(o Options) (*Metrics, error) {
-	m := &Metrics{Options: o}
+	m := &Metrics{Options: o, phases: newPhaseTallies(), routes: newRoutes()}
 	if m.Keeping == nil {
 		m.Keeping = new(telemetry.Keeping) // its counters stay at 0
 	}
-	m.phases.start = time.Now()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader, err := otelprometheus.New(
 		otelprometheus.WithRegisterer(registry),
 		otelprometheus.WithoutScopeInfo(),
-		otelprometheus.WithProducer(&m.phases),
+		otelprometheus.WithProducer(m.phases),
+		otelprometheus.WithProducer(m.routes),
 		otelprometheus.WithTranslationStrategy(strategy),
 	)
 	if err != nil {
@@ -87,7 +85,6 @@ func New(o Options) (*Metrics, error) {
 	if err := errors.Join(m.open(meter), m.observeState(meter)); err != nil {
 		return nil, err
 	}
-	m.announce()
 	return m, nil
 }
 
@@ -99,14 +96,12 @@ func (m *Metrics) Shutdown(ctx context.Context) { m.provider.Shutdown(ctx) }
 
 // open makes the instruments that records are written to.
 func (m *Metrics) open(meter metric.Meter) error {
-	var errs [7]error
+	var errs [5]error
 	m.older, errs[0] = histogram(meter, OlderDuration)
-	m.server, errs[1] = histogram(meter, ServerDuration)
-	m.client, errs[2] = histogram(meter, ClientDuration)
-	m.streamDuration, errs[3] = histogram(meter, StreamDuration)
-	m.failovers, errs[4] = counter(meter, Failovers)
-	m.retries, errs[5] = counter(meter, Retries)
-	m.rejections, errs[6] = counter(meter, Rejections)
+	m.client, errs[1] = histogram(meter, ClientDuration)
+	m.streamDuration, errs[2] = histogram(meter, StreamDuration)
+	m.failovers, errs[3] = counter(meter, Failovers)
+	m.retries, errs[4] = counter(meter, Retries)
 	return errors.Join(errs[:]...)
 }
 
@@ -118,27 +113,22 @@ func counter(m metric.Meter, i Instrument) (metric.Int64Counter, error) {
 	return m.Int64Counter(i.Key, metric.WithUnit(i.Unit), metric.WithDescription(i.Doc))
 }
 
-// announce makes the counters of an upstream and of a route exist at 0, so that their first increase is seen.
-func (m *Metrics) announce() {
+// Configure prepares for the routes and the upstreams of a configuration: their counters exist at 0, so that
+// their first increase is seen. Those that stay go on counting. Of the routes that have left, the last ones keep
+// their series: see [maxGone].
+func (m *Metrics) Configure(routes []*telemetry.Route, upstreams []string) {
+	m.routes.configure(routes)
 	ctx := context.Background()
-	for _, o := range telemetry.FailoverReasons() {
-		m.failovers.Add(ctx, 0, upstreamReason(m.Upstream, o.Word))
-	}
-	m.retries.Add(ctx, 0, upstreamReason(m.Upstream, telemetry.StaleConnection))
-	for _, o := range telemetry.Rejections() {
-		if !o.Later {
-			m.rejections.Add(ctx, 0, rejection(o.Word, m.Route))
+	for _, name := range upstreams {
+		for _, o := range telemetry.FailoverReasons() {
+			m.failovers.Add(ctx, 0, upstreamReason(name, o.Word))
 		}
+		m.retries.Add(ctx, 0, upstreamReason(name, telemetry.StaleConnection))
 	}
-	m.counts.of(m.Route)
 }
 
 func upstreamReason(upstream, reason string) metric.AddOption {
 	return metric.WithAttributes(attribute.String(Upstream.Key, upstream), attribute.String(Reason.Key, reason))
-}
-
-func rejection(reason, route string) metric.AddOption {
-	return metric.WithAttributes(attribute.String(Reason.Key, reason), attribute.String(Route.Key, route))
 }
 
 // Publish implements [telemetry.Signal].
@@ -167,33 +157,24 @@ func (m *Metrics) Publish(at telemetry.Moment, r *telemetry.Record) {
 // measure writes the measurements of a request, once, when it is over.
 func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	ctx := context.Background()
-	seconds := over.Sub(r.Start).Seconds()
-	k := requestKeyOf(r)
-	m.older.Record(ctx, seconds, m.olderSets.get(k, olderSet)...)
-	m.server.Record(ctx, seconds, m.serverSets.get(k, func(requestKey) attribute.Set { return serverSet(r) })...)
+	took := over.Sub(r.Start)
+	older := olderKey{telemetry.KnownMethod(r.Method), r.Status}
+	m.older.Record(ctx, took.Seconds(), m.olderSets.of(older, older.set)...)
 	m.measureAttempts(r)
 	m.phases.add(r)
-	m.counts.add(r)
-	m.count(ctx, r)
-}
-
-func (m *Metrics) measureAttempts(r *telemetry.Record) {
-	for i := range r.Attempts {
-		a := &r.Attempts[i]
-		m.client.Record(context.Background(), a.End.Sub(a.Start).Seconds(),
-			m.clientSets.get(attemptKeyOf(r, a), func(attemptKey) attribute.Set { return attemptSet(r, i) })...)
-	}
-}
-
-// count counts what few requests have.
-func (m *Metrics) count(ctx context.Context, r *telemetry.Record) {
+	m.routes.of(r.Route).add(r, took)
 	for _, f := range r.Failovers {
 		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason.String()))
 	}
 	for range r.Retries {
 		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, telemetry.StaleConnection))
 	}
-	if r.Outcome.Info().Rejection == telemetry.Rejected {
-		m.rejections.Add(ctx, 1, rejection(r.Outcome.String(), r.Route))
+}
+
+func (m *Metrics) measureAttempts(r *telemetry.Record) {
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		m.client.Record(context.Background(), a.End.Sub(a.Start).Seconds(),
+			m.clientSets.of(attemptKeyOf(r, a), func() attribute.Set { return attemptSet(r, i) })...)
 	}
 }

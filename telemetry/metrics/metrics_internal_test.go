@@ -19,8 +19,8 @@ import (
 )
 
 // Who asks for a label set gets the one of its key, and each is made about once.
-func TestSetCache_ConcurrentSafe(t *testing.T) {
-	var c setCache[int]
+func TestRecordOptions_ConcurrentSafe(t *testing.T) {
+	var c recordOptions[int]
 	var made atomic.Int64
 	var all sync.WaitGroup
 	const keys = 50
@@ -28,7 +28,7 @@ func TestSetCache_ConcurrentSafe(t *testing.T) {
 		all.Go(func() {
 			for i := range 20 * keys {
 				k := i % keys
-				o := c.get(k, func(k int) attribute.Set {
+				o := c.of(k, func() attribute.Set {
 					made.Add(1)
 					return attribute.NewSet(attribute.Int("k", k))
 				})
@@ -46,20 +46,21 @@ func TestSetCache_ConcurrentSafe(t *testing.T) {
 }
 
 // Whoever counts a route first makes its counts, once, and none is lost.
-func TestRequestCounts_ConcurrentSafe(t *testing.T) {
-	var c requestCounts
+func TestRoutes_ConcurrentSafe(t *testing.T) {
+	r := newRoutes()
 	var all sync.WaitGroup
 	const routes, each = 20, 500
 	for range 8 {
 		all.Go(func() {
 			for i := range routes * each {
-				c.add(&telemetry.Record{Route: fmt.Sprint(i % routes), Outcome: telemetry.ClientGone, LeftIn: telemetry.Wait})
+				route := &telemetry.Route{Name: fmt.Sprint(i % routes)} // nobody has configured it
+				r.of(route).add(&telemetry.Record{Route: route, Outcome: telemetry.ClientGone, LeftIn: telemetry.Wait}, time.Second)
 			}
 		})
 	}
 	all.Wait()
 	for i := range routes {
-		counts := c.of(fmt.Sprint(i))
+		counts := r.of(&telemetry.Route{Name: fmt.Sprint(i)})
 		if gone, left := counts.outcomes[telemetry.ClientGone].Load(), counts.left[telemetry.Wait].Load(); gone != 8*each || left != 8*each {
 			t.Errorf("route %d: got %d and %d, want %d", i, gone, left, 8*each)
 		}
@@ -70,11 +71,11 @@ func TestRequestCounts_ConcurrentSafe(t *testing.T) {
 func TestTally_IsAHistogramOfTheSDK(t *testing.T) {
 	reader := sdkmetric.NewManualReader()
 	h, err := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("").
-		Float64Histogram("h", metric.WithExplicitBucketBoundaries(tallyBounds[:]...))
+		Float64Histogram("h", metric.WithExplicitBucketBoundaries(tallyBounds...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ours tally
+	ours := newTally(tallyBounds)
 	add := func(d time.Duration) {
 		ours.add(d)
 		h.Record(context.Background(), d.Seconds())
@@ -94,7 +95,7 @@ func TestTally_IsAHistogramOfTheSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := data.ScopeMetrics[0].Metrics[0].Data.(metricdata.Histogram[float64]).DataPoints[0]
-	got := ours.point(time.Time{}, time.Now())
+	got := ours.point(time.Time{}, time.Now(), *attribute.EmptySet())
 	if got.Count != want.Count || fmt.Sprint(got.BucketCounts) != fmt.Sprint(want.BucketCounts) || math.Abs(got.Sum-want.Sum) > 1e-6*want.Sum {
 		t.Errorf("got %d, %v, sum %v; the SDK has %d, %v, sum %v", got.Count, got.BucketCounts, got.Sum, want.Count, want.BucketCounts, want.Sum)
 	}
@@ -102,7 +103,7 @@ func TestTally_IsAHistogramOfTheSDK(t *testing.T) {
 
 // A phase that a request did not enter is not counted as one of no length.
 func TestPhaseTallies_CountOnlyWhatWasEntered(t *testing.T) {
-	var p phaseTallies
+	p := newPhaseTallies()
 	p.add(&telemetry.Record{Phases: [telemetry.PhaseCount]time.Duration{telemetry.Own: time.Microsecond, telemetry.Wait: time.Second}})
 	data, err := p.Produce(context.Background())
 	if err != nil {

@@ -76,7 +76,7 @@ func TestRequestCounts_OfClientsThatLeft(t *testing.T) {
 	b := telemetrytest.New(t, nil)
 	end := func(o telemetry.Outcome, in telemetry.Phase) {
 		b.Request(nil, func(_ context.Context, r *telemetry.Record) {
-			r.Route, r.Outcome, r.LeftIn = "/", o, in
+			r.Route, r.Outcome, r.LeftIn = b.Route, o, in
 			b.End(r)
 		})
 	}
@@ -93,7 +93,7 @@ func TestRequestCounts_OfClientsThatLeft(t *testing.T) {
 		}
 	}
 	for word, want := range map[string]float64{"client_gone": 1, "client_aborted": 2, "ok": 1, "request_timeout": 1, "unset": 1} {
-		if got, _ := telemetrytest.Value(scraped[metrics.Requests.Name], metrics.Outcome.Name, word); got != want {
+		if got, _ := telemetrytest.Value(scraped[metrics.Requests.Name], metrics.Outcome.Name, word, metrics.Route.Name, "/", metrics.RouteName.Name, "default"); got != want {
 			t.Errorf("%s: got %v, want %v", word, got, want)
 		}
 	}

@@ -25,8 +25,6 @@ type stateInstrument struct {
 // stateInstruments are the metrics of state, and the counters of what belongs to no request's record.
 var stateInstruments = []stateInstrument{
 	{ActiveRequests, func(m *Metrics, o observe) { m.active.read(o) }},
-	{Requests, func(m *Metrics, o observe) { m.counts.readOutcomes(o) }},
-	{ClientLeft, func(m *Metrics, o observe) { m.counts.readLeft(o) }},
 	{Refused, func(m *Metrics, o observe) {
 		for i, word := range telemetry.RefusalWords() {
 			o(m.State.Refusals(telemetry.Refusal(i)), Reason.is(word))

@@ -96,7 +96,7 @@ func (f *Filter) matches(r *telemetry.Record) bool {
 	info := r.Outcome.Info()
 	return (f.outcome == "" || f.outcome == info.Word) &&
 		(f.side == "" || f.side == string(info.Side)) &&
-		(f.route == "" || f.route == r.Route) &&
+		(f.route == "" || f.route == r.RouteName()) &&
 		(f.status == 0 || f.status == r.Status) &&
 		(f.trace == "" || f.trace == r.Trace) &&
 		r.End.Sub(r.Start) >= f.longer &&

@@ -41,7 +41,7 @@ func newWorld(size int) *world {
 func (w *world) exchange(n int, o telemetry.Outcome, change func(*telemetry.Record)) {
 	id := trace.TraceID{byte(n >> 16), byte(n >> 8), byte(n), 1}
 	r := w.Begin(trace.ContextWithSpan(context.Background(), &telemetry.Identity{Context: trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: trace.SpanID{1}})}), "GET", "http")
-	r.Path, r.Route, r.Outcome, r.Status = fmt.Sprint("/", n), "/", o, o.Info().Status
+	r.Path, r.Route, r.Outcome, r.Status = fmt.Sprint("/", n), &telemetry.Route{Path: "/", Name: "default"}, o, o.Info().Status
 	if change != nil {
 		change(r)
 	}
@@ -155,7 +155,7 @@ func TestList_Filters(t *testing.T) {
 			r.EndAttempt()
 		})
 		time.Sleep(time.Minute)
-		w.exchange(2, telemetry.RateLimited, func(r *telemetry.Record) { r.Route = "/api/" })
+		w.exchange(2, telemetry.RateLimited, func(r *telemetry.Record) { r.Route = &telemetry.Route{Path: "/api/", Name: "api"} })
 		time.Sleep(time.Minute)
 		w.exchange(3, telemetry.UpstreamError, func(r *telemetry.Record) {
 			r.Status, r.Query = 500, "token=secret&page=2"

@@ -49,6 +49,7 @@ type All struct {
 	Metrics  *metrics.Metrics // nil without metrics
 	Recent   *recent.Ring
 	Exporter *Keeper
+	Route    *telemetry.Route // that of the short form
 
 	File string // of the log
 
@@ -86,7 +87,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	if !o.NoMetrics {
 		a.Metrics, err = metrics.New(metrics.Options{
 			Version: "1", Resource: resource, State: state, Spans: a.Traces.Lost(), Keeping: a.Traces.Keeping(), Lines: a.Log.Lost(),
-			Exemplars: !o.NoExporter, Upstream: "default", Route: "/",
+			Exemplars: !o.NoExporter,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +99,8 @@ func New(t testing.TB, change func(*Options)) *All {
 		QueryAllow: o.QueryAllow,
 	})
 	a.flush = sync.OnceFunc(func() { a.Traces.Shutdown(context.Background()) })
+	a.Route = &telemetry.Route{Path: "/", Name: "default"}
+	a.Configure([]*telemetry.Route{a.Route}, []string{"default"})
 	t.Cleanup(a.Close)
 	return a
 }
@@ -263,11 +266,15 @@ func (k *Keeper) Spans() []sdktrace.ReadOnlySpan {
 	return k.spans
 }
 
+// DefaultRoute is the route of the short form, which no signal has prepared for: records that are made by hand
+// may have it with any telemetry.
+var DefaultRoute = &telemetry.Route{Path: "/", Name: "default"}
+
 // Fill gives the record something of all that can be told: a failover, a retry, a limiter's no.
 func Fill(r *telemetry.Record) {
 	r.Host, r.Path, r.Query, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "q=1", "1.1", "test", "id"
 	r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
-	r.Route, r.Upstream = "/", "default"
+	r.Route, r.Upstream = DefaultRoute, "default"
 	r.BeginAttempt("10.0.0.1:8000", "10.0.0.1", 8000).Failure = telemetry.ConnectFailed
 	r.EndAttempt()
 	a := r.BeginAttempt("10.0.0.2:8000", "10.0.0.2", 8000)

@@ -97,10 +97,10 @@ func spanName(r *telemetry.Record) string {
 	if m == telemetry.OtherMethod {
 		m = "HTTP"
 	}
-	if r.Route == "" {
+	if r.RoutePath() == "" {
 		return m
 	}
-	return m + " " + r.Route
+	return m + " " + r.RoutePath()
 }
 
 func attributes(r *telemetry.Record) []attribute.KeyValue {

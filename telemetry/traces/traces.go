@@ -80,7 +80,7 @@ func (t *Traces) Exports(r *telemetry.Record) telemetry.Export {
 		return telemetry.Sampled
 	case r.Reason == telemetry.Ordinary || !t.keeps():
 		return telemetry.Dropped
-	case !t.caps.Load().allow(r.Reason, r.Route):
+	case !t.caps.Load().allow(r.Reason, r.RouteName()):
 		t.queue.keeping.AddDropped(telemetry.OverRate)
 		return telemetry.Dropped
 	case !t.queue.reserve(r):
