@@ -30,18 +30,18 @@ func TestCounters_ExistFromZero(t *testing.T) {
 	before := p.Exposition("text/plain")
 	for side, outcomes := range sides {
 		for _, o := range outcomes {
-			if series := fmt.Sprintf("pace_requests_total{http_route=\"/\",pace_outcome=%q,pace_side=%q} 0\n", o, side); !strings.Contains(before, series) {
+			if series := fmt.Sprintf("pace_requests_total{http_route=\"/\",pace_outcome=%q,pace_route=\"default\",pace_side=%q} 0\n", o, side); !strings.Contains(before, series) {
 				t.Errorf("there is no %s", series)
 			}
 		}
 	}
 	for _, phase := range words("own read_request limit pick dns connect send wait receive deliver") {
-		if series := fmt.Sprintf("pace_client_left_total{http_route=\"/\",left_in=%q} 0\n", phase); !strings.Contains(before, series) {
+		if series := fmt.Sprintf("pace_client_left_total{http_route=\"/\",left_in=%q,pace_route=\"default\"} 0\n", phase); !strings.Contains(before, series) {
 			t.Errorf("there is no %s", series)
 		}
 	}
 	for _, o := range words("rate_limited no_backend draining bad_request too_large") {
-		if series := fmt.Sprintf("pace_rejections_total{http_route=\"/\",reason=%q} 0\n", o); !strings.Contains(before, series) {
+		if series := fmt.Sprintf("pace_rejections_total{http_route=\"/\",pace_route=\"default\",reason=%q} 0\n", o); !strings.Contains(before, series) {
 			t.Errorf("there is no %s", series)
 		}
 	}

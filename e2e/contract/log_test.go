@@ -27,7 +27,7 @@ func TestAccessLine_HasItsFields(t *testing.T) {
 		server := pacetest.WantTrace(spans, 1, pacetest.Path("/x/y")).Server
 		for key, want := range map[string]any{
 			"msg": "request", "method": "POST", "path": "/x/y", "status": 201.0, "bytes_in": 7.0, "bytes_out": 12.0, "client": "127.0.0.1",
-			"route": "/", "upstream": "default", "backend": b.Address(), "attempts": 1.0, "outcome": "ok",
+			"route": "/", "route_name": "default", "upstream": "default", "backend": b.Address(), "attempts": 1.0, "outcome": "ok",
 			"trace_id": answer.Header.Get("X-Trace-Id"), "span_id": server.SpanID, "trace_sampled": true,
 			"request_id": answer.Header.Get("X-Request-Id"),
 		} {

@@ -32,8 +32,8 @@ var rows = map[string]row{
 	"http_requests_duration_seconds": {dto.MetricType_HISTOGRAM, words("method status"), words("method status"), older1},
 	"http_server_request_duration_seconds": {
 		dto.MetricType_HISTOGRAM,
-		words("http_request_method url_scheme http_response_status_code http_route pace_outcome error_type"),
-		words("http_request_method url_scheme http_response_status_code http_route pace_outcome"), semconv,
+		words("http_request_method url_scheme http_response_status_code http_route pace_route pace_outcome error_type"),
+		words("http_request_method url_scheme http_response_status_code http_route pace_route pace_outcome"), semconv,
 	},
 	"http_server_active_requests": {dto.MetricType_GAUGE, words("http_request_method url_scheme"), words("http_request_method url_scheme"), nil},
 	"http_client_request_duration_seconds": {
@@ -43,9 +43,9 @@ var rows = map[string]row{
 	},
 	"pace_failovers_total":         {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
 	"pace_retries_total":           {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
-	"pace_requests_total":          {dto.MetricType_COUNTER, words("pace_outcome pace_side http_route"), words("pace_outcome pace_side http_route"), nil},
-	"pace_client_left_total":       {dto.MetricType_COUNTER, words("left_in http_route"), words("left_in http_route"), nil},
-	"pace_rejections_total":        {dto.MetricType_COUNTER, words("reason http_route"), words("reason http_route"), nil},
+	"pace_requests_total":          {dto.MetricType_COUNTER, words("pace_outcome pace_side http_route pace_route"), words("pace_outcome pace_side http_route pace_route"), nil},
+	"pace_client_left_total":       {dto.MetricType_COUNTER, words("left_in http_route pace_route"), words("left_in http_route pace_route"), nil},
+	"pace_rejections_total":        {dto.MetricType_COUNTER, words("reason http_route pace_route"), words("reason http_route pace_route"), nil},
 	"pace_refused_total":           {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_connections":             {dto.MetricType_GAUGE, words("state"), words("state"), nil},
 	"pace_limiter_keys":            {dto.MetricType_GAUGE, words("policy"), words("policy"), nil},

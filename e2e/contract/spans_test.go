@@ -27,7 +27,7 @@ func TestSpans_OfAFineRequest(t *testing.T) {
 		host, port, _ := net.SplitHostPort(p.Proxy)
 		number, _ := strconv.Atoi(port)
 		for key, want := range map[string]any{
-			"http.request.method": "GET", "url.scheme": "http", "url.path": "/shop/7", "http.route": "/",
+			"http.request.method": "GET", "url.scheme": "http", "url.path": "/shop/7", "http.route": "/", "pace.route": "default",
 			"http.response.status_code": 200, "server.address": host, "server.port": number,
 			"client.address": "127.0.0.1", "network.peer.address": "127.0.0.1", "user_agent.original": "tester/1",
 			"network.protocol.version": map[pacetest.Mode]string{pacetest.H1: "1.1", pacetest.H2C: "2"}[mode],

@@ -91,11 +91,11 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	}
 	ac.settleBroken(of("http_client_request_duration_seconds_count", "server_port", "error_type"))
 	n := float64(len(ac.exchanges))
-	served := of("http_server_request_duration_seconds_count", "http_request_method", "http_response_status_code", "pace_outcome", "error_type", "http_route", "url_scheme")
+	served := of("http_server_request_duration_seconds_count", "http_request_method", "http_response_status_code", "pace_outcome", "error_type", "http_route", "pace_route", "url_scheme")
 	tr.compare(ac.name+": http_server_request_duration_seconds", served, ac.requests)
 	tr.compare(ac.name+": its last bucket", of("http_server_request_duration_seconds_bucket", "http_request_method", "http_response_status_code"),
 		ac.requests.fold(0, 1))
-	hold("pace_requests_total", ac.bySide(), "pace_outcome", "pace_side", "http_route")
+	hold("pace_requests_total", ac.bySide(), "pace_outcome", "pace_side", "http_route", "pace_route")
 	tr.compare(ac.name+": pace_client_left_total", leftBy(of("pace_client_left_total", "left_in")), ac.left)
 	hold("http_requests_duration_seconds_count", ac.requests.fold(0, 1), "method", "status")
 	tr.compare(ac.name+": its last bucket", of("http_requests_duration_seconds_bucket", "method", "status"), ac.requests.fold(0, 1))
@@ -103,7 +103,7 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	tr.holdTries(of("http_client_request_duration_seconds_count", "http_request_method", "server_port", "http_response_status_code", "error_type", "pace_upstream"), ac.tries, ac)
 	hold("pace_failovers_total", ac.failovers, "pace_upstream", "reason")
 	hold("pace_retries_total", ac.retries, "pace_upstream", "reason")
-	hold("pace_rejections_total", ac.rejections, "reason", "http_route")
+	hold("pace_rejections_total", ac.rejections, "reason", "http_route", "pace_route")
 	hold("pace_refused_total", ac.refused, "reason")
 	hold("pace_stream_duration_seconds_count", ac.streams, "kind", "pace_close_reason")
 	hold("pace_stream_io_bytes_total", ac.bytes, "kind", "direction")

@@ -46,7 +46,7 @@ var sides = map[string]string{
 // bySide counts requests by outcome, side and route.
 func (ac *account) bySide() Table {
 	folded := Table{}
-	for k, n := range ac.requests.fold(2, 4) {
+	for k, n := range ac.requests.fold(2, 4, 5) {
 		outcome, route, _ := strings.Cut(k, " ")
 		side := sides[outcome]
 		if side == "" {

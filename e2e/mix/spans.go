@@ -122,7 +122,7 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 		tr.row(text(s.Attrs["pace.outcome"])).spans++
 	}
 	want := map[string]any{
-		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.path, "http.route": "/",
+		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.path, "http.route": "/", "pace.route": "default",
 		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port.Of(x.proxy)),
 		"client.address": x.source, "network.peer.address": "127.0.0.1", "pace.outcome": outcome, "pace.attempts": int64(tries),
 		"error.type": orNil(x.errorType()), "user_agent.original": userAgent, "pace.stream": orNil(x.stream), "pace.close_reason": orNil(x.closed),

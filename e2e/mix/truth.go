@@ -135,9 +135,9 @@ func (tr *Truth) account(h *house) *account {
 // count adds what the exchange's client and backends say.
 func (ac *account) count(x *exchange) {
 	outcome, status := x.ends()
-	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "http")]++
+	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "default", "http")]++
 	if slices.Contains([]string{"rate_limited", "bad_request", "too_large", "draining"}, outcome) {
-		ac.rejections[Key(outcome, "/")]++
+		ac.rejections[Key(outcome, "/", "default")]++
 	}
 	if in := x.leftIn(); in != nil {
 		ac.left[before(in[1])]++
