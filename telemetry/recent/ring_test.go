@@ -167,7 +167,7 @@ func TestList_Filters(t *testing.T) {
 			"outcome=rate_limited": "/2",
 			"side=backend":         "/3 /1",
 			"side=none":            "/4",
-			"route=/api/":          "/2",
+			"route=api":            "/2",
 			"backend=10.0.0.1:80":  "/1",
 			"backend=10.0.0.2:80":  "/1",
 			"backend=10.0.0.3:80":  "",
