@@ -75,6 +75,7 @@ func TestSpliceTellsWhoLeft(t *testing.T) {
 		}
 		c.Close()
 	}
+	begun := make(chan bool, 1) // the client has seen the header: a reset can no longer take it from pace
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		req, err := http.ReadRequest(r)
 		if err != nil {
@@ -83,6 +84,7 @@ func TestSpliceTellsWhoLeft(t *testing.T) {
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
 		io.CopyN(c, zeros{}, 1<<20)
 		if way := req.URL.Path; way == "/backend-fin" || way == "/backend-rst" {
+			<-begun
 			leave(c, way == "/backend-rst")
 			return
 		}
@@ -97,6 +99,8 @@ func TestSpliceTellsWhoLeft(t *testing.T) {
 		}
 		io.WriteString(c, "GET "+way+" HTTP/1.1\r\nHost: x\r\n\r\n")
 		if i%4 < 2 {
+			io.CopyN(io.Discard, c, 1)
+			begun <- true
 			io.Copy(io.Discard, c)
 			c.Close()
 			continue
