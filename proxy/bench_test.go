@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -10,9 +11,12 @@ import (
 	"net/url"
 	"testing"
 
+	"pace/proxy/action"
 	"pace/proxy/front"
 	"pace/proxy/message"
+	"pace/proxy/route"
 	"pace/proxy/transport"
+	"pace/proxy/upstream"
 )
 
 // answerer answers each request on a connection with the same bytes, and allocates nothing for it.
@@ -62,13 +66,30 @@ func TestHandler_AllocatesLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")
 	}
-	p := start(t, nil, rawOrigin(t, answerer))
-	h, r := p.server.Handler, smallRequest(t.Context(), p.handler)
-	got := testing.AllocsPerRun(500, func() { h.ServeHTTP(&nobody{http.Header{}}, r) })
-	if got > budget {
-		t.Errorf("%.0f allocations a small request, want at most %d", got, budget)
+	for _, routes := range []int{1, 100} {
+		p := start(t, withRoutes(routes), rawOrigin(t, answerer))
+		h, r := p.server.Handler, smallRequest(t.Context(), p.handler)
+		got := testing.AllocsPerRun(500, func() { h.ServeHTTP(&nobody{http.Header{}}, r) })
+		if got > budget {
+			t.Errorf("%.0f allocations a small request through %d routes, want at most %d", got, routes, budget)
+		}
+		t.Logf("%.0f allocations a small request through %d routes", got, routes)
 	}
-	t.Logf("%.0f allocations a small request", got)
+}
+
+// withRoutes changes the one route into n, of which one takes GET /hello.
+func withRoutes(n int) func(*setup) {
+	return func(s *setup) {
+		if n == 1 {
+			return
+		}
+		up := upstream.New(s.pool, nil)
+		s.upstream = up
+		for i := range n - 1 {
+			s.Routes = append(s.Routes, Route{Entry: route.Entry{Match: fmt.Sprintf("/services/%d/{rest...}", i)}, Action: action.To(up)})
+		}
+		s.Routes = append(s.Routes, Route{Entry: route.Entry{Match: "GET /{name}"}, Action: action.To(up)})
+	}
 }
 
 // BenchmarkHandler compares pace with everything on, from otelhttp to the log, with a bare
@@ -82,6 +103,10 @@ func BenchmarkHandler(b *testing.B) {
 	}
 	b.Run("impl=pace", func(b *testing.B) {
 		p := start(b, nil, rawOrigin(b, answerer))
+		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
+	})
+	b.Run("impl=pace, routes=100", func(b *testing.B) {
+		p := start(b, withRoutes(100), rawOrigin(b, answerer))
 		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
 	})
 	b.Run("impl=ReverseProxy", func(b *testing.B) {

@@ -41,13 +41,13 @@ type setup struct {
 	pool  upstream.Options
 	Limit *Limit // of the one route; nil: none
 
-	upstream *upstream.Upstream // of pool
+	upstream *upstream.Upstream // of pool; who sets Routes sets it
 }
 
 // handler returns a Handler with one route, unless the test has set others.
 func (s *setup) handler() *Handler {
-	s.upstream = upstream.New(s.pool, nil)
 	if s.Routes == nil {
+		s.upstream = upstream.New(s.pool, nil)
 		one := Route{Entry: route.Entry{Name: "default", Match: route.All}, Action: action.To(s.upstream)}
 		if s.Limit != nil {
 			one.Limits = []*Limit{s.Limit}
