@@ -38,6 +38,12 @@ func TestMirror_GetsWhatTheBackendGets(t *testing.T) {
 		if got.Header.Get("X-Backend") != live.Name() {
 			t.Errorf("%s: the response is that of %s", tt.path, got.Header.Get("X-Backend"))
 		}
+		trace := pacetest.WantTrace(spans, 1, pacetest.ID(got.Header.Get("X-Trace-Id")))
+		if len(trace.Clients) != 1 || len(trace.Server.Events) != 1 || trace.Server.Events[0].Name != "pace.mirrored" ||
+			trace.Server.Events[0].Attrs["pace.upstream"] != "shadow" {
+			t.Errorf("%s: %d CLIENT spans, and the events are %+v", tt.path, len(trace.Clients), trace.Server.Events)
+		}
+		mirror := wantMirrorSpan(spans, trace.Server) // from here on the mirror has read it all
 		a, b := live.WantGot(1, tt.target)[0], shadow.WantGot(1, tt.target)[0]
 		if a.Method != b.Method || a.Host != b.Host || string(a.Body) != string(b.Body) || string(b.Body) != tt.body || b.BodyErr != nil {
 			t.Errorf("%s: the backend got %s for %s with %d bytes, the mirror %s for %s with %d", tt.path, a.Method, a.Host, len(a.Body), b.Method, b.Host, len(b.Body))
@@ -47,12 +53,6 @@ func TestMirror_GetsWhatTheBackendGets(t *testing.T) {
 				t.Errorf("%s: the backend got %s: %q, the mirror %q", tt.path, name, a.Header[name], b.Header[name])
 			}
 		}
-		trace := pacetest.WantTrace(spans, 1, pacetest.ID(got.Header.Get("X-Trace-Id")))
-		if len(trace.Clients) != 1 || len(trace.Server.Events) != 1 || trace.Server.Events[0].Name != "pace.mirrored" ||
-			trace.Server.Events[0].Attrs["pace.upstream"] != "shadow" {
-			t.Errorf("%s: %d CLIENT spans, and the events are %+v", tt.path, len(trace.Clients), trace.Server.Events)
-		}
-		mirror := wantMirrorSpan(spans, trace.Server)
 		wantAttr(t, mirror.Attrs, "http.response.status_code", 200)
 		wantAttr(t, mirror.Attrs, "server.port", shadow.Port())
 		path, _, _ := strings.Cut(tt.target, "?")
@@ -68,6 +68,7 @@ func TestMirror_GetsWhatTheBackendGets(t *testing.T) {
 	p.WantMetric(3, "http_server_request_duration_seconds_count")
 	p.WantMetric(3, "http_client_request_duration_seconds_count", "pace_upstream", "live")
 	p.WantMetric(3, "http_client_request_duration_seconds_count", "pace_upstream", "shadow")
+	p.WantAccess("/api/large")
 	if got := len(p.Lines("request")); got != 3 {
 		t.Errorf("%d access lines, want 3", got)
 	}
