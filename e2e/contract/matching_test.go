@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
@@ -168,11 +167,11 @@ func TestMatching_Conditions(t *testing.T) {
 	}
 }
 
-// TestMatching_TenThousandRoutes starts and reloads as many, of which each has another upstream afterwards.
-func TestMatching_TenThousandRoutes(t *testing.T) {
+// TestMatching_ThousandRoutes starts and reloads as many, of which each has another upstream afterwards.
+func TestMatching_ThousandRoutes(t *testing.T) {
 	t.Parallel()
 	a, b := pacetest.NewBackend(t, pacetest.Fine), pacetest.NewBackend(t, pacetest.Fine)
-	const n = 10_000
+	const n = 1000
 	config := func(first, second string) pacetest.Config {
 		var routes []pacetest.Table
 		for i := range n / 2 {
@@ -184,7 +183,7 @@ func TestMatching_TenThousandRoutes(t *testing.T) {
 	}
 	check := func(p *pacetest.Pace, first, second *pacetest.Backend) {
 		t.Helper()
-		for _, i := range []int{0, 4999} {
+		for _, i := range []int{0, n/2 - 1} {
 			if got := p.Get(fmt.Sprintf("/service%d/x", i)); got.Header.Get("X-Backend") != first.Name() {
 				t.Errorf("/service%d/x: status %d from %q, want %s", i, got.Status, got.Header.Get("X-Backend"), first.Name())
 			}
@@ -192,16 +191,14 @@ func TestMatching_TenThousandRoutes(t *testing.T) {
 				t.Errorf("/api/v1/service%d/items/7: status %d from %q, want %s", i, got.Status, got.Header.Get("X-Backend"), second.Name())
 			}
 		}
-		wantStatus(t, p.Get("/service5000/x"), 404)
+		wantStatus(t, p.Get("/service500/x"), 404)
 	}
 	p := pacetest.Start(t, config("a", "b"))
 	check(p, a, b)
 	next := config("b", "a")
 	p.Write(next)
-	began := time.Now()
 	if line := p.HUP(); line.Text("msg") != "configuration reloaded" {
 		t.Fatalf("got %v", line)
 	}
-	t.Logf("reloaded in %v", time.Since(began)) // with the race detector, on a machine that does more
 	check(p, b, a)
 }
