@@ -103,7 +103,11 @@ func address(s, sample string) (string, *Refusal) {
 	if name, is := strings.CutPrefix(s, FilePrefix); is {
 		return s, descriptorName(name)
 	}
-	return hostPort(s, sample)
+	v, bad := hostPort(s, sample)
+	if strings.HasPrefix(v, UnixPrefix) || strings.HasPrefix(v, FilePrefix) { // it was written in capitals
+		return "", &Refusal{What: toml.Quote(s) + " looks like a socket, not like a host", Form: "the host's address"}
+	}
+	return v, bad
 }
 
 // descriptorName checks the name of a socket from systemd (sd_listen_fds_with_names(3)).

@@ -23,7 +23,7 @@ func FuzzNamed(f *testing.F) {
 	for _, c := range checks {
 		f.Add(c.sample)
 	}
-	for _, s := range []string{"http://[::ffff:10.0.0.1]:0081", "unix:/a//b", "//h/{x}", "/a/../b", "10.0.0.1/8", "a:b:c", "GET /{x...}", "\x00", "http://u:p@h"} {
+	for _, s := range []string{"http://[::ffff:10.0.0.1]:0081", "unix:/a//b", "//h/{x}", "/a/../b", "10.0.0.1/8", "a:b:c", "GET /{x...}", "\x00", "http://u:p@h", "uniX:2", "FD:http"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
