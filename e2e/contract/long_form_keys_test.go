@@ -47,9 +47,10 @@ var effects = map[string]func(*testing.T, *town){
 			name = "people"
 			upstream = "a"`)
 		wantStatus(t, p.Get("/users/1"), 200)
-		if line := p.WantAccess("/users/1"); line.Text("route") != "/users/{id}" {
+		if line := p.WantAccess("/users/1"); line.Text("route_name") != "people" || line.Text("route") != "/users/{id}" {
 			t.Errorf("got %v", line)
 		}
+		p.WantMetric(1, "pace_requests_total", "pace_outcome", "ok", "http_route", "/users/{id}", "pace_route", "people")
 	},
 	"route.when": func(t *testing.T, x *town) {
 		p := x.start(t, `
@@ -448,9 +449,6 @@ var elsewhere = map[string]string{
 	"upstream.resolve": "TestNames_AddressesComeAndGo",
 }
 
-// stillRefused are the keys that pace check refuses as not yet supported.
-var stillRefused = map[string]bool{"route.sample_ratio": true, "route.log": true}
-
 // town is the backends of one test, and the upstreams that they are.
 type town struct{ a, b, slow *pacetest.Backend }
 
@@ -551,9 +549,6 @@ func TestLongForm_EveryKeyHasItsEffect(t *testing.T) {
 		sources.Write(text)
 	}
 	for _, key := range longFormKeys(t) {
-		if stillRefused[key] {
-			continue
-		}
 		effect, here := effects[key]
 		if !here {
 			if name := elsewhere[key]; name == "" || !strings.Contains(sources.String(), "\nfunc "+name+"(") {
