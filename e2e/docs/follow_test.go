@@ -1,4 +1,4 @@
-// Package docs follows README.md and docs/deployment/README.md word by word, as a new user does: each
+// Package docs follows README.md, docs/what_happened.md and docs/deployment/README.md word by word, as a new user does: each
 // block of commands is run as it is written, on the ports that it names, in the order of the page.
 //
 // It takes nobody's ports: a page is followed in network, process and mount namespaces of its own (see
@@ -47,6 +47,15 @@ func TestFromOtherProxies(t *testing.T) {
 	m := newMachine(t, source)
 	m.write("cwd", source) // "in the repository"
 	follow(t, m, "docs/from_other_proxies.md")
+}
+
+func TestWhatHappened(t *testing.T) {
+	t.Parallel()
+	needPrograms(t)
+	source := repository(t)
+	m := newMachine(t, source)
+	m.write("cwd", source) // "in the repository"
+	follow(t, m, "docs/what_happened.md")
 }
 
 // follow runs each block of the page on the machine.
@@ -136,7 +145,7 @@ func normal(output string) string {
 // TestSkipped: a reason that nobody needs any more is taken out.
 func TestSkipped(t *testing.T) {
 	var all strings.Builder
-	for _, page := range []string{"README.md", "docs/deployment/README.md"} {
+	for _, page := range []string{"README.md", "docs/deployment/README.md", "docs/what_happened.md"} {
 		for _, b := range pageBlocks(t, page) {
 			all.WriteString(b.text)
 		}
