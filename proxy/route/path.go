@@ -1,6 +1,10 @@
 package route
 
-import "strings"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // cut splits a path into its first segment and the rest, which is "" or begins with a slash. A path of a
 // slash alone is an empty segment.
@@ -52,42 +56,48 @@ func dots(segment string) (n int) {
 	return n
 }
 
-// resolutions returns the paths that backends may take an unclean path for. Some merge slashes, some resolve
-// dots (RFC 3986 §5.2.4), some do both, and of those that resolve dots in the end some keep a slash there.
-func resolutions(path string) []string {
-	paths := []string{resolve(path, true, false)}
-	for _, merge := range []bool{false, true} {
-		p := resolve(path, merge, true)
-		paths = append(paths, p)
-		if last := path[strings.LastIndexByte(path, '/')+1:]; dots(last) > 0 && p != "/" {
-			paths = append(paths, strings.TrimSuffix(p, "/"))
+// resolutions returns the other paths that backends may take an unclean path for. Some merge slashes, some
+// resolve dots (RFC 3986 §5.2.4), some do both, and of those that resolve dots in the end some keep a slash there.
+func resolutions(path string) (others []string) {
+	note := func(p string) {
+		if p != path && !slices.Contains(others, p) {
+			others = append(others, p)
 		}
 	}
-	return paths
+	note(resolve(path, true, false))
+	for _, merge := range []bool{false, true} {
+		p := resolve(path, merge, true)
+		note(p)
+		if last := path[strings.LastIndexByte(path, '/')+1:]; dots(last) > 0 && p != "/" {
+			note(strings.TrimSuffix(p, "/"))
+		}
+	}
+	return others
 }
 
-// resolve merges the slashes of a path, or resolves the segments of dots, or both.
+// resolve merges the slashes of a path, or resolves the segments of dots, or both. A client chooses how long the
+// path is, so this is one walk over it.
 func resolve(path string, merge, dotted bool) string {
-	var kept []string
+	resolved := make([]byte, 0, len(path))
 	for path != "" {
 		var segment string
 		segment, path = cut(path)
-		n := 0
+		n, last := 0, path == ""
 		if dotted {
 			n = dots(segment)
 		}
-		if n == 2 && len(kept) > 0 {
-			kept = kept[:len(kept)-1]
+		if n == 2 {
+			resolved = resolved[:max(bytes.LastIndexByte(resolved, '/'), 0)]
 		}
-		switch last := path == ""; {
+		switch {
 		case n > 0 && last:
-			kept = append(kept, "")
+			resolved = append(resolved, '/')
 		case n > 0, merge && segment == "" && !last:
 		default:
-			kept = append(kept, segment)
+			resolved = append(append(resolved, '/'), segment...)
 		}
 	}
-	return "/" + strings.Join(kept, "/")
+	return string(resolved)
 }
 
 // decoded appends a segment to buf, percent-decoded. What is no percent-encoding stays as it is.
