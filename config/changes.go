@@ -193,14 +193,14 @@ func difference(was, is reflect.Value) string {
 	}
 	a, b := eachInWords(was), eachInWords(is)
 	var what []string
-	for _, e := range b {
+	for i, e := range b {
 		if !slices.Contains(a, e) {
-			what = append(what, "added "+e)
+			what = append(what, "added "+masked(is.Index(i), e))
 		}
 	}
-	for _, e := range a {
+	for i, e := range a {
 		if !slices.Contains(b, e) {
-			what = append(what, "removed "+e)
+			what = append(what, "removed "+masked(was.Index(i), e))
 		}
 	}
 	if what == nil && !slices.Equal(a, b) {
@@ -214,6 +214,14 @@ func eachInWords(list reflect.Value) (shown []string) {
 		shown = append(shown, inWords(list.Index(i).Interface()))
 	}
 	return shown
+}
+
+// masked returns an element of a list in words, without a secret.
+func masked(element reflect.Value, words string) string {
+	if f, ok := element.Interface().(Field); ok && f.isSecret() {
+		return f.Name + " = " + mask
+	}
+	return words
 }
 
 // inWords returns a value as the file would have it, in one line.

@@ -63,6 +63,8 @@ type Admin struct {
 	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port, unix:/path or fd:NAME; \"\" switches it off. A change needs a restart."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
+	TokenFile string `toml:"token_file" default:"" is:"file?" doc:"File with the token that calls of the API must bring that change something, in Authorization: Bearer. \"\": only a listener that is a socket in the file system takes such calls."`
+
 	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`
 }
 

@@ -135,7 +135,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 	want := Config{
 		Server: Server{":0", 2, 0, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
 			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50},
-		Admin: Admin{"", true, []string{"pace.example.com", "::1"}},
+		Admin: Admin{"", true, "/etc/pace/token", []string{"pace.example.com", "::1"}},
 		Upstreams: Upstreams{[]Backend{{"http", "example.com:80", 1}, {"http", "[::1]:8000", 1}, {"http", "[fe80::1%eth0]:80", 1},
 			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1}},
 			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0},

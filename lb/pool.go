@@ -61,6 +61,15 @@ func (p *Pool) Backends() []*Backend {
 	return s.backends
 }
 
+// Members returns the backends with their weights, in the order given. Do not change the slice.
+func (p *Pool) Members() []Member {
+	s := p.state.Load()
+	if s == nil {
+		return nil
+	}
+	return s.members
+}
+
 // Pick chooses a backend that is not in tried. tried holds the backends that this exchange has tried
 // already; it is nil for the first attempt. Pick is safe for concurrent use.
 //

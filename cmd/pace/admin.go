@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pace/config"
+	adminapi "pace/proxy/admin"
 	"pace/proxy/front"
 	"pace/telemetry/inflight"
 )
@@ -24,6 +25,7 @@ type admin struct {
 
 	observed observed
 	living   *front.InFlight
+	api      func(token string) adminapi.Options // nil: there is no API yet
 }
 
 // guarded is what one configuration makes of the listener.
@@ -37,16 +39,17 @@ func newAdmin(o observed, living *front.InFlight, f *config.File) *admin {
 	a := &admin{observed: o, living: living}
 	a.http.ReadHeaderTimeout = 10 * time.Second
 	a.http.ErrorLog = slog.NewLogLogger(o.log.Handler(), slog.LevelWarn)
-	a.change(f)
+	a.change(f, "")
 	return a
 }
 
-// change puts f in force for every request that comes from now on.
-func (a *admin) change(f *config.File) {
-	a.inForce.Store(&guarded{ownHosts(f.Admin), a.pages(f)})
+// change puts f in force for every request that comes from now on. Calls of the API that change something need
+// the token.
+func (a *admin) change(f *config.File, token string) {
+	a.inForce.Store(&guarded{ownHosts(f.Admin), a.pages(f, token)})
 }
 
-func (a *admin) pages(f *config.File) http.Handler {
+func (a *admin) pages(f *config.File, token string) http.Handler {
 	mux := http.NewServeMux()
 	if m := a.observed.scrape(f); m != nil {
 		mux.Handle("GET /metrics", m)
@@ -56,6 +59,9 @@ func (a *admin) pages(f *config.File) http.Handler {
 		json.NewEncoder(w).Encode(map[string]any{"inflight": inflight.List(a.living.Records(), time.Now())})
 	})
 	a.observed.recent.Register(mux)
+	if a.api != nil {
+		adminapi.Register(mux, a.api(token))
+	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	if f.Admin.Pprof {

@@ -60,7 +60,7 @@ func frontSettings(f *config.File, o observed) front.Settings {
 // prepare opens what a changed configuration needs, and returns what puts it in force. An error changes
 // nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
 // shows more writes its line: the one before the change, or the one after it.
-func (p *parts) prepare(f *config.File, changes []config.Change) (change func(announce func()), err error) {
+func (p *parts) prepare(f *config.File, changes []config.Change, token string) (change func(announce func()), err error) {
 	changeListener, cancelListener, err := p.prepareListener(f, changes)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (p *parts) prepare(f *config.File, changes []config.Change) (change func(an
 		p.recent.Resize(f.Tracing.Keep.Recent)
 		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
 		p.telemetry.WatchLimiters(next.limiters())
-		p.admin.change(f)
+		p.admin.change(f, token)
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)
 		changeListener()

@@ -61,7 +61,7 @@ func serveDemo(f *config.File, l listeners, noLimit bool) error {
 	}
 	defer p.log.Close()
 	describeDemo(f, l, noLimit)
-	r := newReloader("", f, p)
+	r := newReloader("", f, "", p)
 	end := catchEnd()
 	p.accept(l)
 	return p.serve(r, end)

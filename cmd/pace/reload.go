@@ -21,12 +21,13 @@ type reloader struct {
 	file  string // "": there is none
 	parts *parts
 
-	lastRead atomic.Pointer[string] // the digest of the files as they were read last
+	lastRead atomic.Pointer[[]string] // the digests of the files as they were read last
 
 	oneAtATime sync.Mutex // held during a reload; whoever reads a file may wait for long
 
 	mu       sync.Mutex // guards what follows; held while a configuration is put in force
 	inForce  *config.File
+	token    string // of the admin listener
 	loadedAt time.Time
 	last     reloaded
 	draining bool
@@ -41,11 +42,15 @@ type reloaded struct {
 }
 
 // newReloader returns the reloader of a pace that has started with f, which was read from file.
-func newReloader(file string, f *config.File, p *parts) *reloader {
+func newReloader(file string, f *config.File, token string, p *parts) *reloader {
 	now := time.Now()
 	p.telemetry.ConfigLoaded(now)
-	r := &reloader{file: file, parts: p, inForce: f, loadedAt: now, last: reloaded{At: now}}
-	r.lastRead.Store(&f.SHA256)
+	r := &reloader{file: file, parts: p, inForce: f, token: token, loadedAt: now, last: reloaded{At: now}}
+	digests := r.digests()
+	digests[0] = f.SHA256 // of what is in force, should the file have changed since
+	r.lastRead.Store(&digests)
+	p.admin.api = r.apiOptions
+	p.admin.change(f, token)
 	return r
 }
 
@@ -88,7 +93,14 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	if r.draining {
 		return nil, cannotReload(r.file, "pace is draining", "start it again with the new configuration")
 	}
+	token, err := readToken(next)
+	if err != nil {
+		return nil, err
+	}
 	changes := config.Changes(&r.inForce.Config, &next.Config)
+	if token != r.token && r.inForce.Admin.TokenFile == next.Admin.TokenFile {
+		changes = append(changes, config.Change{Key: "admin.token_file", What: "its content changed"})
+	}
 	if err := needRestart(next, changes); err != nil {
 		return nil, err
 	}
@@ -96,14 +108,14 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 		different = append(different, c.String())
 	}
 	if len(changes) > 0 {
-		change, err := r.parts.prepare(next, changes)
+		change, err := r.parts.prepare(next, changes, token)
 		if err != nil {
 			return nil, err
 		}
 		change(func() { announce(different) })
 		r.loadedAt = time.Now()
 	}
-	r.inForce = next
+	r.inForce, r.token = next, token
 	return different, nil
 }
 
@@ -115,8 +127,8 @@ func (r *reloader) read() (*config.File, error) {
 	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
-	digest := r.digest() // before the file is loaded: if it changes meanwhile, whoever watches it finds out
-	r.lastRead.Store(&digest)
+	digests := r.digests() // before the file is loaded: if it changes meanwhile, whoever watches it finds out
+	r.lastRead.Store(&digests)
 	return load(r.file)
 }
 

@@ -27,6 +27,10 @@ func run(file string, watch bool, s signals) error {
 	if err != nil {
 		return err
 	}
+	token, err := readToken(f)
+	if err != nil {
+		return err
+	}
 	if f.Server.Workers > 0 {
 		runtime.GOMAXPROCS(min(f.Server.Workers, runtime.GOMAXPROCS(0))) // never more than the cgroup allows
 	}
@@ -42,7 +46,7 @@ func run(file string, watch bool, s signals) error {
 		return runFailure{err}
 	}
 	p.sockets.warnOfUnused(f, p.log.Logger)
-	r := newReloader(file, f, p)
+	r := newReloader(file, f, token, p)
 	end := catchEnd()
 	p.accept(l)
 	defer r.onSignals(s)()

@@ -37,7 +37,7 @@ func TestReload_OfTenThousandRoutesTakesLessThanASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.log.Close() })
-	r := newReloader(file, f, p)
+	r := newReloader(file, f, "", p)
 	quickest := time.Hour
 	for i := range 3 {
 		if i%2 == 0 {

@@ -38,7 +38,7 @@ func (r *reloader) watch(ctx context.Context) {
 		}
 		for quiet(ctx, events) {
 		}
-		if ctx.Err() == nil && r.digest() != *r.lastRead.Load() {
+		if ctx.Err() == nil && !slices.Equal(r.digests(), *r.lastRead.Load()) {
 			r.reload("watch")
 		}
 	}
@@ -82,12 +82,19 @@ func (r *reloader) logPolling(w *folderWatcher, err error) {
 	w.failed = err != nil
 }
 
-// files returns the configuration and the files that it names.
-func (r *reloader) files() []string { return []string{r.file} }
+// files returns the configuration, and the files that it names and that are read with it.
+func (r *reloader) files() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	files := []string{r.file}
+	if token := r.inForce.Admin.TokenFile; token != "" {
+		files = append(files, token)
+	}
+	return files
+}
 
-// digest returns a digest of what is in the files.
-func (r *reloader) digest() string {
-	var sums []string
+// digests returns what is in the files, each in a few bytes.
+func (r *reloader) digests() (sums []string) {
 	for _, file := range r.files() {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -96,7 +103,7 @@ func (r *reloader) digest() string {
 		}
 		sums = append(sums, fmt.Sprintf("%x", sha256.Sum256(content)))
 	}
-	return strings.Join(sums, " ")
+	return sums
 }
 
 // places returns the paths at which a change may give one of the files another content: its own, and that of

@@ -106,6 +106,28 @@ func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Re
 	return &transport.Error{Kind: kind, Phase: transport.DNS, Err: err}
 }
 
+// Member is a backend at one instant.
+type Member struct {
+	Address     string // host:port, or the path of a unix socket
+	Weight      int
+	Active      int // connections on which a request is in flight
+	Connections int // that are open, idle ones included; streams are in neither number
+}
+
+// Members returns the backends that are picked now.
+func (u *Upstream) Members() []Member {
+	list := []Member{}
+	for _, m := range u.pool.Members() {
+		one := Member{Address: m.Backend.Addr, Weight: m.Weight}
+		if conns := owner(m.Backend).conns; conns != nil {
+			one.Connections = conns.Open()
+			one.Active = max(0, one.Connections-conns.Idle())
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
 // Idle returns how many connections wait for a request.
 func (b *Backend) Idle() int {
 	if b.conns == nil {

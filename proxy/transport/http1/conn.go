@@ -3,6 +3,7 @@ package http1
 import (
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,8 @@ type conn struct {
 	dead   bool             // set by look: it must not be used
 	login  bool             // a login took place on it: it serves one client only, and never returns to the pool
 	idle   time.Time        // when it was given back to the pool
+	pool   *Pool            // that counts it; nil: nobody does
+	over   atomic.Bool      // it is counted no more
 
 	// The deadlines that are set on the connection. They stay set from one exchange to the next, as
 	// deadlines.go explains. The exchange that owns the connection sets them under its mu.
@@ -35,6 +38,19 @@ func newConn(nc net.Conn) *conn {
 	}
 	c.peek = c.look
 	return c
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// leave ends the count of the connection.
+func (c *conn) leave() {
+	if c.pool != nil && c.over.CompareAndSwap(false, true) {
+		c.pool.open.Add(-1)
+	}
 }
 
 // alive reports whether an idle connection may be used: the backend has sent nothing on it, and has not closed

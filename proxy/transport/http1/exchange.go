@@ -132,7 +132,7 @@ func (x *exchange) connect(unseen bool) error {
 	nc, kind, err := x.pool.dialer.Dial(x.ctx)
 	switch {
 	case err == nil:
-		return x.use(newConn(nc), false)
+		return x.use(x.pool.counted(newConn(nc)), false)
 	case x.ctx.Err() != nil:
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}

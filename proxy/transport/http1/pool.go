@@ -2,6 +2,7 @@ package http1
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pace/proxy/transport"
@@ -14,6 +15,7 @@ type Pool struct {
 	dialer *dial.Dialer
 
 	watcher watcher
+	open    atomic.Int64 // connections, without those of streams
 
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // a stack: the one used last is used next, so that the rest are idle for long and expire
@@ -33,6 +35,16 @@ func (p *Pool) Idle() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.idle)
+}
+
+// Open returns how many connections there are, idle ones included. One that became a stream is not counted.
+func (p *Pool) Open() int { return int(p.open.Load()) }
+
+// counted counts a new connection.
+func (p *Pool) counted(c *conn) *conn {
+	c.pool = p
+	p.open.Add(1)
+	return c
 }
 
 // Close closes the idle connections. One that is in use is closed when its exchange ends.

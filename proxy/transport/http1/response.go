@@ -141,6 +141,7 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 	x.c = nil
 	x.mu.Unlock()
 	c.SetDeadline(time.Time{})
+	c.leave()
 	r.Close()
 	return c.Conn, rest
 }
