@@ -133,10 +133,10 @@ func (r *reader) undefined(key, noun, name string, known *names, verb string) {
 	what := fmt.Sprintf("no %s is named %s", noun, toml.Quote(name))
 	table := "[" + noun + "." + toml.Clip(toml.Name(name)) + "]"
 	remedy := "define " + table
-	if near := nearestWord(name, known.listed); near != "" {
+	if near := nearestWord(name, known.ordered); near != "" {
 		remedy = verb + strconv.Quote(near) + ", or " + remedy
-	} else if len(known.listed) > 0 {
-		remedy = verb + oneOf(known.listed) + ", or " + remedy
+	} else if len(known.ordered) > 0 {
+		remedy = verb + oneOf(known.ordered) + ", or " + remedy
 	}
 	r.fault(key, what, remedy)
 }
@@ -169,12 +169,12 @@ func oneOf(words []string) string {
 
 // names are those that the file defines. A file may have many, so they are listed once.
 type names struct {
-	listed []string
-	set    map[string]bool
+	ordered []string
+	set     map[string]bool
 }
 
 func (n *names) add(name string) {
-	n.listed = append(n.listed, name)
+	n.ordered = append(n.ordered, name)
 	n.set[name] = true
 }
 
@@ -205,7 +205,7 @@ func (r *reader) limitNames() *names {
 }
 
 func (r *reader) anUpstream() string {
-	if names := r.upstreamNames().listed; len(names) > 0 {
+	if names := r.upstreamNames().ordered; len(names) > 0 {
 		return names[0]
 	}
 	return DefaultName
