@@ -1,6 +1,7 @@
 package dashboards
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -24,15 +25,16 @@ const (
 	warning  = "warning"
 )
 
-// alerts returns the alerts. Each says what is wrong, what the usual cause is, and what to do.
-func alerts() []rule {
+// alerts returns the alerts for a pace with these routes; without any, for every pace. Each says what is wrong,
+// what the usual cause is, and what to do.
+func alerts(routes []Route) []rule {
 	list := []rule{down()}
 	for _, s := range sides() {
 		if s.Side != telemetry.LimiterSide { // what a limiter rejects is in rejections
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(), storm(), unanswering(), rejections(), notReloaded(),
+	return append(list, latency(routes), storm(), unanswering(), rejections(), notReloaded(),
 		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -96,11 +98,19 @@ func about(expr string, outcomes []telemetry.OutcomeInfo, text func(telemetry.Ou
 	return b.String() + "{{ end }}"
 }
 
-func latency() rule {
+// latency fires above the limit of a route, or above one that suits a service that people wait for.
+func latency(routes []Route) rule {
+	var each []string
+	for _, r := range routes {
+		if r.Slow > 0 {
+			each = append(each, fmt.Sprintf("%s{%s} > %v", recordedP99, is(metrics.RouteName.Name, r.Name), r.Slow.Seconds()))
+		}
+	}
+	expr := cmp.Or(strings.Join(each, " or "), fmt.Sprintf("%s > %v", recordedP99, slow))
 	return alert("PaceSlow",
-		fmt.Sprintf("%s > %v", recordedP99, slow),
+		expr,
 		10*time.Minute, warning,
-		"1 of 100 requests to {{ $labels.job }} on route {{ $labels.http_route }} takes longer than {{ $value | humanizeDuration }}",
+		"1 of 100 requests to {{ $labels.job }} on route {{ $labels.pace_route }} takes longer than {{ $value | humanizeDuration }}",
 		"a backend is slow, or clients read their responses slowly",
 		"compare p99 by backend in the dashboard; follow a dot of the duration graph to its trace, and see which span is long")
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAlerts_SaySummaryCauseRemedy(t *testing.T) {
-	for _, r := range alerts() {
+	for _, r := range alerts(nil) {
 		var names []string
 		for _, a := range r.Annotations {
 			names = append(names, a.Name)
@@ -27,7 +27,7 @@ func TestAlerts_SaySummaryCauseRemedy(t *testing.T) {
 // promtool runs the cases in e2e/dashboards; here it is held that none is missing.
 func TestAlerts_HaveCasesOfFiringAndNot(t *testing.T) {
 	silent, fires := regexp.MustCompile(`exp_alerts: \[\]`), regexp.MustCompile(`exp_alerts:\n`)
-	for _, r := range alerts() {
+	for _, r := range alerts(nil) {
 		cases, err := os.ReadFile("testdata/" + r.Alert + ".test.yml")
 		if err != nil {
 			t.Error(err)

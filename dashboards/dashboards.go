@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // File is one file for Grafana (.json) or Prometheus (.yml).
@@ -15,19 +16,26 @@ type File struct {
 	Text []byte
 }
 
-// Files returns every file, with the same bytes at each call.
-func Files() ([]File, error) {
-	overview, err := overviewJSON()
+// Route is a route of a configuration.
+type Route struct {
+	Name string
+	Slow time.Duration // an exchange that takes longer is slow; 0: none is
+}
+
+// Files returns every file, with the same bytes at each call. With the routes of a configuration, the dashboard
+// offers exactly these, and the alert about slow routes has the limit of each; without, both suit every pace.
+func Files(routes []Route) ([]File, error) {
+	overview, err := overviewJSON(routes)
 	if err != nil {
 		return nil, fmt.Errorf("pace: BUG: dashboard: %w", err)
 	}
-	return []File{{"pace-overview.json", overview}, {"pace-rules.yml", rulesYAML(rules())}}, nil
+	return []File{{"pace-overview.json", overview}, {"pace-rules.yml", rulesYAML(rules(routes))}}, nil
 }
 
-// Write writes every file into dir and returns their paths. It creates dir if it does not exist, and
+// Write writes every file of [Files] into dir and returns their paths. It creates dir if it does not exist, and
 // replaces files of the same names. An error says what to do.
-func Write(dir string) (paths []string, err error) {
-	files, err := Files()
+func Write(dir string, routes []Route) (paths []string, err error) {
+	files, err := Files(routes)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -23,7 +24,7 @@ func TestFiles_AreTheSameAtEachCall(t *testing.T) {
 // The rules are kept, so that promtool has them beside its cases and a change can be read.
 func TestFiles_RulesAreGolden(t *testing.T) {
 	const golden = "testdata/pace-rules.yml"
-	got := rulesYAML(rules())
+	got := rulesYAML(rules(nil))
 	if *update {
 		if err := os.WriteFile(golden, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -41,7 +42,7 @@ func TestFiles_RulesAreGolden(t *testing.T) {
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "on", "the", "way")
 	for range 2 { // the second time over the files of the first
-		paths, err := Write(dir)
+		paths, err := Write(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func TestWrite_SaysWhatToDo(t *testing.T) {
 	for name, obstruct := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := obstruct(t, t.TempDir())
-			_, err := Write(dir)
+			_, err := Write(dir, nil)
 			if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "--out") {
 				t.Errorf("Write(%q): got %v, want an error with the path and --out", dir, err)
 			}
@@ -83,9 +84,25 @@ func TestWrite_SaysWhatToDo(t *testing.T) {
 
 func files(t *testing.T) []File {
 	t.Helper()
-	list, err := Files()
+	list, err := Files(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// With the routes of a configuration, the dashboard offers these, and each has its own limit for slowness.
+func TestFiles_OfAConfiguration(t *testing.T) {
+	list, err := Files([]Route{{Name: "GET /users/{id}", Slow: 2 * time.Second}, {Name: "a,b"}, {Name: "rest", Slow: time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overview, rules := string(list[0].Text), string(list[1].Text)
+	if want := `"query": "GET /users/{id},a\\,b,rest"`; !strings.Contains(overview, want) {
+		t.Errorf("the dashboard does not have %s", want)
+	}
+	want := recordedP99 + `{pace_route="GET /users/{id}"} > 2 or ` + recordedP99 + `{pace_route="rest"} > 0.001`
+	if !strings.Contains(rules, want) {
+		t.Errorf("the rules do not have %s", want)
+	}
 }

@@ -34,7 +34,7 @@ var (
 )
 
 // overviewJSON returns the dashboard as Grafana imports it.
-func overviewJSON() ([]byte, error) {
+func overviewJSON(routes []Route) ([]byte, error) {
 	b := dashboard.NewDashboardBuilder("pace overview").
 		Uid("pace-overview").
 		Description("How pace is doing, and who causes the failures. Made by: pace dashboards").
@@ -43,7 +43,7 @@ func overviewJSON() ([]byte, error) {
 		Refresh("30s").
 		Timezone(common.TimeZoneBrowser).
 		Tooltip(dashboard.DashboardCursorSyncCrosshair)
-	variables(b)
+	variables(b, routes)
 	restarts(b)
 	for _, r := range overview() {
 		b.WithRow(dashboard.NewRowBuilder(r.title))
@@ -83,11 +83,16 @@ func number(panels []dashboard.PanelOrRowPanel) {
 	}
 }
 
-func variables(b *dashboard.DashboardBuilder) {
+func variables(b *dashboard.DashboardBuilder, routes []Route) {
 	b.WithVariable(dashboard.NewDatasourceVariableBuilder(prometheusVar).Type("prometheus").Label("Prometheus"))
 	b.WithVariable(dashboard.NewDatasourceVariableBuilder(jaegerVar).Type("jaeger").Label("Jaeger"))
 	b.WithVariable(valuesOf(job, metrics.BuildInfo.Name))
 	b.WithVariable(valuesOf(instance, metrics.BuildInfo.Name+`{`+job+`=~"$job"}`))
+	if len(routes) > 0 {
+		b.WithVariable(namesOf(routes))
+	} else {
+		b.WithVariable(valuesOf(metrics.RouteName.Name, requests+`{`+job+`=~"$job"}`))
+	}
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(serviceVar).Label("Service in Jaeger").DefaultValue(dashboard.StringOrMap{String: new("pace")}))
 	b.WithVariable(badOutcomes())
 	b.WithVariable(dashboard.NewTextBoxVariableBuilder(traceVar).Label("Trace").DefaultValue(dashboard.StringOrMap{String: new("")}))
@@ -118,6 +123,19 @@ func valuesOf(label, series string) *dashboard.QueryVariableBuilder {
 		Query(dashboard.StringOrMap{String: new(fmt.Sprintf("label_values(%s, %s)", series, label))}).
 		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
 		Sort(dashboard.VariableSortAlphabeticalAsc).
+		Multi(true).IncludeAll(true).AllValue(".*").
+		Current(dashboard.VariableOption{Selected: new(true), Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: all})
+}
+
+// namesOf is a variable that chooses among routes. By default all are shown.
+func namesOf(routes []Route) *dashboard.CustomVariableBuilder {
+	var names []string
+	for _, r := range routes {
+		names = append(names, strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(r.Name)) // a comma separates names
+	}
+	all := dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}
+	return dashboard.NewCustomVariableBuilder(metrics.RouteName.Name).
+		Values(dashboard.StringOrMap{String: new(strings.Join(names, ","))}).
 		Multi(true).IncludeAll(true).AllValue(".*").
 		Current(dashboard.VariableOption{Selected: new(true), Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: all})
 }

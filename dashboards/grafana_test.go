@@ -123,7 +123,7 @@ func TestOverview_DurationsHaveExemplars(t *testing.T) {
 
 func overviewText(t *testing.T) string {
 	t.Helper()
-	raw, err := overviewJSON()
+	raw, err := overviewJSON(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

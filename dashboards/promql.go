@@ -2,9 +2,11 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pace/telemetry"
+	"pace/telemetry/metrics"
 )
 
 // Labels that Prometheus itself adds, to what it scrapes and to histograms.
@@ -15,17 +17,36 @@ const (
 )
 
 // view says which series an expression reads, over which window, and how long ago.
-type view struct{ matchers, window, ago string }
+type view struct {
+	matchers, window, ago string
+	route                 string // the matcher of the series that belong to a route; "": all routes
+}
 
 var (
-	onScreen = view{matchers: job + `=~"$job",` + instance + `=~"$instance"`, window: "$__rate_interval"}
-	recent   = view{matchers: onScreen.matchers, window: "5m"} // for one figure of the present
-	before   = view{matchers: onScreen.matchers, window: "5m", ago: " offset 1h"}
-	inRules  = view{window: "5m"}
+	onScreen = view{
+		matchers: job + `=~"$job",` + instance + `=~"$instance"`,
+		route:    metrics.RouteName.Name + `=~"$` + metrics.RouteName.Name + `"`,
+		window:   "$__rate_interval",
+	}
+	allRoutes = view{matchers: onScreen.matchers, window: onScreen.window}             // where some series have no route
+	recent    = view{matchers: onScreen.matchers, route: onScreen.route, window: "5m"} // for one figure of the present
+	before    = view{matchers: onScreen.matchers, route: onScreen.route, window: "5m", ago: " offset 1h"}
+	inRules   = view{window: "5m"}
 )
+
+// hasRoute reports whether the series of a metric belong to a route.
+func hasRoute(metric string) bool {
+	return slices.ContainsFunc(metrics.Instruments(), func(i metrics.Instrument) bool {
+		suffix, of := strings.CutPrefix(metric, i.Name)
+		return of && slices.Contains([]string{"", "_bucket", "_count", "_sum"}, suffix) && slices.Contains(i.LabelNames(), metrics.RouteName.Name)
+	})
+}
 
 // series selects the series of a metric that match.
 func (v view) series(metric string, matchers ...string) string {
+	if v.route != "" && hasRoute(metric) {
+		matchers = append([]string{v.route}, matchers...)
+	}
 	if v.matchers != "" {
 		matchers = append([]string{v.matchers}, matchers...)
 	}

@@ -61,7 +61,7 @@ func TestLegends_NameLabelsOfTheirSeries(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range alerts() {
+	for _, r := range alerts(nil) {
 		for _, a := range r.Annotations {
 			wantLabels(t, published, r.Expr, regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(a.Value, -1))
 		}
@@ -138,7 +138,7 @@ func expressions(t *testing.T) (list []string) {
 			list = append(list, fmt.Sprintf("count by (%s) (%s)", label, series))
 		}
 	}
-	for _, r := range rules() {
+	for _, r := range rules(nil) {
 		list = append(list, r.Expr)
 	}
 	return list

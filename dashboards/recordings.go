@@ -31,7 +31,7 @@ func recordings() (list []rule) {
 	return append(list,
 		rule{Record: recordedRequests, Expr: sumBy(by(job), recordedOutcomes)},
 		rule{Record: recordedShares, Expr: fmt.Sprintf("%s / on (%s) group_left () %s", sumBy(by(job, sideLabel), recordedOutcomes), job, recordedRequests)},
-		rule{Record: recordedP99, Expr: inRules.quantileBy(0.99, by(job, metrics.Route.Name), metrics.ServerDuration.Name)},
+		rule{Record: recordedP99, Expr: inRules.quantileBy(0.99, by(job, metrics.Route.Name, metrics.RouteName.Name), metrics.ServerDuration.Name)},
 		rule{Record: recordedAttempts, Expr: inRules.rateBy(perBackend, attempts)},
 		rule{Record: recordedUnanswered, Expr: inRules.rateBy(perBackend, attempts, oneOf(metrics.ErrorType.Name, telemetry.BackendFailures())) + " / " + recordedAttempts},
 	)

@@ -70,7 +70,7 @@ func overview() []row {
 	return []row{
 		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
 		{"Rate", []panel{
-			perSecond("Requests by route", requests, metrics.Route.Name),
+			perSecond("Requests by route", requests, metrics.RouteName.Name),
 			perSecond("Requests by status", count(metrics.ServerDuration.Name), metrics.Status.Name),
 		}},
 		{"Errors by side", []panel{errorRates(), errorShares()}},
@@ -233,17 +233,17 @@ func byRoute() panel {
 	return panel{
 		title: "p99 by route", unit: units.Seconds, exemplars: true,
 		doc:     "99 of 100 requests took no longer than this, for each route.",
-		queries: []query{{onScreen.quantileBy(0.99, by(metrics.Route.Name), metrics.ServerDuration.Name), perLabel(metrics.Route.Name)}},
+		queries: []query{{onScreen.quantileBy(0.99, by(metrics.RouteName.Name), metrics.ServerDuration.Name), perLabel(metrics.RouteName.Name)}},
 	}
 }
 
 // phases divides the duration of requests into phases. The rest is pace's own time, in the next graph.
 func phases() panel {
 	return panel{
-		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over all requests. dns and connect: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
+		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over the requests of all routes. dns and connect: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
 		queries: []query{{
 			fmt.Sprintf("%s / on () group_left () %s",
-				onScreen.rateBy(by(metrics.Phase.Name), metrics.PhaseDuration.Name+"_sum"), onScreen.rateBy(nil, requests)),
+				onScreen.rateBy(by(metrics.Phase.Name), metrics.PhaseDuration.Name+"_sum"), allRoutes.rateBy(nil, requests)),
 			perLabel(metrics.Phase.Name),
 		}},
 	}

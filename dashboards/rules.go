@@ -20,7 +20,7 @@ type pair struct{ Name, Value string }
 
 // rules returns all rules. A rule comes after those whose series it reads, because Prometheus evaluates a
 // group in its order.
-func rules() []rule { return append(recordings(), alerts()...) }
+func rules(routes []Route) []rule { return append(recordings(), alerts(routes)...) }
 
 // rulesText writes values as YAML block scalars, in which nothing has to be escaped.
 var rulesText = template.Must(template.New("").Funcs(template.FuncMap{"literal": literal}).Parse(

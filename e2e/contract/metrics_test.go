@@ -59,7 +59,7 @@ var rows = map[string]row{
 	"pace_streams":                 {dto.MetricType_GAUGE, words("kind"), words("kind"), nil},
 	"pace_stream_duration_seconds": {dto.MetricType_HISTOGRAM, words("kind pace_close_reason"), words("kind pace_close_reason"), nil},
 	"pace_stream_io_bytes_total":   {dto.MetricType_COUNTER, words("kind direction"), words("kind direction"), nil},
-	"pace_mirror_dropped_total":    {dto.MetricType_COUNTER, words("pace_upstream reason"), words("pace_upstream reason"), nil},
+	"pace_mirror_dropped_total":    {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_config_reloads_total":    {dto.MetricType_COUNTER, words("result"), words("result"), nil},
 
 	"pace_config_last_reload_successful":                {dto.MetricType_GAUGE, nil, nil, nil},
