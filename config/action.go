@@ -270,6 +270,26 @@ func (f *File) Warnings() (all []*Fault) {
 		all = append(all, f.Fault(t.Key, fmt.Sprintf("warning: it is named %s like the route on line %d, so metrics and logs do not tell the two apart",
 			toml.Quote(t.label()), f.lines[first.Key]), "write a name"))
 	}
+	for i := range f.Routes {
+		all = append(all, f.unasked(&f.Routes[i])...)
+	}
 	slices.SortStableFunc(all, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return all
+}
+
+// forBackends are the keys of a route that say something about what a backend gets.
+var forBackends = []string{"strip_prefix", "add_prefix", "host", "response_timeout", "mirror",
+	"request_headers.set", "request_headers.add", "request_headers.remove"}
+
+// unasked warns of what a route says about what a backend gets, if it asks none.
+func (f *File) unasked(t *Route) (all []*Fault) {
+	if t.Upstream != "" || len(t.Split) > 0 {
+		return nil
+	}
+	for _, leaf := range forBackends {
+		if key := t.Key + "." + leaf; f.lines[key] > 0 {
+			all = append(all, f.Fault(key, "warning: has no effect, because the route asks no backend", "remove it"))
+		}
+	}
 	return all
 }
