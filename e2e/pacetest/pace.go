@@ -21,7 +21,7 @@ import (
 
 // Patience is how long a condition may take to come true: far more than it needs, since the
 // machine is shared and the binary runs under the race detector.
-const Patience = 20 * time.Second
+const Patience = 60 * time.Second
 
 // Pace is one running pace.
 type Pace struct {
