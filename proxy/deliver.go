@@ -209,7 +209,7 @@ func (b *kernelBody) drain(dst syscall.RawConn) bool {
 		n, err := b.via.Drain(dst)
 		b.moved += int64(n)
 		b.left -= int64(n)
-		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.living.Stalled() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !b.q.living.Stalled() && !expired(b.q.ctx) {
 			continue
 		}
 		b.unsent = err
