@@ -88,7 +88,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 		},
 		pool: upstream.Options{
 			Name: "default", Addresses: addresses(backends...), Failovers: 1,
-			Transport: http1.Options{ResponseTimeout: 10 * time.Second},
+			Transport: http1.Options{ConnectTimeout: 10 * time.Second, ResponseTimeout: 10 * time.Second}, // the machine may be busy
 		},
 	}
 	so := ServerOptions{Settings: front.Settings{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 16}}
