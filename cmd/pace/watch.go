@@ -96,14 +96,22 @@ func (r *reloader) files() []string {
 // digests returns what is in the files, each in a few bytes.
 func (r *reloader) digests() (sums []string) {
 	for _, file := range r.files() {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			sums = append(sums, err.Error())
-			continue
-		}
-		sums = append(sums, fmt.Sprintf("%x", sha256.Sum256(content)))
+		sums = append(sums, digest(file))
 	}
 	return sums
+}
+
+// digest returns what is in a file, in a few bytes. It reads only regular files: another one may keep its reader
+// waiting for ever, and cannot be read a second time.
+func digest(file string) string {
+	if i, err := os.Stat(file); err != nil || !i.Mode().IsRegular() {
+		return "no regular file"
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(content))
 }
 
 // places returns the paths at which a change may give one of the files another content: its own, and that of

@@ -99,6 +99,7 @@ func TestAPI_Reload(t *testing.T) {
 	wantAPI(t, p, firstToken, "POST", "/api/v1/reload", "", 200, `{"changes":[],"result":"unchanged"}`)
 	p.Write(set(cfg, "headers", "proxy_value", "new"))
 	wantAPI(t, p, firstToken, "POST", "/api/v1/reload", "", 200, `"result":"applied"`, `headers.proxy_value: \"pace\" became \"new\"`)
+	p.AwaitReload(1)
 	lines := p.Lines("configuration reloaded")
 	if len(lines) != 1 || !strings.HasPrefix(lines[0].Text("by"), "API, 127.0.0.1:") {
 		t.Errorf("the log does not say who asked: %v", lines)
@@ -127,9 +128,12 @@ func TestAPI_WithoutATokenNothingChanges(t *testing.T) {
 	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
 	wantAPI(t, p, "", "POST", "/api/v1/reload", "", 403, `"error":`)
 	wantAPI(t, p, firstToken, "PUT", "/api/v1/log/level", `{"level":"debug","for":"1m"}`, 403, `"error":`)
-	if lines := p.Lines("call of the API refused"); len(lines) != 2 || lines[0].Text("path") != "/api/v1/reload" {
-		t.Errorf("got %v", lines)
-	}
+	pacetest.Eventually(t, func() error {
+		if lines := p.Lines("call of the API refused"); len(lines) != 2 || lines[0].Text("path") != "/api/v1/reload" {
+			return notYet("%v", lines)
+		}
+		return nil
+	})
 	if len(p.Reloads()) != 0 {
 		t.Error("pace reloaded")
 	}
@@ -157,9 +161,12 @@ func TestAPI_LogLevel(t *testing.T) {
 	if lines := p.Access("/unseen"); len(lines) != 0 {
 		t.Errorf("lines below the level were written: %v", lines)
 	}
-	if lines := p.Lines("log level set"); len(lines) != 1 || !strings.HasPrefix(lines[0].Text("by"), "API, ") {
-		t.Errorf("the log does not say who asked: %v", lines)
-	}
+	pacetest.Eventually(t, func() error {
+		if lines := p.Lines("log level set"); len(lines) != 1 || !strings.HasPrefix(lines[0].Text("by"), "API, ") {
+			return notYet("the log does not say who asked: %v", lines)
+		}
+		return nil
+	})
 }
 
 // A token file that is missing, short or no token ends the start with a fault.
