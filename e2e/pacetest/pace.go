@@ -61,6 +61,12 @@ func StartText(t testing.TB, text string, env ...string) *Pace {
 	return startFile(t, head.String()+text, "", env)
 }
 
+// StartTOML is [Start] with a whole configuration, to which nothing is added.
+func StartTOML(t testing.TB, text string, env ...string) *Pace {
+	t.Helper()
+	return startFile(t, text, "", env)
+}
+
 func startFile(t testing.TB, text, logFile string, env []string) *Pace {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "proxy.toml")
