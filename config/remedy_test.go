@@ -126,7 +126,7 @@ var (
 	writeAction = regexp.MustCompile(`^write one of .*, such as (\w+) = (.*)$`)
 	writeHeader = regexp.MustCompile(`^write \[+([\w.-]+)\]+, and its keys on the lines below$`)
 	moveTo      = regexp.MustCompile(`^move its keys to \[(\w+)\] on line \d+$`)
-	didYouMean  = regexp.MustCompile(`^did you mean ([\w.[\]]+|\[[\w.]+\])\?$`)
+	didYouMean  = regexp.MustCompile(`^did you mean ([\w.[\]]+|\[+[\w.]+\]+)\?$`)
 )
 
 // apply does what the remedy of f says. Where the file is TOML it works on the tree, else on the line.
@@ -186,7 +186,7 @@ func applyToTree(tree map[string]any, f *Fault) error {
 	}
 	if m := didYouMean.FindStringSubmatch(f.Remedy); m != nil {
 		v := remove(tree, path)
-		if array, ok := v.([]map[string]any); ok {
+		if array, ok := v.([]map[string]any); ok && !strings.HasPrefix(m[1], "[[") {
 			v = array[0]
 		}
 		set(tree, segments(strings.TrimSuffix(strings.Trim(m[1], "[]"), ".NAME")), v)

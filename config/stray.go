@@ -89,6 +89,11 @@ func nearest(t *table, path, name, noun string) string {
 			consider(toml.Join(path, k.leaf), d)
 		}
 	}
+	for _, inner := range t.tables {
+		if d := distance(leaf, inner.name); t != root && noun == "table" && d <= slack(leaf) {
+			consider(toml.Join(path, inner.name), d)
+		}
+	}
 	for _, other := range root.tables {
 		if noun == "table" {
 			near := other.nearName(t, leaf)

@@ -47,15 +47,14 @@ func (r *reader) together() {
 // and if the one route that nobody wrote needs them.
 func (r *reader) requireKeys(c *Config) {
 	for _, m := range r.missing {
-		if m.path == "upstreams" && r.file.lines["upstreams"] == 0 && (len(c.Routes) > 0 || c.upstream(DefaultName) != nil) {
-			continue
-		}
-		if m.path == "upstreams" && r.file.lines["upstreams"] == 0 && len(c.NamedUpstreams) > 0 {
+		short := m.path == "upstreams" && r.file.lines["upstreams"] == 0
+		switch {
+		case short && (len(c.Routes) > 0 || c.upstream(DefaultName) != nil):
+		case short && (r.faulted("route") || slices.Contains(r.meant, "[[route]]")): // it cannot be read yet
+		case short && len(c.NamedUpstreams) > 0:
 			r.at(0, "route", "missing: without a route all requests go to the upstream named default, and there is none",
 				`write [[route]] with match = "/" and upstream = `+strconv.Quote(c.NamedUpstreams[0].Name))
-			continue
-		}
-		if r.file.lines[m.of.Name] == 0 && !r.explained(m) {
+		case r.file.lines[m.of.Name] == 0 && !r.explained(m):
 			r.at(r.file.lines[m.path], m.of.Name, "missing", fmt.Sprintf("write %s = %s under %s", m.of.leaf, m.of.example, headerOf(m.path)))
 		}
 	}

@@ -28,6 +28,9 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$`)
 
 // Name is the name of an upstream or a limit, which is in labels, URLs and header fields.
 func Name(s, _ string) (string, *Refusal) {
+	if strings.Contains(s, "://") {
+		return "", &Refusal{What: toml.Redact(s) + " is a URL, not a name", Form: "the name of a table"}
+	}
 	if !nameForm.MatchString(s) {
 		return "", &Refusal{What: toml.Quote(s) + " is not a name", Form: "letters, digits, _ - and ., at most 100"}
 	}
