@@ -137,7 +137,7 @@ func wantExemplars(t *testing.T, p *parts.Prom, o overview, began time.Time) {
 			if !target.Exemplar {
 				continue
 			}
-			expr := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*").Replace(target.Expr)
+			expr := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*", "$pace_route", ".*").Replace(target.Expr)
 			exemplars := p.Exemplars(expr, began.Add(-time.Minute), time.Now())
 			if len(exemplars) == 0 || len(exemplars[0].Labels["trace_id"]) != 32 {
 				t.Errorf("%s / %s: exemplars %v, want some with a trace_id", panel.Title, target.LegendFormat, exemplars)

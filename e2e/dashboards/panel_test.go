@@ -82,7 +82,7 @@ func (o overview) asks(t *testing.T) (list []ask) {
 			list = append(list, ask{"variable / " + v.Name, "count by (" + label + ") (" + series + ")"})
 		}
 	}
-	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$job", ".*", "$instance", ".*")
+	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$job", ".*", "$instance", ".*", "$pace_route", ".*")
 	for i := range list {
 		list[i].expr = fill.Replace(list[i].expr)
 		if strings.Contains(list[i].expr, "$") {
