@@ -48,7 +48,7 @@ func settle(t *testing.T, collector string) *town {
 			"rate_limit": {"max_requests": 2, "window_seconds": 3600, "max_keys": 1}},
 		"lone":   {"upstreams": pacetest.Upstreams(backend())},
 		"half":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
-		"dead":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}}, // its traces are kept for their errors
+		"dead":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}, "tracing.keep": {"per_reason": 1}}, // its traces are kept for their errors, as far as the rate allows
 		"far":    {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
 		"lost":   {"upstreams": pacetest.Upstreams(noSuchName{})},
 		"poor":   {"upstreams": pacetest.Upstreams(backend())},
