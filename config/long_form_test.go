@@ -24,7 +24,7 @@ func TestInLongForm_OfTheShortForm(t *testing.T) {
 		Upstreams: []Upstream{{"default", "upstreams", Upstreams{
 			Backends: []Backend{{"http", "a:80", 1}, {"http", "b:81", 1}}, MaxRetries: 1,
 			ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, MaxResponseHeaderBytes: 65536,
-			MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second,
+			MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second, Policy: "round_robin", HashBy: "client_ip",
 		}}},
 		Limits: []Limit{{"default", "rate_limit", RateLimit{true, 10, 60, "client_ip", 1_000_000}}},
 	}

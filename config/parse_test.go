@@ -108,7 +108,7 @@ func TestDefault(t *testing.T) {
 			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, DeliverTimeout: time.Minute, MaxHeaderBytes: 65536},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
-			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second},
+			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, Resolve: 30 * time.Second, Policy: "round_robin", HashBy: "client_ip"},
 		Metrics: Metrics{Enabled: true, Endpoint: "/metrics"},
 		Tracing: Tracing{SampleRatio: 1, Protocol: "grpc", Trust: "all", ResponseHeader: "X-Trace-Id",
 			Keep: Keep{Enabled: true, Slow: time.Second, PerSecond: 50, PerReason: 10, Recent: 1000}},
@@ -138,7 +138,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		Admin: Admin{"", true, "/etc/pace/token", []string{"pace.example.com", "::1"}},
 		Upstreams: Upstreams{[]Backend{{"http", "example.com:80", 1}, {"http", "[::1]:8000", 1}, {"http", "[fe80::1%eth0]:80", 1},
 			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1}},
-			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0},
+			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0, "hash", "header:X-Tenant", "backend"},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0, 0}},
@@ -151,7 +151,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		NamedUpstreams: []Upstream{
 			{"spare", "upstream.spare", spare},
 			{"api", "upstream.api", Upstreams{[]Backend{{"http", "10.0.0.2:80", 1}}, 2, 2 * time.Second, 2 * time.Second,
-				2 * time.Second, 2048, 2, 2 * time.Second, 2 * time.Second}},
+				2 * time.Second, 2048, 2, 2 * time.Second, 2 * time.Second, "hash", "path", "at"}},
 		},
 		NamedLimits: []Limit{{"per_client", "limit.per_client", RateLimit{true, 2, 2, "client_ip", 2}}},
 	}

@@ -34,6 +34,9 @@ func (r *reader) together() {
 			r.memory(l)
 		}
 	}
+	for u := range c.upstreams() {
+		r.hashed(u)
+	}
 	for i := range c.Routes {
 		if r.full() {
 			return
@@ -99,6 +102,14 @@ func (r *reader) listeners(c *Config) {
 	}
 	for u := range c.upstreams() {
 		r.ownBackends(c, u)
+	}
+}
+
+// hashed refuses a hash_by that means nothing, because the policy is another one.
+func (r *reader) hashed(u *Upstream) {
+	by, policy := u.Key+".hash_by", u.Key+".policy"
+	if u.HashBy != Default().Upstreams.HashBy && u.Policy != "hash" && !r.faulted(by) && !r.faulted(policy) {
+		r.fault(by, `means nothing without policy = "hash"`, "remove it")
 	}
 }
 

@@ -18,6 +18,9 @@ type Upstreams struct {
 	MaxIdlePerBackend      int           `toml:"max_idle_per_backend" default:"512" min:"1" max:"65535" doc:"Idle connections kept open to each backend."`
 	IdleTimeout            time.Duration `toml:"idle_timeout" default:"60s" min:"1ms" max:"24h" doc:"How long an idle connection to a backend is kept; best a little shorter than the backend's own idle timeout."`
 	Resolve                time.Duration `toml:"resolve" default:"30s" min:"0s" max:"24h" doc:"How often a backend's name is resolved again. Each of its addresses is a backend: a new one is used, one that is gone is drained. 0s: once, at the start."`
+	Policy                 string        `toml:"policy" default:"round_robin" doc:"Which backend gets a request: round_robin (in turns), random, least_request (of two at random, the one with fewer requests in flight), peak_ewma (of two at random, the one that is expected to respond sooner) or hash (by hash_by). All but peak_ewma give each backend its weight while there is no load."`
+	HashBy                 string        `toml:"hash_by" default:"client_ip" is:"hash_by" doc:"What keeps requests at one backend with policy = \"hash\": client_ip, header:NAME, cookie:NAME, or path (without the query). A request without it goes to a backend at random. A backend that has more than 8 requests in flight, and more than 1.25 times the mean, passes further ones on."`
+	StickyCookie           string        `toml:"sticky_cookie" default:"" is:"cookie?" doc:"Name of a cookie that pace sets, and that keeps a client at the backend that it got first, whatever the policy; \"\": none."`
 }
 
 // Upstream is a pool of backends under a name.

@@ -13,13 +13,13 @@ func ExamplePool_Pick() {
 		{Backend: &lb.Backend{Addr: "10.0.0.8:8000"}, Weight: 1},
 	})
 
-	first := pool.Pick(nil)
+	first := pool.Pick(lb.Request{})
 	fmt.Println(first.Backend.Addr, first.Reason)
 
-	next := pool.Pick([]*lb.Backend{first.Backend})
+	next := pool.Pick(lb.Request{Tried: []*lb.Backend{first.Backend}})
 	fmt.Println(next.Backend.Addr, next.Reason)
 
-	last := pool.Pick([]*lb.Backend{first.Backend, next.Backend})
+	last := pool.Pick(lb.Request{Tried: []*lb.Backend{first.Backend, next.Backend}})
 	fmt.Println(last.Backend, last.Reason, "after", last.Passed)
 
 	// Output:

@@ -59,7 +59,7 @@ func TestPick(t *testing.T) {
 					}
 					tried = append(tried, p.Backends()[i])
 				}
-				got = p.Pick(tried)
+				got = p.Pick(Request{Tried: tried})
 			}
 			if g := (pick{slices.Index(p.Backends(), got.Backend), got.Reason, got.Passed}); g != tt.want {
 				t.Errorf("%d backends, tried %v: got %+v, want %+v", tt.backends, tt.tried, g, tt.want)
@@ -70,7 +70,7 @@ func TestPick(t *testing.T) {
 
 func TestPick_IgnoresABackendOfAnotherPool(t *testing.T) {
 	p, other := NewPool(equal(1)), NewPool(equal(1))
-	if got := p.Pick(other.Backends()); got != (Pick{Backend: p.Backends()[0]}) {
+	if got := p.Pick(Request{Tried: other.Backends()}); got != (Pick{Backend: p.Backends()[0]}) {
 		t.Errorf("got %+v, want the pool's own backend, in turn", got)
 	}
 }
@@ -82,10 +82,10 @@ func TestPick_GivesEachItsShare(t *testing.T) {
 		p, firsts, further := NewPool(equal(n)), map[*Backend]int{}, map[*Backend]int{}
 		dead := p.Backends()[:1]
 		for range n * rounds {
-			b := p.Pick(nil).Backend
+			b := p.Pick(Request{}).Backend
 			firsts[b]++
 			if b == dead[0] && n > 1 {
-				further[p.Pick(dead).Backend]++
+				further[p.Pick(Request{Tried: dead}).Backend]++
 			}
 		}
 		for _, b := range p.Backends() {
@@ -109,9 +109,9 @@ func TestPick_ConcurrentSafe(t *testing.T) {
 	for range workers {
 		wg.Go(func() {
 			for range each {
-				first := p.Pick(nil).Backend
+				first := p.Pick(Request{}).Backend
 				shares[slices.Index(p.Backends(), first)].Add(1)
-				next := p.Pick([]*Backend{first}).Backend
+				next := p.Pick(Request{Tried: []*Backend{first}}).Backend
 				if next == nil || next == first {
 					t.Errorf("after %v: picked %v", first.Addr, next)
 					return
@@ -127,47 +127,10 @@ func TestPick_ConcurrentSafe(t *testing.T) {
 	}
 }
 
-func TestPick_AllocatesNothing(t *testing.T) {
-	p := NewPool(equal(3))
-	tried := p.Backends()[:2]
-	if n := testing.AllocsPerRun(1000, func() { p.Pick(nil); p.Pick(tried) }); n != 0 {
-		t.Errorf("two picks: %v allocations, want 0", n)
-	}
-}
-
 func TestReasonIsAWord(t *testing.T) {
-	for reason, want := range map[Reason]string{InTurn: "in_turn", AllTried: "all_tried", Empty: "empty"} {
+	for reason, want := range map[Reason]string{InTurn: "in_turn", Overflow: "overflow", NoKey: "no_key", AllTried: "all_tried", Empty: "empty"} {
 		if got := reason.String(); got != want {
 			t.Errorf("reason %d: got %q, want %q", reason, got, want)
 		}
-	}
-}
-
-// BenchmarkPick compares with a floor: an atomic counter modulo n, the least that round robin must do.
-func BenchmarkPick(b *testing.B) {
-	p := NewPool(equal(3))
-	backends := p.Backends()
-	var turn atomic.Uint64
-	tried := p.Backends()[:1]
-	for _, bb := range []struct {
-		name string
-		pick func() *Backend
-	}{
-		{"floor", func() *Backend { return backends[turn.Add(1)%uint64(len(backends))] }},
-		{"first", func() *Backend { return p.Pick(nil).Backend }},
-		{"further", func() *Backend { return p.Pick(tried).Backend }},
-	} {
-		b.Run("impl="+bb.name, func(b *testing.B) {
-			for b.Loop() {
-				bb.pick()
-			}
-		})
-		b.Run("parallel/impl="+bb.name, func(b *testing.B) {
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					bb.pick()
-				}
-			})
-		})
 	}
 }

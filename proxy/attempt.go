@@ -18,17 +18,16 @@ import (
 func (q *request) ask() bool {
 	up := q.upstream
 	q.rec.Upstream = up.Name
-	q.rec.Enter(telemetry.Pick)
+	now := q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	first := up.First(pinOf(q.conn), q.asked.Client)
+	next := up.First(&upstream.Request{Client: q.asked.Client, Header: q.r.Header, Path: q.rec.Path, Pin: pinOf(q.conn), Now: now})
 	q.rec.Enter(telemetry.Own)
-	if first == nil {
+	if next.Backend == nil {
 		q.respondOwn(causeNoBackend)
 		return false
 	}
 	q.startTimeout()
 	q.prepare()
-	next := upstream.Step{Backend: first}
 	for tried := make([]*lb.Backend, 0, 4); ; {
 		failure := q.attempt(next)
 		if failure == nil {
@@ -81,6 +80,7 @@ type failure struct {
 func (q *request) attempt(s upstream.Step) *failure {
 	b := s.Backend
 	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
+	a.PickReason = s.Reason
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown

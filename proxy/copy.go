@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"pace/proxy/mirror"
 	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -94,11 +94,13 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), copyTimeout)
 	defer cancel()
-	b := route.Mirror.Upstream.First(new(transport.Pin), netip.Addr{})
+	step := route.Mirror.Upstream.First(&upstream.Request{Path: rec.Path, Pin: new(transport.Pin), Now: time.Now()})
+	b := step.Backend
 	if b == nil {
 		return
 	}
 	a := rec.BeginAttempt(b.Addr, b.Host, b.Port)
+	a.PickReason = step.Reason
 	defer rec.EndAttempt()
 	c.Request.Fields = h.Telemetry.AppendPropagation(ctx, c.Request.Fields, rec, a)
 	c.Request.Host = route.host(host, b.Authority)
@@ -106,6 +108,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	err := b.Do(ctx, &c.Request, &resp)
 	defer resp.Close()
 	if err == nil {
+		defer b.End()
 		a.Protocol = backendVersion(&resp)
 		a.Status, a.Reused, a.Remote, a.BytesSent = resp.Status, resp.Reused, resp.Remote, resp.BytesSent
 		err = drop(&resp)

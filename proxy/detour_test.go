@@ -11,13 +11,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"pace/proxy/pipe"
-	"pace/proxy/transport"
 )
 
 // digesting is a backend that answers with the SHA-256 of what it got.
@@ -65,7 +63,7 @@ func TestLargeUploadsArriveWholeThroughTheKernel(t *testing.T) {
 	if in != float64(total) {
 		t.Errorf("logged %v bytes in, want %d", in, total)
 	}
-	if n := p.upstream.First(new(transport.Pin), netip.Addr{}).Idle(); n != 1 {
+	if n := p.upstream.Backends()[0].Idle(); n != 1 {
 		t.Errorf("%d idle connections to the backend, want the one", n)
 	}
 }

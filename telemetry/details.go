@@ -104,6 +104,8 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return number(a.Port) }},
 	{"peer.service", OnSpan, "Upstream and backend, as in default/10.0.0.7:8000, so that a list of spans shows which is which.",
 		func(a *AttemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
+	{"pace.pick.reason", OnSpan, "Why the policy's first choice of a backend was not taken: failover, login (the client has logged in at this backend), sticky (its cookie names it), overflow (the key's own backend has too many requests in flight) or no_key; absent if it was taken.",
+		func(a *AttemptOf) slog.Value { return text(a.PickReason) }},
 	{"pace.connection.reused", OnSpan, "Whether the connection came from the pool.",
 		func(a *AttemptOf) slog.Value { return slog.BoolValue(a.Reused) }},
 	{"url.full", OnSpan, "URL that was requested, redacted like url.query.",

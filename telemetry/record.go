@@ -81,6 +81,7 @@ type Attempt struct {
 	Status     int           // of the backend's response, 0 if none came
 	Failure    Outcome       // why it failed or was cut short, Unset if it did not
 	Error      string        // the error of the system; "" if there is none
+	PickReason string        // why the policy's first choice was not taken; "" if it was
 	Reused     bool          // the connection came from the pool
 	Remote     netip.AddrPort
 	Protocol   string // HTTP version of the backend's response, "1.0" or "1.1"; "" if none came

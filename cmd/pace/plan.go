@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pace/config"
+	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/transport/http1"
@@ -95,6 +96,11 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		Resolve:   u.Resolve,
 		Failovers: u.MaxRetries,
 		Log:       log,
+
+		Policy:       lb.PolicyOf(u.Policy),
+		HashBy:       upstream.ParseBy(u.HashBy),
+		StickyCookie: u.StickyCookie,
+
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,
 			ResponseTimeout: u.ResponseTimeout,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pace/config"
+	"pace/lb"
 	"pace/proxy"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
@@ -70,6 +71,10 @@ func words(f *config.File) []word {
 		{"tracing.trust", f.Tracing.Trust, proxy.Trusts},
 		{"log.format", f.Log.Format, accesslog.Formats},
 		{"log.level", f.Log.Level, levels},
+		{"upstreams.policy", f.Upstreams.Policy, lb.PolicyNames()},
+	}
+	for _, u := range f.NamedUpstreams {
+		list = append(list, word{u.Key + ".policy", u.Policy, lb.PolicyNames()})
 	}
 	if f.RateLimit != nil {
 		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds()})
@@ -89,6 +94,7 @@ func knownWords() map[string][]string {
 	f.RateLimit = &config.RateLimit{}
 	f.NamedLimits = []config.Limit{{Key: "limit.NAME"}}
 	f.Routes = []config.Route{{Key: "route"}}
+	f.NamedUpstreams = []config.Upstream{{Key: "upstream.NAME"}}
 	known := map[string][]string{}
 	for _, w := range words(f) {
 		known[w.key] = w.known

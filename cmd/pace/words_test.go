@@ -18,6 +18,9 @@ func TestLoad_EveryWordOfARemedyPasses(t *testing.T) {
 	load := func(key, value string) error {
 		table, leaf, _ := strings.Cut(key, ".")
 		text := fmt.Sprintf("[upstreams]\nbackends = [\"http://10.0.0.1:8000\"]\n[%s]\n%s = %s\n", table, leaf, value)
+		if table == "upstreams" {
+			text = fmt.Sprintf("[upstreams]\nbackends = [\"http://10.0.0.1:8000\"]\n\n%s = %s\n", leaf, value)
+		}
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -47,15 +47,32 @@ func label(s, _ string) (string, *Refusal) {
 
 // splitBy is client_ip, cookie:NAME or header:NAME.
 func splitBy(s, sample string) (string, *Refusal) {
-	const form = `"client_ip", "cookie:NAME" or "header:NAME"`
+	return keyOf(s, sample, `"client_ip", "cookie:NAME" or "header:NAME"`, "client_ip")
+}
+
+// hashBy is client_ip, header:NAME, cookie:NAME or path.
+func hashBy(s, sample string) (string, *Refusal) {
+	return keyOf(s, sample, `"client_ip", "header:NAME", "cookie:NAME" or "path"`, "client_ip", "path")
+}
+
+// keyOf is one of the words, cookie:NAME or header:NAME.
+func keyOf(s, sample, form string, words ...string) (string, *Refusal) {
 	kind, of, hasName := strings.Cut(s, ":")
 	_, bad := FieldName(of, sample)
 	switch {
-	case s == "client_ip":
+	case slices.Contains(words, s):
 	case kind != "cookie" && kind != "header":
 		return "", &Refusal{What: toml.Quote(s) + " identifies no client", Form: form}
 	case !hasName || bad != nil:
 		return "", &Refusal{What: "no name of a " + kind + " in " + toml.Quote(s), Form: form}
+	}
+	return s, nil
+}
+
+// cookieName is a token (RFC 6265 §4.1.1).
+func cookieName(s, sample string) (string, *Refusal) {
+	if _, bad := FieldName(s, sample); bad != nil {
+		return "", &Refusal{What: toml.Quote(s) + " is not the name of a cookie", Form: "letters, digits and hyphens"}
 	}
 	return s, nil
 }

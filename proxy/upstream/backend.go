@@ -2,12 +2,14 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"pace/lb"
 	"pace/proxy/transport"
@@ -29,13 +31,16 @@ type Backend struct {
 	conns   *http1.Pool
 	unknown *entry // of the name, if it was never resolved: conns is then nil
 
-	users atomic.Int32 // upstreams that have it
+	token string // in the cookies of clients that stay at it
+
+	users    atomic.Int32 // upstreams that have it
+	observed atomic.Bool  // a policy goes by its response times
 }
 
 // newBackend returns the backend at a. It panics unless a has a host and a port, or is a path: the caller has
 // validated what people write.
 func newBackend(a dial.Address, authority string, o http1.Options) *Backend {
-	b := &Backend{at: a, o: o, Label: a.Addr, Host: a.Addr, Authority: authority}
+	b := &Backend{at: a, o: o, Label: a.Addr, Host: a.Addr, Authority: authority, token: token(a.Addr)}
 	b.Backend = &lb.Backend{Addr: a.Addr, Owner: b}
 	if a.Network == tcp {
 		b.Host, b.Port = split(a.Addr)
@@ -88,8 +93,48 @@ func (b *Backend) release() {
 	}
 }
 
-// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error].
+// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error]. If it
+// returns nil, the request is in flight at b until the caller calls [Backend.End], once.
 func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
+	b.Begin()
+	inFlight := false
+	defer func() {
+		if !inFlight { // also after a panic
+			b.End()
+		}
+	}()
+	var err error
+	if b.observed.Load() && !req.HasBody() {
+		err = b.observe(ctx, req, resp)
+	} else {
+		err = b.attempt(ctx, req, resp)
+	}
+	inFlight = err == nil
+	return err
+}
+
+// failureCost is the response time that a failure counts as, if it did not take longer: a backend that fails at
+// once must not look like a fast one.
+const failureCost = time.Second
+
+// observe makes an attempt, and notes how long the backend took to respond. The request has no body: how long a
+// body takes is mostly the client's doing.
+func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *http1.Response) error {
+	began := time.Now()
+	err := b.attempt(ctx, req, resp)
+	now := time.Now()
+	took := now.Sub(began)
+	if e, failed := errors.AsType[*transport.Error](err); failed {
+		if e.Kind.Side() != transport.Backend {
+			return err
+		}
+		took = max(took, failureCost)
+	}
+	b.Observe(now, took)
+	return err
+}
+
+func (b *Backend) attempt(ctx context.Context, req *transport.Request, resp *http1.Response) error {
 	if b.unknown == nil {
 		return b.conns.Do(ctx, req, resp)
 	}

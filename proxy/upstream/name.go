@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"pace/lb"
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
@@ -85,13 +86,14 @@ func (e *entry) backend(a dial.Address, before *Upstream) *Backend {
 			b = nil
 		}
 	}
-	if b != nil {
-		b.users.Add(1)
-		return b
+	if b == nil {
+		b = newBackend(a, authority, e.u.o.Transport)
+		b.conns = http1.NewPool(a, e.u.o.Transport)
 	}
-	b = newBackend(a, authority, e.u.o.Transport)
-	b.conns = http1.NewPool(a, e.u.o.Transport)
-	b.users.Store(1)
+	b.users.Add(1)
+	if e.u.o.Policy == lb.PeakEWMA {
+		b.observed.Store(true)
+	}
 	return b
 }
 

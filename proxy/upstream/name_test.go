@@ -33,6 +33,8 @@ type network struct {
 	dialed []string
 	served map[string]int // requests by address
 	open   map[string]int // connections by address
+
+	refuses string // an address that refuses connections; set it first
 }
 
 func (n *network) lookup(ctx context.Context, host string) (found []netip.Addr, err error) {
@@ -54,6 +56,9 @@ func (n *network) lookup(ctx context.Context, host string) (found []netip.Addr, 
 }
 
 func (n *network) dial(_ context.Context, _, addr string) (net.Conn, error) {
+	if addr == n.refuses {
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	}
 	ours, theirs := net.Pipe()
 	n.mu.Lock()
 	n.dialed = append(n.dialed, addr)
@@ -133,7 +138,7 @@ func get(t *testing.T, b *Backend, onPhase func(transport.Phase)) error {
 func ask(t *testing.T, u *Upstream, n int) {
 	t.Helper()
 	for range n {
-		if err := get(t, u.First(new(transport.Pin), netip.Addr{}), nil); err != nil {
+		if err := get(t, u.First(&Request{}).Backend, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,7 +11,15 @@ import (
 type Step struct {
 	Backend *Backend // nil: none
 	Fresh   bool     // a retry: on a new connection
+	Reason  string   // why this backend, if it is not the policy's first choice; ""
 }
+
+// Reasons why a backend is picked that is not the policy's first choice, beside those of lb.
+const (
+	pickedByLogin  = "login"    // the client has logged in at it, on a connection that is kept for that
+	pickedByCookie = "sticky"   // the client's cookie names it
+	pickedAsNext   = "failover" // others failed
+)
 
 // Tries are the attempts of a request so far.
 type Tries struct {
@@ -25,8 +33,8 @@ type Tries struct {
 // an idle connection in the moment pace took it (docs/interface.md, "Attempts, failovers, retries").
 func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 	if t.Failovers < u.o.Failovers {
-		if b := u.pool.Pick(t.At).Backend; b != nil {
-			return Step{Backend: owner(b)}
+		if b := u.pool.Pick(lb.Request{Tried: t.At}).Backend; b != nil {
+			return Step{Backend: owner(b), Reason: pickedAsNext}
 		}
 	}
 	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {

@@ -27,6 +27,10 @@ type Options struct {
 	Resolve   time.Duration // how often names are resolved again; 0: once
 	Failovers int           // of one request; 0: none
 
+	Policy       *lb.Policy // nil: lb.RoundRobin
+	HashBy       By         // of the policy lb.Hash
+	StickyCookie string     // name of the cookie that keeps a client at its backend; "": none
+
 	Log *slog.Logger // gets a line when the addresses of a name change; nil: none
 
 	// Lookup resolves names. nil: the system's resolver.
@@ -73,6 +77,7 @@ func New(o Options, before *Upstream) *Upstream {
 			before = nil
 		}
 	}
+	u.pool.Policy = o.Policy
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for i, a := range o.Addresses {
@@ -139,17 +144,33 @@ func (u *Upstream) Backends() []*Backend {
 	return backends
 }
 
-// First returns the backend for a request's first attempt, nil if nobody is left. A client who has logged in
-// on pin's connection goes where its login is known.
-func (u *Upstream) First(pin *transport.Pin, client netip.Addr) *Backend {
-	if b := u.loggedInAt(pin, client); b != nil {
-		return b
+// First returns the first attempt of a request; its Backend is nil if there is none. A client that has logged in
+// on the connection of its pin goes where the login is known, and one with a cookie of this upstream's to the
+// backend that the cookie names. For all others the policy chooses.
+func (u *Upstream) First(r *Request) Step {
+	if b := u.loggedInAt(r.Pin, r.Client); b != nil {
+		return Step{Backend: b, Reason: pickedByLogin}
 	}
-	return owner(u.pool.Pick(nil).Backend)
+	if b := u.stickyTo(r.Header); b != nil {
+		return Step{Backend: b, Reason: pickedByCookie}
+	}
+	asked := lb.Request{Now: r.Now}
+	if u.o.Policy == lb.Hash {
+		asked.Key = u.o.HashBy.Key(r)
+	}
+	pick := u.pool.Pick(asked)
+	step := Step{Backend: owner(pick.Backend)}
+	if pick.Reason != lb.InTurn {
+		step.Reason = pick.Reason.String()
+	}
+	return step
 }
 
 // loggedInAt returns the backend at which client has logged in by pin's connection, or nil.
 func (u *Upstream) loggedInAt(pin *transport.Pin, client netip.Addr) *Backend {
+	if pin == nil {
+		return nil
+	}
 	pool := pin.Pool(client)
 	if pool == nil {
 		return nil

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"net/netip"
 	"testing"
 
 	"pace/proxy/transport"
@@ -56,7 +55,7 @@ func TestNext(t *testing.T) {
 
 func TestFirst(t *testing.T) {
 	u := New(Options{Addresses: []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:81"}}}, nil)
-	first, second := u.First(new(transport.Pin), netip.Addr{}), u.First(new(transport.Pin), netip.Addr{})
+	first, second := u.First(&Request{}).Backend, u.First(&Request{}).Backend
 	if first == second || first.Label != "backend_10.0.0.1_80" || second.Label != "backend_10.0.0.2_81" {
 		t.Errorf("got %+v, then %+v", first, second)
 	}

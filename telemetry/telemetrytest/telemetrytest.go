@@ -278,6 +278,7 @@ func Fill(r *telemetry.Record) {
 	r.BeginAttempt("10.0.0.1:8000", "10.0.0.1", 8000).Failure = telemetry.ConnectFailed
 	r.EndAttempt()
 	a := r.BeginAttempt("10.0.0.2:8000", "10.0.0.2", 8000)
+	a.PickReason = "failover"
 	a.Status, a.Remote = 500, netip.MustParseAddrPort("10.0.0.2:8000")
 	r.EndAttempt()
 	r.Failovers = []telemetry.Failover{{From: "10.0.0.1:8000", To: "10.0.0.2:8000", Reason: telemetry.ConnectFailed, Attempt: 1}}

@@ -10,7 +10,7 @@ import (
 func firsts(p *Pool, n int) string {
 	var b strings.Builder
 	for range n {
-		b.WriteString(p.Pick(nil).Backend.Addr)
+		b.WriteString(p.Pick(Request{}).Backend.Addr)
 	}
 	return b.String()
 }
@@ -38,7 +38,7 @@ func TestPick_FurtherAttemptsHaveTheirWeights(t *testing.T) {
 	p := NewPool(members(1, 3, 2))
 	counts := map[string]int{}
 	for range 10 * 5 {
-		counts[p.Pick(p.Backends()[:1]).Backend.Addr]++
+		counts[p.Pick(Request{Tried: p.Backends()[:1]}).Backend.Addr]++
 	}
 	if counts["a"] != 0 || counts["b"] != 30 || counts["c"] != 20 {
 		t.Errorf("got %v, want 30 for b and 20 for c", counts)
@@ -50,7 +50,7 @@ func TestPick_RoundsWeightsThatAreTooLargeInSum(t *testing.T) {
 	n := len(p.state.Load().turns)
 	counts := map[string]int{}
 	for range n {
-		counts[p.Pick(nil).Backend.Addr]++
+		counts[p.Pick(Request{}).Backend.Addr]++
 	}
 	if n > maxTurns+3 || counts["c"] != 1 || counts["a"]-counts["b"] > 1 {
 		t.Errorf("got %v of %d", counts, n)
@@ -66,7 +66,7 @@ func TestSet_KeepsTheTurnOfThoseThatStay(t *testing.T) {
 	p.Set(all[2:])
 	got += firsts(p, 2)
 	p.Set(nil)
-	if pick := p.Pick(nil); pick.Backend != nil || pick.Reason != Empty || got != "aba"+"abc"+"cc" {
+	if pick := p.Pick(Request{}); pick.Backend != nil || pick.Reason != Empty || got != "aba"+"abc"+"cc" {
 		t.Errorf("got %s, then %+v", got, pick)
 	}
 }
@@ -79,12 +79,12 @@ func TestSet_ConcurrentSafe(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 5_000 {
-				first := p.Pick(nil)
+				first := p.Pick(Request{})
 				if first.Backend == nil {
 					t.Error("nothing was picked")
 					return
 				}
-				if next := p.Pick([]*Backend{first.Backend}); next.Backend == first.Backend {
+				if next := p.Pick(Request{Tried: []*Backend{first.Backend}}); next.Backend == first.Backend {
 					t.Error("a tried backend was picked")
 					return
 				}

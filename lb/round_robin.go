@@ -2,6 +2,14 @@ package lb
 
 import "slices"
 
+// inTurn is the policy round_robin. Of as many consecutive first attempts as all weights are in sum, each backend
+// gets its weight. Further attempts have a counter of their own. With one counter for both, the attempt after a
+// dead backend would use the turn of a live one: with two backends, every exchange would start at the dead one.
+func (p *Pool) inTurn(s *snapshot, _ Request) Pick {
+	i := s.turns[(p.first.Add(1)-1)%uint64(len(s.turns))]
+	return Pick{Backend: s.members[i].Backend, Reason: InTurn}
+}
+
 // maxTurns is up to which sum of weights the shares are exact. With a larger sum, weights are rounded to this
 // sum, but to no less than one turn.
 const maxTurns = 1 << 16
@@ -12,16 +20,16 @@ const maxTurns = 1 << 16
 //
 // The order is made once for each snapshot, so that a pick is one step of a counter. nginx goes one step of the
 // algorithm at each pick, under a lock.
-func turns(members []Member) []*Backend {
+func turns(members []Member) []int32 {
 	weights := weights(members)
 	sum := 0
 	for _, w := range weights {
 		sum += w
 	}
-	order := make([]*Backend, 0, sum)
+	order := make([]int32, 0, sum)
 	if sum == len(members) { // all weights are 1
-		for _, m := range members {
-			order = append(order, m.Backend)
+		for i := range members {
+			order = append(order, int32(i))
 		}
 		return order
 	}
@@ -36,7 +44,7 @@ func turns(members []Member) []*Backend {
 			}
 		}
 		credit[best] -= sum
-		order = append(order, members[best].Backend)
+		order = append(order, int32(best))
 	}
 	return order
 }

@@ -1,0 +1,109 @@
+package lb
+
+import "math"
+
+// hash is the policy hash, with bounded loads: a request goes to its key's backend, unless that one has more than
+// its part of the requests in flight. Then it goes to another one, which is the same for the same key and the
+// same loads. Which backend is a key's own depends on nothing but the addresses and weights of the backends: it
+// is the same in every process.
+//
+// A key has a slot, and each slot has its backend by rendezvous hashing: the one that scores highest for the slot.
+// When a backend leaves, only its slots go to others; when one comes, it takes slots from all. The scores are
+// computed once for a snapshot. A pick is a look into a table, where rendezvous hashing of the key itself would
+// compute a score for each backend.
+func (p *Pool) hash(s *snapshot, r Request) Pick {
+	if r.Key == 0 {
+		return Pick{Backend: s.drawOne().Backend, Reason: NoKey}
+	}
+	own := &s.members[s.slots[r.Key%slotCount]]
+	if !s.isFull(own) {
+		return Pick{Backend: own.Backend, Reason: InTurn}
+	}
+	for i, key := 0, mix(r.Key); i < maxSteps; i, key = i+1, mix(key) {
+		if m := &s.members[s.slots[key%slotCount]]; !s.isFull(m) {
+			return Pick{Backend: m.Backend, Reason: Overflow}
+		}
+	}
+	for i := range s.members { // those that are not full have small weights
+		if m := &s.members[i]; !s.isFull(m) {
+			return Pick{Backend: m.Backend, Reason: Overflow}
+		}
+	}
+	return Pick{Backend: own.Backend, Reason: Overflow} // others took the last room at this moment
+}
+
+// maxSteps is how many other backends of a key are looked at.
+const maxSteps = 16
+
+const (
+	alwaysAllowed = 8    // requests in flight that every backend may have
+	overMean      = 1.25 // times the mean that a backend may have in flight
+)
+
+// isFull reports whether m may get no request more: it would have more than overMean times its part of all
+// requests in flight. There is always one that is not full, since not all can be above the mean.
+func (s *snapshot) isFull(m *Member) bool {
+	n := m.Backend.inFlight.Load() + 1
+	if n <= alwaysAllowed {
+		return false
+	}
+	all := int64(1)
+	for i := range s.members {
+		all += s.members[i].Backend.inFlight.Load()
+	}
+	return float64(n)*float64(s.weights) > overMean*float64(all)*float64(m.Weight)
+}
+
+// slotCount is how many slots there are. It must not depend on the number of backends, or keys would move when
+// it changes. With 65,536, the slots of 100 backends of equal weight differ by 4 percent.
+const slotCount = 1 << 16
+
+// slots returns the backend of each slot: the member with the highest hash. With different weights w, it is the one
+// with the lowest -ln(x) / w, where x is the hash as a number between 0 and 1: so each member gets its weight.
+func slots(members []Member) []int32 {
+	seeds, equal := make([]uint64, len(members)), true
+	for i, m := range members {
+		seeds[i] = Key(m.Backend.Addr)
+		equal = equal && m.Weight == members[0].Weight
+	}
+	table := make([]int32, slotCount)
+	for slot := range table {
+		at, best, highest := mix(uint64(slot)), 0, uint64(0)
+		lowest := math.Inf(1)
+		for i, seed := range seeds {
+			u := mix(at ^ seed)
+			if equal {
+				if u > highest {
+					best, highest = i, u
+				}
+				continue
+			}
+			// -ln(x) is at least 1-x, which mostly shows without the logarithm that the score is not lower.
+			x, w := (float64(u>>11)+0.5)/(1<<53), float64(members[i].Weight)
+			if (1-x)/w < lowest {
+				if score := -math.Log(x) / w; score < lowest {
+					best, lowest = i, score
+				}
+			}
+		}
+		table[slot] = int32(best)
+	}
+	return table
+}
+
+// Key returns the key of a text, never 0. It is the same in every process.
+func Key[T string | []byte](text T) uint64 {
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+	return max(1, mix(h))
+}
+
+// mix returns a number whose every bit depends on every bit of x (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
