@@ -18,7 +18,7 @@ import (
 func (q *request) reject() bool {
 	q.h.at(inRejected)
 	switch {
-	case q.h.InFlight.Draining() && !q.conn.Welcome():
+	case q.h.InFlight.Draining() && !q.conn.Welcome(front.StreamID(q.client.w)):
 		q.client.Header().Set("Connection", "close")
 		q.respondOwn(causeDraining)
 	case q.r.Method == http.MethodConnect, q.r.URL.Opaque != "", // "GET mailto:x": no origin server has such a thing

@@ -35,6 +35,11 @@ func overSocket(t *testing.T, path string) *http.Client {
 func TestListen_SocketInTheFileSystem(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		if x.Target == "/switch" {
+			x.Write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+			x.Echo()
+			return
+		}
 		x.ReadBody()
 		x.Write("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(x.Body), x.Body)
 	})
@@ -70,6 +75,10 @@ func TestListen_SocketInTheFileSystem(t *testing.T) {
 	if line := p.WantAccess("/small"); line.Text("client") != "127.0.0.1" {
 		t.Errorf("got the access line %v", line)
 	}
+	echoOverSocket(t, path)
+	if line := p.WantAccess("/switch"); line.Text("close_reason") != "client_closed" {
+		t.Errorf("got the stream's line %v", line)
+	}
 	resp, err := client.Get("http://pace.example/metrics") // a peer on loopback may see it
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +92,28 @@ func TestListen_SocketInTheFileSystem(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("a pace that has ended leaves its socket: %v", err)
+	}
+}
+
+// echoOverSocket switches to another protocol, sends, says that it has no more to say, and reads to the end.
+func echoOverSocket(t *testing.T, path string) {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(pacetest.Patience))
+	io.WriteString(c, "GET /switch HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != 101 {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	io.WriteString(c, "hello")
+	c.(*net.UnixConn).CloseWrite()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "hello" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -65,9 +65,17 @@ func WithConn(ctx context.Context, c *Conn) context.Context {
 // ConnOf returns the connection that a request came on.
 func ConnOf(ctx context.Context) *Conn { return ctx.Value(connKey{}).(*Conn) }
 
-// Welcome reports whether the present request is served although pace drains: it is the first on a connection
-// that was accepted last.
-func (c *Conn) Welcome() bool { return c.welcome.Load() }
+// Welcome reports whether a request is served although pace drains: its header had come before, or it is the
+// first on a connection that was accepted last. stream is the request's [StreamID].
+func (c *Conn) Welcome(stream uint32) bool {
+	switch {
+	case c.welcome.Load():
+		return true
+	case c.h2 != nil:
+		return c.h2.Early(stream)
+	}
+	return c.h1.Early(c.nth)
+}
 
 // Misframed reports whether the framing of the present request, one of HTTP/1, is at fault.
 func (c *Conn) Misframed() bool { return c.misframed }
@@ -133,7 +141,7 @@ func (c *Conn) follow(b []byte) {
 			return
 		}
 		b = b[n:]
-		c.h2 = h2.New(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) })
+		c.h2 = h2.New(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) }, c.server.late)
 	}
 	c.h2.ReadIncoming(b)
 }

@@ -115,6 +115,7 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 	}
 	l.s.newcomers.Add(1)
 	c := &Conn{Attached: l.s.Attach(), server: l.s, listener: l, generation: g}
+	c.h1.Late = l.s.late
 	switch nc := nc.(type) {
 	case *net.UnixConn:
 		c.Conn = &unixConn{nc}

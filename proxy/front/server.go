@@ -44,6 +44,7 @@ type Server struct {
 	handler     http.Handler // of all generations
 
 	listeners listeners
+	late      func() bool        // InFlight.Draining, made into a value once
 	ended     context.CancelFunc // ends what runs until the end of Drain
 
 	base          context.Context // of all requests
@@ -59,7 +60,7 @@ type Server struct {
 func NewServer(o Options) *Server {
 	ctx, ended := context.WithCancel(context.Background())
 	base, abort := context.WithCancelCause(context.Background())
-	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, ended: ended, base: base, abortRequests: abort}
+	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, late: o.InFlight.Draining, ended: ended, base: base, abortRequests: abort}
 	s.settings.Store(&o.Settings)
 	s.handler = s.chain()
 	s.generations.begin(s.newGeneration(&o.Settings))

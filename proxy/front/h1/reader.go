@@ -18,6 +18,8 @@ import (
 // When it cannot follow the bytes it becomes blind, and the connection ends with the request that caused it.
 // The zero value is ready. Safe for concurrent use, but only one goroutine may call Read and Skip at a time.
 type Reader struct {
+	Late func() bool // says whether a request whose header is whole at this moment comes too late; nil: it does
+
 	mu      sync.Mutex // one goroutine reads, while the handler's asks
 	at      place
 	line    [48]byte // the beginning of the present line, without its end
@@ -36,6 +38,7 @@ type Reader struct {
 	first  byte // that was passed on
 	lines  int  // that are whole
 	count  int  // headers that are whole
+	early  int  // headers that were whole before it was too late
 	bad    int  // number of the request after which the connection ends; 0: none yet
 	fault  bool // that request must be rejected
 	unseen bool // bytes have come while the reader was blind
@@ -218,6 +221,9 @@ func (r *Reader) field(line []byte) {
 // endHeader decides what follows a header that is whole.
 func (r *Reader) endHeader() {
 	r.count++
+	if r.Late != nil && !r.Late() {
+		r.early = r.count
+	}
 	switch {
 	case r.coded && (r.old || r.length >= 0 || r.unknown): // of HTTP/1.0, or together with a length
 		r.fault = true
@@ -250,6 +256,13 @@ func (r *Reader) Framing(n int) (fault, last bool) {
 	defer r.mu.Unlock()
 	last = r.bad != 0 && n >= r.bad || r.at == blind && n > r.count
 	return r.fault && n == r.bad, last
+}
+
+// Early reports whether the header of the nth request on the connection was whole before it was too late.
+func (r *Reader) Early(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return n <= r.early
 }
 
 // Resume makes the reader go on after a request for an upgrade that got an ordinary response. If the client has

@@ -97,3 +97,18 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// A request is early or late by the moment in which its header was whole, whenever its handler runs.
+func TestReader_Early(t *testing.T) {
+	late := false
+	r := &Reader{Late: func() bool { return late }}
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	r.Read([]byte(get + get + "GET / HTTP/1.1\r\n"))
+	late = true
+	r.Read([]byte("Host: x\r\n\r\n" + get))
+	for n, want := range []bool{true, true, false, false} {
+		if r.Early(n+1) != want {
+			t.Errorf("request %d: early is %t, want %t", n+1, !want, want)
+		}
+	}
+}

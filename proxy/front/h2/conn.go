@@ -18,6 +18,7 @@ import (
 //	Begin, End, Cause       the goroutines of the handlers
 type Conn struct {
 	refuse func(telemetry.Refusal)
+	late   func() bool
 	in     incoming    // only ReadIncoming uses it
 	out    frameReader // only ReadOutgoing and MayWrite use it, and
 	within bool        // net/http has begun a block of fields, or has sent nothing yet
@@ -37,6 +38,7 @@ type stream struct {
 	got      int64 // bytes of it that came
 	ended    bool  // by the client
 	begun    bool  // its handler runs
+	early    bool  // it was not late when it began
 	cause    Cause
 	refusal  ownResponse // what net/http itself will send
 }
@@ -68,9 +70,10 @@ const maxStreams = 1000
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // New returns a Conn for a connection whose preface has been read. headerBytes is net/http's limit of a header.
-// refuse is called for each request, and for the connection, when net/http refuses it.
-func New(headerBytes int, refuse func(telemetry.Refusal)) *Conn {
-	c := &Conn{refuse: refuse, streams: map[uint32]stream{}, within: true}
+// refuse is called for each request, and for the connection, when net/http refuses it. late says whether a request
+// that begins at this moment comes too late.
+func New(headerBytes int, refuse func(telemetry.Refusal), late func() bool) *Conn {
+	c := &Conn{refuse: refuse, late: late, streams: map[uint32]stream{}, within: true}
 	c.in.begin(c, headerBytes)
 	return c
 }
@@ -131,6 +134,13 @@ func (c *Conn) Cause(id uint32) Cause {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.streams[id].cause
+}
+
+// Early reports whether the request of a stream began before it was too late for that.
+func (c *Conn) Early(id uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams[id].early
 }
 
 // GivenUp reports whether net/http has given up the connection because of a fault of the client.

@@ -16,10 +16,12 @@ import (
 	"pace/telemetry"
 )
 
+func never() bool { return false }
+
 // readIncoming lets an incoming read these bytes, and returns what it refused.
 func readIncoming(limit int, b []byte) (*Conn, []telemetry.Refusal) {
 	var got []telemetry.Refusal
-	c := New(limit, func(why telemetry.Refusal) { got = append(got, why) })
+	c := New(limit, func(why telemetry.Refusal) { got = append(got, why) }, never)
 	c.in.read(b)
 	return c, got
 }
@@ -59,7 +61,7 @@ func FuzzIncoming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 500
 		var refused []telemetry.Refusal
-		c := New(limit, func(why telemetry.Refusal) { refused = append(refused, why) })
+		c := New(limit, func(why telemetry.Refusal) { refused = append(refused, why) }, never)
 		fr := http2.NewFramer(io.Discard, io.TeeReader(bytes.NewReader(b), along{c}))
 		fr.SetMaxReadFrameSize(LargestFrame)
 		fr.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
@@ -120,7 +122,7 @@ func TestIncoming_BytesMayBeCutAnywhere(t *testing.T) {
 	all = append(all, frame(headersFrame, endHeaders, 3, block.Bytes())...)
 	for size := 1; size <= len(all); size++ {
 		n := 0
-		c := New(1000, func(telemetry.Refusal) { n++ })
+		c := New(1000, func(telemetry.Refusal) { n++ }, never)
 		for part := range slices.Chunk(all, size) {
 			c.in.read(part)
 		}
@@ -222,5 +224,18 @@ func TestStreamID(t *testing.T) {
 		if got != 0 {
 			t.Errorf("%s has stream %d", what, got)
 		}
+	}
+}
+
+// A request is early or late by the moment in which its header was whole, whenever its handler runs.
+func TestConn_Early(t *testing.T) {
+	late := false
+	c := New(1000, func(telemetry.Refusal) {}, func() bool { return late })
+	header := []byte("\x82\x86\x84\x41\x01x") // GET http / x
+	c.ReadIncoming(frame(headersFrame, endHeaders|endStream, 1, header))
+	late = true
+	c.ReadIncoming(frame(headersFrame, endHeaders|endStream, 3, header))
+	if !c.Early(1) || c.Early(3) || c.Early(5) {
+		t.Errorf("early: %v, %v and %v; want only the first stream", c.Early(1), c.Early(3), c.Early(5))
 	}
 }

@@ -290,7 +290,7 @@ func (in *incoming) endBlock() {
 		c.refuse(telemetry.RefusedH2Error)
 		return
 	}
-	s := stream{declared: b.length, ended: b.endStream}
+	s := stream{declared: b.length, ended: b.endStream, early: !c.late()}
 	if b.endStream {
 		s.declared = -1 // the handler rejects a length that the end contradicts
 	}
