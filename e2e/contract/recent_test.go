@@ -62,7 +62,7 @@ func TestRecent_TellsOneRequest(t *testing.T) {
 		}
 		r, line := recentOf(t, p, trace), p.WantAccess(path)
 		for name, want := range map[string]any{
-			"trace_id": trace, "method": "GET", "path": path, "query": "token=REDACTED", "status": 200.0, "outcome": "ok", "side": "none", "route": "/", "backend": b.Address(),
+			"trace_id": trace, "method": "GET", "path": path, "query": "token=REDACTED", "status": 200.0, "outcome": "ok", "side": "none", "route": "default", "http_route": "/", "backend": b.Address(),
 			"reason": "failover", "trace": "dropped", "kept": nil, "client": "127.0.0.1", "duration_ms": line["duration_ms"], "request_id": line["request_id"],
 		} {
 			if r[name] != want {

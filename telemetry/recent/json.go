@@ -45,7 +45,7 @@ func (o object) MarshalJSON() ([]byte, error) {
 }
 
 // unlisted are the fields of the access line that a record has in another form.
-var unlisted = []string{"trace_id", "attempts"}
+var unlisted = []string{"trace_id", "attempts", "route", "route_name"}
 
 // objectOf is all that is known of an ended exchange. Names and values are those of the access line, where it has
 // them.
@@ -63,8 +63,13 @@ func objectOf(r *telemetry.Record) object {
 		case f.Attribute == "user_agent.original":
 			o.addFact("user_agent", f.Value(r))
 		}
-		if f.Field == "outcome" {
+		switch f.Field {
+		case "outcome":
 			o.add("side", string(info.Side))
+		case "route_name": // the name, by which the API asks; a pattern's path may be of several routes
+			o.addFact("route", f.Value(r))
+		case "route":
+			o.addFact("http_route", f.Value(r))
 		}
 	}
 	if r.Reason != telemetry.Ordinary {
