@@ -78,6 +78,19 @@ func (tr *Truth) HoldMetrics(m Metrics) {
 			return nil
 		})
 	}
+	for _, ac := range tr.houses {
+		want := 0.0
+		for _, n := range ac.keptBy() {
+			want += n
+		}
+		pacetest.Eventually(tr.t, func() error { // the collector has to accept them first
+			kept, dropped := m.by(ac.house, "pace_traces_kept_total")[""], m.by(ac.house, "pace_traces_dropped_total")[""]
+			if kept+dropped < want {
+				return fmt.Errorf("%s: %v traces are kept and %v dropped, want %v", ac.name, kept, dropped, want)
+			}
+			return nil
+		})
+	}
 	m.refresh() // once more, so that what is counted too often shows
 	for _, name := range slices.Sorted(maps.Keys(tr.houses)) {
 		tr.holdMetrics(m, tr.houses[name])
@@ -95,6 +108,8 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	tr.compare(ac.name+": http_server_request_duration_seconds", served, ac.requests)
 	tr.compare(ac.name+": its last bucket", of("http_server_request_duration_seconds_bucket", "http_request_method", "http_response_status_code"),
 		ac.requests.fold(0, 1))
+	hold("pace_traces_kept_total", ac.keptBy(), "reason")
+	hold("pace_traces_dropped_total", Table{}, "reason")
 	hold("pace_requests_total", ac.bySide(), "pace_outcome", "pace_side", "http_route", "pace_route")
 	tr.compare(ac.name+": pace_client_left_total", leftBy(of("pace_client_left_total", "left_in")), ac.left)
 	hold("http_requests_duration_seconds_count", ac.requests.fold(0, 1), "method", "status")

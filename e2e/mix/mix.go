@@ -7,6 +7,7 @@
 package mix
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ type Options struct {
 	Clients   int           // how many exchanges go on at a time; 0: 48
 	Drain     bool          // whether the house main ends while requests arrive; see Mix.Drain
 	Collector string        // host:port that takes OTLP over gRPC
+	Sampled   float64       // share of the exchanges whose traces are sampled, where the house allows less; 0: 0.95
 }
 
 // Mix is all that takes part in one mix.
@@ -32,6 +34,7 @@ type Mix struct {
 	mode      pacetest.Mode
 	clients   int
 	collector string
+	sampled   float64
 	tap       *wiretap.Tap // nil: no house needs the wire's account
 	houses    map[string]*house
 	byPath    map[string]*exchange // made before the mix begins, and then only read
@@ -49,7 +52,7 @@ type Mix struct {
 // New starts the houses and writes the script.
 func New(t testing.TB, seed uint64, o Options) *Mix {
 	mx := bare(t, seed)
-	mx.mode, mx.collector = o.Mode, o.Collector
+	mx.mode, mx.collector, mx.sampled = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95)
 	if o.Clients > 0 {
 		mx.clients = o.Clients
 	}

@@ -105,5 +105,16 @@ func (x *exchange) keptFor() string {
 	return ""
 }
 
+// keptBy counts the exchanges whose traces are kept, by reason.
+func (ac *account) keptBy() Table {
+	kept := Table{}
+	for _, x := range ac.exchanges {
+		if reason := x.keptFor(); reason != "" {
+			kept[reason]++
+		}
+	}
+	return kept
+}
+
 // exported reports whether the exchange has spans.
 func (x *exchange) exported() bool { return !x.quiet || x.keptFor() != "" }

@@ -49,7 +49,7 @@ func (mx *Mix) exchange(k *kind) *exchange {
 		trace:  fmt.Sprintf("%016x%016x", mx.random.Uint64(), mx.random.Uint64()|1),
 		parent: fmt.Sprintf("%016x", mx.random.Uint64()|1),
 	}
-	if unsampled := mx.random.IntN(20) == 0; x.house != nil {
+	if unsampled := mx.random.Float64() >= mx.sampled; x.house != nil {
 		x.proxy = x.house.Proxy
 		x.quiet = unsampled && len(x.house.unseen) == 0 // each has to speak of what no backend has seen
 	}

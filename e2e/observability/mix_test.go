@@ -26,15 +26,38 @@ func TestMix(t *testing.T) {
 	}
 }
 
+// TestMix_AtOnePercent is the same with 1 % of the traces sampled: Jaeger has each one that failed, failed over,
+// was retried or rejected, or whose client left, and no other; spans, lines and counters give one reason for each.
+func TestMix_AtOnePercent(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprintf("seed=%d", seed+1), func(t *testing.T) {
+			checkMixOf(t, seed+1, mix.Options{Requests: 500, Clients: 12, Sampled: 0.01, Houses: []string{"main", "strict", "brief", "lone"}})
+		})
+	}
+}
+
 func checkMix(t *testing.T, seed uint64) {
+	checkMixOf(t, seed, mix.Options{
+		Requests: 1000, Clients: 12, Drain: true, Houses: []string{"main", "strict", "brief", "lone", "half", "dead", "far"},
+	})
+}
+
+func checkMixOf(t *testing.T, seed uint64, o mix.Options) {
 	jaeger := parts.Jaeger(t)
 	began := time.Now()
-	m := mix.New(t, seed, mix.Options{
-		Requests: 1000, Clients: 12, Drain: true, Collector: jaeger.GRPC,
-		Houses: []string{"main", "strict", "brief", "lone", "half", "dead", "far"},
-	})
+	o.Collector = jaeger.GRPC
+	m := mix.New(t, seed, o)
 	prometheus := parts.Prometheus(t, m.Admins()...)
 	m.Play()
+	if !o.Drain {
+		truth := m.Truth()
+		truth.HoldMetrics(mix.FromPrometheus(prometheus))
+		m.End()
+		truth.HoldLog()
+		truth.HoldSpans(truth.FromJaeger(jaeger, began))
+		truth.Report()
+		return
+	}
 	drain := m.BeginDrain()
 
 	truth := m.Truth()
