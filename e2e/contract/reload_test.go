@@ -2,10 +2,12 @@ package contract
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pace/e2e/pacetest"
@@ -252,5 +254,34 @@ func TestReload_WhileDraining(t *testing.T) {
 	wantStatus(t, w.Response("GET"), 200)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// Reloads that are asked for at one time come one after the other, and the last text of the file is in force.
+func TestReload_Concurrently(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	cfg, _ := withToken(t, upstreams(b), firstToken)
+	p := pacetest.Start(t, cfg)
+	var askers sync.WaitGroup
+	for i := range 8 {
+		askers.Go(func() {
+			for j := range 5 {
+				if i == 0 {
+					p.Write(set(maps.Clone(cfg), "headers", "proxy_value", fmt.Sprintf("v%d", j)))
+				}
+				if i == 1 {
+					p.Signal(sigHUP)
+				}
+				if status, got := callAPI(t, p, firstToken, "POST", "/api/v1/reload", ""); status != 200 {
+					t.Errorf("got %d %v", status, got)
+				}
+			}
+		})
+	}
+	askers.Wait()
+	wantStatus(t, p.Get("/last"), 200)
+	if got := b.WantGot(1, "/last")[0].Header.Get("X-Proxy"); got != "v4" {
+		t.Errorf("X-Proxy is %q, want v4", got)
 	}
 }
