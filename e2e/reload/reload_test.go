@@ -75,6 +75,8 @@ pprof = true
 token_file = %q
 [log]
 level = "info"
+[tracing.keep]
+recent = 0
 [upstream.a]
 backends = [%s]
 idle_timeout = "300ms"
@@ -322,14 +324,14 @@ func TestReloads_UnderLoad(t *testing.T) {
 			}
 			last = now
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(40 * time.Millisecond)
 	}
 	l.end()
 	if n := l.failed.Load(); n > 0 {
 		t.Errorf("%d of %d requests and streams failed, the first: %s", n, l.sent.Load(), *l.why.Load())
 	}
 	http.DefaultClient.CloseIdleConnections()
-	now := rest(t, p, base, 2<<20)
+	now := rest(t, p, base, 1<<20)
 	t.Logf("%d requests, %d reloads applied, %d refused; before %v, after %v", l.sent.Load(), applied, refused, base, now)
 	m := p.Metrics()
 	if got, want := m.Sum("pace_requests_total", "pace_outcome", "ok"), float64(warm+l.sent.Load()); got != want {
