@@ -285,3 +285,34 @@ func TestReload_Concurrently(t *testing.T) {
 		t.Errorf("X-Proxy is %q, want v4", got)
 	}
 }
+
+// What is said of traces holds for the next request, on an open connection too.
+func TestReload_Tracing(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	p, _ := pacetest.StartTraced(t, set(upstreams(b), "tracing", "sample_ratio", 0.0))
+	w := p.Wire()
+	ask := func(path string) (pacetest.Response, pacetest.Line) {
+		w.Send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp := w.Response("GET")
+		wantStatus(t, resp, 200)
+		return resp, p.WantAccess(path)
+	}
+	if _, line := ask("/unsampled"); line.Text("trace_sampled") != "false" {
+		t.Errorf("got %v", line)
+	}
+	p.Reload(set(upstreams(b), "tracing", "response_header", "X-Other-Trace"))
+	resp, line := ask("/sampled")
+	if line.Text("trace_sampled") != "true" || resp.Header.Get("X-Other-Trace") != line.Text("trace_id") || resp.Header.Get("X-Trace-Id") != "" {
+		t.Errorf("got %v, %v", line, resp.Header)
+	}
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for path, trust := range map[string]string{"/continued": "all", "/linked": "none"} {
+		p.Reload(set(upstreams(b), "tracing", "trust", trust))
+		w.Send("GET " + path + " HTTP/1.1\r\nHost: x\r\nTraceparent: " + parent + "\r\n\r\n")
+		wantStatus(t, w.Response("GET"), 200)
+		if got := strings.Contains(parent, p.WantAccess(path).Text("trace_id")); got != (trust == "all") {
+			t.Errorf("trust %s: continued: %t", trust, got)
+		}
+	}
+}
