@@ -331,7 +331,7 @@ func TestReloads_UnderLoad(t *testing.T) {
 		t.Errorf("%d of %d requests and streams failed, the first: %s", n, l.sent.Load(), *l.why.Load())
 	}
 	http.DefaultClient.CloseIdleConnections()
-	now := rest(t, p, base, 1<<20)
+	now := rest(t, p, base, 3<<20)
 	t.Logf("%d requests, %d reloads applied, %d refused; before %v, after %v", l.sent.Load(), applied, refused, base, now)
 	m := p.Metrics()
 	if got, want := m.Sum("pace_requests_total", "pace_outcome", "ok"), float64(warm+l.sent.Load()); got != want {
