@@ -27,7 +27,7 @@ var empty = map[string]string{
 const anHour = "an hour ago this town did not stand"
 
 // unheard are outcomes that nothing which comes over the wire can cause, and those that come later.
-var unheard = []string{"unset", "no_backend", "internal_error", "no_route", "overload", "upstream_stalled"}
+var unheard = []string{"unset", "no_backend", "internal_error", "overload"}
 
 // TestExpressions_HaveData drives all that can happen, and runs every expression of every panel and
 // rule. Each has to have a sample above zero, or stand in the list of what has none.
@@ -56,6 +56,8 @@ func TestExpressions_HaveData(t *testing.T) {
 	wantExemplars(t, town.prom, o, began)
 	wantTraces(t, jaeger, o)
 	town.houses["far"].Kill() // for the alert that a pace is down
+	town.houses["routed"].WriteTOML("nonsense")
+	town.houses["routed"].HUP() // for the alert that a reload was refused
 	for _, r := range loadedRules(t, town.prom) {
 		if r.Health != "ok" {
 			t.Errorf("rule %s: health %s: %s", r.Name, r.Health, r.LastError)

@@ -46,9 +46,15 @@ func settle(t *testing.T, collector string) *town {
 		"limited": {"upstreams": pacetest.Upstreams(backend()), "rate_limit": {"max_requests": 2, "window_seconds": 3600}},
 		"crowded": {"upstreams": pacetest.Upstreams(backend()), "server": {"trusted_proxies": []string{"127.0.0.0/8"}},
 			"rate_limit": {"max_requests": 2, "window_seconds": 3600, "max_keys": 1}},
-		"lone":   {"upstreams": pacetest.Upstreams(backend())},
-		"half":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
-		"dead":   {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}, "tracing.keep": {"per_reason": 1}}, // its traces are kept for their errors, as far as the rate allows
+		"lone": {"upstreams": pacetest.Upstreams(backend())},
+		"half": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
+		"dead": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}, // its traces are kept for their errors
+			"tracing.keep": {"per_second": 1, "per_reason": 1}}, // but not all of them
+		"routed": pacetest.Config{"upstreams": pacetest.Upstreams(backend()), "upstream.shadow": pacetest.Upstreams(backend())}.WithRoutes(
+			pacetest.Table{"match": "POST /copied", "upstream": "default", "mirror": "shadow"},
+			pacetest.Table{"match": "/forbidden", "upstream": "default", "deny": []string{"0.0.0.0/0"}},
+			pacetest.Table{"match": "GET /slow", "upstream": "default", "timeout": "100ms"},
+			pacetest.Table{"match": "GET /stall", "upstream": "default", "body_timeout": "100ms"}),
 		"far":    {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
 		"lost":   {"upstreams": pacetest.Upstreams(noSuchName{})},
 		"poor":   {"upstreams": pacetest.Upstreams(backend())},
@@ -123,6 +129,10 @@ func behaviour(hold <-chan struct{}) pacetest.Answer {
 		"/reset":   pacetest.ResetBefore,
 		"/garbage": pacetest.Garbage,
 		"/cut":     pacetest.CutLength,
+		"/stall": func(x *pacetest.Exchange) {
+			x.Write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+			x.AwaitClose()
+		},
 		"/endless": pacetest.Endless,
 		"/upgrade": pacetest.UpgradeEcho,
 		"/hold":    pacetest.Gated(hold, pacetest.Fine),
@@ -235,6 +245,13 @@ func (w *town) busy() {
 		{2, w.get("far", "/")},
 		{2, w.get("lost", "/")},
 		{8, w.get("mute", "/")},
+		{2, w.get("routed", "/")},
+		{2, w.get("routed", "/copied")}, // its method is not allowed
+		{2, w.get("routed", "/forbidden")},
+		{2, w.get("routed", "/slow")},
+		{2, w.get("routed", "/stall")},
+		{2, func() { w.houses["routed"].Send("POST", "/copied", strings.Repeat("x", 1<<20)) }}, // too large for a mirror
+		{1, func() { w.houses["routed"].HUP() }},
 		{lateComers / 4, w.comeLate},
 	} {
 		wait.Go(func() {
