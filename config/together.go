@@ -239,7 +239,7 @@ func place(address string) (host, port string) {
 }
 
 // Upper bounds, in bytes, of what the limiter keeps for a client and for each of its requests;
-// cmd/pace's TestMemoryBound holds this to the limiter's own account.
+// TestMemoryBound of cmd/pace/server holds this to the limiter's own account.
 const (
 	keyBytes   = 80
 	placeBytes = 10

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pace/cmd/pace/vet"
 	"pace/config"
 )
 
@@ -32,7 +33,7 @@ func runningOf(c *cobra.Command) (*running, error) {
 	address := c.Flags().Lookup("admin").Value.String()
 	if address == "" {
 		if address = config.Default().Admin.Listen; os.Getenv("PACE_CONFIG") != "" {
-			f, err := load(os.Getenv("PACE_CONFIG"))
+			f, err := vet.Load(os.Getenv("PACE_CONFIG"))
 			if err != nil {
 				return nil, err
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pace/cmd/pace/vet"
 	"pace/config"
 )
 
@@ -24,7 +25,7 @@ func checkCommand() *cobra.Command {
 			case defaults:
 				return config.WriteDefaults(c.OutOrStdout())
 			case schema:
-				return config.WriteSchema(c.OutOrStdout(), knownWords())
+				return config.WriteSchema(c.OutOrStdout(), vet.Words())
 			case c.Flags().Changed("diff"):
 				return printChanges(c.OutOrStdout(), fileOf(c, args), other)
 			}
@@ -63,11 +64,11 @@ func givenFlags(c *cobra.Command, names ...string) (given []string) {
 
 // check validates one file. It prints what does no harm, and returns what does.
 func check(c *cobra.Command, file string) error {
-	f, err := load(file)
+	f, err := vet.Load(file)
 	if err != nil {
 		return err
 	}
-	if warnings := config.Join(nil, append(f.Warnings(), holes(f)...)...); warnings != nil {
+	if warnings := config.Join(nil, append(f.Warnings(), vet.Holes(f)...)...); warnings != nil {
 		fmt.Fprintln(c.ErrOrStderr(), warnings)
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)
@@ -79,8 +80,8 @@ func printChanges(w io.Writer, from, to string) error {
 	if from == config.StandardInput && to == config.StandardInput {
 		return errors.New("standard input can be read only once; name a file for one of the two")
 	}
-	was, err := load(from)
-	is, err2 := load(to)
+	was, err := vet.Load(from)
+	is, err2 := vet.Load(to)
 	if err = errors.Join(err, err2); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pace/cmd/pace/vet"
 	"pace/dashboards"
 )
 
@@ -50,7 +51,7 @@ func dashboardRoutes(file string) (routes []dashboards.Route, err error) {
 	if file == "" {
 		return nil, nil
 	}
-	f, err := load(file)
+	f, err := vet.Load(file)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pace/cmd/pace/server"
 	"pace/config"
 )
 
@@ -43,34 +43,21 @@ func demo(address string, noLimit bool) error {
 	if !noLimit {
 		f.RateLimit = &config.RateLimit{Enabled: true, MaxRequests: 10, WindowSeconds: 60, KeyExtractor: "client_ip", MaxKeys: 1_000_000}
 	}
-	var l listeners
+	var l server.Listeners
 	var err error
-	if l.proxy, err = listenNear(address); err == nil {
-		l.admin, err = listenNear(f.Admin.Listen)
+	if l.Proxy, err = listenNear(address); err == nil {
+		l.Admin, err = listenNear(f.Admin.Listen)
 	}
 	if err != nil {
 		return runFailure{err}
 	}
-	return serveDemo(f, l, noLimit)
-}
-
-func serveDemo(f *config.File, l listeners, noLimit bool) error {
-	p, err := build(context.Background(), f)
-	if err != nil {
-		return err
-	}
-	defer p.log.Close()
-	describeDemo(f, l, noLimit)
-	r := newReloader("", f, "", p)
-	end := catchEnd()
-	p.accept(l)
-	return p.serve(r, end)
+	return server.RunOn(f, l, func() { describeDemo(f, l, noLimit) })
 }
 
 // describeDemo prints what runs and what to try. Its lines fit a terminal of 60 columns. Its URLs are in
 // quotes, because a shell treats "?" as a pattern.
-func describeDemo(f *config.File, l listeners, noLimit bool) {
-	_, port, _ := net.SplitHostPort(l.proxy.Addr().String())
+func describeDemo(f *config.File, l server.Listeners, noLimit bool) {
+	_, port, _ := net.SplitHostPort(l.Proxy.Addr().String())
 	at := "http://localhost:" + port
 	fmt.Fprintf(os.Stderr, `pace demo: proxy on %s, metrics on
 http://%s/metrics, backends on
@@ -90,7 +77,7 @@ In another terminal, try:
   # one backend goes down for %[6]s
   curl -X POST '%[5]s/kill'
 
-`, at, l.admin.Addr(), f.Upstreams.Backends[0].Address, f.Upstreams.Backends[1].Address, at, downFor)
+`, at, l.Admin.Addr(), f.Upstreams.Backends[0].Address, f.Upstreams.Backends[1].Address, at, downFor)
 	if !noLimit {
 		fmt.Fprint(os.Stderr, "The 11th request within a minute gets 429 (--no-limit\nswitches that off). ")
 	}

@@ -1,5 +1,5 @@
-// Command pace is the HTTP reverse proxy that explains itself. This package is its command line. It builds
-// the parts from a configuration. It must not know how they work inside.
+// Command pace is the HTTP reverse proxy that explains itself. This package is its command line, one verb a file.
+// It must not know how a process that serves is made, nor how the parts work inside.
 package main
 
 import (
@@ -12,11 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pace/cmd/pace/server"
 	"pace/config"
 )
-
-// version appears in `pace version`, in the metrics and in the traces.
-const version = "0.1.0"
 
 // Exit codes.
 const (
@@ -35,13 +33,15 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// runFailure marks an error that is not one of usage or configuration.
+// runFailure marks an error of a verb that is not one of usage or configuration.
 type runFailure struct{ error }
 
 func (f runFailure) Unwrap() error { return f.error }
 
 func exitCode(err error) int {
-	if _, ok := errors.AsType[runFailure](err); ok {
+	_, verb := errors.AsType[runFailure](err)
+	_, serving := errors.AsType[server.Failure](err)
+	if verb || serving {
 		return exitFailed
 	}
 	return exitUsage
@@ -51,7 +51,7 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pace",
 		Short:         "The HTTP reverse proxy that explains itself",
-		Version:       version,
+		Version:       server.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noSuchCommand,
@@ -79,12 +79,11 @@ func runCommand() *cobra.Command {
 			"SIGTERM and SIGINT drain: pace waits for the requests in flight; a second one aborts them.\n" +
 			"SIGHUP reloads the configuration; one with a fault changes nothing. SIGUSR1 reopens the log file.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s := catchSignals()
 			file := fileOf(c, args)
 			if watch && file == config.StandardInput {
 				return errors.New("--watch needs a file: standard input cannot be read a second time")
 			}
-			return run(file, watch, s)
+			return server.Run(file, watch)
 		},
 	}
 	takeFile(c)
@@ -132,5 +131,5 @@ func versionCommand() *cobra.Command {
 }
 
 func versionLine() string {
-	return fmt.Sprintf("pace %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("pace %s %s %s/%s\n", server.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

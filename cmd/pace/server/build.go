@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+
+	"pace/config"
+	"pace/proxy"
+	"pace/proxy/front"
+)
+
+// parts are what pace is made of. They are built once and outlive every reload, which changes them in place;
+// what a reload replaces hangs from the handler's plan.
+type parts struct {
+	observed
+	handler  *proxy.Handler
+	server   *front.Server
+	admin    *admin
+	standing standing // of the plan in force
+	sockets  sockets
+
+	proxyListener net.Listener // that is being served; a reload may change it
+	failed        chan error   // why a listener is served no more
+}
+
+// build makes the parts from f. It opens the log, but no listener.
+func build(ctx context.Context, f *config.File) (*parts, error) {
+	o, err := buildSignals(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{observed: o, failed: make(chan error, 1)}
+	var plan proxy.PlanOptions
+	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
+	p.telemetry.WatchLimiters(p.standing.limiters())
+	p.handler = proxy.NewHandler(proxy.Options{
+		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
+	})
+	p.server = proxy.NewServer(proxy.ServerOptions{Handler: p.handler, Settings: frontSettings(f, o), OnSlow: p.logSlow})
+	p.admin = newAdmin(o, p.handler.InFlight, f)
+	return p, nil
+}
+
+func frontSettings(f *config.File, o observed) front.Settings {
+	s := front.Settings{
+		ReadHeaderTimeout: f.Server.ReadHeaderTimeout,
+		IdleTimeout:       f.Server.IdleTimeout,
+		DeliverTimeout:    f.Server.DeliverTimeout,
+		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
+		SlowAfter:         f.Log.SlowAfter,
+	}
+	if f.Metrics.Endpoint != "" {
+		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(f), Allow: f.Metrics.Allow}
+	}
+	return s
+}
+
+// prepare opens what a changed configuration needs, and returns what puts it in force. An error changes
+// nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
+// shows more writes its line: the one before the change, or the one after it.
+func (p *parts) prepare(f *config.File, changes []config.Change, token string) (change func(announce func()), err error) {
+	changeListener, cancelListener, err := p.prepareListener(f, changes)
+	if err != nil {
+		return nil, err
+	}
+	changeLog := func() {}
+	if slices.ContainsFunc(changes, func(c config.Change) bool { return slices.Contains(logKeys, c.Key) }) {
+		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
+			cancelListener()
+			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
+		}
+	}
+	plan, next := buildPlan(f, p.standing, p.log.Logger)
+	return func(announce func()) {
+		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
+		p.recent.Resize(f.Tracing.Keep.Recent)
+		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
+		p.telemetry.WatchLimiters(next.limiters())
+		p.admin.change(f, token)
+		p.server.Change(frontSettings(f, p.observed))
+		p.handler.Swap(plan)
+		changeListener()
+		p.standing.closeWithout(next)
+		p.standing = next
+		before := p.log.Enabled(context.Background(), slog.LevelInfo)
+		if before {
+			announce()
+		}
+		changeLog()
+		if !before {
+			announce()
+		}
+	}, nil
+}
+
+// logKeys are the keys of which the log itself is made.
+var logKeys = []string{"log.format", "log.level", "log.file"}
+
+const logFileRemedy = "name a file that pace may write, in a folder that exists"

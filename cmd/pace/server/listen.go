@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"pace/config"
+	"pace/proxy/front"
+)
+
+// inheritedPrefix is how an address begins that is a socket from systemd, by its name.
+const inheritedPrefix = "fd:"
+
+// Listeners are the sockets that pace listens on.
+type Listeners struct {
+	Proxy net.Listener
+	Admin net.Listener // nil: switched off
+}
+
+// sockets opens what pace listens on. It keeps the sockets that systemd has passed, because a reload may ask for
+// one of them.
+type sockets struct{ inherited []*os.File }
+
+// inheritSockets takes the sockets that systemd has passed. It can do so only once in the life of a process.
+func inheritSockets() sockets { return sockets{activation.Files(true)} }
+
+// listen opens the addresses of f.
+func (s sockets) listen(f *config.File) (l Listeners, err error) {
+	if l.Proxy, err = s.open(f.Server.Listen); err != nil || f.Admin.Listen == "" {
+		return l, err
+	}
+	l.Admin, err = s.open(f.Admin.Listen)
+	return l, err
+}
+
+// open opens host:port, unix:/path, or fd:NAME.
+func (s sockets) open(address string) (net.Listener, error) {
+	name, inherits := strings.CutPrefix(address, inheritedPrefix)
+	if !inherits {
+		return front.Listen(address)
+	}
+	named := slices.DeleteFunc(slices.Clone(s.inherited), func(f *os.File) bool { return f.Name() != name })
+	switch {
+	case len(s.inherited) == 0:
+		return nil, fmt.Errorf("listen %s: systemd has passed no socket; start pace with its socket unit, or write host:port", address)
+	case len(named) == 0:
+		return nil, fmt.Errorf("listen %s: systemd has passed no socket of this name; write one of %s", address, strings.Join(s.names(), ", "))
+	case len(named) > 1:
+		return nil, fmt.Errorf("listen %s: systemd has passed %d sockets of this name; write a socket unit for each, with its own FileDescriptorName=", address, len(named))
+	}
+	l, err := front.Inherit(named[0])
+	if err != nil {
+		return nil, fmt.Errorf("listen %s: %w", address, err)
+	}
+	return l, nil
+}
+
+func (s sockets) names() (names []string) {
+	for _, f := range s.inherited {
+		names = append(names, inheritedPrefix+f.Name())
+	}
+	return names
+}
+
+// warnOfUnused logs the sockets that systemd has passed and the configuration does not name: their clients wait
+// for nothing.
+func (s sockets) warnOfUnused(f *config.File, log *slog.Logger) {
+	for _, address := range s.names() {
+		if address != f.Server.Listen && address != f.Admin.Listen {
+			log.LogAttrs(context.Background(), slog.LevelWarn, "systemd has passed a socket that nothing uses", slog.String("socket", address))
+		}
+	}
+}
+
+// listenKey is the address of the proxy's listener.
+const listenKey = "server.listen"
+
+// prepareListener opens the proxy's new address, if it is among the changes. change serves it, and retires the
+// listener before it; cancel closes it again.
+func (p *parts) prepareListener(f *config.File, changes []config.Change) (change, cancel func(), err error) {
+	if !slices.ContainsFunc(changes, func(c config.Change) bool { return c.Key == listenKey }) {
+		return func() {}, func() {}, nil
+	}
+	l, err := p.sockets.open(f.Server.Listen)
+	if err != nil {
+		return nil, nil, config.Join(nil, f.Fault(listenKey, err.Error(), "write an address that is free now, or restart pace"))
+	}
+	return func() {
+		old := p.proxyListener
+		p.acceptProxy(l)
+		p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("proxy", addressOf(l)))
+		p.server.Retire(old)
+	}, func() { l.Close() }, nil
+}
+
+// addressOf is the address of a listener as a configuration writes it.
+func addressOf(l net.Listener) string {
+	if a := l.Addr(); a.Network() == "unix" {
+		return front.UnixPrefix + a.String()
+	}
+	return l.Addr().String()
+}
+
+func (l Listeners) attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.String("version", Version), slog.String("proxy", addressOf(l.Proxy))}
+	if l.Admin != nil {
+		attrs = append(attrs, slog.String("admin", addressOf(l.Admin)))
+	}
+	return attrs
+}

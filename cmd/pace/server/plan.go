@@ -1,0 +1,130 @@
+package server
+
+import (
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"pace/config"
+	"pace/lb"
+	"pace/limiter"
+	"pace/proxy"
+	"pace/proxy/transport/http1"
+	"pace/proxy/upstream"
+	"pace/telemetry"
+)
+
+// standing is what a plan has in common with the next one: an upstream or a limit that is configured as before
+// stays the same value, with its connections and its counts.
+type standing struct {
+	upstreams map[string]built[config.Upstream, *upstream.Upstream]
+	limits    map[string]built[config.Limit, *proxy.Limit]
+}
+
+// built is what was made of a part of the configuration.
+type built[From, To any] struct {
+	from From
+	to   To
+}
+
+// reuse returns what stands under a name if it was made of the same, and makes it otherwise: build gets what
+// stands there, or nil.
+func reuse[From, To any](stands map[string]built[From, *To], name string, from From, build func(From, *To) *To) built[From, *To] {
+	b := stands[name]
+	if b.to != nil && reflect.DeepEqual(b.from, from) {
+		return b
+	}
+	return built[From, *To]{from, build(from, b.to)}
+}
+
+// buildPlan returns what f says about requests, with what stands of it already. It changes nothing.
+func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
+	form := f.InLongForm()
+	next := standing{map[string]built[config.Upstream, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
+	for _, u := range form.Upstreams {
+		u.Key = "" // where it is written does not matter
+		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, func(u config.Upstream, before *upstream.Upstream) *upstream.Upstream {
+			return buildUpstream(u, before, log)
+		})
+	}
+	for _, l := range form.Limits {
+		l.Key = ""
+		next.limits[l.Name] = reuse(last.limits, l.Name, l, buildLimit)
+	}
+	o := proxy.PlanOptions{
+		Routes:       buildRoutes(form.Routes, next),
+		Upstreams:    slices.Sorted(maps.Keys(next.upstreams)),
+		Trusted:      f.Server.TrustedProxies,
+		TraceTrust:   f.Tracing.Trust,
+		MaxBodyBytes: f.Server.MaxBodyBytes,
+		BodyTimeout:  f.Server.BodyTimeout,
+		ProxyName:    f.Headers.ProxyName,
+		ProxyValue:   f.Headers.ProxyValue,
+		BackendName:  f.Headers.BackendName,
+		TraceName:    f.Tracing.ResponseHeader,
+		TimingAllow:  f.ServerTiming.Allow,
+		Slow:         f.Tracing.Keep.Slow,
+	}
+	return o, next
+}
+
+// closeWithout closes what next does not have. Requests that still use it may go on.
+func (s standing) closeWithout(next standing) {
+	for name, u := range s.upstreams {
+		if next.upstreams[name].to != u.to {
+			u.to.Close()
+		}
+	}
+}
+
+// limiters is what the metrics show of the limits.
+func (s standing) limiters() map[string]telemetry.LimiterState {
+	of := map[string]telemetry.LimiterState{}
+	for name, l := range s.limits {
+		of[name] = telemetry.LimiterState{Keys: l.to.Window.Keys, Evicted: l.to.Window.Evicted}
+	}
+	return of
+}
+
+// buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
+func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
+	return upstream.New(upstream.Options{
+		Name:      u.Name,
+		Addresses: buildAddresses(u.Backends),
+		Resolve:   u.Resolve,
+		Failovers: u.MaxRetries,
+		Log:       log,
+
+		Policy:       lb.PolicyOf(u.Policy),
+		HashBy:       upstream.ParseBy(u.HashBy),
+		StickyCookie: u.StickyCookie,
+
+		Transport: http1.Options{
+			ConnectTimeout:  u.ConnectTimeout,
+			ResponseTimeout: u.ResponseTimeout,
+			BodyTimeout:     u.BodyTimeout,
+			MaxHeaderBytes:  u.MaxResponseHeaderBytes,
+			MaxIdle:         u.MaxIdlePerBackend,
+			IdleTimeout:     u.IdleTimeout,
+		},
+	}, before)
+}
+
+func buildAddresses(backends []config.Backend) []upstream.Address {
+	addresses := make([]upstream.Address, len(backends))
+	for i, b := range backends {
+		addresses[i] = upstream.Address{Network: networkOf[b.Scheme], Addr: b.Address, Weight: b.Weight}
+	}
+	return addresses
+}
+
+// networkOf has the network of each scheme of a backend.
+var networkOf = map[string]string{"http": "tcp", "unix": "unix"}
+
+func buildLimit(l config.Limit, _ *proxy.Limit) *proxy.Limit {
+	per := time.Duration(l.WindowSeconds) * time.Second
+	w := limiter.NewWindow(limiter.Options{Max: l.MaxRequests, Per: per, MaxKeys: l.MaxKeys})
+	return &proxy.Limit{Policy: l.Name, Key: l.KeyExtractor, Window: w, Per: per}
+}

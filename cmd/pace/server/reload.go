@@ -1,0 +1,185 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"pace/cmd/pace/vet"
+	"pace/cmd/pace/watch"
+	"pace/config"
+	"pace/telemetry"
+)
+
+// reloader puts a changed configuration in force while pace serves. Everything is validated first; a
+// configuration with a fault changes nothing.
+type reloader struct {
+	file  string // "": there is none
+	parts *parts
+
+	lastRead atomic.Pointer[[]string] // the digests of the files as they were read last
+
+	oneAtATime sync.Mutex // held during a reload; whoever reads a file may wait for long
+
+	mu       sync.Mutex // guards what follows; held while a configuration is put in force
+	inForce  *config.File
+	token    string // of the admin listener
+	loadedAt time.Time
+	last     reloaded
+	draining bool
+}
+
+// reloaded is how a reload ended.
+type reloaded struct {
+	At      time.Time
+	Result  telemetry.Reload
+	Changes []string // what is different now
+	Faults  []string // why it was refused, one line each
+}
+
+// newReloader returns the reloader of a pace that has started with f, which was read from file.
+func newReloader(file string, f *config.File, token string, p *parts) *reloader {
+	now := time.Now()
+	p.telemetry.ConfigLoaded(now)
+	r := &reloader{file: file, parts: p, inForce: f, token: token, loadedAt: now, last: reloaded{At: now}}
+	digests := watch.Digests(r.files())
+	digests[0] = f.SHA256 // of what is in force, should the file have changed since
+	r.lastRead.Store(&digests)
+	p.admin.api = r.apiOptions
+	p.admin.change(f, token)
+	return r
+}
+
+// reload reads the file and puts it in force. by says who asked.
+func (r *reloader) reload(by string) reloaded {
+	r.oneAtATime.Lock()
+	defer r.oneAtATime.Unlock()
+	r.parts.notifyReloading()
+	defer r.parts.notify(daemon.SdNotifyReady)
+	next, err := r.read()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := reloaded{At: time.Now()}
+	if err == nil {
+		done.Changes, err = r.change(next, func(changes []string) {
+			r.log(slog.LevelInfo, "configuration reloaded", by, slog.Any("changes", changes))
+		})
+	}
+	switch {
+	case err != nil:
+		done.Result, done.Faults = telemetry.ReloadRefused, strings.Split(err.Error(), "\n")
+		r.log(slog.LevelError, "reload refused: the configuration before stays in force", by, slog.Any("faults", done.Faults))
+	case len(done.Changes) == 0:
+		done.Result = telemetry.ReloadUnchanged
+		r.log(slog.LevelInfo, "configuration unchanged", by)
+	}
+	r.last = done
+	r.parts.telemetry.Reloaded(done.Result, done.At)
+	return done
+}
+
+func (r *reloader) log(level slog.Level, msg, by string, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{slog.String("file", r.file), slog.String("by", by)}, attrs...)
+	r.parts.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// change puts next in force, and returns what is different; announce is told before the log itself changes,
+// unless it will only then write what is told. r.mu is held.
+func (r *reloader) change(next *config.File, announce func([]string)) (different []string, err error) {
+	if r.draining {
+		return nil, cannotReload(r.file, "pace is draining", "start it again with the new configuration")
+	}
+	token, err := readToken(next)
+	if err != nil {
+		return nil, err
+	}
+	changes := config.Changes(&r.inForce.Config, &next.Config)
+	if token != r.token && r.inForce.Admin.TokenFile == next.Admin.TokenFile {
+		changes = append(changes, config.Change{Key: "admin.token_file", What: "its content changed"})
+	}
+	if err := needRestart(next, changes); err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		different = append(different, c.String())
+	}
+	if len(changes) > 0 {
+		change, err := r.parts.prepare(next, changes, token)
+		if err != nil {
+			return nil, err
+		}
+		change(func() { announce(different) })
+		r.loadedAt = time.Now()
+	}
+	r.inForce, r.token = next, token
+	return different, nil
+}
+
+// read reads and validates the file.
+func (r *reloader) read() (*config.File, error) {
+	if r.file == "" {
+		return nil, cannotReload("pace demo", "there is no file to reload", `start pace with one: see "pace run --help"`)
+	}
+	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
+		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
+	}
+	digests := watch.Digests(r.files()) // before the file is loaded: if it changes meanwhile, whoever watches it finds out
+	r.lastRead.Store(&digests)
+	return vet.Load(r.file)
+}
+
+func cannotReload(file, what, remedy string) error {
+	return config.Join(nil, &config.Fault{File: file, What: what, Remedy: remedy})
+}
+
+// needRestart refuses the changes that cannot be made while pace runs.
+func needRestart(f *config.File, changes []config.Change) error {
+	var faults []*config.Fault
+	for _, c := range changes {
+		if c.Restart != "" {
+			faults = append(faults, f.Fault(c.Key, c.What+", and "+c.Restart, "restart pace, or write the value that is in force"))
+		}
+	}
+	return config.Join(nil, faults...)
+}
+
+// end lets no reload put anything in force any more. It returns the configuration that stays in force.
+func (r *reloader) end() *config.File {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	return r.inForce
+}
+
+// watch reloads when the content of the file, or of one that it names, has changed, until ctx ends.
+func (r *reloader) watch(ctx context.Context) {
+	watch.Files(ctx, r.files, func() {
+		if !slices.Equal(watch.Digests(r.files()), *r.lastRead.Load()) {
+			r.reload("watch")
+		}
+	}, r.logPolling)
+}
+
+// logPolling says that the system has stopped reporting changes.
+func (r *reloader) logPolling(why error) {
+	r.parts.log.LogAttrs(context.Background(), slog.LevelWarn, "the configuration cannot be watched: pace looks for a change now and then",
+		slog.String("file", r.file), slog.Duration("every", watch.PollEvery), slog.Any("error", why))
+}
+
+// files returns the configuration, and the files that it names and that are read with it.
+func (r *reloader) files() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	files := []string{r.file}
+	if token := r.inForce.Admin.TokenFile; token != "" {
+		files = append(files, token)
+	}
+	return files
+}

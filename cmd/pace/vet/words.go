@@ -1,0 +1,105 @@
+// Package vet holds a configuration to the parts that act on it. Package config reads and checks all that it can
+// without them; what a part's own word is, and what a route or a rule may be, only the part knows. vet builds
+// nothing, and must not know a process that serves.
+package vet
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pace/config"
+	"pace/lb"
+	"pace/proxy"
+	"pace/telemetry"
+	"pace/telemetry/accesslog"
+	"pace/telemetry/traces"
+)
+
+// Load reads a configuration, and checks its words against the lists of the parts that know them. It
+// reports all faults at once, in the order of the file.
+func Load(file string) (*config.File, error) {
+	f, err := config.Load(file)
+	if f == nil {
+		return nil, err
+	}
+	var unknown []*config.Fault
+	faults := config.Faults(err)
+	for _, w := range words(f) {
+		i := slices.IndexFunc(faults, func(f *config.Fault) bool { return f.Key == w.key })
+		switch {
+		case i >= 0 && !w.knows(faults[i].Remedy):
+			faults[i].Remedy = "write " + oneOf(w.known)
+		case i < 0 && !slices.Contains(w.known, w.got):
+			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
+		}
+	}
+	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults))...)
+}
+
+// oneOf lists words in TOML's quotes.
+func oneOf(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	return "one of " + strings.Join(quoted, ", ")
+}
+
+// word is a key whose value must be one of the words that a part knows.
+type word struct {
+	key, got string
+	known    []string
+}
+
+// knows reports whether a remedy is right. config makes remedies without knowing the words, so it may
+// propose one that does not exist.
+func (w word) knows(remedy string) bool {
+	text, _ := strings.CutPrefix(remedy, "write ")
+	proposed, err := strconv.Unquote(text)
+	return err != nil || slices.Contains(w.known, proposed)
+}
+
+var levels = []string{"debug", "info", "warn", "error"}
+
+// words returns the keys of f that hold words.
+func words(f *config.File) []word {
+	list := []word{
+		{"tracing.protocol", f.Tracing.Protocol, traces.Protocols},
+		{"tracing.trust", f.Tracing.Trust, proxy.Trusts},
+		{"log.format", f.Log.Format, accesslog.Formats},
+		{"log.level", f.Log.Level, levels},
+		{"upstreams.policy", f.Upstreams.Policy, lb.PolicyNames()},
+	}
+	for _, u := range f.NamedUpstreams {
+		list = append(list, word{u.Key + ".policy", u.Policy, lb.PolicyNames()})
+	}
+	if f.RateLimit != nil {
+		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds()})
+	}
+	for _, l := range f.NamedLimits {
+		list = append(list, word{l.Key + ".key_extractor", l.KeyExtractor, proxy.KeyKinds()})
+	}
+	for _, r := range f.Routes {
+		list = append(list, word{r.Key + ".log", r.Log, telemetry.LineWords()})
+	}
+	return list
+}
+
+// Words returns the words of every key that holds one, by the names of config.Keys.
+func Words() map[string][]string {
+	f := &config.File{}
+	f.RateLimit = &config.RateLimit{}
+	f.NamedLimits = []config.Limit{{Key: "limit.NAME"}}
+	f.Routes = []config.Route{{Key: "route"}}
+	f.NamedUpstreams = []config.Upstream{{Key: "upstream.NAME"}}
+	known := map[string][]string{}
+	for _, w := range words(f) {
+		known[w.key] = w.known
+	}
+	return known
+}
