@@ -153,12 +153,12 @@ func schemaOf(t reflect.Type) object {
 
 func schemaOfStruct(t reflect.Type) object {
 	properties, required := object{}, []string{}
-	for i := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for field := range t.Fields() {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "-" {
 			continue
 		}
-		properties[name] = schemaOf(t.Field(i).Type)
+		properties[name] = schemaOf(field.Type)
 		if options != "omitempty" {
 			required = append(required, name)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"pace/cmd/pace/match"
@@ -70,11 +71,11 @@ func shownAction(t config.Route) string {
 	case t.Upstream != "":
 		return "upstream " + t.Upstream
 	}
-	action := "split"
+	action := []string{"split"}
 	for _, s := range t.Split {
-		action += fmt.Sprintf(" %s %d", s.Upstream, s.Weight)
+		action = append(action, s.Upstream, strconv.Itoa(s.Weight))
 	}
-	return action
+	return strings.Join(action, " ")
 }
 
 func (r *reloader) shownMatch(method, url string, header []string) (adminapi.Match, error) {
