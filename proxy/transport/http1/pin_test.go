@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pace/proxy/transport"
 )
@@ -100,6 +101,11 @@ func TestPin_ADeadConnectionIsReplaced(t *testing.T) {
 	p := greeter(t)
 	var pin transport.Pin
 	fetch(t, p, asks(&pin, alice, "Authorization: NTLM alice\r\nLeave: 1\r\n"))
+	c := pin.Take(p, alice).(*conn)
+	for c.alive() { // until the backend's end of it has come
+		time.Sleep(time.Millisecond)
+	}
+	pin.Put(p, alice, c)
 	if _, got := fetch(t, p, asks(&pin, alice, "")); got != "nobody" {
 		t.Errorf("greeted as %q", got)
 	}
