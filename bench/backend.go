@@ -58,7 +58,7 @@ func serveConn(conn net.Conn, accepted *atomic.Int64) {
 		if err := take(conn, head, len(body)); err != nil {
 			return
 		}
-		if err := answer(conn, request, accepted); err != nil {
+		if err := respond(conn, request, accepted); err != nil {
 			return
 		}
 		request = request[:0]
@@ -83,7 +83,7 @@ func head(kind string, size int) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", kind, size)
 }
 
-func answer(conn net.Conn, request []byte, accepted *atomic.Int64) (err error) {
+func respond(conn net.Conn, request []byte, accepted *atomic.Int64) (err error) {
 	_, path, _ := bytes.Cut(request, []byte(" "))
 	path, _, _ = bytes.Cut(path, []byte(" "))
 	switch string(path) {

@@ -27,7 +27,7 @@ import (
 // counted, exactly. That single faults cost no request is in e2e/contract, too.
 
 // mostRSS is far below what pace would hold if anything that is lost were kept.
-const mostRSS = 120 << 20
+const maxRSS = 120 << 20
 
 // burst sends n GETs for distinct paths, 16 at a time, and wants each answered.
 func burst(t *testing.T, p *pacetest.Pace, path string, n int) {
@@ -45,8 +45,8 @@ func burst(t *testing.T, p *pacetest.Pace, path string, n int) {
 		})
 	}
 	group.Wait()
-	if rss := p.RSS(); rss > mostRSS && !raced {
-		t.Errorf("after %s pace has %d MiB, want at most %d", path, rss>>20, mostRSS>>20)
+	if rss := p.RSS(); rss > maxRSS && !raced {
+		t.Errorf("after %s pace has %d MiB, want at most %d", path, rss>>20, maxRSS>>20)
 	}
 }
 

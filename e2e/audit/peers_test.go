@@ -286,7 +286,7 @@ func (r *peerRun) report(results []mix.Result, counted mix.Table) string {
 		byPath[record.path] = append(byPath[record.path], record)
 	}
 	sent, got, known := map[string]int{}, map[string]map[string]int{}, map[string]map[string]int{}
-	attempts, told := 0, 0
+	attempts, recorded := 0, 0
 	add := func(m map[string]map[string]int, outcome, what string) {
 		if m[outcome] == nil {
 			m[outcome] = map[string]int{}
@@ -308,7 +308,7 @@ func (r *peerRun) report(results []mix.Result, counted mix.Table) string {
 		}
 		for _, record := range byPath[x.Path] {
 			add(known, x.Outcome, record.status)
-			told += record.tries
+			recorded += record.tries
 		}
 	}
 	var b strings.Builder
@@ -317,7 +317,7 @@ func (r *peerRun) report(results []mix.Result, counted mix.Table) string {
 		fmt.Fprintf(&b, "%-20s %6d  %-30s  %s\n", outcome, sent[outcome], tally(got[outcome]), tally(known[outcome]))
 	}
 	fmt.Fprintf(&b, "requests %d, in its counters %v: %v\n", len(results), counted.Total(), tally(counted))
-	fmt.Fprintf(&b, "attempts that reached the backend %d, known to it %d", attempts, told)
+	fmt.Fprintf(&b, "attempts that reached the backend %d, known to it %d", attempts, recorded)
 	return b.String()
 }
 

@@ -38,7 +38,7 @@ func auditRoutes(t *testing.T, seed uint64) {
 			truth.attempts[upstream]++
 			mu.Unlock()
 			_, kind, _ := strings.Cut(x.Target, "?")
-			map[string]pacetest.Answer{
+			map[string]pacetest.Behaviour{
 				"ok": pacetest.Fine, "client_error": pacetest.Status(404, "no"), "upstream_error": pacetest.Status(503, "down"),
 				"upstream_reset":     func(x *pacetest.Exchange) { x.ReadBody(); x.Reset() },
 				"upstream_truncated": pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),

@@ -126,8 +126,8 @@ func TestRejection_IsExactly(t *testing.T) {
 			t.Errorf("body %q, Content-Type %q", got.Body, got.Header.Get("Content-Type"))
 		}
 		reset, err := strconv.Atoi(got.Header.Get("X-Rate-Limit-Reset"))
-		if least := 30 - int(time.Since(began).Seconds()) - 1; err != nil || reset < least || reset > 30 {
-			t.Errorf("X-Rate-Limit-Reset = %q, want %d to 30", got.Header.Get("X-Rate-Limit-Reset"), least)
+		if minimum := 30 - int(time.Since(began).Seconds()) - 1; err != nil || reset < minimum || reset > 30 {
+			t.Errorf("X-Rate-Limit-Reset = %q, want %d to 30", got.Header.Get("X-Rate-Limit-Reset"), minimum)
 		}
 		for name, want := range map[string]string{
 			"X-Rate-Limit-Limit": "2", "X-Rate-Limit-Remaining": "0", "Retry-After": strconv.Itoa(reset),
@@ -157,10 +157,10 @@ func TestRejection_PlaceIsFreeWhenItSaysAndNotBefore(t *testing.T) {
 	first := time.Now()
 	wantStatus(t, p.Get("/first"), 200)
 	wantStatus(t, p.Get("/second"), 200)
-	rejected, answered := 0, time.Time{}
+	rejected, responded := 0, time.Time{}
 	pacetest.Eventually(t, func() error {
 		got := p.Get("/next")
-		answered = time.Now()
+		responded = time.Now()
 		if got.Status == 200 {
 			return nil
 		}
@@ -170,8 +170,8 @@ func TestRejection_PlaceIsFreeWhenItSaysAndNotBefore(t *testing.T) {
 		}
 		return errRejected
 	})
-	if rejected == 0 || answered.Sub(first) < 2*time.Second {
-		t.Errorf("the third request passed after %v and %d rejections: before the window's end", answered.Sub(first), rejected)
+	if rejected == 0 || responded.Sub(first) < 2*time.Second {
+		t.Errorf("the third request passed after %v and %d rejections: before the window's end", responded.Sub(first), rejected)
 	}
 	if len(b.Got("/next")) != 1 {
 		t.Errorf("the backend got %d of the rejected requests", len(b.Got("/next")))

@@ -69,7 +69,7 @@ func withToken(t *testing.T, cfg pacetest.Config, token string) (pacetest.Config
 func TestAPI_ShowsWhatIsInForce(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	p := pacetest.Start(t, set(upstreams(b), "server", "idle_timeout", "33s"))
 	wantAPI(t, p, "", "GET", "/api/v1/config", "", 200, `"idle_timeout":"33s"`, `"file":"`+p.File+`"`, `"result":"applied"`, `"faults":[]`)
 	wantAPI(t, p, "", "GET", "/api/v1/routes", "", 200, `{"routes":[{"action":"upstream default","match":"/","name":"default","when":{}}]}`)

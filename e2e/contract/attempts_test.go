@@ -99,8 +99,8 @@ func TestFailover_OnlyWhatIsSafeToRepeat(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		method, body string
-		most         int // requests that may reach a backend
-		least        int
+		maxSent      int // requests that may reach a backend
+		minSent      int
 	}{
 		"GET":              {"GET", "", 2, 2},
 		"HEAD":             {"HEAD", "", 2, 2},
@@ -123,8 +123,8 @@ func TestFailover_OnlyWhatIsSafeToRepeat(t *testing.T) {
 			got := p.Send(tt.method, "/x", tt.body)
 			wantStatus(t, got, 502)
 			n := len(a.Got("/x")) + len(b.Got("/x"))
-			if n > tt.most || n < tt.least {
-				t.Errorf("the backends got it %d times, want %d to %d", n, tt.least, tt.most)
+			if n > tt.maxSent || n < tt.minSent {
+				t.Errorf("the backends got it %d times, want %d to %d", n, tt.minSent, tt.maxSent)
 			}
 			if len(a.Got("/x")) > 1 || len(b.Got("/x")) > 1 {
 				t.Errorf("one backend got it %d times, the other %d: a failover goes to one not yet tried", len(a.Got("/x")), len(b.Got("/x")))
@@ -290,7 +290,7 @@ func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 			t.Parallel()
 			open := make(chan struct{})
 			var b *pacetest.Backend
-			b = pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+			b = pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 				"/warm-up": pacetest.Gated(open, pacetest.Fine),
 				"/": func(x *pacetest.Exchange) {
 					x.ReadBody()
@@ -303,8 +303,8 @@ func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 			got := p.Send(method, "/x", body)
 			wantStatus(t, got, 502)
 			n := len(b.Got("/x"))
-			most := map[string]int{"GET": 2, "DELETE": 2}[method] // an attempt and a retry
-			if n < 1 || n > max(1, most) {
+			maxSent := map[string]int{"GET": 2, "DELETE": 2}[method] // an attempt and a retry
+			if n < 1 || n > max(1, maxSent) {
 				t.Errorf("the backend got the %s %d times", method, n)
 			}
 			trace := pacetest.WantTrace(spans, n, pacetest.Path("/x"))
@@ -319,7 +319,7 @@ func TestPost_NeverTwiceThoughFiveWarmConnectionsDie(t *testing.T) {
 
 func warmBackend(t *testing.T) (*pacetest.Backend, chan struct{}) {
 	open := make(chan struct{})
-	return pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	return pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/warm-up": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine,
 	})), open
 }

@@ -149,17 +149,17 @@ func rawHead(t *testing.T, w *pacetest.Wire) (line string, header textproto.MIME
 // TestUpstreams_MaxResponseHeaderBytesToTheByte: what is over the limit is HTTP, and Proxy-Status says so.
 func TestUpstreams_MaxResponseHeaderBytesToTheByte(t *testing.T) {
 	t.Parallel()
-	for _, most := range []int{1024, 65536, 200_000} {
-		t.Run(fmt.Sprint(most), func(t *testing.T) {
+	for _, limit := range []int{1024, 65536, 200_000} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
-				size := most
+				size := limit
 				if x.Target == "/over" {
 					size++
 				}
 				const start, end = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: ", "\r\n\r\n"
 				x.Write("%s", start+strings.Repeat("x", size-len(start)-len(end))+end+"hi")
 			})
-			p, spans := pacetest.StartTraced(t, set(upstreams(b), "upstreams", "max_response_header_bytes", most))
+			p, spans := pacetest.StartTraced(t, set(upstreams(b), "upstreams", "max_response_header_bytes", limit))
 			for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
 				wantStatus(t, pacetest.Do(mode.Client(t), p.Request("GET", "/most", "")), 200)
 			}
@@ -183,7 +183,7 @@ func TestUpstreams_MaxResponseHeaderBytesToTheByte(t *testing.T) {
 // TestUpstreams_TooManyResponseFieldsAreTooLarge: and what is no HTTP at all is still that.
 func TestUpstreams_TooManyResponseFieldsAreTooLarge(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/fields": pacetest.Raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 1001) + "\r\n"),
 		"/hints":  pacetest.Raw("HTTP/1.1 103 Early Hints\r\nLink: " + strings.Repeat("l", 70_000) + "\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
 		"/":       pacetest.Garbage,

@@ -99,13 +99,13 @@ func TestCollector_TakesAPart(t *testing.T) {
 			address := map[string]string{"grpc": r.GRPC, "http/protobuf": r.HTTP}[protocol]
 			cfg := set(set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "tracing", "endpoint", "http://"+address), "tracing", "protocol", protocol)
 			p := pacetest.Start(t, cfg, "OTEL_BSP_SCHEDULE_DELAY=20")
-			answers := []struct {
+			responses := []struct {
 				rejects int
 				why     string
 				dropped float64 // so far
 			}{{0, "soon too old", 0}, {1, "too old", 1}, {1, "too old", 2}, {0, "", 2}}
-			for i, answer := range answers {
-				r.Reject(answer.rejects, answer.why)
+			for i, response := range responses {
+				r.Reject(response.rejects, response.why)
 				before := r.Requests()
 				wantStatus(t, p.Get("/x"), 200) // two spans, exported together
 				pacetest.Eventually(t, func() error {
@@ -113,8 +113,8 @@ func TestCollector_TakesAPart(t *testing.T) {
 					if got := len(r.Spans()) + int(dropped); got != 2*(i+1) || r.Requests() != before+1 {
 						return notYet("%d spans came, %v are counted as dropped, want %d in all", len(r.Spans()), dropped, 2*(i+1))
 					}
-					if dropped != answer.dropped {
-						t.Errorf("%v spans are counted as dropped, want %v", dropped, answer.dropped)
+					if dropped != response.dropped {
+						t.Errorf("%v spans are counted as dropped, want %v", dropped, response.dropped)
 					}
 					return nil
 				})
@@ -131,7 +131,7 @@ func TestCollector_TakesAPart(t *testing.T) {
 					return nil
 				})
 			}
-			p.WantMetric(answers[len(answers)-1].dropped, "pace_spans_dropped_total")
+			p.WantMetric(responses[len(responses)-1].dropped, "pace_spans_dropped_total")
 		})
 	}
 }

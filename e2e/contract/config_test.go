@@ -80,27 +80,27 @@ func TestServer_IdleTimeout(t *testing.T) {
 // what net/http reads ahead and above, over both protocols.
 func TestServer_MaxHeaderBytesToTheByte(t *testing.T) {
 	t.Parallel()
-	for _, most := range []int{1024, 5000, 65536} {
+	for _, limit := range []int{1024, 5000, 65536} {
 		b := pacetest.NewBackend(t, pacetest.Fine)
-		p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", most))
+		p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", limit))
 		header := func(size int) string {
 			const start, end = "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Long: ", "\r\n\r\n"
 			return start + strings.Repeat("x", size-len(start)-len(end)) + end
 		}
 		for _, earlier := range []int{0, 1, 2} {
-			for size, status := range map[int]int{most: 200, most + 1: 431, most + 4000: 431} {
+			for size, status := range map[int]int{limit: 200, limit + 1: 431, limit + 4000: 431} {
 				w := p.Wire()
 				for range earlier {
-					w.Send(header(most) + "hello")
+					w.Send(header(limit) + "hello")
 					wantStatus(t, w.Response("POST"), 200)
 				}
 				go w.Write([]byte(header(size) + "hello")) // pace may close before it has taken all
 				if got := w.Head("POST").StatusCode; got != status {
-					t.Errorf("max_header_bytes %d: a header of %d bytes after %d requests got %d, want %d", most, size, earlier, got, status)
+					t.Errorf("max_header_bytes %d: a header of %d bytes after %d requests got %d, want %d", limit, size, earlier, got, status)
 				}
 			}
 		}
-		for fill, status := range map[int]int{most / 2: 200, most: 431} { // HTTP/2 has its own measure, near enough
+		for fill, status := range map[int]int{limit / 2: 200, limit: 431} { // HTTP/2 has its own measure, near enough
 			got := pacetest.Do(pacetest.H2C.Client(t), p.Request("GET", "/h2", "", "X-Long", strings.Repeat("x", fill)))
 			wantStatus(t, got, status)
 		}
@@ -140,7 +140,7 @@ func TestUpstreams_ResponseTimeoutIsToTheHeader(t *testing.T) {
 	}
 }
 
-// TestUpstreams_ResponseTimeoutSparesTheUpload: the clock for the answer starts when the
+// TestUpstreams_ResponseTimeoutSparesTheUpload: the clock for the response starts when the
 // request is out, not while a slow client still sends it.
 func TestUpstreams_ResponseTimeoutSparesTheUpload(t *testing.T) {
 	t.Parallel()
@@ -198,7 +198,7 @@ func TestUpstreams_IdleTimeout(t *testing.T) {
 
 func TestUpstreams_ConnectionsAreReused(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/chunked": chunkedWith("fine", 3, ""), "/trailers": chunkedWith("fine", 1, "X-Late: 1\r\n"), "/204": pacetest.Status(204, ""), "/": pacetest.Fine,
 	}))
 	p := pacetest.Start(t, upstreams(b))
@@ -341,7 +341,7 @@ func TestClient_SendsAMalformedBody(t *testing.T) {
 // TestClient_CancelsOverH2 is client_gone and client_aborted for streams.
 func TestClient_CancelsOverH2(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/wait": pacetest.Hang, "/": pacetest.Endless}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/wait": pacetest.Hang, "/": pacetest.Endless}))
 	p := pacetest.Start(t, upstreams(b))
 	c := pacetest.H2C.Client(t)
 

@@ -31,7 +31,7 @@ func set(cfg pacetest.Config, table, key string, value any) pacetest.Config {
 	return cfg
 }
 
-// wantStatus fails t unless the answer came whole and with this status.
+// wantStatus fails t unless the response came whole and with this status.
 func wantStatus(t *testing.T, got pacetest.Response, status int) {
 	t.Helper()
 	if got.Err != nil || got.Status != status {

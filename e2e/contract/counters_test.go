@@ -125,8 +125,8 @@ func TestClientsThatLeave_AreToldByTheirPhase(t *testing.T) {
 	}
 }
 
-func backendThat(answer pacetest.Answer) func(*testing.T) address {
-	return func(t *testing.T) address { return pacetest.NewBackend(t, answer) }
+func backendThat(behaviour pacetest.Behaviour) func(*testing.T) address {
+	return func(t *testing.T) address { return pacetest.NewBackend(t, behaviour) }
 }
 
 // awaitPhase waits until the one request in flight is in this phase, and a moment longer.

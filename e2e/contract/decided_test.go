@@ -127,7 +127,7 @@ var bodiless = []struct{ method, response string }{
 func TestDecided_LateBytesOnAnIdleConnectionCostNobody(t *testing.T) {
 	t.Parallel()
 	for _, tt := range bodiless {
-		answered, late := make(chan struct{}), make(chan struct{})
+		responded, late := make(chan struct{}), make(chan struct{})
 		b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
 			x.ReadBody()
 			if x.Target != "/first" {
@@ -135,7 +135,7 @@ func TestDecided_LateBytesOnAnIdleConnectionCostNobody(t *testing.T) {
 				return
 			}
 			x.Write("%s", tt.response)
-			<-answered
+			<-responded
 			x.Write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
 			close(late)
 			x.AwaitClose()
@@ -143,7 +143,7 @@ func TestDecided_LateBytesOnAnIdleConnectionCostNobody(t *testing.T) {
 		p := pacetest.Start(t, upstreams(b))
 		p.Send(tt.method, "/first", "")
 		p.WantAccess("/first") // its connection is in the pool
-		close(answered)
+		close(responded)
 		<-late
 		if got := p.Get("/second"); got.Status != 200 || got.Body != "fine" {
 			t.Errorf("after %s: the next client got %d %q", tt.method, got.Status, got.Body)

@@ -26,8 +26,8 @@ func TestDescriptors_ThatRunOutAreTold(t *testing.T) {
 	}
 	late := p.Wire() // the kernel answers it
 	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
-	wantTold(t, p, "request", map[string]string{"level": "ERROR", "backend": b.Address(), "path": "/x", "outcome": "exhausted"})
-	wantTold(t, p, "a connection cannot be accepted", map[string]string{"level": "ERROR"})
+	wantLogged(t, p, "request", map[string]string{"level": "ERROR", "backend": b.Address(), "path": "/x", "outcome": "exhausted"})
+	wantLogged(t, p, "a connection cannot be accepted", map[string]string{"level": "ERROR"})
 	limit(t, p, &before, nil)
 	wantStatus(t, late.Response("GET"), 200)
 	wantExhausted(t, p)
@@ -65,8 +65,8 @@ func limit(t *testing.T, p *pacetest.Pace, limit, old *unix.Rlimit) {
 	}
 }
 
-// wantTold waits for a line of the log that has these fields and names the error.
-func wantTold(t *testing.T, p *pacetest.Pace, msg string, fields map[string]string) {
+// wantLogged waits for a line of the log that has these fields and names the error.
+func wantLogged(t *testing.T, p *pacetest.Pace, msg string, fields map[string]string) {
 	t.Helper()
 	pacetest.Eventually(t, func() error {
 		lines := p.Lines(msg)

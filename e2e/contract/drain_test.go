@@ -134,7 +134,7 @@ func TestDrain_ResetsNoConnection(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, upstreams(b))
-	var answered, reset atomic.Int64
+	var responded, reset atomic.Int64
 	var clients sync.WaitGroup
 	for range 32 {
 		clients.Go(func() {
@@ -148,22 +148,22 @@ func TestDrain_ResetsNoConnection(t *testing.T) {
 				if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
 					reset.Add(1)
 				} else if resp.StatusCode == 200 {
-					answered.Add(1)
+					responded.Add(1)
 				}
 				c.Close()
 			}
 		})
 	}
 	pacetest.Eventually(t, func() error {
-		if answered.Load() < 200 {
-			return notYet("%d answered", answered.Load())
+		if responded.Load() < 200 {
+			return notYet("%d answered", responded.Load())
 		}
 		return nil
 	})
 	p.Signal(sigTERM)
 	clients.Wait()
 	if n := reset.Load(); n > 0 {
-		t.Errorf("%d connections were reset, and %d answered", n, answered.Load())
+		t.Errorf("%d connections were reset, and %d answered", n, responded.Load())
 	}
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
@@ -187,7 +187,7 @@ func TestDrain_WhatIsAbortedIsCalledSo(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/wait": pacetest.Hang, "/body": pacetest.Endless}))
+			b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/wait": pacetest.Hang, "/body": pacetest.Endless}))
 			cfg := set(upstreams(b), "server", "drain_timeout", tt.timeout)
 			if strings.Contains(tt.name, "delay") {
 				cfg = set(cfg, "server", "drain_delay", "1h")

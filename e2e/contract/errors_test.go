@@ -94,9 +94,9 @@ func TestFailover_IsInTheLineOfASuccess(t *testing.T) {
 func TestErrors_QuoteNothingFromTheWire(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		answer  pacetest.Answer
-		request string
-		outcome string
+		behaviour pacetest.Behaviour
+		request   string
+		outcome   string
 	}{
 		"a status line":   {pacetest.Raw("HTTP/1.1 2hush OK\r\n\r\n"), "GET /x?token=hush HTTP/1.1\r\nHost: x\r\n\r\n", "upstream_invalid"},
 		"no HTTP":         {pacetest.Raw("hush\r\n\r\n"), "GET /x?hush HTTP/1.1\r\nHost: x\r\nAuthorization: hush\r\n\r\n", "upstream_invalid"},
@@ -111,7 +111,7 @@ func TestErrors_QuoteNothingFromTheWire(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, spans := pacetest.StartTraced(t, set(upstreams(pacetest.NewBackend(t, tt.answer)), "upstreams", "max_retries", 0))
+			p, spans := pacetest.StartTraced(t, set(upstreams(pacetest.NewBackend(t, tt.behaviour)), "upstreams", "max_retries", 0))
 			w := p.Wire()
 			w.Send(tt.request)
 			line := p.WantAccess("/x")

@@ -24,7 +24,7 @@ func explained(t *testing.T, args ...string) (string, pacetest.Exit) {
 func TestExplain_NamesWhatHappened(t *testing.T) {
 	t.Parallel()
 	const slow = 300 * time.Millisecond
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/fine": pacetest.Fine,
 		"/500":  func(x *pacetest.Exchange) { x.Write("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n") },
 		"/404":  func(x *pacetest.Exchange) { x.Write("HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n") },
@@ -83,7 +83,7 @@ func TestExplain_NamesWhatHappened(t *testing.T) {
 
 func TestExplain_WithoutAnArgumentExplainsTheLastFailure(t *testing.T) {
 	t.Parallel()
-	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/fine": pacetest.Fine,
 		"/500":  func(x *pacetest.Exchange) { x.Write("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n") },
 		"/404":  func(x *pacetest.Exchange) { x.Write("HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n") },
@@ -150,12 +150,12 @@ func TestTail_OfTheCommandLine(t *testing.T) {
 	}()
 	var got, trace string
 	pacetest.Eventually(t, func() error { // until it follows
-		answer := p.Get("/fails")
+		response := p.Get("/fails")
 		select {
 		case got = <-line:
 			return nil
 		case <-time.After(50 * time.Millisecond):
-			trace = answer.Header.Get("X-Trace-Id")
+			trace = response.Header.Get("X-Trace-Id")
 			return notYet("no line; the last trace is %s", trace)
 		}
 	})

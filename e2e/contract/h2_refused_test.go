@@ -58,7 +58,7 @@ func TestH2_WhatNetHTTPRefusesIsCounted(t *testing.T) {
 						w.WriteData(2*i+1, false, []byte("hel"))
 						w.WriteData(2*i+1, true, []byte("lo"))
 					}
-					if got := w.Answer(2*i + 1); !(got.Reset || body && got.GoAway) || got.Code != http2.ErrCodeProtocol || got.Status != 0 {
+					if got := w.Response(2*i + 1); !(got.Reset || body && got.GoAway) || got.Code != http2.ErrCodeProtocol || got.Status != 0 {
 						t.Errorf("the client got %s, want RST_STREAM PROTOCOL_ERROR", got)
 					}
 					if body {
@@ -68,7 +68,7 @@ func TestH2_WhatNetHTTPRefusesIsCounted(t *testing.T) {
 				}
 				wantRefused(t, p, w, rounds, "h2_error")
 				w.Headers(2*rounds+1, true, get...)
-				if got := w.Answer(2*rounds + 1).String(); got != "200" {
+				if got := w.Response(2*rounds + 1).String(); got != "200" {
 					t.Errorf("a request after them got %s", got)
 				}
 				wantRefused(t, p, w, rounds, "h2_error")
@@ -106,7 +106,7 @@ func TestH2_StreamsOverTheLimit(t *testing.T) {
 		w.Headers(2*i+1, true, get...)
 	}
 	for i := range uint32(over) {
-		if got := w.Answer(2*(limit+i) + 1); !got.Reset || got.Status != 0 {
+		if got := w.Response(2*(limit+i) + 1); !got.Reset || got.Status != 0 {
 			t.Errorf("stream %d over the limit: %s", i, got)
 		}
 	}
@@ -161,7 +161,7 @@ func TestH2_ConnectionErrorsAreCounted(t *testing.T) {
 // other requests of its connection alone.
 func TestH2_HeaderOverTheLimit(t *testing.T) {
 	t.Parallel()
-	for _, most := range []int{1024, 65536} {
+	for _, limit := range []int{1024, 65536} {
 		// What HTTP/2 counts of get, and of a field named x-long with an empty value.
 		fixed := len("x-long") + 32
 		for i := 0; i < len(get); i += 2 {
@@ -182,33 +182,33 @@ func TestH2_HeaderOverTheLimit(t *testing.T) {
 			{"1 KiB over, in many fields", 1024, 10, "431"},
 			{"12 KiB over, in many fields", 12 << 10, 10, "431"},
 		} {
-			t.Run(fmt.Sprintf("%d: %s", most, tt.name), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d: %s", limit, tt.name), func(t *testing.T) {
 				t.Parallel()
 				open := make(chan struct{})
-				b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+				b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 					"/": pacetest.Fine, "/waits": pacetest.Gated(open, pacetest.Fine),
 				}))
-				p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", most))
+				p := pacetest.Start(t, set(upstreams(b), "server", "max_header_bytes", limit))
 				w := p.H2Wire()
 				if n := w.Settings[http2.SettingMaxFrameSize]; n != 16384 {
 					t.Errorf("the largest frame is advertised as %d, want 16384", n)
 				}
 				w.Headers(1, true, pacetest.H2Request("GET", "/waits")...)
 				b.WantGot(1, "/waits")
-				fields, fill := get, most+tt.over-fixed-(tt.fields-1)*(len("x-long")+32)
+				fields, fill := get, limit+tt.over-fixed-(tt.fields-1)*(len("x-long")+32)
 				for i := range tt.fields {
 					n := fill / (tt.fields - i)
 					fields, fill = more(fields, "x-long", strings.Repeat("x", n)), fill-n
 				}
 				w.Headers(3, true, fields...)
-				if got := w.Answer(3).String(); got != tt.status {
+				if got := w.Response(3).String(); got != tt.status {
 					t.Errorf("the client got %s, want %s", got, tt.status)
 				}
 				if tt.status == "431" {
 					wantRefused(t, p, w, 1, "header_too_large")
 				}
 				close(open)
-				if got := w.Answer(1).String(); got != "200" {
+				if got := w.Response(1).String(); got != "200" {
 					t.Errorf("the other request on the connection got %s", got)
 				}
 			})

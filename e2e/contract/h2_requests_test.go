@@ -84,7 +84,7 @@ func TestH2_MalformedRequestsReachNoBackend(t *testing.T) {
 			for i, data := range tt.data {
 				w.WriteData(1, i == len(tt.data)-1, []byte(data))
 			}
-			got := w.Answer(1).String()
+			got := w.Response(1).String()
 			if got != "400" && (tt.data == nil || got != "RST_STREAM PROTOCOL_ERROR" && got != "400, RST_STREAM PROTOCOL_ERROR") {
 				t.Errorf("the client got %s, want 400", got)
 			}
@@ -156,7 +156,7 @@ func TestH2_EmptyBodies(t *testing.T) {
 			for i, data := range tt.data {
 				w.WriteData(1, i == len(tt.data)-1, []byte(data))
 			}
-			if got := w.Answer(1).String(); got != "200" {
+			if got := w.Response(1).String(); got != "200" {
 				t.Errorf("the client got %s, want 200", got)
 			}
 			got := b.WantGot(1, "/x")[0]
@@ -191,7 +191,7 @@ func TestH2_ALateSurplus(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond) // in which a backend that had got all would answer
 	w.WriteData(1, true, []byte("!"))
-	if got := w.Answer(1); got.Status == 200 {
+	if got := w.Response(1); got.Status == 200 {
 		t.Errorf("the client got %s", got)
 	}
 	wantOneBadRequest(t, p)

@@ -21,8 +21,8 @@ func TestHeaders_ToTheBackend(t *testing.T) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, pacetest.Fine)
 		p, spans := pacetest.StartTraced(t, upstreams(b))
-		answer := pacetest.Do(mode.Client(t), p.Request("GET", "/x", "", "Host", "shop.example"))
-		wantStatus(t, answer, 200)
+		response := pacetest.Do(mode.Client(t), p.Request("GET", "/x", "", "Host", "shop.example"))
+		wantStatus(t, response, 200)
 		got := b.WantGot(1, "/x")[0]
 		via := map[pacetest.Mode]string{pacetest.H1: "1.1 pace", pacetest.H2C: "2.0 pace"}[mode]
 		if v := got.Header.Get("Via"); v != "1.1 pace" && v != via && v != strings.Replace(via, ".0", "", 1) {
@@ -30,7 +30,7 @@ func TestHeaders_ToTheBackend(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"X-Proxy": "pace", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "shop.example",
-			"X-Forwarded-Proto": "http", "X-Request-Id": answer.Header.Get("X-Request-Id"),
+			"X-Forwarded-Proto": "http", "X-Request-Id": response.Header.Get("X-Request-Id"),
 		} {
 			if v := got.Header.Values(name); len(v) != 1 || v[0] != want || want == "" {
 				t.Errorf("%s = %q, want %q", name, v, want)
@@ -41,8 +41,8 @@ func TestHeaders_ToTheBackend(t *testing.T) {
 			t.Errorf("Forwarded = %q, want for, host and proto", v)
 		}
 		parent := traceparent.FindStringSubmatch(got.Header.Get("Traceparent"))
-		if parent == nil || parent[1] != answer.Header.Get("X-Trace-Id") {
-			t.Fatalf("traceparent = %q, want the trace %s", got.Header.Get("Traceparent"), answer.Header.Get("X-Trace-Id"))
+		if parent == nil || parent[1] != response.Header.Get("X-Trace-Id") {
+			t.Fatalf("traceparent = %q, want the trace %s", got.Header.Get("Traceparent"), response.Header.Get("X-Trace-Id"))
 		}
 		if trace := pacetest.WantTrace(spans, 1, pacetest.ID(parent[1])); trace.Clients[0].SpanID != parent[2] {
 			t.Errorf("traceparent names %s, want the attempt's span %s", parent[2], trace.Clients[0].SpanID)
@@ -55,10 +55,10 @@ func TestHeaders_ToTheClient(t *testing.T) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, pacetest.With(200, "X-Own: kept\r\n", "fine"))
 		dead := pacetest.NewClosed(t)
-		answer := pacetest.Do(mode.Client(t), pacetest.Start(t, upstreams(b)).Request("GET", "/x", ""))
-		wantStatus(t, answer, 200)
+		response := pacetest.Do(mode.Client(t), pacetest.Start(t, upstreams(b)).Request("GET", "/x", ""))
+		wantStatus(t, response, 200)
 		for name, want := range map[string]string{"X-Backend": b.Name(), "Via": "1.1 pace", "X-Own": "kept", "Proxy-Status": ""} {
-			if v := answer.Header.Get(name); v != want {
+			if v := response.Header.Get(name); v != want {
 				t.Errorf("%s = %q, want %q", name, v, want)
 			}
 		}
@@ -67,7 +67,7 @@ func TestHeaders_ToTheClient(t *testing.T) {
 		if v := own.Header.Get("X-Backend"); v != "" {
 			t.Errorf("pace's own answer has X-Backend %q", v)
 		}
-		for _, h := range []pacetest.Response{answer, own} {
+		for _, h := range []pacetest.Response{response, own} {
 			if !hex32.MatchString(h.Header.Get("X-Trace-Id")) || h.Header.Get("X-Request-Id") == "" {
 				t.Errorf("status %d: X-Trace-Id %q, X-Request-Id %q", h.Status, h.Header.Get("X-Trace-Id"), h.Header.Get("X-Request-Id"))
 			}
@@ -184,9 +184,9 @@ func TestHeaders_RequestID(t *testing.T) {
 	} {
 		b := pacetest.NewBackend(t, pacetest.Fine)
 		p := pacetest.Start(t, set(upstreams(b), "server", "trusted_proxies", tt.proxies))
-		answer := p.Get("/x", "X-Request-Id", tt.sent)
-		wantStatus(t, answer, 200)
-		id := answer.Header.Get("X-Request-Id")
+		response := p.Get("/x", "X-Request-Id", tt.sent)
+		wantStatus(t, response, 200)
+		id := response.Header.Get("X-Request-Id")
 		if id == "" || (id == tt.sent) != tt.continued {
 			t.Errorf("%s: X-Request-Id = %.80q, want continued: %t", name, id, tt.continued)
 		}
@@ -205,16 +205,16 @@ func TestHeaders_NamesAreSettings(t *testing.T) {
 	cfg := upstreams(b)
 	cfg["headers"] = pacetest.Table{"proxy_name": "X-Edge", "proxy_value": "north", "backend_name": "X-Served-By"}
 	cfg["tracing"] = pacetest.Table{"response_header": "X-Trace"}
-	answer := pacetest.Start(t, cfg).Get("/x")
+	response := pacetest.Start(t, cfg).Get("/x")
 	got := b.WantGot(1, "/x")[0]
 	if got.Header.Get("X-Edge") != "north" || got.Header.Get("X-Proxy") != "" {
 		t.Errorf("X-Edge = %q, X-Proxy = %q", got.Header.Get("X-Edge"), got.Header.Get("X-Proxy"))
 	}
-	if answer.Header.Get("X-Served-By") != b.Name() || answer.Header.Get("X-Backend") != "" {
-		t.Errorf("X-Served-By = %q, X-Backend = %q", answer.Header.Get("X-Served-By"), answer.Header.Get("X-Backend"))
+	if response.Header.Get("X-Served-By") != b.Name() || response.Header.Get("X-Backend") != "" {
+		t.Errorf("X-Served-By = %q, X-Backend = %q", response.Header.Get("X-Served-By"), response.Header.Get("X-Backend"))
 	}
-	if !hex32.MatchString(answer.Header.Get("X-Trace")) || answer.Header.Get("X-Trace-Id") != "" {
-		t.Errorf("X-Trace = %q, X-Trace-Id = %q", answer.Header.Get("X-Trace"), answer.Header.Get("X-Trace-Id"))
+	if !hex32.MatchString(response.Header.Get("X-Trace")) || response.Header.Get("X-Trace-Id") != "" {
+		t.Errorf("X-Trace = %q, X-Trace-Id = %q", response.Header.Get("X-Trace"), response.Header.Get("X-Trace-Id"))
 	}
 }
 
@@ -222,9 +222,9 @@ func TestHeaders_OffByEmptyName(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	cfg := set(set(upstreams(b), "headers", "backend_name", ""), "tracing", "response_header", "")
-	answer := pacetest.Start(t, cfg).Get("/x")
-	wantStatus(t, answer, 200)
-	for name, values := range answer.Header {
+	response := pacetest.Start(t, cfg).Get("/x")
+	wantStatus(t, response, 200)
+	for name, values := range response.Header {
 		if strings.Contains(strings.Join(values, ""), "backend_") || hex32.MatchString(values[0]) && name != "X-Request-Id" {
 			t.Errorf("%s: %q is still there", name, values)
 		}
@@ -234,17 +234,17 @@ func TestHeaders_OffByEmptyName(t *testing.T) {
 func TestHeaders_BackendsOwnAreNotDoubled(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.With(200, "X-Backend: forged\r\nX-Trace-Id: forged\r\nX-Request-Id: forged\r\nVia: 1.0 inner\r\n", "fine"))
-	answer := pacetest.Start(t, upstreams(b)).Get("/x")
-	if v := answer.Header.Values("X-Backend"); len(v) != 1 || v[0] != b.Name() {
+	response := pacetest.Start(t, upstreams(b)).Get("/x")
+	if v := response.Header.Values("X-Backend"); len(v) != 1 || v[0] != b.Name() {
 		t.Errorf("X-Backend = %q", v)
 	}
-	if v := answer.Header.Values("X-Trace-Id"); len(v) != 1 || !hex32.MatchString(v[0]) {
+	if v := response.Header.Values("X-Trace-Id"); len(v) != 1 || !hex32.MatchString(v[0]) {
 		t.Errorf("X-Trace-Id = %q", v)
 	}
-	if v := answer.Header.Values("X-Request-Id"); len(v) != 1 || v[0] != b.WantGot(1, "/x")[0].Header.Get("X-Request-Id") {
+	if v := response.Header.Values("X-Request-Id"); len(v) != 1 || v[0] != b.WantGot(1, "/x")[0].Header.Get("X-Request-Id") {
 		t.Errorf("X-Request-Id = %q", v)
 	}
-	if v := strings.Join(answer.Header.Values("Via"), ", "); v != "1.0 inner, 1.1 pace" {
+	if v := strings.Join(response.Header.Values("Via"), ", "); v != "1.0 inner, 1.1 pace" {
 		t.Errorf("Via = %q, want the inner proxy's and pace's", v)
 	}
 }
@@ -273,12 +273,12 @@ func TestTrust(t *testing.T) {
 			b := pacetest.NewBackend(t, pacetest.Fine)
 			cfg := set(set(upstreams(b), "tracing", "trust", tt.trust), "server", "trusted_proxies", append([]string{}, tt.proxies...))
 			p, spans := pacetest.StartTraced(t, cfg)
-			answer := p.Get("/x", "Traceparent", "00-"+theirTrace+"-"+theirSpan+"-01", "Tracestate", "them=1")
-			wantStatus(t, answer, 200)
+			response := p.Get("/x", "Traceparent", "00-"+theirTrace+"-"+theirSpan+"-01", "Tracestate", "them=1")
+			wantStatus(t, response, 200)
 			server := pacetest.WantTrace(spans, 1, pacetest.Path("/x")).Server
 			sent := b.WantGot(1, "/x")[0].Header
-			if server.TraceID != answer.Header.Get("X-Trace-Id") || !strings.Contains(sent.Get("Traceparent"), server.TraceID) {
-				t.Errorf("span in trace %s, client told %s, backend told %s", server.TraceID, answer.Header.Get("X-Trace-Id"), sent.Get("Traceparent"))
+			if server.TraceID != response.Header.Get("X-Trace-Id") || !strings.Contains(sent.Get("Traceparent"), server.TraceID) {
+				t.Errorf("span in trace %s, client told %s, backend told %s", server.TraceID, response.Header.Get("X-Trace-Id"), sent.Get("Traceparent"))
 			}
 			if tt.want {
 				if server.TraceID != theirTrace || server.ParentID != theirSpan || sent.Get("Tracestate") != "them=1" {

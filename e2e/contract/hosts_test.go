@@ -9,7 +9,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// ask sends a request by hand, so that its Host may be anything, and returns the answer.
+// ask sends a request by hand, so that its Host may be anything, and returns the response.
 func ask(t *testing.T, addr, method, path, host string, fields ...string) pacetest.Response {
 	t.Helper()
 	w := pacetest.DialWire(t, addr)

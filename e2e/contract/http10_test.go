@@ -26,10 +26,10 @@ func TestBackendOfHTTP10_IsCalledOne(t *testing.T) {
 			}
 		})
 		p, spans := pacetest.StartTraced(t, upstreams(b))
-		for path, answer := range bodies {
+		for path, response := range bodies {
 			got := pacetest.Do(mode.Client(t), p.Request("GET", path, ""))
 			wantStatus(t, got, 200)
-			version := strings.TrimPrefix(strings.Fields(answer)[0], "HTTP/")
+			version := strings.TrimPrefix(strings.Fields(response)[0], "HTTP/")
 			want := version + " pace"
 			if path == "/through" {
 				want = "1.1 inner, " + want

@@ -9,7 +9,7 @@ import (
 
 // timeoutReused answers a connection's first request, and the next one with the 408 that a server sends
 // when it gives up an idle connection.
-func timeoutReused(closing string) pacetest.Answer {
+func timeoutReused(closing string) pacetest.Behaviour {
 	return func(x *pacetest.Exchange) {
 		if x.Nth == 1 {
 			pacetest.Fine(x)

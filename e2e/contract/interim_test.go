@@ -32,7 +32,7 @@ func countInterims(p *pacetest.Pace, mode pacetest.Mode, t *testing.T, method, p
 func TestInterim_EachReachesTheClient(t *testing.T) {
 	t.Parallel()
 	const parts, size = 700, 1 << 10 // the responses are more than a header may have
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/upload": func(x *pacetest.Exchange) {
 			for n := range parts {
 				x.ReadBodyN(size)
@@ -134,8 +134,8 @@ func TestInterim_FloodsAreBounded(t *testing.T) {
 		}
 		hints++
 	}
-	if most := 17 * 65536 / len("HTTP/1.1 103 Early Hints\r\n\r\n"); hints > most || hints < 10_000 {
-		t.Errorf("%d interim responses came, want at most %d", hints, most)
+	if limit := 17 * 65536 / len("HTTP/1.1 103 Early Hints\r\n\r\n"); hints > limit || hints < 10_000 {
+		t.Errorf("%d interim responses came, want at most %d", hints, limit)
 	}
 	if l := p.WantAccess("/x"); l.Text("outcome") != "upstream_invalid" {
 		t.Errorf("outcome %q, want upstream_invalid", l.Text("outcome"))

@@ -59,10 +59,10 @@ func TestKeep_EachReason(t *testing.T) {
 				x.Write("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
 			})
 			p, spans := pacetest.StartTraced(t, unsampled(upstreams(b)))
-			answer := get(p, "/error")
-			wantStatus(t, answer, 500)
+			response := get(p, "/error")
+			wantStatus(t, response, 500)
 			trace := wantKept(t, p, spans, "/error", "error", 1)
-			if id := answer.Header.Get("X-Trace-Id"); id != trace.Server.TraceID {
+			if id := response.Header.Get("X-Trace-Id"); id != trace.Server.TraceID {
 				t.Errorf("X-Trace-Id is %q, the trace is %s", id, trace.Server.TraceID)
 			}
 			wantIDs(t, trace, b.WantGot(1, "/error")...)
@@ -121,7 +121,7 @@ func TestKeep_EachReason(t *testing.T) {
 			p, spans := pacetest.StartTraced(t, unsampled(upstreams(b)))
 			ctx, leave := context.WithCancel(t.Context())
 			go func() { <-got; leave() }()
-			if answer := pacetest.Do(mode.Client(t), p.Request("GET", "/left", "").WithContext(ctx)); answer.Err == nil {
+			if response := pacetest.Do(mode.Client(t), p.Request("GET", "/left", "").WithContext(ctx)); response.Err == nil {
 				t.Fatal("the client got an answer")
 			}
 			wantKept(t, p, spans, "/left", "client_left", 1)
@@ -220,8 +220,8 @@ func TestKeep_UnderAStorm(t *testing.T) {
 		}
 		return nil
 	})
-	if most := 3*seconds + 1; kept < 4 || int(kept) > most {
-		t.Errorf("%v were kept in %d s, want 4 to %d", kept, seconds, most)
+	if limit := 3*seconds + 1; kept < 4 || int(kept) > limit {
+		t.Errorf("%v were kept in %d s, want 4 to %d", kept, seconds, limit)
 	}
 	p.WantMetric(dropped, "pace_traces_dropped_total", "reason", "rate")
 	said := 0

@@ -11,7 +11,7 @@ import (
 )
 
 // TestKill9_NoClientSeesIt kills one of two backends' processes three times in a load of
-// GETs: every client gets its answer, and events and counter agree.
+// GETs: every client gets its response, and events and counter agree.
 func TestKill9_NoClientSeesIt(t *testing.T) {
 	t.Parallel()
 	steady, mortal := pacetest.StartProcess(t), pacetest.StartProcess(t)

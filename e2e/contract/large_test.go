@@ -23,7 +23,7 @@ func TestLargeBodies_NeverEnterTheProcess(t *testing.T) {
 	}
 	want := fmt.Sprintf("%x", sum.Sum(nil))
 	got := make(chan string, 1)
-	backend := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	backend := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/down": func(x *pacetest.Exchange) {
 			x.Write("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
 			for range size / len(body) {

@@ -179,7 +179,7 @@ func TestListen_WhatCannotBeOpened(t *testing.T) {
 func TestReload_Listener(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	p := pacetest.Start(t, upstreams(b))
 	old := p.Proxy
 	held, idle := p.Wire(), p.Wire()

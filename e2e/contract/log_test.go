@@ -20,16 +20,16 @@ func TestAccessLine_HasItsFields(t *testing.T) {
 		b := pacetest.NewBackend(t, pacetest.Later(wait, pacetest.Status(201, "twelve bytes")))
 		p, spans := pacetest.StartTraced(t, upstreams(b))
 		began := time.Now()
-		answer := pacetest.Do(mode.Client(t), p.Request("POST", "/x/y?token=secret", "seven b"))
+		response := pacetest.Do(mode.Client(t), p.Request("POST", "/x/y?token=secret", "seven b"))
 		took := time.Since(began)
-		wantStatus(t, answer, 201)
+		wantStatus(t, response, 201)
 		line := p.WantAccess("/x/y")
 		server := pacetest.WantTrace(spans, 1, pacetest.Path("/x/y")).Server
 		for key, want := range map[string]any{
 			"msg": "request", "method": "POST", "path": "/x/y", "status": 201.0, "bytes_in": 7.0, "bytes_out": 12.0, "client": "127.0.0.1",
 			"route": "/", "route_name": "default", "upstream": "default", "backend": b.Address(), "attempts": 1.0, "outcome": "ok",
-			"trace_id": answer.Header.Get("X-Trace-Id"), "span_id": server.SpanID, "trace_sampled": true,
-			"request_id": answer.Header.Get("X-Request-Id"),
+			"trace_id": response.Header.Get("X-Trace-Id"), "span_id": server.SpanID, "trace_sampled": true,
+			"request_id": response.Header.Get("X-Request-Id"),
 		} {
 			if line[key] != want {
 				t.Errorf("%s = %v, want %v", key, line[key], want)
@@ -62,7 +62,7 @@ func TestAccessLine_OfARejection(t *testing.T) {
 
 func TestLog_LevelAndFormat(t *testing.T) {
 	t.Parallel()
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/500": pacetest.Status(500, "no"), "/": pacetest.Fine}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/500": pacetest.Status(500, "no"), "/": pacetest.Fine}))
 	cases := map[string]struct {
 		format, level string
 		fine          bool // the line of a fine request is there

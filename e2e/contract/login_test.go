@@ -18,7 +18,7 @@ type windows struct {
 	users  map[int]string // by connection; guarded by mu
 }
 
-func (w *windows) answer(x *pacetest.Exchange) {
+func (w *windows) respond(x *pacetest.Exchange) {
 	x.ReadBody()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -44,7 +44,7 @@ func TestLogin_BoundToAConnectionIsTheClientsOwn(t *testing.T) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		for _, scheme := range []string{"NTLM", "Negotiate"} {
 			w1, w2 := &windows{scheme: scheme, users: map[int]string{}}, &windows{scheme: scheme, users: map[int]string{}}
-			b1, b2 := pacetest.NewBackend(t, w1.answer), pacetest.NewBackend(t, w2.answer)
+			b1, b2 := pacetest.NewBackend(t, w1.respond), pacetest.NewBackend(t, w2.respond)
 			p := pacetest.Start(t, upstreams(b1, b2))
 			alice, bob := mode.Client(t), mode.Client(t)
 			ask := func(c *http.Client, authorization string) pacetest.Response {
@@ -147,7 +147,7 @@ func TestLogin_SentAheadCountsToo(t *testing.T) {
 func TestLogin_TwoClientsBehindOneProxyAreTwo(t *testing.T) {
 	t.Parallel()
 	w := &windows{scheme: "NTLM", users: map[int]string{}}
-	b := pacetest.NewBackend(t, w.answer)
+	b := pacetest.NewBackend(t, w.respond)
 	p := pacetest.Start(t, set(upstreams(b), "server", "trusted_proxies", []string{"127.0.0.0/8"}))
 	front := p.Wire()
 	ask := func(client, authorization string) pacetest.Response {

@@ -453,7 +453,7 @@ func newTown(t *testing.T) *town {
 	return &town{
 		a: pacetest.NewBackend(t, saying("a")),
 		b: pacetest.NewBackend(t, saying("b")),
-		slow: pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+		slow: pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 			"/":     pacetest.Fine,
 			"/hang": pacetest.Hang,
 			"/stall": func(x *pacetest.Exchange) {
@@ -474,7 +474,7 @@ func newTown(t *testing.T) *town {
 }
 
 // saying answers with the backend's name.
-func saying(name string) pacetest.Answer {
+func saying(name string) pacetest.Behaviour {
 	return func(x *pacetest.Exchange) { pacetest.With(200, "X-Rule: old\r\n", name)(x) }
 }
 

@@ -139,7 +139,7 @@ func wantLabels(t *testing.T, name string, series *dto.Metric, want row) {
 // startBusy starts a pace that has lived through something for each instrument.
 func startBusy(t *testing.T) *pacetest.Pace {
 	t.Helper()
-	fine := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	fine := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/500": pacetest.Status(500, "no"), "/": pacetest.Fine, "/upgrade": pacetest.UpgradeEcho,
 		"/stale": pacetest.CloseReused,
 	}))
@@ -242,7 +242,7 @@ func TestMetrics_ActiveRequestsAndConnections(t *testing.T) {
 }
 
 // TestMetrics_CountBeforeTheClientKnows: a request is in both histograms before the client
-// sees the end of its answer, or at most 100 ms after.
+// sees the end of its response, or at most 100 ms after.
 func TestMetrics_CountBeforeTheClientKnows(t *testing.T) {
 	t.Parallel()
 	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
@@ -318,10 +318,10 @@ func TestMetrics_ExemplarsOnlyWithAnExporter(t *testing.T) {
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	traced, spans := pacetest.StartTraced(t, upstreams(b))
 	plain := pacetest.Start(t, upstreams(b))
-	answer := traced.Get("/x")
-	wantStatus(t, answer, 200)
+	response := traced.Get("/x")
+	wantStatus(t, response, 200)
 	wantStatus(t, plain.Get("/x"), 200)
-	pacetest.WantTrace(spans, 1, pacetest.ID(answer.Header.Get("X-Trace-Id")))
+	pacetest.WantTrace(spans, 1, pacetest.ID(response.Header.Get("X-Trace-Id")))
 	traced.WantMetric(1, "http_server_request_duration_seconds_count")
 	plain.WantMetric(1, "http_server_request_duration_seconds_count")
 	for _, histogram := range []string{
@@ -329,7 +329,7 @@ func TestMetrics_ExemplarsOnlyWithAnExporter(t *testing.T) {
 		"pace_phase_duration_seconds", "pace_overhead_seconds",
 	} {
 		pacetest.Eventually(t, func() error { // the collector has the trace, but pace may not know yet
-			exemplar := regexp.MustCompile(`(?m)^` + histogram + `_bucket.* # .*trace_id="` + answer.Header.Get("X-Trace-Id") + `"`)
+			exemplar := regexp.MustCompile(`(?m)^` + histogram + `_bucket.* # .*trace_id="` + response.Header.Get("X-Trace-Id") + `"`)
 			if !exemplar.MatchString(traced.Exposition(openMetrics)) {
 				return notYet("no exemplar of %s leads to the request's trace", histogram)
 			}
@@ -342,7 +342,7 @@ func TestMetrics_ExemplarsOnlyWithAnExporter(t *testing.T) {
 }
 
 // TestSeries_AreBounded: 10,000 requests of random everything leave the number of series
-// where it was once each method and each answer had been seen.
+// where it was once each method and each response had been seen.
 func TestSeries_AreBounded(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
@@ -353,7 +353,7 @@ func TestSeries_AreBounded(t *testing.T) {
 		p.Get("/", "X-Forwarded-For", "192.0.2.1")
 	}
 	for i, method := range append(slices.Clone(knownMethods), "BREW") {
-		for _, scheme := range []string{"http", "https"} { // both answers of every method
+		for _, scheme := range []string{"http", "https"} { // both responses of every method
 			p.Send(method, "/", "", "X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", scheme)
 			p.Send(method, "/", "", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i+2), "X-Forwarded-Proto", scheme)
 		}

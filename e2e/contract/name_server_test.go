@@ -24,7 +24,7 @@ import (
 // nameServer answers every query for IPv4 addresses with the same ones, which may change.
 type nameServer struct {
 	host  string
-	after time.Duration // an answer takes this long
+	after time.Duration // a response takes this long
 
 	mu    sync.Mutex // guards what follows
 	addrs []netip.Addr
@@ -50,8 +50,8 @@ func newNameServer(t *testing.T, after time.Duration, addrs ...string) *nameServ
 			if err != nil {
 				return
 			}
-			answer := s.resolved(buf[:n])
-			time.AfterFunc(after, func() { c.WriteTo(answer, from) })
+			response := s.resolved(buf[:n])
+			time.AfterFunc(after, func() { c.WriteTo(response, from) })
 		}
 	}()
 	return s
@@ -84,7 +84,7 @@ func (s *nameServer) wantAsked(t *testing.T, n int) {
 	})
 }
 
-// resolved is the answer to a query (RFC 1035, section 4): the addresses for an A record, none for others.
+// resolved is the response to a query (RFC 1035, section 4): the addresses for an A record, none for others.
 func (s *nameServer) resolved(query []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *nameServer) resolved(query []byte) []byte {
 			a = append(a, addr.AsSlice()...)
 		}
 	}
-	copy(a[2:], []byte{0x81, 0x80, 0, 1, 0, found, 0, 0, 0, 0}) // a recursive answer to one question
+	copy(a[2:], []byte{0x81, 0x80, 0, 1, 0, found, 0, 0, 0, 0}) // a recursive response to one question
 	return a
 }
 

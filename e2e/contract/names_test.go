@@ -27,15 +27,15 @@ func TestPhases_ANameIsResolvedInDNS(t *testing.T) {
 	resolveBy(t, newNameServer(t, delay, "127.0.0.1").host)
 	p, spans := pacetest.StartTraced(t, cfg, "GODEBUG=netdns=go")
 
-	answer := make(chan pacetest.Response, 1)
-	go func() { answer <- p.Get("/x") }()
+	response := make(chan pacetest.Response, 1)
+	go func() { response <- p.Get("/x") }()
 	pacetest.Eventually(t, func() error {
 		if list := inFlight(t, p); len(list) != 1 || list[0]["phase"] != "dns" {
 			return fmt.Errorf("in flight: %v", list)
 		}
 		return nil
 	})
-	got := <-answer
+	got := <-response
 	wantStatus(t, got, 200)
 	if timing := got.Header.Get("Server-Timing"); !strings.Contains(timing, "dns;dur=") || !strings.Contains(timing, "connect;dur=") {
 		t.Errorf("Server-Timing = %q", timing)

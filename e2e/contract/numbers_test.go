@@ -46,7 +46,7 @@ func TestTheLargestContentLength(t *testing.T) {
 	})
 }
 
-// wantLargest fails t unless the backend was told of the length and all signals of its answer.
+// wantLargest fails t unless the backend was told of the length and all signals of its response.
 func wantLargest(t *testing.T, p *pacetest.Pace, b *pacetest.Backend) {
 	t.Helper()
 	if got := b.WantGot(1, "/x")[0].Header.Get("Content-Length"); got != largest {

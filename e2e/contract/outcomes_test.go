@@ -16,14 +16,14 @@ import (
 // then say of it. No outcome that needs a fault of pace's own (internal_error), or a state
 // that this configuration cannot reach (no_backend), is here.
 type provoked struct {
-	answer pacetest.Answer             // of the backend; nil: at stands for it
-	at     func(t *testing.T) address  // where pace sends it, if not to a Backend
-	cfg    map[string]pacetest.Table   // beside the pool
-	act    func(t *testing.T, s scene) // what the client does; it checks what the client gets
+	behaviour pacetest.Behaviour          // of the backend; nil: at stands for it
+	at        func(t *testing.T) address  // where pace sends it, if not to a Backend
+	cfg       map[string]pacetest.Table   // beside the pool
+	act       func(t *testing.T, s scene) // what the client does; it checks what the client gets
 
 	outcome     string
 	status      int    // in telemetry
-	proxyStatus string // error=…; "" : the answer is not pace's own
+	proxyStatus string // error=…; "" : the response is not pace's own
 	level       string
 	spanError   string // error.type; "" : the span's status stays unset
 	attempts    int
@@ -47,28 +47,28 @@ var once = map[string]pacetest.Table{"upstreams": {"max_retries": 0}}
 
 var outcomes = map[string]provoked{
 	"ok": {
-		answer: pacetest.Fine, act: gets(200), outcome: "ok", status: 200, level: "INFO", attempts: 1,
+		behaviour: pacetest.Fine, act: gets(200), outcome: "ok", status: 200, level: "INFO", attempts: 1,
 	},
 	"ok: a redirect": {
-		answer: pacetest.With(302, "Location: /there\r\n", ""), act: gets(302), outcome: "ok", status: 302, level: "INFO", attempts: 1,
+		behaviour: pacetest.With(302, "Location: /there\r\n", ""), act: gets(302), outcome: "ok", status: 302, level: "INFO", attempts: 1,
 	},
 	"ok: not modified": {
-		answer: pacetest.Status(304, ""), act: gets(304), outcome: "ok", status: 304, level: "INFO", attempts: 1,
+		behaviour: pacetest.Status(304, ""), act: gets(304), outcome: "ok", status: 304, level: "INFO", attempts: 1,
 	},
 	"client_error": {
-		answer: pacetest.Status(404, "no"), act: gets(404), outcome: "client_error", status: 404, level: "INFO", attempts: 1,
+		behaviour: pacetest.Status(404, "no"), act: gets(404), outcome: "client_error", status: 404, level: "INFO", attempts: 1,
 	},
 	"client_error: the backend's own 429": {
-		answer: pacetest.Status(429, "no"), act: gets(429), outcome: "client_error", status: 429, level: "INFO", attempts: 1,
+		behaviour: pacetest.Status(429, "no"), act: gets(429), outcome: "client_error", status: 429, level: "INFO", attempts: 1,
 	},
 	"upstream_error": {
-		answer: pacetest.Status(500, "no"), act: gets(500), outcome: "upstream_error", status: 500, level: "ERROR", spanError: "500", attempts: 1,
+		behaviour: pacetest.Status(500, "no"), act: gets(500), outcome: "upstream_error", status: 500, level: "ERROR", spanError: "500", attempts: 1,
 	},
 	"upstream_error: the backend's own 503": {
-		answer: pacetest.Status(503, "no"), act: gets(503), outcome: "upstream_error", status: 503, level: "ERROR", spanError: "503", attempts: 1,
+		behaviour: pacetest.Status(503, "no"), act: gets(503), outcome: "upstream_error", status: 503, level: "ERROR", spanError: "503", attempts: 1,
 	},
 	"rate_limited": {
-		answer: pacetest.Fine, cfg: map[string]pacetest.Table{"rate_limit": {"max_requests": 1}},
+		behaviour: pacetest.Fine, cfg: map[string]pacetest.Table{"rate_limit": {"max_requests": 1}},
 		act: func(t *testing.T, s scene) {
 			wantStatus(t, s.p.Get("/warm-up"), 200)
 			gets(429)(t, s)
@@ -85,11 +85,11 @@ var outcomes = map[string]provoked{
 		outcome: "connect_timeout", status: 504, proxyStatus: "connection_timeout", level: "ERROR", spanError: "connect_timeout", attempts: 1, err: `^dial tcp \S+:\d+: i/o timeout$`,
 	},
 	"upstream_timeout": {
-		answer: pacetest.Hang, act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
+		behaviour: pacetest.Hang, act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},
 		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1, err: `^read tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: i/o timeout$`,
 	},
 	"upstream_timeout: half a header": {
-		answer: func(x *pacetest.Exchange) {
+		behaviour: func(x *pacetest.Exchange) {
 			x.Write("HTTP/1.1 200 OK\r\nContent-Le")
 			x.AwaitClose()
 		},
@@ -97,59 +97,59 @@ var outcomes = map[string]provoked{
 		outcome: "upstream_timeout", status: 504, proxyStatus: "http_response_timeout", level: "ERROR", spanError: "upstream_timeout", attempts: 1, err: `^read tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: i/o timeout$`,
 	},
 	"upstream_reset: RST": {
-		answer: pacetest.ResetBefore, act: gets(502), cfg: once,
+		behaviour: pacetest.ResetBefore, act: gets(502), cfg: once,
 		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^read tcp \S+->\S+: connection reset by peer$`,
 	},
 	"upstream_reset: FIN": {
-		answer: pacetest.CloseBefore, act: gets(502), cfg: once,
+		behaviour: pacetest.CloseBefore, act: gets(502), cfg: once,
 		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_reset: in the header": {
-		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Ha"), act: gets(502), cfg: once,
+		behaviour: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Ha"), act: gets(502), cfg: once,
 		outcome: "upstream_reset", status: 502, proxyStatus: "connection_terminated", level: "ERROR", spanError: "upstream_reset", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_invalid": {
-		answer: pacetest.Garbage, act: gets(502), cfg: once,
+		behaviour: pacetest.Garbage, act: gets(502), cfg: once,
 		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: not HTTP/1$`,
 	},
 	"upstream_invalid: two lengths": {
-		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine"), act: gets(502), cfg: once,
+		behaviour: pacetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine"), act: gets(502), cfg: once,
 		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: two lengths$`,
 	},
 	"upstream_invalid: a status that is no number": {
-		answer: pacetest.Raw("HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"), act: gets(502), cfg: once,
+		behaviour: pacetest.Raw("HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"), act: gets(502), cfg: once,
 		outcome: "upstream_invalid", status: 502, proxyStatus: "http_protocol_error", level: "ERROR", spanError: "upstream_invalid", attempts: 1, err: `^malformed response: status code$`,
 	},
 	"upstream_truncated: with length": {
-		answer: pacetest.CutLength, act: getsCut(400), outcome: "upstream_truncated", status: 200, level: "ERROR",
+		behaviour: pacetest.CutLength, act: getsCut(400), outcome: "upstream_truncated", status: 200, level: "ERROR",
 		spanError: "upstream_truncated", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_truncated: chunked": {
-		answer: pacetest.CutChunked, act: getsCut(600), outcome: "upstream_truncated", status: 200, level: "ERROR",
+		behaviour: pacetest.CutChunked, act: getsCut(600), outcome: "upstream_truncated", status: 200, level: "ERROR",
 		spanError: "upstream_truncated", attempts: 1, err: `^EOF: `,
 	},
 	"upstream_truncated: a chunk's size is garbage": {
-		answer: pacetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnonsense\r\n"), act: getsCut(4),
+		behaviour: pacetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnonsense\r\n"), act: getsCut(4),
 		outcome: "upstream_truncated", status: 200, level: "ERROR", spanError: "upstream_truncated", attempts: 1, err: `^malformed response: chunk size`,
 	},
 	"client_gone: RST": {
-		answer: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
+		behaviour: pacetest.Hang, act: leavesWaiting((*pacetest.Wire).Leave), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
 	},
 	"client_gone: FIN": {
-		answer: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
+		behaviour: pacetest.Hang, act: leavesWaiting(func(w *pacetest.Wire) { w.Close() }), outcome: "client_gone", status: 499, level: "WARN", attempts: 1, leftIn: "wait",
 	},
 	"client_aborted: RST": {
-		answer: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
+		behaviour: pacetest.Endless, act: leavesInBody((*pacetest.Wire).Leave), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
 	},
 	"client_aborted: FIN": {
-		answer: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
+		behaviour: pacetest.Endless, act: leavesInBody(func(w *pacetest.Wire) { w.Close() }), outcome: "client_aborted", status: 200, level: "WARN", attempts: 1, leftIn: "receive deliver",
 	},
 	"too_large: by its length": {
-		answer: pacetest.Fine, act: posts(413, strings.Repeat("x", 101)), cfg: map[string]pacetest.Table{"server": {"max_body_bytes": 100}},
+		behaviour: pacetest.Fine, act: posts(413, strings.Repeat("x", 101)), cfg: map[string]pacetest.Table{"server": {"max_body_bytes": 100}},
 		outcome: "too_large", status: 413, proxyStatus: "http_request_error", level: "WARN",
 	},
 	"upgraded": {
-		answer: pacetest.UpgradeEcho, act: upgrades, outcome: "upgraded", status: 101, level: "INFO", attempts: 1,
+		behaviour: pacetest.UpgradeEcho, act: upgrades, outcome: "upgraded", status: 101, level: "INFO", attempts: 1,
 	},
 }
 
@@ -161,8 +161,8 @@ func TestOutcomes(t *testing.T) {
 			t.Parallel()
 			s := scene{path: "/x", want: tt}
 			target := address(nil)
-			if tt.answer != nil {
-				s.b = pacetest.NewBackend(t, tt.answer)
+			if tt.behaviour != nil {
+				s.b = pacetest.NewBackend(t, tt.behaviour)
 				target = s.b
 			} else {
 				target = tt.at(t)
@@ -312,7 +312,7 @@ func (tt provoked) wantSpans(t *testing.T, spans *otlp.Recv, s scene) {
 	}
 }
 
-// gets sends a GET and wants status, and of pace's own answers the outcome's Proxy-Status.
+// gets sends a GET and wants status, and of pace's own responses the outcome's Proxy-Status.
 func gets(status int) func(*testing.T, scene) {
 	return func(t *testing.T, s scene) {
 		t.Helper()
@@ -448,7 +448,7 @@ func TestOutcome_TooLargeChunked(t *testing.T) {
 func TestOutcome_Draining(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/hold": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/hold": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	p, spans := pacetest.StartTraced(t, upstreams(b))
 	held := make(chan pacetest.Response, 1)
 	c := pacetest.H1.Client(t)

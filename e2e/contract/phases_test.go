@@ -20,8 +20,8 @@ func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second
 	tests := map[string]struct {
-		answer pacetest.Answer
-		act    func(t *testing.T, p *pacetest.Pace)
+		behaviour pacetest.Behaviour
+		act       func(t *testing.T, p *pacetest.Pace)
 	}{
 		"wait": {pacetest.Later(delay, pacetest.Fine), func(t *testing.T, p *pacetest.Pace) { wantStatus(t, p.Get("/x"), 200) }},
 		"receive": {func(x *pacetest.Exchange) {
@@ -52,7 +52,7 @@ func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {
 	for phase, tt := range tests {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
-			p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, tt.answer)))
+			p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, tt.behaviour)))
 			tt.act(t, p)
 			wantDelayIn(t, p, spans, phase, delay)
 		})
@@ -112,9 +112,9 @@ func TestInFlight_ShowsWhatRunsOldestFirst(t *testing.T) {
 	b := pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
 	p := pacetest.Start(t, set(upstreams(b), "log", "slow_after", "200ms"))
 	c := pacetest.H1.Client(t)
-	answers := make(chan pacetest.Response, 2)
+	responses := make(chan pacetest.Response, 2)
 	for _, path := range []string{"/first", "/second"} {
-		go func() { answers <- pacetest.Do(c, p.Request("GET", path, "")) }()
+		go func() { responses <- pacetest.Do(c, p.Request("GET", path, "")) }()
 		b.WantGot(1, path)
 	}
 	running := inFlight(t, p)
@@ -134,7 +134,7 @@ func TestInFlight_ShowsWhatRunsOldestFirst(t *testing.T) {
 	})
 	close(open)
 	for range 2 {
-		wantStatus(t, <-answers, 200)
+		wantStatus(t, <-responses, 200)
 	}
 	pacetest.Eventually(t, func() error {
 		if left := inFlight(t, p); len(left) > 0 {

@@ -48,7 +48,7 @@ func TestPolicy_RandomUsesAll(t *testing.T) {
 func TestPolicy_LeastRequestAvoidsTheBusy(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	busy := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/hold": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	busy := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/hold": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	free := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, balanced("least_request", []*pacetest.Backend{busy, free}))
 	held := make(chan pacetest.Response)

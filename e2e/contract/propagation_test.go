@@ -57,11 +57,11 @@ func TestTraceparent_TwiceBeginsANewTrace(t *testing.T) {
 		} {
 			req := p.Request("GET", path, "", "Tracestate", "a=1")
 			req.Header["Traceparent"] = lines
-			answer := pacetest.Do(mode.Client(t), req)
-			wantStatus(t, answer, 200)
+			response := pacetest.Do(mode.Client(t), req)
+			wantStatus(t, response, 200)
 			got := b.WantGot(1, path)[0].Header
 			id, _, _ := pacetest.Traceparent(got.Get("Traceparent"))
-			if n := len(got.Values("Traceparent")); n != 1 || id == theirTrace || strings.Count(id, "1") == 32 || got.Get("Tracestate") != "" || id != answer.Header.Get("X-Trace-Id") {
+			if n := len(got.Values("Traceparent")); n != 1 || id == theirTrace || strings.Count(id, "1") == 32 || got.Get("Tracestate") != "" || id != response.Header.Get("X-Trace-Id") {
 				t.Errorf("%s: the backend got %d traceparents, %s, tracestate %q", path, n, got.Get("Traceparent"), got.Get("Tracestate"))
 			}
 			if server := pacetest.WantTrace(spans, 1, pacetest.Path(path)).Server; server.TraceID != id || server.ParentID != "" {
@@ -97,8 +97,8 @@ func TestEnvironment_PropagatorsLoseAndLeaveNothing(t *testing.T) {
 				req.Header.Set(name, v)
 			}
 			maps.Copy(req.Header, baggage)
-			answer := pacetest.Do(mode.Client(t), req)
-			wantStatus(t, answer, 200)
+			response := pacetest.Do(mode.Client(t), req)
+			wantStatus(t, response, 200)
 			got := b.WantGot(1, "/"+string(mode))[0].Header
 			for name, lines := range baggage {
 				if !slices.Equal(got[name], lines) {

@@ -16,13 +16,13 @@ func TestBodies_PassWholeBothWays(t *testing.T) {
 	t.Parallel()
 	const big = 3 << 20
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
-		answers := map[string]pacetest.Answer{
+		behaviours := map[string]pacetest.Behaviour{
 			"/length":  pacetest.With(200, "", strings.Repeat("l", big)),
 			"/close":   pacetest.Raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + strings.Repeat("c", big)),
 			"/chunked": chunkedWith(strings.Repeat("k", 64<<10), big/(64<<10), ""),
 			"/empty":   pacetest.Status(200, ""), "/204": pacetest.Status(204, ""), "/304": pacetest.Status(304, ""),
 		}
-		b := pacetest.NewBackend(t, pacetest.ByPath(withDefault(answers)))
+		b := pacetest.NewBackend(t, pacetest.ByPath(withDefault(behaviours)))
 		p := pacetest.Start(t, upstreams(b))
 		c := mode.Client(t)
 		sent := strings.Repeat("up", big/2)
@@ -51,13 +51,13 @@ func TestBodies_PassWholeBothWays(t *testing.T) {
 	})
 }
 
-func withDefault(answers map[string]pacetest.Answer) map[string]pacetest.Answer {
-	answers["/"] = pacetest.Fine
-	return answers
+func withDefault(behaviours map[string]pacetest.Behaviour) map[string]pacetest.Behaviour {
+	behaviours["/"] = pacetest.Fine
+	return behaviours
 }
 
 // chunkedWith answers with n chunks and these trailer lines.
-func chunkedWith(chunk string, n int, trailer string) pacetest.Answer {
+func chunkedWith(chunk string, n int, trailer string) pacetest.Behaviour {
 	return func(x *pacetest.Exchange) {
 		x.ReadBody()
 		var names strings.Builder
@@ -72,7 +72,7 @@ func chunkedWith(chunk string, n int, trailer string) pacetest.Answer {
 	}
 }
 
-// TestBodies_StreamBothWaysAtOnce: each piece of the answer is sent only after the next
+// TestBodies_StreamBothWaysAtOnce: each piece of the response is sent only after the next
 // piece of the request has come, and the other way round.
 func TestBodies_StreamBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
@@ -193,8 +193,8 @@ func TestBodies_EarlyAnswerReachesTheClient(t *testing.T) {
 // TestBodies_BrokenOffIsNeverEndedAsWhole looks at the bytes on the wire.
 func TestBodies_BrokenOffIsNeverEndedAsWhole(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]pacetest.Answer{"length": pacetest.CutLength, "chunked": pacetest.CutChunked} {
-		b := pacetest.NewBackend(t, answer)
+	for name, behaviour := range map[string]pacetest.Behaviour{"length": pacetest.CutLength, "chunked": pacetest.CutChunked} {
+		b := pacetest.NewBackend(t, behaviour)
 		p := pacetest.Start(t, upstreams(b))
 		w := p.Wire()
 		w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -405,19 +405,19 @@ func TestHopByHop_HeadersStopHere(t *testing.T) {
 	w := p.Wire()
 	w.Send("GET /x HTTP/1.1\r\nHost: x\r\nConnection: X-Listed\r\nConnection: x-also, X-Forwarded-For, X-Proxy, keep-alive\r\nX-Listed: 1\r\nX-Also: 2\r\n" +
 		"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\nX-End: kept\r\n\r\n")
-	answer := w.Response("GET")
-	wantStatus(t, answer, 200)
+	response := w.Response("GET")
+	wantStatus(t, response, 200)
 	sent := b.WantGot(1, "/x")[0].Header
 	for _, name := range hop {
-		if v := answer.Header.Values(name); len(v) > 0 {
+		if v := response.Header.Values(name); len(v) > 0 {
 			t.Errorf("the client got %s: %q", name, v)
 		}
 		if v := sent.Values(name); len(v) > 0 {
 			t.Errorf("the backend got %s: %q", name, v)
 		}
 	}
-	if answer.Header.Get("X-End") != "kept" || sent.Get("X-End") != "kept" {
-		t.Errorf("an end-to-end header is lost: %q, %q", answer.Header.Get("X-End"), sent.Get("X-End"))
+	if response.Header.Get("X-End") != "kept" || sent.Get("X-End") != "kept" {
+		t.Errorf("an end-to-end header is lost: %q, %q", response.Header.Get("X-End"), sent.Get("X-End"))
 	}
 	// Naming them in Connection must not take away what pace itself says.
 	if sent.Get("X-Forwarded-For") != "127.0.0.1" || sent.Get("X-Proxy") != "pace" {
@@ -467,14 +467,14 @@ func TestMemory_StaysFlatWhileALargeBodyPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	most := before
+	maxRSS := before
 	for n := int64(0); n < size; n += 8 << 20 {
 		if _, err := io.CopyN(io.Discard, resp.Body, 8<<20); err != nil {
 			t.Fatal(err)
 		}
-		most = max(most, p.RSS())
+		maxRSS = max(maxRSS, p.RSS())
 	}
-	if most-before > size/4 {
-		t.Errorf("RSS grew from %d to %d MiB over a body of %d MiB", before>>20, most>>20, size>>20)
+	if maxRSS-before > size/4 {
+		t.Errorf("RSS grew from %d to %d MiB over a body of %d MiB", before>>20, maxRSS>>20, size>>20)
 	}
 }

@@ -54,9 +54,9 @@ func TestRecent_TellsOneRequest(t *testing.T) {
 		var trace, path string
 		for i := range 2 { // one of the two begins at the closed address
 			path = fmt.Sprint("/cart/", i)
-			answer := pacetest.Do(mode.Client(t), p.Request("GET", path+"?token=secret", ""))
-			wantStatus(t, answer, 200)
-			if trace = answer.Header.Get("X-Trace-Id"); p.WantAccess(path).Int("attempts") == 2 {
+			response := pacetest.Do(mode.Client(t), p.Request("GET", path+"?token=secret", ""))
+			wantStatus(t, response, 200)
+			if trace = response.Header.Get("X-Trace-Id"); p.WantAccess(path).Int("attempts") == 2 {
 				break
 			}
 		}
@@ -182,10 +182,10 @@ func TestRecent_List(t *testing.T) {
 func TestRecent_AgreesWithTheOtherSignals(t *testing.T) {
 	t.Parallel()
 	p, spans := pacetest.StartTraced(t, unsampled(upstreams(pacetest.NewClosed(t))))
-	answer := p.Get("/x")
-	wantStatus(t, answer, 502)
+	response := p.Get("/x")
+	wantStatus(t, response, 502)
 	wantKept(t, p, spans, "/x", "error", 1)
-	if r := recentOf(t, p, answer.Header.Get("X-Trace-Id")); r["kept"] != "error" || r["reason"] != "error" || r["trace"] != "kept" || r["trace_sampled"] != false {
+	if r := recentOf(t, p, response.Header.Get("X-Trace-Id")); r["kept"] != "error" || r["reason"] != "error" || r["trace"] != "kept" || r["trace_sampled"] != false {
 		t.Errorf("the ring has %v", r)
 	}
 }
@@ -199,12 +199,12 @@ func TestTail_StreamsWhatEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer := p.Get("/x")
-	wantStatus(t, answer, 502)
+	response := p.Get("/x")
+	wantStatus(t, response, 502)
 	line, err := bufio.NewReader(resp.Body).ReadString('\n')
 	data, ok := strings.CutPrefix(line, "data: ")
 	var r record
-	if err != nil || !ok || json.Unmarshal([]byte(data), &r) != nil || r["trace_id"] != answer.Header.Get("X-Trace-Id") || r["outcome"] != "connect_failed" {
+	if err != nil || !ok || json.Unmarshal([]byte(data), &r) != nil || r["trace_id"] != response.Header.Get("X-Trace-Id") || r["outcome"] != "connect_failed" {
 		t.Errorf("got %q, %v", line, err)
 	}
 }

@@ -26,7 +26,7 @@ func wantReload(t *testing.T, line pacetest.Line, changes ...string) {
 func TestReload_Upstreams(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	a := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	a := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, upstreams(a))
 	held := p.Wire()
@@ -211,7 +211,7 @@ func TestReload_Log(t *testing.T) {
 func TestReload_Metrics(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
+	b := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/held": pacetest.Gated(open, pacetest.Fine), "/": pacetest.Fine}))
 	p := pacetest.Start(t, upstreams(b))
 	wantStatus(t, p.Get("/1"), 200)
 	held := p.Wire()

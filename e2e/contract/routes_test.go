@@ -248,7 +248,7 @@ func TestRoutes_Limits(t *testing.T) {
 // A route's own times and sizes: less than those of the server and the upstream, or more.
 func TestRoutes_Bounds(t *testing.T) {
 	t.Parallel()
-	stalls := func(length int) pacetest.Answer {
+	stalls := func(length int) pacetest.Behaviour {
 		return func(x *pacetest.Exchange) {
 			x.Write("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, strings.Repeat("x", length/2))
 			x.AwaitClose()
@@ -266,7 +266,7 @@ func TestRoutes_Bounds(t *testing.T) {
 		x.Write("data: 2\n\n")
 		x.Close()
 	}
-	a := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	a := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/slow": pacetest.Hang, "/total": pacetest.Hang, "/stalls": stalls(10), "/large": stalls(8 << 20), "/endless": chunks, "/events": events,
 		"/patient": pacetest.Later(500*time.Millisecond, pacetest.Fine), "/small": pacetest.Fine, "/": pacetest.Fine,
 	}))

@@ -17,9 +17,9 @@ func TestSpans_OfAFineRequest(t *testing.T) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, pacetest.Fine)
 		p, spans := pacetest.StartTraced(t, upstreams(b))
-		answer := pacetest.Do(mode.Client(t), p.Request("GET", "/shop/7?page=3&token=secret", "", "User-Agent", "tester/1"))
-		wantStatus(t, answer, 200)
-		trace := pacetest.WantTrace(spans, 1, pacetest.ID(answer.Header.Get("X-Trace-Id")))
+		response := pacetest.Do(mode.Client(t), p.Request("GET", "/shop/7?page=3&token=secret", "", "User-Agent", "tester/1"))
+		wantStatus(t, response, 200)
+		trace := pacetest.WantTrace(spans, 1, pacetest.ID(response.Header.Get("X-Trace-Id")))
 		server := trace.Server
 		if server.Name != "GET /" || server.ParentID != "" || server.StatusCode != otlp.Unset {
 			t.Errorf("the span is %q, parent %q, status %d", server.Name, server.ParentID, server.StatusCode)
@@ -140,22 +140,22 @@ func TestSpans_RejectedRequestHasItsEvent(t *testing.T) {
 	cfg["rate_limit"] = pacetest.Table{"max_requests": 1, "window_seconds": 30}
 	p, spans := pacetest.StartTraced(t, cfg)
 	wantStatus(t, p.Get("/x"), 200)
-	answer := p.Get("/rejected")
-	wantStatus(t, answer, 429)
+	response := p.Get("/rejected")
+	wantStatus(t, response, 429)
 	trace := pacetest.WantTrace(spans, 0, pacetest.Path("/rejected"))
 	events := trace.Server.Named("pace.rate_limited")
 	if len(events) != 1 || len(trace.Server.Events) != 1 || len(trace.Clients) != 0 {
 		t.Fatalf("events %+v, %d CLIENT spans; want one event and none", trace.Server.Events, len(trace.Clients))
 	}
-	retry, _ := strconv.ParseFloat(answer.Header.Get("Retry-After"), 64)
+	retry, _ := strconv.ParseFloat(response.Header.Get("Retry-After"), 64)
 	for key, want := range map[string]any{
 		"policy": "default", "key_kind": "client_ip", "limit": 1,
 	} {
 		wantAttr(t, events[0].Attrs, "pace.limit."+key, want)
 	}
-	for key, most := range map[string]float64{"window_seconds": 30, "retry_after_seconds": retry} { // the header rounds up
-		if got := number(events[0].Attrs["pace.limit."+key]); got > most || got <= most-1 {
-			t.Errorf("pace.limit.%s = %v, want %v, or up to one less", key, got, most)
+	for key, limit := range map[string]float64{"window_seconds": 30, "retry_after_seconds": retry} { // the header rounds up
+		if got := number(events[0].Attrs["pace.limit."+key]); got > limit || got <= limit-1 {
+			t.Errorf("pace.limit.%s = %v, want %v, or up to one less", key, got, limit)
 		}
 	}
 	if len(events[0].Attrs) != 5 {
@@ -222,10 +222,10 @@ func TestSpans_Sampling(t *testing.T) {
 			if tt.flags != "" {
 				pairs = []string{"Traceparent", parent + tt.flags}
 			}
-			answer := p.Get("/x", pairs...)
-			wantStatus(t, answer, 200)
-			if line := p.WantAccess("/x"); line["trace_sampled"] != tt.want || line.Text("trace_id") != answer.Header.Get("X-Trace-Id") {
-				t.Errorf("log says sampled %v, trace %s; want %t, %s", line["trace_sampled"], line.Text("trace_id"), tt.want, answer.Header.Get("X-Trace-Id"))
+			response := p.Get("/x", pairs...)
+			wantStatus(t, response, 200)
+			if line := p.WantAccess("/x"); line["trace_sampled"] != tt.want || line.Text("trace_id") != response.Header.Get("X-Trace-Id") {
+				t.Errorf("log says sampled %v, trace %s; want %t, %s", line["trace_sampled"], line.Text("trace_id"), tt.want, response.Header.Get("X-Trace-Id"))
 			}
 			flags := traceparent.FindStringSubmatch(b.WantGot(1, "/x")[0].Header.Get("Traceparent"))
 			if flags == nil || (flags[3][1]-'0')&1 == 1 != tt.want {
@@ -274,12 +274,12 @@ func TestEnvironment(t *testing.T) {
 				env = append(env, key+"="+fillEndpoint(fill, value))
 			}
 			p := pacetest.Start(t, cfg, append(env, "OTEL_BSP_SCHEDULE_DELAY=20")...)
-			answer := p.Get("/x")
-			wantStatus(t, answer, 200)
+			response := p.Get("/x")
+			wantStatus(t, response, 200)
 			if code := p.Stop(); code != 0 {
 				t.Errorf("exit %d", code)
 			}
-			if got := r.ByTrace(answer.Header.Get("X-Trace-Id")); len(got) != tt.want {
+			if got := r.ByTrace(response.Header.Get("X-Trace-Id")); len(got) != tt.want {
 				t.Errorf("%d spans were exported, want %d", len(got), tt.want)
 			}
 		})
@@ -333,11 +333,11 @@ func TestEnvironment_Propagators(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, upstreams(b), "OTEL_PROPAGATORS=b3")
-	answer := p.Get("/x", "B3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1")
-	wantStatus(t, answer, 200)
+	response := p.Get("/x", "B3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1")
+	wantStatus(t, response, 200)
 	got := b.WantGot(1, "/x")[0].Header
-	if !strings.HasPrefix(got.Get("B3"), "0af7651916cd43dd8448eb211c80319c-") || answer.Header.Get("X-Trace-Id") != "0af7651916cd43dd8448eb211c80319c" {
-		t.Errorf("b3 = %q, X-Trace-Id = %q", got.Get("B3"), answer.Header.Get("X-Trace-Id"))
+	if !strings.HasPrefix(got.Get("B3"), "0af7651916cd43dd8448eb211c80319c-") || response.Header.Get("X-Trace-Id") != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("b3 = %q, X-Trace-Id = %q", got.Get("B3"), response.Header.Get("X-Trace-Id"))
 	}
 }
 

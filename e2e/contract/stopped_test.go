@@ -107,7 +107,7 @@ func TestStopped_ABodyOverHTTP2ThatLiesInTheSocketIsInTime(t *testing.T) {
 			w.WriteData(1, false, []byte("da"))
 			time.Sleep(settle)
 			stopped(p, func() { w.WriteData(1, true, []byte("ta")) })
-			if got := w.Answer(1); got.Status != 200 {
+			if got := w.Response(1); got.Status != 200 {
 				t.Errorf("answered %v", got)
 			}
 			if got := b.WantGot(1, "/x")[0]; string(got.Body) != "data" || got.BodyErr != nil {
@@ -141,7 +141,7 @@ func TestStopped_AClientThatStallsIsStillLate(t *testing.T) {
 		t.Errorf("half a header is answered by %q, %v; want nothing and the end", rest, err)
 	}
 	wantStatus(t, body.Response("POST"), 408)
-	if got := h2.Answer(1); got.Status != 408 {
+	if got := h2.Response(1); got.Status != 408 {
 		t.Errorf("over HTTP/2: %v, want 408", got)
 	}
 	p.WantMetric(1, "pace_refused_total", "reason", "header_timeout")
@@ -233,8 +233,8 @@ func TestStopped_AnHTTP2ClientThatReadsNothingIsInTime(t *testing.T) {
 	w.WriteWindowUpdate(0, 1<<31-1-65535)
 	w.Headers(1, true, pacetest.H2Request("GET", "/x")...)
 	time.Sleep(settle)
-	got := make(chan pacetest.H2Answer, 1)
-	stopped(p, func() { go func() { got <- w.Answer(1) }() })
+	got := make(chan pacetest.H2Response, 1)
+	stopped(p, func() { go func() { got <- w.Response(1) }() })
 	if a := <-got; a.Status != 200 || a.Err != nil || len(a.Body) != huge {
 		t.Errorf("the client got %v, %d bytes", a, len(a.Body))
 	}

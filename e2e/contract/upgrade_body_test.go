@@ -70,7 +70,7 @@ func TestUpgrade_WithABody(t *testing.T) {
 	}
 }
 
-// TestUpgrade_WithABodyThatIsDeclined: an ordinary answer on connections that stay good.
+// TestUpgrade_WithABodyThatIsDeclined: an ordinary response on connections that stay good.
 func TestUpgrade_WithABodyThatIsDeclined(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Status(409, "not running"))

@@ -193,9 +193,9 @@ func search(t *testing.T, j *parts.Jaeg, service, tags string, limit int) (ids [
 	t.Helper()
 	key, value, _ := strings.Cut(tags, "=")
 	url := fmt.Sprintf(`%s/api/traces?service=%s&tags={%q:%q}&limit=%d`, j.URL, service, key, value, limit)
-	var answer struct{ Data []struct{ TraceID string } }
-	getJSON(t, strings.NewReplacer(`{`, "%7B", `}`, "%7D", `"`, "%22").Replace(url), &answer)
-	for _, trace := range answer.Data {
+	var response struct{ Data []struct{ TraceID string } }
+	getJSON(t, strings.NewReplacer(`{`, "%7B", `}`, "%7D", `"`, "%22").Replace(url), &response)
+	for _, trace := range response.Data {
 		ids = append(ids, trace.TraceID)
 	}
 	return ids
@@ -206,11 +206,11 @@ type loaded struct{ Type, Name, Query, Health, LastError string }
 
 func loadedRules(t *testing.T, p *parts.Prom) (list []loaded) {
 	t.Helper()
-	var answer struct {
+	var response struct {
 		Data struct{ Groups []struct{ Rules []loaded } }
 	}
-	getJSON(t, p.URL+"/api/v1/rules", &answer)
-	for _, g := range answer.Data.Groups {
+	getJSON(t, p.URL+"/api/v1/rules", &response)
+	for _, g := range response.Data.Groups {
 		list = append(list, g.Rules...)
 	}
 	if len(list) < 20 {

@@ -119,8 +119,8 @@ func (w *town) cutShort() {
 }
 
 // behaviour answers by path; what it holds it holds until hold is closed.
-func behaviour(hold <-chan struct{}) pacetest.Answer {
-	return pacetest.ByPath(map[string]pacetest.Answer{
+func behaviour(hold <-chan struct{}) pacetest.Behaviour {
+	return pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/":        pacetest.Fine,
 		"/missing": pacetest.Status(404, "no"),
 		"/error":   pacetest.Status(500, "no"),

@@ -16,7 +16,7 @@ type act func(x *exchange, p *pacetest.Exchange)
 
 const (
 	large = 1 << 20 // of a body that is worth splicing
-	part  = 400     // of an answer that announces more
+	part  = 400     // of a response that announces more
 	event = "data: something happened\n\n"
 )
 
@@ -29,8 +29,8 @@ func truncates(a act) behaviour             { return always(ending{status: 200, 
 func gone(a act) behaviour                  { return always(ending{failure: "client_gone"}, a) }
 func aborted(a act) behaviour               { return always(ending{status: 200, failure: "client_aborted"}, a) }
 
-// answers is an answer with a status; one of 400 or more is its own error.type.
-func answers(status int, header string) behaviour {
+// responds sends a response with this status. A status of 400 or more is also the error.type.
+func responds(status int, header string) behaviour {
 	e := ending{status: status}
 	if status >= 400 {
 		e.failure = fmt.Sprint(status)
@@ -44,7 +44,7 @@ func answers(status int, header string) behaviour {
 func first(e ending, a act) behaviour { return firstThen(e, a, 200) }
 
 func firstThen(e ending, a act, status int) behaviour {
-	then := answers(status, "")
+	then := responds(status, "")
 	return func(x *exchange, nth int, p *pacetest.Exchange) (ending, act) {
 		if nth == 0 {
 			return e, a
@@ -56,7 +56,7 @@ func firstThen(e ending, a act, status int) behaviour {
 // closesReused ends a connection in the moment in which it is used again, as a backend does whose
 // idle time is over.
 func closesReused(a act) behaviour {
-	fine := answers(200, "")
+	fine := responds(200, "")
 	return func(x *exchange, nth int, p *pacetest.Exchange) (ending, act) {
 		if p.Nth > 1 {
 			return ending{failure: "upstream_reset"}, a
@@ -157,18 +157,18 @@ func halfHead(_ *exchange, p *pacetest.Exchange) {
 }
 
 func garbage(_ *exchange, p *pacetest.Exchange) {
-	answerRaw(p, "\x16\x03\x01 this is not HTTP\r\n\r\n")
+	respondRaw(p, "\x16\x03\x01 this is not HTTP\r\n\r\n")
 }
 
 func twoLengths(_ *exchange, p *pacetest.Exchange) {
-	answerRaw(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")
+	respondRaw(p, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")
 }
 
 func bomb(_ *exchange, p *pacetest.Exchange) {
-	answerRaw(p, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)+"\r\nContent-Length: 0\r\n\r\n")
+	respondRaw(p, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)+"\r\nContent-Length: 0\r\n\r\n")
 }
 
-func answerRaw(p *pacetest.Exchange, raw string) {
+func respondRaw(p *pacetest.Exchange, raw string) {
 	p.Write("%s", raw)
 	p.Close()
 }

@@ -9,7 +9,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// send is what most clients do: send the request, read the answer.
+// send is what most clients do: send the request, read the response.
 func send(x *exchange) pacetest.Response {
 	return pacetest.Do(x.client, x.request(strings.NewReader(x.body)))
 }
@@ -61,22 +61,22 @@ func (x *exchange) leaveNow(w *wire) pacetest.Response {
 	return pacetest.Response{Err: errLeft}
 }
 
-// most is how much a client reads of an answer before it acts.
-func (x *exchange) most() int {
+// readLimit returns how much of a response a client reads before it acts.
+func (x *exchange) readLimit() int {
 	if x.part > 0 {
 		return x.part
 	}
 	return 64 << 10
 }
 
-// leaveReading leaves once it has a known part of the answer.
+// leaveReading leaves once it has a known part of the response.
 func leaveReading(x *exchange) pacetest.Response {
 	if x.mode == pacetest.H2C {
 		resp, err := x.client.Do(x.request(nil))
 		if err != nil {
 			return pacetest.Response{Err: err}
 		}
-		if _, err := io.CopyN(io.Discard, resp.Body, int64(x.most())); err != nil {
+		if _, err := io.CopyN(io.Discard, resp.Body, int64(x.readLimit())); err != nil {
 			return pacetest.Response{Status: -1, Err: err}
 		}
 		x.cancel()
@@ -86,7 +86,7 @@ func leaveReading(x *exchange) pacetest.Response {
 	w.send(x.head(""))
 	resp := w.head(x.method)
 	if resp != nil {
-		w.read(resp.Body, x.most())
+		w.read(resp.Body, x.readLimit())
 	}
 	if w.err != nil {
 		w.close()
@@ -100,7 +100,7 @@ func leaveReading(x *exchange) pacetest.Response {
 	return pacetest.Response{Status: resp.StatusCode, Header: resp.Header, Err: errLeft}
 }
 
-// watch tells the backend when it has n bytes of the answer, and reads on.
+// watch tells the backend when it has n bytes of the response, and reads on.
 func watch(n int) func(*exchange) pacetest.Response {
 	return func(x *exchange) pacetest.Response {
 		defer x.saw()

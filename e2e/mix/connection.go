@@ -10,7 +10,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// errLeft is the answer of a client that did not wait for one.
+// errLeft is the response of a client that did not wait for one.
 var errLeft = errors.New("the client left")
 
 // wire is a client's connection for raw bytes.
@@ -60,7 +60,7 @@ func (w *wire) head(method string) *http.Response {
 	return resp
 }
 
-// response reads a whole answer.
+// response reads a whole response.
 func (w *wire) response(method string) pacetest.Response {
 	resp := w.head(method)
 	if resp == nil {

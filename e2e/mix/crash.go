@@ -80,7 +80,7 @@ const (
 )
 
 // crash kills the crashers in turn while the mix goes on. Each time some exchanges are known to
-// wait for the victim, or to be in the midst of its answer.
+// wait for the victim, or to be in the midst of its response.
 func (mx *Mix) crash(deaths <-chan []*exchange, own *ownClients) {
 	i := 0
 	for dying := range deaths {
@@ -123,7 +123,7 @@ func (mx *Mix) awaitBystanders() {
 	mx.bystanders.Unlock()
 }
 
-// waits says whether the exchange hangs at the victim, with what it is to have of the answer.
+// waits says whether the exchange hangs at the victim, with what it is to have of the response.
 func waits(x *exchange, there map[string]attempt) bool {
 	for _, a := range there {
 		if a.trace == x.trace {

@@ -147,7 +147,7 @@ func (x *exchange) head(lines string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", x.method, x.target(), x.proxy, lines)
 }
 
-// whole says whether the client got all of an answer.
+// whole says whether the client got all of a response.
 func (x *exchange) whole() bool { return x.got.Status > 0 && x.got.Err == nil }
 
 // faults says how what the client saw differs from what its kind must see.
@@ -155,7 +155,7 @@ func (x *exchange) faults() (list []string) {
 	outcome, status := x.ends()
 	want := status
 	if x.left || x.refused != "" {
-		want = x.answer
+		want = x.clientStatus
 	}
 	if x.got.Status != want {
 		fault := fmt.Sprintf("the client got status %d (%v), want %d", x.got.Status, x.got.Err, want)
@@ -166,7 +166,7 @@ func (x *exchange) faults() (list []string) {
 	}
 	broken := x.broken || x.left || outcome == "upstream_truncated"
 	if (x.got.Err != nil) != broken {
-		list = append(list, fmt.Sprintf("the client's answer ended with %v", x.got.Err))
+		list = append(list, fmt.Sprintf("the client's response ended with %v", x.got.Err))
 	}
 	if x.got.Status > 0 && x.refused == "" && x.got.Header.Get("X-Trace-Id") != x.trace {
 		list = append(list, fmt.Sprintf("X-Trace-Id is %q, want the trace that was sent, %s", x.got.Header.Get("X-Trace-Id"), x.trace))
@@ -176,8 +176,8 @@ func (x *exchange) faults() (list []string) {
 
 // ends is how the exchange ended: its outcome, and its status in telemetry.
 func (x *exchange) ends() (outcome string, status int) {
-	if x.verdict != nil {
-		return x.verdict(x)
+	if x.decide != nil {
+		return x.decide(x)
 	}
 	return x.outcome, x.status
 }

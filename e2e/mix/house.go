@@ -12,7 +12,7 @@ import (
 
 const (
 	maxBody = 100_000 // server.max_body_bytes of the house main
-	places  = 3       // rate_limit.max_requests of the house main
+	quota   = 3       // rate_limit.max_requests of the house main
 )
 
 // house is one pace and the world around it. A mix needs several, since some outcomes need settings
@@ -23,7 +23,7 @@ type house struct {
 	unseen   map[string]ending // addresses where attempts fail before a backend sees them, and how
 	wired    []string          // addresses of which the wire knows of attempts that no backend saw
 	backends int               // how many there are
-	places   int               // rate_limit.max_requests, 0: no limit
+	quota    int               // rate_limit.max_requests, 0: no limit
 }
 
 // plan is a house before it is built.
@@ -31,7 +31,7 @@ type plan struct {
 	name     string
 	cfg      pacetest.Config
 	backends []backendKind
-	places   int
+	quota    int
 }
 
 // backendKind is what a house's backend is like.
@@ -49,8 +49,8 @@ func plans() []plan {
 	return []plan{
 		{"main", pacetest.Config{
 			"server":     {"max_body_bytes": maxBody, "drain_timeout": "2m", "read_header_timeout": "1m"},
-			"rate_limit": {"max_requests": places, "window_seconds": 3600},
-		}, []backendKind{scriptedBackend, scriptedBackend}, places},
+			"rate_limit": {"max_requests": quota, "window_seconds": 3600},
+		}, []backendKind{scriptedBackend, scriptedBackend}, quota},
 		{"strict", pacetest.Config{"upstreams": {"response_timeout": "300ms"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
 		{"patient", pacetest.Config{"upstreams": {"response_timeout": "2s"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
 		{"brief", pacetest.Config{"server": {"body_timeout": "200ms", "read_header_timeout": "300ms"}}, []backendKind{scriptedBackend}, 0},
@@ -107,7 +107,7 @@ func (mx *Mix) start(k backendKind) address {
 
 // startPace starts the pace of a house.
 func (mx *Mix) startPace(p plan, backends []address) *house {
-	h := &house{name: p.name, unseen: map[string]ending{}, backends: len(backends), places: p.places}
+	h := &house{name: p.name, unseen: map[string]ending{}, backends: len(backends), quota: p.quota}
 	pool := pacetest.Table{}
 	for i, b := range backends {
 		switch p.backends[i] {

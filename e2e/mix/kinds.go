@@ -15,20 +15,20 @@ type kind struct {
 	method  string // "": GET
 	outcome string
 	status  int                                          // in telemetry; the client sees it too unless it left
-	verdict func(*exchange) (outcome string, status int) // of what chance decides; nil: the two above
+	decide  func(*exchange) (outcome string, status int) // where chance decides the outcome; nil: the two above
 
-	h1     bool // over HTTP/1.1 only
-	broken bool // the client's answer breaks off, or the client broke it off
-	left   bool // the client leaves before an answer
-	answer int  // what the client gets where telemetry says otherwise, or nothing: it is refused
-	body   int  // bytes of the request's body; 0 of a POST or PUT: at random
+	h1           bool // over HTTP/1.1 only
+	broken       bool // the response is aborted, by the backend, pace or the client
+	left         bool // the client leaves before a response
+	clientStatus int  // the status that the client gets, if telemetry has another one, or none because the request is refused
+	body         int  // bytes of the request's body; 0 of a POST or PUT: at random
 
-	part    int // bytes of the answer's body that pace hands on; 0: as many as the client gets, -1: nobody knows
+	part    int // bytes of the response's body that pace hands on; 0: as many as the client gets, -1: nobody knows
 	serve   behaviour
 	unread  bool   // the backend does not wait for the whole body
-	stream  string // what it becomes
-	closed  string // and how that ends
-	refused string // reason for which it never reaches the handler
+	stream  string // the kind of stream that it becomes
+	closed  string // the close reason of that stream
+	refused string // why it never reaches the handler
 
 	drive func(*exchange) pacetest.Response // nil: send
 	peers bool                              // part of the mix for other proxies, which has no need of pace's settings
@@ -38,25 +38,25 @@ type kind struct {
 // internal_error are missing: nothing that comes over the wire causes them. Draining has a script of
 // its own.
 var kinds = []kind{
-	{name: "fine", house: "main", share: 200, outcome: "ok", status: 200, serve: answers(200, ""), peers: true},
+	{name: "fine", house: "main", share: 200, outcome: "ok", status: 200, serve: responds(200, ""), peers: true},
 	{name: "chunked", house: "main", share: 40, outcome: "ok", status: 200, serve: always(ending{status: 200}, chunked), peers: true},
 	{name: "closing", house: "main", share: 15, outcome: "ok", status: 200, serve: always(ending{status: 200}, closing), peers: true},
 	{name: "slow", house: "main", share: 15, outcome: "ok", status: 200, serve: slow, peers: true},
 	{name: "hints", house: "main", share: 10, outcome: "ok", status: 200, serve: always(ending{status: 200}, hints)},
 	{name: "download", house: "main", share: 4, outcome: "ok", status: 200, serve: always(ending{status: 200}, download), peers: true},
-	{name: "post", house: "main", share: 50, method: "POST", outcome: "ok", status: 200, serve: answers(200, ""), peers: true},
-	{name: "upload", house: "main", share: 15, method: "POST", outcome: "ok", status: 200, serve: answers(200, ""), drive: upload, peers: true},
-	{name: "put", house: "main", share: 15, method: "PUT", outcome: "ok", status: 201, serve: answers(201, ""), peers: true},
-	{name: "head", house: "main", share: 15, method: "HEAD", outcome: "ok", status: 200, serve: answers(200, ""), peers: true},
-	{name: "brew", house: "main", share: 10, method: "BREW", outcome: "ok", status: 200, serve: answers(200, "")},
-	{name: "empty", house: "main", share: 15, method: "DELETE", outcome: "ok", status: 204, serve: answers(204, ""), peers: true},
-	{name: "moved", house: "main", share: 10, outcome: "ok", status: 302, serve: answers(302, "Location: /fine\r\n"), peers: true},
-	{name: "old", house: "main", share: 10, outcome: "ok", status: 200, serve: answers(200, ""), drive: old, h1: true},
-	{name: "missing", house: "main", share: 30, outcome: "client_error", status: 404, serve: answers(404, ""), peers: true},
-	{name: "error", house: "main", share: 30, outcome: "upstream_error", status: 500, serve: answers(500, ""), peers: true},
-	{name: "busy", house: "main", share: 10, outcome: "upstream_error", status: 503, serve: answers(503, ""), peers: true},
+	{name: "post", house: "main", share: 50, method: "POST", outcome: "ok", status: 200, serve: responds(200, ""), peers: true},
+	{name: "upload", house: "main", share: 15, method: "POST", outcome: "ok", status: 200, serve: responds(200, ""), drive: upload, peers: true},
+	{name: "put", house: "main", share: 15, method: "PUT", outcome: "ok", status: 201, serve: responds(201, ""), peers: true},
+	{name: "head", house: "main", share: 15, method: "HEAD", outcome: "ok", status: 200, serve: responds(200, ""), peers: true},
+	{name: "brew", house: "main", share: 10, method: "BREW", outcome: "ok", status: 200, serve: responds(200, "")},
+	{name: "empty", house: "main", share: 15, method: "DELETE", outcome: "ok", status: 204, serve: responds(204, ""), peers: true},
+	{name: "moved", house: "main", share: 10, outcome: "ok", status: 302, serve: responds(302, "Location: /fine\r\n"), peers: true},
+	{name: "old", house: "main", share: 10, outcome: "ok", status: 200, serve: responds(200, ""), drive: old, h1: true},
+	{name: "missing", house: "main", share: 30, outcome: "client_error", status: 404, serve: responds(404, ""), peers: true},
+	{name: "error", house: "main", share: 30, outcome: "upstream_error", status: 500, serve: responds(500, ""), peers: true},
+	{name: "busy", house: "main", share: 10, outcome: "upstream_error", status: 503, serve: responds(503, ""), peers: true},
 
-	// The backend breaks off in its answer.
+	// The backend aborts its response.
 	{name: "cut", house: "main", share: 15, outcome: "upstream_truncated", status: 200, broken: true, part: 400,
 		serve: truncates(cutLength), peers: true},
 	{name: "cutchunk", house: "main", share: 15, outcome: "upstream_truncated", status: 200, broken: true, part: 600,
@@ -72,7 +72,7 @@ var kinds = []kind{
 	{name: "resetlarge", house: "main", share: 3, outcome: "upstream_truncated", status: 200, broken: true, part: large,
 		serve: truncates(resetLarge), drive: watch(large), h1: true, peers: true},
 
-	// The backend has no answer, or none that can be read.
+	// The backend has no response, or none that can be read.
 	{name: "reset", house: "main", share: 15, outcome: "upstream_reset", status: 502, serve: fails("upstream_reset", resetBefore), peers: true},
 	{name: "close", house: "main", share: 10, outcome: "upstream_reset", status: 502, serve: fails("upstream_reset", closeBefore), peers: true},
 	{name: "halfhead", house: "main", share: 10, outcome: "upstream_reset", status: 502, serve: always(ending{failure: "upstream_reset", begun: true}, halfHead), peers: true},
@@ -120,10 +120,10 @@ var kinds = []kind{
 	{name: "connect", house: "main", share: 5, method: "CONNECT", outcome: "bad_request", status: 400, drive: connect, h1: true},
 	{name: "limited", house: "main", share: 40, outcome: "rate_limited", status: 429},
 	{name: "limitedpost", house: "main", share: 10, method: "POST", outcome: "rate_limited", status: 429},
-	{name: "crowd", house: "main", share: 10, verdict: limitedOr, serve: answers(200, "")},
-	{name: "nonsense", house: "main", share: 5, refused: "bad_request", answer: 400, drive: refusedFor("GET %s\r\n\r\n"), h1: true},
-	{name: "future", house: "main", share: 3, refused: "unsupported", answer: 505, drive: refusedFor("GET %s HTTP/3.0\r\nHost: x\r\n\r\n"), h1: true},
-	{name: "hugehead", house: "main", share: 3, refused: "header_too_large", answer: 431, drive: hugeHead, h1: true},
+	{name: "crowd", house: "main", share: 10, decide: limitedOr, serve: responds(200, "")},
+	{name: "nonsense", house: "main", share: 5, refused: "bad_request", clientStatus: 400, drive: refusedFor("GET %s\r\n\r\n"), h1: true},
+	{name: "future", house: "main", share: 3, refused: "unsupported", clientStatus: 505, drive: refusedFor("GET %s HTTP/3.0\r\nHost: x\r\n\r\n"), h1: true},
+	{name: "hugehead", house: "main", share: 3, refused: "header_too_large", clientStatus: 431, drive: hugeHead, h1: true},
 	{name: "halfrequest", house: "brief", share: 3, refused: "header_timeout", left: true, drive: refusedFor("GET %s HTTP/1.1\r\nHost: x\r\n"), h1: true},
 
 	// Time runs out.
@@ -136,22 +136,22 @@ var kinds = []kind{
 	// Connections fail, or go stale.
 	{name: "stale", house: "lone", share: 30, outcome: "ok", status: 200, serve: closesReused(closeBefore)},
 	{name: "stalereset", house: "lone", share: 10, outcome: "ok", status: 200, serve: closesReused(resetBefore)},
-	{name: "stalepost", house: "lone", share: 10, method: "POST", verdict: answeredOrReset, serve: closesReused(closeBefore)},
+	{name: "stalepost", house: "lone", share: 10, method: "POST", decide: okOrReset, serve: closesReused(closeBefore)},
 	{name: "fickle", house: "fickle", share: 30, outcome: "ok", status: 200, serve: fickle},
-	{name: "ficklepost", house: "fickle", share: 10, method: "POST", verdict: answeredOrReset, serve: fickle},
-	{name: "half", house: "half", share: 30, outcome: "ok", status: 200, serve: answers(200, "")},
-	{name: "halfpost", house: "half", share: 10, method: "POST", outcome: "ok", status: 200, serve: answers(200, "")},
+	{name: "ficklepost", house: "fickle", share: 10, method: "POST", decide: okOrReset, serve: fickle},
+	{name: "half", house: "half", share: 30, outcome: "ok", status: 200, serve: responds(200, "")},
+	{name: "halfpost", house: "half", share: 10, method: "POST", outcome: "ok", status: 200, serve: responds(200, "")},
 	{name: "dead", house: "dead", share: 10, outcome: "connect_failed", status: 502},
 	{name: "deadpost", house: "dead", share: 5, method: "POST", outcome: "connect_failed", status: 502},
 	{name: "far", house: "far", share: 5, outcome: "connect_timeout", status: 504},
-	{name: "halffar", house: "halffar", share: 5, outcome: "ok", status: 200, serve: answers(200, "")},
+	{name: "halffar", house: "halffar", share: 5, outcome: "ok", status: 200, serve: responds(200, "")},
 	{name: "crash", house: "crashing", share: 90, outcome: "ok", status: 200},
-	{name: "crashpost", house: "crashing", share: 30, method: "POST", verdict: answeredOrReset},
+	{name: "crashpost", house: "crashing", share: 30, method: "POST", decide: okOrReset},
 
 	// What a backend has at hand when it is killed; see crash.
 	{name: "dying", house: "crashing", outcome: "ok", status: 200},
-	{name: "dyingpost", house: "crashing", method: "POST", verdict: answeredOrReset},
-	{name: "flow", house: "crashing", verdict: wholeOrCut, part: -1, drive: watch(part)},
+	{name: "dyingpost", house: "crashing", method: "POST", decide: okOrReset},
+	{name: "flow", house: "crashing", decide: wholeOrCut, part: -1, drive: watch(part)},
 
 	// How main ends; see drain.
 	{name: "held", house: "main", outcome: "ok", status: 200, serve: always(ending{status: 200}, gated)},
@@ -162,9 +162,9 @@ func kindNamed(name string) *kind {
 	return &kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
 }
 
-// What chance decides, the client tells; every other signal must say the same.
+// Where chance decides the outcome, the client knows it, and every other signal must agree.
 
-// limitedOr is of a crowd that has more requests than places.
+// limitedOr decides for a client that sends more requests than its quota.
 func limitedOr(x *exchange) (string, int) {
 	if x.got.Status == 429 {
 		return "rate_limited", 429
@@ -172,15 +172,15 @@ func limitedOr(x *exchange) (string, int) {
 	return "ok", 200
 }
 
-// answeredOrReset is of a request that must not be sent twice.
-func answeredOrReset(x *exchange) (string, int) {
+// okOrReset decides for a request that must not be sent twice.
+func okOrReset(x *exchange) (string, int) {
 	if x.got.Status == 502 {
 		return "upstream_reset", 502
 	}
 	return "ok", 200
 }
 
-// wholeOrCut is of an answer whose backend may have been killed.
+// wholeOrCut decides for a response whose backend may have been killed.
 func wholeOrCut(x *exchange) (string, int) {
 	if x.got.Err != nil {
 		return "upstream_truncated", 200

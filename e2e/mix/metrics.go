@@ -70,7 +70,7 @@ func (pages) refresh() {}
 func (tr *Truth) HoldMetrics(m Metrics) {
 	for _, name := range slices.Sorted(maps.Keys(tr.houses)) {
 		ac := tr.houses[name]
-		// At most 100 ms after a client has seen the end of its answer the request is counted.
+		// At most 100 ms after a client has seen the end of its response the request is counted.
 		pacetest.Eventually(tr.t, func() error {
 			if n, known := m.by(ac.house, "http_server_active_requests")[""]; !known || n != float64(len(ac.flying)) {
 				return fmt.Errorf("%s: %v requests are active (known: %t), want %d", name, n, known, len(ac.flying))
@@ -125,7 +125,7 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	hold("pace_streams", Table{}, "kind")
 	hold("pace_spans_dropped_total", Table{}, "reason")
 	hold("pace_log_dropped_total", Table{}, "reason")
-	if ac.places > 0 {
+	if ac.quota > 0 {
 		hold("pace_limiter_keys", Table{"default": float64(ac.sources())}, "policy")
 	}
 	for k, n := range served {

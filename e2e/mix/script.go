@@ -98,15 +98,15 @@ func (mx *Mix) tasks() (tasks []task) {
 		}
 	}
 	mx.random.Shuffle(len(limited), func(i, j int) { limited[i], limited[j] = limited[j], limited[i] })
-	for len(limited) > 0 && len(fine) >= places { // who takes all places, and then asks for more
+	for len(limited) > 0 && len(fine) >= quota { // who takes all places, and then asks for more
 		n := min(len(limited), 1+mx.random.IntN(10))
 		var over []*exchange
-		over, fine = append(over, fine[:places]...), fine[places:]
+		over, fine = append(over, fine[:quota]...), fine[quota:]
 		over, limited = append(over, limited[:n]...), limited[n:]
 		tasks = append(tasks, task{exchanges: sameSource(over)})
 	}
 	for len(crowd) > 0 {
-		n := min(len(crowd), places+1+mx.random.IntN(8))
+		n := min(len(crowd), quota+1+mx.random.IntN(8))
 		tasks = append(tasks, task{exchanges: sameSource(crowd[:n]), together: true})
 		crowd = crowd[n:]
 	}

@@ -17,13 +17,13 @@ import (
 // exchanges began after this time.
 func (tr *Truth) FromJaeger(j *parts.Jaeg, began time.Time) (spans []otlp.Span) {
 	for name, ac := range tr.houses {
-		least := 0
+		minimum := 0
 		for _, x := range slices.Concat(ac.exchanges, ac.flying) {
 			if x.exported() {
-				least += 1 + len(x.attempts)
+				minimum += 1 + len(x.attempts)
 			}
 		}
-		spans = append(spans, j.Wait(name, began.Add(-time.Minute), time.Now().Add(time.Minute), func(s []otlp.Span) bool { return len(s) >= least })...)
+		spans = append(spans, j.Wait(name, began.Add(-time.Minute), time.Now().Add(time.Minute), func(s []otlp.Span) bool { return len(s) >= minimum })...)
 	}
 	return spans
 }
@@ -243,7 +243,7 @@ func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failove
 		}
 	}
 	if outcome, _ := x.ends(); outcome == "rate_limited" {
-		want = append(want, Key("pace.rate_limited", "default", "client_ip", places, 3600.0))
+		want = append(want, Key("pace.rate_limited", "default", "client_ip", quota, 3600.0))
 	}
 	for _, e := range s.Events {
 		switch at := e.Attrs; e.Name {

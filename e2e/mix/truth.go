@@ -65,7 +65,7 @@ func (tr *Truth) clients() {
 		}
 		outcome, _ := x.ends()
 		tr.row(outcome).truth++
-		if x.house.places > 0 && outcome != "rate_limited" {
+		if x.house.quota > 0 && outcome != "rate_limited" {
 			passed[x.source]++
 		}
 		if n, want := len(x.attempts), x.due(outcome); want >= 0 && n != want {
@@ -73,7 +73,7 @@ func (tr *Truth) clients() {
 		}
 	}
 	for source, n := range crowd {
-		if want := min(n, places); passed[source] != want {
+		if want := min(n, quota); passed[source] != want {
 			tr.differs("of a crowd of %d from %s %d passed the limiter, want %d", n, source, passed[source], want)
 		}
 	}
@@ -168,7 +168,7 @@ func (x *exchange) steps(failovers, retries Table) {
 	}
 }
 
-// handedOn is how many bytes of the answer's body went to the client, -1 if nobody knows.
+// handedOn is how many bytes of the response's body went to the client, -1 if nobody knows.
 func (x *exchange) handedOn() int {
 	if x.part != 0 {
 		return x.part

@@ -52,21 +52,21 @@ func (tr *Truth) readWire(ac *account) {
 // settle says which of the attempts that the wire saw was answered: the last one at the backend that
 // the client was told.
 func (x *exchange) settle() {
-	answered := -1
+	responded := -1
 	for i, a := range x.attempts {
 		if a.backend == x.backend() {
-			answered = i
+			responded = i
 		}
 	}
-	if answered < 0 {
+	if responded < 0 {
 		return
 	}
-	last := x.attempts[answered]
+	last := x.attempts[responded]
 	last.ending = ending{status: 200}
 	if outcome, _ := x.ends(); outcome == "upstream_truncated" {
 		last.failure = outcome
 	}
-	x.attempts = append(slices.Delete(x.attempts, answered, answered+1), last)
+	x.attempts = append(slices.Delete(x.attempts, responded, responded+1), last)
 }
 
 // countUnseen adds the attempts that failed before a backend could know of them, as the wire saw them.

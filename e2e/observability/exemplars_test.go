@@ -17,7 +17,7 @@ import (
 // from the bucket to its exemplar, to the trace, to the attempt that took the time.
 func TestExemplar_LeadsToTheSlowTrace(t *testing.T) {
 	const slow = 600 * time.Millisecond
-	backend := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Answer{
+	backend := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/": pacetest.Fine, "/slow": pacetest.Later(slow, pacetest.Fine),
 	}))
 	jaeger := parts.Jaeger(t)

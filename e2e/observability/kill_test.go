@@ -35,21 +35,21 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 		mortal.Restart()
 	}
 	l.await(300)
-	answered := l.stop()
+	responded := l.stop()
 
 	wire, spared := tap.At(mortal.Address()), tap.At(other.Address())
-	truth, lost := failoversOnTheWire(wire, mortal.Address(), answered)
-	if more, _ := failoversOnTheWire(spared, other.Address(), answered); len(more) > 0 || spared.Opened > spared.Used {
+	truth, lost := failoversOnTheWire(wire, mortal.Address(), responded)
+	if more, _ := failoversOnTheWire(spared, other.Address(), responded); len(more) > 0 || spared.Opened > spared.Used {
 		t.Errorf("requests failed at the backend that lived: %v, %d connections opened in vain", more, spared.Opened-spared.Used)
 	}
 	if truth["connect_failed"] == 0 {
 		t.Error("nothing failed over: the test proves nothing")
 	}
-	t.Logf("%d requests, failovers %v", len(answered), truth)
+	t.Logf("%d requests, failovers %v", len(responded), truth)
 
 	ours := fmt.Sprintf("{instance=%q}", p.Admin)
 	prometheus.Wait("sum(http_server_request_duration_seconds_count"+ours+")", func(s []parts.Sample) bool {
-		return len(s) == 1 && s[0].Value >= float64(len(answered))
+		return len(s) == 1 && s[0].Value >= float64(len(responded))
 	})
 	prometheus.Scraped()
 	failovers := prometheus.By("pace_failovers_total"+ours, "reason")
@@ -61,11 +61,11 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	truth["upstream_reset"] += broken - early
 	compare(t, "pace_failovers_total", failovers, truth)
 	compare(t, "pace_retries_total", prometheus.By("pace_retries_total"+ours, "reason"), mix.Table{})
-	attempts := len(answered) + int(truth["connect_failed"]+truth["upstream_reset"])
+	attempts := len(responded) + int(truth["connect_failed"]+truth["upstream_reset"])
 	compare(t, "attempts", mix.Table{"": prometheus.Sum("http_client_request_duration_seconds_count" + ours)}, mix.Table{"": float64(attempts)})
 
 	spans := jaeger.Wait("pace-kill", began.Add(-time.Minute), time.Now().Add(time.Minute), func(s []otlp.Span) bool {
-		return len(s) >= len(answered)+attempts
+		return len(s) >= len(responded)+attempts
 	})
 	events, unwritten := failoverEvents(t, spans, lost, map[string]any{
 		"pace.failover.from": mortal.Address(), "pace.failover.to": other.Address(), "pace.failover.attempt": int64(1),
@@ -102,8 +102,8 @@ func failoverEvents(t *testing.T, spans []otlp.Span, lost map[string]bool, want 
 
 // failoversOnTheWire says by reason how many attempts at a backend came to nothing: connections that
 // were refused, and requests that were written to it (lost, by trace) but answered by another.
-// answered tells by trace which backend's answer the client got.
-func failoversOnTheWire(wire wiretap.Traffic, address string, answered map[string]string) (reasons mix.Table, lost map[string]bool) {
+// responded has, by trace, the backend whose response the client got.
+func failoversOnTheWire(wire wiretap.Traffic, address string, responded map[string]string) (reasons mix.Table, lost map[string]bool) {
 	reasons, lost = mix.Table{}, map[string]bool{}
 	if wire.Refused > 0 {
 		reasons["connect_failed"] = float64(wire.Refused)
@@ -114,7 +114,7 @@ func failoversOnTheWire(wire wiretap.Traffic, address string, answered map[strin
 		requests[trace]++
 	}
 	for trace, n := range requests {
-		if answered[trace] == address {
+		if responded[trace] == address {
 			n--
 		}
 		if n > 0 {
@@ -127,16 +127,16 @@ func failoversOnTheWire(wire wiretap.Traffic, address string, answered map[strin
 
 // load is clients who send GETs until told to stop.
 type load struct {
-	t        testing.TB
-	clients  sync.WaitGroup
-	done     chan struct{}
-	n        atomic.Int64
-	mu       sync.Mutex
-	answered map[string]string // backend that answered, by trace; guarded by mu
+	t         testing.TB
+	clients   sync.WaitGroup
+	done      chan struct{}
+	n         atomic.Int64
+	mu        sync.Mutex
+	responded map[string]string // backend that answered, by trace; guarded by mu
 }
 
 func startLoad(t testing.TB, p *pacetest.Pace) *load {
-	l := &load{t: t, done: make(chan struct{}), answered: map[string]string{}}
+	l := &load{t: t, done: make(chan struct{}), responded: map[string]string{}}
 	for client := range 8 {
 		l.clients.Go(func() { l.send(p, pacetest.H1.Client(t), client) })
 	}
@@ -156,7 +156,7 @@ func (l *load) send(p *pacetest.Pace, c *http.Client, client int) {
 		}
 		backend := strings.Replace(strings.TrimPrefix(got.Header.Get("X-Backend"), "backend_"), "_", ":", 1)
 		l.mu.Lock()
-		l.answered[got.Header.Get("X-Trace-Id")] = backend
+		l.responded[got.Header.Get("X-Trace-Id")] = backend
 		l.mu.Unlock()
 		l.n.Add(1)
 	}
@@ -178,5 +178,5 @@ func (l *load) await(n int64) {
 func (l *load) stop() map[string]string {
 	close(l.done)
 	l.clients.Wait()
-	return maps.Clone(l.answered)
+	return maps.Clone(l.responded)
 }

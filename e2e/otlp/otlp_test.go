@@ -172,7 +172,7 @@ func request(n int) *collectorpb.ExportTraceServiceRequest {
 	}}}
 }
 
-// send sends n spans and returns the answer.
+// send sends n spans and returns the response.
 type send func(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResponse, error)
 
 func sendGRPC(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResponse, error) {
@@ -207,6 +207,6 @@ func sendHTTP(t *testing.T, r *Recv, n int) (*collectorpb.ExportTraceServiceResp
 	if raw, err = io.ReadAll(resp.Body); err != nil {
 		return nil, err
 	}
-	answer := new(collectorpb.ExportTraceServiceResponse)
-	return answer, proto.Unmarshal(raw, answer)
+	response := new(collectorpb.ExportTraceServiceResponse)
+	return response, proto.Unmarshal(raw, response)
 }

@@ -123,7 +123,7 @@ func (r *Recv) Wait(enough func([]Span) bool) []Span {
 	}
 }
 
-// keep keeps what it is to keep of a request, and returns the answer.
+// keep keeps what it is to keep of a request, and returns the response.
 func (r *Recv) keep(req *collectorpb.ExportTraceServiceRequest) *collectorpb.ExportTraceServiceResponse {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,13 +178,13 @@ func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := proto.Marshal(r.keep(export))
+	response, err := proto.Marshal(r.keep(export))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf")
-	w.Write(answer)
+	w.Write(response)
 }
 
 func readExport(req *http.Request) (*collectorpb.ExportTraceServiceRequest, error) {

@@ -17,9 +17,9 @@ import (
 // connection it got before it answers, and can misbehave in ways no HTTP library would.
 // All methods are safe for concurrent use.
 type Backend struct {
-	t        testing.TB
-	listener net.Listener
-	answer   Answer
+	t         testing.TB
+	listener  net.Listener
+	behaviour Behaviour
 
 	mu       sync.Mutex
 	requests []*Request                // guarded by mu
@@ -36,28 +36,28 @@ type Request struct {
 	Target    string
 	Host      string
 	Header    http.Header
-	Body      []byte      // as far as the answer read it
+	Body      []byte      // as far as the behaviour read it
 	BodyErr   error       // what ended the reading, nil at a whole body's end
 	Trailer   http.Header // after a whole body
 }
 
-// Answer answers one request. What it leaves open is used for the next request.
-type Answer func(x *Exchange)
+// Behaviour serves one request. A connection that it leaves open carries the next request.
+type Behaviour func(x *Exchange)
 
-// NewBackend starts a backend that answers every request with answer, and ends it with t.
-func NewBackend(t testing.TB, answer Answer) *Backend {
+// NewBackend starts a backend that serves every request with behaviour, and stops it when t ends.
+func NewBackend(t testing.TB, behaviour Behaviour) *Backend {
 	t.Helper()
-	return NewBackendAt(t, "127.0.0.1:0", answer)
+	return NewBackendAt(t, "127.0.0.1:0", behaviour)
 }
 
 // NewBackendAt starts a backend on addr.
-func NewBackendAt(t testing.TB, addr string, answer Answer) *Backend {
+func NewBackendAt(t testing.TB, addr string, behaviour Behaviour) *Backend {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Backend{t: t, listener: listener, answer: answer, conns: map[*net.TCPConn]struct{}{}}
+	b := &Backend{t: t, listener: listener, behaviour: behaviour, conns: map[*net.TCPConn]struct{}{}}
 	go b.accept()
 	t.Cleanup(b.Kill)
 	return b
@@ -192,7 +192,7 @@ func (b *Backend) serve(c *net.TCPConn, n int) {
 		b.mu.Lock()
 		b.requests = append(b.requests, x.Request)
 		b.mu.Unlock()
-		b.answer(x)
+		b.behaviour(x)
 		if x.over {
 			return
 		}

@@ -25,7 +25,7 @@ func NewBlackhole(t testing.TB) *Blackhole {
 		t.Fatal(os.NewSyscallError("listen", err))
 	}
 	h := &Blackhole{t, fd, addr}
-	for { // until a dial gets no answer
+	for { // until a dial gets no response
 		c, err := net.DialTimeout("tcp", h.addr, 200*time.Millisecond)
 		if err != nil {
 			return h

@@ -47,7 +47,7 @@ func (mode Mode) Client(t testing.TB) *http.Client {
 	}
 }
 
-// Response is what a client saw of an answer.
+// Response is what a client saw of a response.
 type Response struct {
 	Status  int // 0: no response header came
 	Header  http.Header
@@ -56,7 +56,7 @@ type Response struct {
 	Err     error // why there is no response header, or how its body ended short
 }
 
-// Do sends req with c and reads the answer to its end.
+// Do sends req with c and reads the response to its end.
 func Do(c *http.Client, req *http.Request) Response {
 	resp, err := c.Do(req)
 	if err != nil {
@@ -65,7 +65,7 @@ func Do(c *http.Client, req *http.Request) Response {
 	return Read(resp)
 }
 
-// Read reads an answer to its end.
+// Read reads a response to its end.
 func Read(resp *http.Response) Response {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -160,7 +160,7 @@ func (w *Wire) Head(method string) *http.Response {
 	return resp
 }
 
-// Response reads a whole answer, 1xx not skipped.
+// Response reads a whole response, 1xx not skipped.
 func (w *Wire) Response(method string) Response {
 	w.t.Helper()
 	return Read(w.Head(method))

@@ -87,15 +87,15 @@ func (x *Exchange) EchoN(n int64) { io.CopyN(x.conn, x.br, n) }
 
 // ByPath answers with the entry of the first path segment ("/cut/7" with "/cut"), else
 // with that of "/".
-func ByPath(answers map[string]Answer) Answer {
+func ByPath(behaviours map[string]Behaviour) Behaviour {
 	return func(x *Exchange) {
 		first, _, _ := strings.Cut(strings.TrimPrefix(x.Target, "/"), "/")
 		first, _, _ = strings.Cut(first, "?")
-		if answer, ok := answers["/"+first]; ok {
-			answer(x)
+		if behaviour, ok := behaviours["/"+first]; ok {
+			behaviour(x)
 			return
 		}
-		answers["/"](x)
+		behaviours["/"](x)
 	}
 }
 
@@ -103,12 +103,12 @@ func ByPath(answers map[string]Answer) Answer {
 func Fine(x *Exchange) { Status(200, "fine")(x) }
 
 // Status answers with status and body after reading the whole request.
-func Status(status int, body string) Answer {
+func Status(status int, body string) Behaviour {
 	return With(status, "Content-Type: text/plain\r\n", body)
 }
 
 // With answers like [Status], with header lines of the test's own (each ends in CRLF).
-func With(status int, header, body string) Answer {
+func With(status int, header, body string) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()
 		head := fmt.Sprintf("HTTP/1.1 %d %s\r\n%s", status, http.StatusText(status), header)
@@ -123,7 +123,7 @@ func With(status int, header, body string) Answer {
 }
 
 // Raw writes these bytes after reading the whole request, then closes.
-func Raw(bytes string) Answer {
+func Raw(bytes string) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()
 		x.Write("%s", bytes)
@@ -132,19 +132,19 @@ func Raw(bytes string) Answer {
 }
 
 // Later waits before it reads or answers.
-func Later(d time.Duration, answer Answer) Answer {
+func Later(d time.Duration, behaviour Behaviour) Behaviour {
 	return func(x *Exchange) {
 		time.Sleep(d)
-		answer(x)
+		behaviour(x)
 	}
 }
 
 // Gated reads the request and answers once open is closed.
-func Gated(open <-chan struct{}, answer Answer) Answer {
+func Gated(open <-chan struct{}, behaviour Behaviour) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()
 		<-open
-		answer(x)
+		behaviour(x)
 	}
 }
 
@@ -154,13 +154,13 @@ func Hang(x *Exchange) {
 	x.AwaitClose()
 }
 
-// ResetBefore reads the request and breaks off with RST before a byte of an answer.
+// ResetBefore reads the request and breaks off with RST before a byte of a response.
 func ResetBefore(x *Exchange) {
 	x.ReadBody()
 	x.Reset()
 }
 
-// CloseBefore reads the request and closes with FIN before a byte of an answer.
+// CloseBefore reads the request and closes with FIN before a byte of a response.
 func CloseBefore(x *Exchange) {
 	x.ReadBody()
 	x.Close()
@@ -193,7 +193,7 @@ func CutChunked(x *Exchange) {
 }
 
 // CutReset announces 1000 bytes, sends 400, waits until told, and breaks off with RST.
-func CutReset(cut <-chan struct{}) Answer {
+func CutReset(cut <-chan struct{}) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()
 		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n%s", strings.Repeat("x", 400))

@@ -73,11 +73,11 @@ func (w *H2Wire) Headers(stream uint32, end bool, fields ...string) {
 	for i := 0; i < len(fields); i += 2 {
 		w.hpack.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
-	const most = 16384
-	part := w.block.Next(most)
+	const maxFrame = 16384
+	part := w.block.Next(maxFrame)
 	w.check(w.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: part, EndStream: end, EndHeaders: w.block.Len() == 0}))
 	for w.block.Len() > 0 {
-		part = w.block.Next(most)
+		part = w.block.Next(maxFrame)
 		w.check(w.WriteContinuation(stream, w.block.Len() == 0, part))
 	}
 	w.block.Reset()
@@ -90,15 +90,15 @@ func (w *H2Wire) check(err error) {
 	}
 }
 
-// H2Answer is what became of a stream.
-type H2Answer struct {
+// H2Response is how a stream ended.
+type H2Response struct {
 	Response
 	Reset  bool // RST_STREAM came, with this code
 	GoAway bool // GOAWAY came, with this code; the connection is over
 	Code   http2.ErrCode
 }
 
-func (a H2Answer) String() string {
+func (a H2Response) String() string {
 	switch {
 	case a.Status == 0 && a.Reset:
 		return "RST_STREAM " + a.Code.String()
@@ -112,8 +112,8 @@ func (a H2Answer) String() string {
 	return fmt.Sprint(a.Status)
 }
 
-// Answer reads until the stream ends one way or the other. What belongs to other streams is dropped.
-func (w *H2Wire) Answer(stream uint32) (a H2Answer) {
+// Response reads until the stream ends, with its last frame, RST_STREAM or GOAWAY. It drops the frames of other streams.
+func (w *H2Wire) Response(stream uint32) (a H2Response) {
 	w.t.Helper()
 	w.Conn.SetReadDeadline(time.Now().Add(Patience))
 	for {
@@ -129,7 +129,7 @@ func (w *H2Wire) Answer(stream uint32) (a H2Answer) {
 }
 
 // take notes a frame and reports whether it is the stream's last one.
-func (a *H2Answer) take(w *H2Wire, stream uint32, f http2.Frame) bool {
+func (a *H2Response) take(w *H2Wire, stream uint32, f http2.Frame) bool {
 	switch f := f.(type) {
 	case *http2.GoAwayFrame:
 		a.GoAway, a.Code = true, f.ErrCode

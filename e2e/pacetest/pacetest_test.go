@@ -16,10 +16,10 @@ func TestMain(m *testing.M) { Main(m) }
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		answer Answer
-		status int // 0: no response header
-		body   string
-		broken bool
+		behaviour Behaviour
+		status    int // 0: no response header
+		body      string
+		broken    bool
 	}{
 		"fine":                {Fine, 200, "fine", false},
 		"a status":            {Status(503, "no"), 503, "no", false},
@@ -33,7 +33,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := NewBackend(t, tt.answer)
+			b := NewBackend(t, tt.behaviour)
 			req, err := newRequest("POST", "http://"+b.Address()+"/x", strings.NewReader("data"))
 			if err != nil {
 				t.Fatal(err)

@@ -102,9 +102,9 @@ func (p *Process) Served() (all []Served) {
 }
 
 // ServeProcess is the whole life of a backend in a process that [StartProcess] started; elsewhere
-// it returns at once. [Main] calls it with an answer that is "fine"; a TestMain that wants
+// it returns at once. [Main] calls it with a response that is "fine"; a TestMain that wants
 // another calls it first.
-func ServeProcess(answer http.HandlerFunc) {
+func ServeProcess(handler http.HandlerFunc) {
 	addr, file, is := strings.Cut(os.Getenv(processEnv), " ")
 	if !is {
 		return
@@ -126,7 +126,7 @@ func ServeProcess(answer http.HandlerFunc) {
 		nth := r.Context().Value(countKey{}).(*atomic.Int64).Add(1)
 		// One write a line: the kernel keeps the lines of concurrent requests apart.
 		fmt.Fprintf(account, served, r.RequestURI, r.Header.Get("Traceparent"), r.Header.Get("X-Request-Id"), n, nth)
-		answer(w, r)
+		handler(w, r)
 	})}
 	panic(server.Serve(listener))
 }

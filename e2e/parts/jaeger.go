@@ -69,7 +69,7 @@ func (j *Jaeg) Find(service string, from, to time.Time) []otlp.Span {
 	return spans
 }
 
-// Wait is Find, tried until enough says yes to its answer.
+// Wait is Find, tried until enough says yes to its response.
 func (j *Jaeg) Wait(service string, from, to time.Time, enough func([]otlp.Span) bool) []otlp.Span {
 	j.t.Helper()
 	var spans []otlp.Span
@@ -101,9 +101,9 @@ func (j *Jaeg) traces(rest string) ([]otlp.Span, error) {
 	if err != nil {
 		return nil, fmt.Errorf("traces of Jaeger: %w", err)
 	}
-	var answer struct{ Result json.RawMessage }
-	if err := json.Unmarshal(body, &answer); err != nil {
+	var response struct{ Result json.RawMessage }
+	if err := json.Unmarshal(body, &response); err != nil {
 		return nil, fmt.Errorf("traces of Jaeger: %w", err)
 	}
-	return otlp.ParseJSON(answer.Result)
+	return otlp.ParseJSON(response.Result)
 }

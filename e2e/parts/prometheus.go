@@ -23,7 +23,7 @@ type Prom struct {
 	rules   string // folder of its rule files
 }
 
-// Sample is one series of an instant query's answer. A scalar has no labels.
+// Sample is one series of an instant query's response. A scalar has no labels.
 type Sample struct {
 	Labels map[string]string
 	Value  float64
@@ -150,7 +150,7 @@ func (p *Prom) By(expr string, labels ...string) map[string]float64 {
 	return sums
 }
 
-// Wait polls an expression until enough says yes to its answer, which it returns.
+// Wait polls an expression until enough says yes to its response, which it returns.
 func (p *Prom) Wait(expr string, enough func([]Sample) bool) []Sample {
 	p.t.Helper()
 	var samples []Sample
