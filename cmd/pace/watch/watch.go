@@ -1,4 +1,5 @@
-// Package watch notices that files have changed, however they are replaced. It must not know what is in them.
+// Package watch notices that files have changed, in whatever way they are replaced. It must not know their
+// content.
 package watch
 
 import (
@@ -16,24 +17,24 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// PollEvery is the time between two looks where the system does not report changes of files.
+// PollEvery is how often the files are read if the system does not report changes of files.
 const PollEvery = 5 * time.Second
 
-// settles is the silence after the last event: then a file is taken to be whole.
+// settles is how long no event may come until the file counts as completely written.
 const settles = 100 * time.Millisecond
 
-// Files calls changed whenever one of the files may have another content than before, until ctx ends. It calls
-// polling with the reason when the system stops reporting changes; from then on it looks each PollEvery.
+// Files calls changed whenever the content of one of the files may have changed, until ctx ends. When the system
+// stops reporting changes, it calls polling with the reason, and from then on calls changed each PollEvery.
 //
-// It watches folders and not files: who replaces a file renames another one to its name, and a watch of the file
-// would stay with the old one. A Kubernetes ConfigMap changes by the swap of a symbolic link to a folder, so the
-// folder of each link on the way to a file is watched, too.
+// It watches folders and not files: an editor replaces a file by renaming a new one, and a watch of the file
+// would stay with the old one. A Kubernetes ConfigMap changes by replacing a symbolic link to a folder, so
+// the folder of each link on the path to a file is watched, too.
 func Files(ctx context.Context, files func() []string, changed func(), polling func(error)) {
 	events := make(chan struct{}, 1)
 	w := folderWatcher{changed: events}
 	defer w.close()
 	for {
-		err := w.follow(places(files()))
+		err := w.follow(watchedPaths(files()))
 		if err != nil && !w.failed {
 			polling(err)
 		}
@@ -49,7 +50,7 @@ func Files(ctx context.Context, files func() []string, changed func(), polling f
 	}
 }
 
-// await waits for an event, or for the time to look without one. It reports whether to go on.
+// await waits for an event, or for PollEvery if events are not reported. It reports whether ctx is still alive.
 func await(ctx context.Context, events <-chan struct{}, reported bool) bool {
 	var poll <-chan time.Time
 	if !reported {
@@ -65,7 +66,7 @@ func await(ctx context.Context, events <-chan struct{}, reported bool) bool {
 	return ctx.Err() == nil
 }
 
-// quiet waits for events to end. It reports whether one came.
+// quiet waits until no event comes for the time settles. It returns true as soon as one comes.
 func quiet(ctx context.Context, events <-chan struct{}) (came bool) {
 	timer := time.NewTimer(settles)
 	defer timer.Stop()
@@ -78,7 +79,7 @@ func quiet(ctx context.Context, events <-chan struct{}) (came bool) {
 	return false
 }
 
-// Digests returns what is in the files, each in a few bytes.
+// Digests returns a digest of the content of each file.
 func Digests(files []string) (sums []string) {
 	for _, file := range files {
 		sums = append(sums, digest(file))
@@ -86,8 +87,8 @@ func Digests(files []string) (sums []string) {
 	return sums
 }
 
-// digest returns what is in a file, in a few bytes. It reads only regular files: another one may keep its reader
-// waiting for ever, and cannot be read a second time.
+// digest returns a digest of the content of a file. It reads only regular files: a pipe, for example, may block
+// its reader for ever, and cannot be read a second time.
 func digest(file string) string {
 	if i, err := os.Stat(file); err != nil || !i.Mode().IsRegular() {
 		return "no regular file"
@@ -99,9 +100,9 @@ func digest(file string) string {
 	return fmt.Sprintf("%x", sha256.Sum256(content))
 }
 
-// places returns the paths at which a change may give one of the files another content: its own, and that of
-// each symbolic link on the way to it.
-func places(files []string) []string {
+// watchedPaths returns the paths whose change may change the content of one of the files: that of the file
+// itself, and that of each symbolic link on the path to it.
+func watchedPaths(files []string) []string {
 	found := map[string]bool{}
 	for _, file := range files {
 		path, err := filepath.Abs(file)
@@ -126,7 +127,7 @@ func places(files []string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// maxLinks ends the way along links that lead in a circle.
+// maxLinks limits how many symbolic links are followed, because they may form a loop.
 const maxLinks = 40
 
 // firstLink returns the first symbolic link in an absolute path, and the rest of the path; "" if there is none.
@@ -142,18 +143,18 @@ func firstLink(path string) (link, rest string) {
 	return "", ""
 }
 
-// folderWatcher reports that something may have changed at one of a set of places.
+// folderWatcher reports that something may have changed at one of its paths.
 type folderWatcher struct {
 	changed chan<- struct{} // of size 1
-	failed  bool            // the places cannot all be watched
+	failed  bool            // not all of the paths can be watched
 
 	notify *fsnotify.Watcher // nil: there is none
-	places atomic.Pointer[[]string]
+	paths  atomic.Pointer[[]string]
 }
 
-// follow watches these places, and no others. After an error a change at one of them may go unnoticed.
-func (w *folderWatcher) follow(places []string) (err error) {
-	w.places.Store(&places)
+// follow watches these paths, and no others. After an error, it may miss a change of one of them.
+func (w *folderWatcher) follow(paths []string) (err error) {
+	w.paths.Store(&paths)
 	if w.notify == nil {
 		if w.notify, err = fsnotify.NewWatcher(); err != nil {
 			w.notify = nil
@@ -162,8 +163,8 @@ func (w *folderWatcher) follow(places []string) (err error) {
 		go w.pass(w.notify)
 	}
 	var folders []string
-	for _, place := range places {
-		folders = append(folders, filepath.Dir(place))
+	for _, path := range paths {
+		folders = append(folders, filepath.Dir(path))
 	}
 	watched := w.notify.WatchList()
 	for _, folder := range watched {
@@ -186,7 +187,7 @@ func (w *folderWatcher) follow(places []string) (err error) {
 	return nil
 }
 
-// pass reports what concerns one of the places. An error may mean that events were lost.
+// pass reports each event about one of the paths. It also reports an error, because events may be lost then.
 func (w *folderWatcher) pass(from *fsnotify.Watcher) {
 	for {
 		select {
@@ -194,8 +195,8 @@ func (w *folderWatcher) pass(from *fsnotify.Watcher) {
 			if !open {
 				return
 			}
-			concerns := func(place string) bool { return e.Name == place || e.Name == filepath.Dir(place) }
-			if slices.ContainsFunc(*w.places.Load(), concerns) {
+			concerns := func(path string) bool { return e.Name == path || e.Name == filepath.Dir(path) }
+			if slices.ContainsFunc(*w.paths.Load(), concerns) {
 				w.report()
 			}
 		case _, open := <-from.Errors:

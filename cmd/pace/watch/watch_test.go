@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A change of any of these places may change the file: the links on the way to it, and where they lead.
+// A change of any of these paths may change the file: the symbolic links on its path, and their targets.
 func TestPlaces(t *testing.T) {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -48,7 +48,7 @@ func TestPlaces(t *testing.T) {
 			want = append(want, at(place))
 		}
 		slices.Sort(want)
-		if got := places([]string{at(tt.file)}); !slices.Equal(got, want) {
+		if got := watchedPaths([]string{at(tt.file)}); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, want)
 		}
 	}
