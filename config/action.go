@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pace/config/meant"
 	"pace/config/toml"
 )
 
@@ -133,26 +134,12 @@ func (r *reader) undefined(key, noun, name string, known *names, verb string) {
 	what := fmt.Sprintf("no %s is named %s", noun, toml.Quote(name))
 	table := "[" + noun + "." + toml.Clip(toml.Name(name)) + "]"
 	remedy := "define " + table
-	if near := nearestWord(name, known.ordered); near != "" {
+	if near := meant.Word(name, known.ordered); near != "" {
 		remedy = verb + strconv.Quote(near) + ", or " + remedy
 	} else if len(known.ordered) > 0 {
 		remedy = verb + oneOf(known.ordered) + ", or " + remedy
 	}
 	r.fault(key, what, remedy)
-}
-
-// nearestWord is the word that a name was likely meant to be; "" if none is close.
-func nearestWord(name string, known []string) (best string) {
-	if len(name) > 100 {
-		return ""
-	}
-	least := slack(name) + 1
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
-			best, least = k, d
-		}
-	}
-	return best
 }
 
 // oneOf lists words in TOML's quotes; of many, only the first.

@@ -15,7 +15,7 @@ func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (
 	return elements(r, k, raw, func(path string, e any) (v T, ok bool) {
 		s, ok := e.(string)
 		if !ok {
-			r.fault(path, "expected a string, got "+shown(e), k.elementRemedy(plain(e)))
+			r.fault(path, "expected a string, got "+toml.Describe(e), k.elementRemedy(plain(e)))
 			return v, false
 		}
 		v, bad := one(s, k.sample)
@@ -82,7 +82,7 @@ func (r *reader) readBackends(k *key, raw any) []Backend {
 func (r *reader) readBackend(k *key, path string, raw any) (Backend, bool) {
 	s, ok := raw.(string)
 	if !ok {
-		r.fault(path, "expected a string, got "+shown(raw), k.elementRemedy(plain(raw)))
+		r.fault(path, "expected a string, got "+toml.Describe(raw), k.elementRemedy(plain(raw)))
 		return Backend{}, false
 	}
 	scheme, address, bad := check.Backend(s, k.sample)
@@ -119,7 +119,7 @@ func (r *reader) readWeight(path string, raw any, low int64) int {
 	remedy := fmt.Sprintf("write a whole number from %d to %d, such as 1", low, maxWeight)
 	switch {
 	case !ok:
-		r.fault(path, "expected a whole number, got "+shown(raw), remedy)
+		r.fault(path, "expected a whole number, got "+toml.Describe(raw), remedy)
 		return 1
 	case n < low:
 		r.fault(path, fmt.Sprintf("%d is below %d", n, low), remedy)
@@ -170,7 +170,7 @@ func (r *reader) readFields(k *key, raw any) (all []Field) {
 		seen[strings.ToLower(name)] = path
 		value, ok := written[name].(string)
 		if !ok {
-			r.fault(path, "expected a string, got "+shown(written[name]), "write "+textLike(plain(written[name])))
+			r.fault(path, "expected a string, got "+toml.Describe(written[name]), "write "+textLike(plain(written[name])))
 			continue
 		}
 		if _, bad := check.FieldValue(value); bad != nil {

@@ -7,10 +7,10 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"pace/config/check"
+	"pace/config/meant"
 	"pace/config/toml"
 )
 
@@ -84,7 +84,7 @@ func (r *reader) readTables(t *table, path string, raw any, isWritten bool, to r
 	case single:
 		written, ok := raw.(map[string]any)
 		if raw != nil && !ok {
-			r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"], and its keys on the lines below")
+			r.fault(path, "expected a table, got "+toml.Describe(raw), "write ["+path+"], and its keys on the lines below")
 		}
 		r.readTable(t, path, written, to)
 	case repeated:
@@ -120,12 +120,12 @@ func (r *reader) readElements(path string, raw any) (all []map[string]any) {
 		for i, e := range raw {
 			one, ok := e.(map[string]any)
 			if !ok {
-				r.fault(toml.Element(path, i), "expected a table, got "+shown(e), "write [["+path+"]], and its keys on the lines below")
+				r.fault(toml.Element(path, i), "expected a table, got "+toml.Describe(e), "write [["+path+"]], and its keys on the lines below")
 			}
 			all = append(all, one)
 		}
 	default:
-		r.fault(path, "expected an array of tables, got "+shown(raw), "write [["+path+"]], and its keys on the lines below")
+		r.fault(path, "expected an array of tables, got "+toml.Describe(raw), "write [["+path+"]], and its keys on the lines below")
 	}
 	return all
 }
@@ -134,7 +134,7 @@ func (r *reader) readElements(path string, raw any) (all []map[string]any) {
 func (r *reader) readNamed(t *table, path string, raw any, to reflect.Value) {
 	all, ok := raw.(map[string]any)
 	if raw != nil && !ok {
-		r.fault(path, "expected a table, got "+shown(raw), "write ["+path+"."+t.sample+"], and its keys on the lines below")
+		r.fault(path, "expected a table, got "+toml.Describe(raw), "write ["+path+"."+t.sample+"], and its keys on the lines below")
 	}
 	for _, name := range r.inOrder(path, all) {
 		if r.full() {
@@ -261,7 +261,7 @@ func (r *reader) readDuration(k *key, raw any) time.Duration {
 	switch {
 	case err == nil:
 		r.within(k, float64(d), toml.Quote(text))
-	case isNumber(text):
+	case meant.IsNumber(text):
 		r.fault(k.Name, toml.Quote(text)+" has no unit", k.remedyFor(r, text))
 	default:
 		r.fault(k.Name, toml.Quote(text)+" is not a duration", k.remedyFor(r, text))
@@ -292,7 +292,7 @@ func (r *reader) within(k *key, n float64, text string) {
 
 // wrongType reports a value of another type; the remedy keeps what was written if it can.
 func (r *reader) wrongType(k *key, raw any) {
-	r.fault(k.Name, "expected "+k.like()+", got "+shown(raw), k.remedyFor(r, plain(raw)))
+	r.fault(k.Name, "expected "+k.like()+", got "+toml.Describe(raw), k.remedyFor(r, plain(raw)))
 }
 
 // plain is a string or number as a user would write it in quotes; "" for any other value.
@@ -306,36 +306,4 @@ func plain(raw any) string {
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return ""
-}
-
-// shown is how faults describe a value.
-func shown(raw any) string {
-	switch v := raw.(type) {
-	case string:
-		return "the string " + toml.Redact(v)
-	case int64:
-		return "the integer " + strconv.FormatInt(v, 10)
-	case float64:
-		s := strconv.FormatFloat(v, 'g', -1, 64)
-		if strings.Trim(s, "-0123456789") == "" {
-			s += ".0" // as it was written, or else it looks like an integer
-		}
-		return "the decimal number " + s
-	case bool:
-		return "the boolean " + strconv.FormatBool(v)
-	case []any:
-		return "a list"
-	case map[string]any:
-		return "a table"
-	case []map[string]any:
-		return "an array of tables"
-	default:
-		return "a date or time"
-	}
-}
-
-// isNumber reports whether s is a decimal number; ParseFloat alone would take "inf" as well.
-func isNumber(s string) bool {
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil && strings.Trim(s, "+-.0123456789") == ""
 }

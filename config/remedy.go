@@ -1,16 +1,15 @@
 package config
 
 import (
-	"math"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"pace/config/check"
+	"pace/config/meant"
 	"pace/config/toml"
 )
 
@@ -94,15 +93,15 @@ func (k *key) proposal(text string) (value string) {
 	bare := strings.NewReplacer(`"`, "", "'", "").Replace(text)
 	switch k.wanted {
 	case aBoolean:
-		value = asBoolean(bare)
+		value = meant.Boolean(bare)
 	case aWhole:
-		value = asWhole(bare)
+		value = meant.Whole(bare)
 	case aNumber:
-		if n, err := strconv.ParseFloat(bare, 64); err == nil && isNumber(bare) {
+		if n, err := strconv.ParseFloat(bare, 64); err == nil && meant.IsNumber(bare) {
 			value = strconv.FormatFloat(n, 'f', -1, 64)
 		}
 	case aDuration:
-		if s := asDuration(bare); s != "" {
+		if s := meant.Duration(bare); s != "" {
 			value = strconv.Quote(s)
 		}
 	case aList:
@@ -175,61 +174,3 @@ func literal(s string) string {
 }
 
 func hasCredentials(s string) bool { return toml.Redact(s) != toml.Quote(s) }
-
-func asBoolean(text string) string {
-	switch strings.ToLower(text) {
-	case "true", "yes", "on", "1":
-		return "true"
-	case "false", "no", "off", "0":
-		return "false"
-	}
-	return ""
-}
-
-var thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}([,_ ][0-9]{3})+$`)
-
-// asWhole is a whole number as TOML writes it.
-func asWhole(text string) string {
-	if thousands.MatchString(text) {
-		text = strings.NewReplacer(",", "", "_", "", " ", "").Replace(text)
-	}
-	if !isNumber(text) {
-		return ""
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
-		return ""
-	}
-	return strconv.FormatFloat(n, 'f', -1, 64)
-}
-
-// units are words for the units of a duration that Go does not know.
-var units = map[string]string{
-	"":        "s",
-	"sec":     "s",
-	"secs":    "s",
-	"second":  "s",
-	"seconds": "s",
-	"min":     "m",
-	"mins":    "m",
-	"minute":  "m",
-	"minutes": "m",
-	"hour":    "h",
-	"hours":   "h",
-}
-
-// asDuration is text as a duration, in seconds if it names no unit; "" if it is none.
-func asDuration(text string) string {
-	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
-	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
-	if unit, ok := units[text[len(number):]]; ok {
-		text = number + unit
-	}
-	switch d, err := time.ParseDuration(text); {
-	case err != nil:
-		return ""
-	case d == 0:
-		return "0s"
-	}
-	return text
-}

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"reflect"
+	"regexp"
 	"time"
 )
 
@@ -65,6 +66,23 @@ type Field struct {
 	Name  string
 	Value string
 }
+
+// mask stands for a secret.
+const mask = "***"
+
+// secretFields are the names of fields whose values are secrets, or may be.
+var secretFields = regexp.MustCompile(`(?i)auth|cookie|token|secret|password|key|credential|signature`)
+
+// Shown returns the value, or a mask if it may be a secret.
+func (f Field) Shown() string {
+	if f.IsSecret() {
+		return mask
+	}
+	return f.Value
+}
+
+// IsSecret reports whether the value may be a secret, by the name of the field.
+func (f Field) IsSecret() bool { return secretFields.MatchString(f.Name) }
 
 // defaultRoute is the route of a file that has none.
 func defaultRoute() Route {

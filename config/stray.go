@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"pace/config/meant"
 	"pace/config/toml"
 )
 
@@ -71,7 +72,7 @@ var number = regexp.MustCompile(`\[\d+\]`)
 // is close. A key of another table counts only if it has exactly that name, or if the table's name is
 // close as well.
 func nearest(t *table, path, name, noun string) string {
-	if len(path)+len(name) > 100 { // distance takes time in proportion to the length
+	if len(path)+len(name) > 100 { // meant.Distance takes time in proportion to the length
 		return ""
 	}
 	best, least := "", 1<<30
@@ -85,12 +86,12 @@ func nearest(t *table, path, name, noun string) string {
 		dir, leaf, _ = cutLast(leaf, ".")
 	}
 	for _, k := range t.keys {
-		if d := distance(leaf, k.leaf); noun == "key" && d <= slack(leaf) && (t.kind != named || path != t.name) {
+		if d := meant.Distance(leaf, k.leaf); noun == "key" && d <= meant.Slack(leaf) && (t.kind != named || path != t.name) {
 			consider(toml.Join(path, k.leaf), d)
 		}
 	}
 	for _, inner := range t.tables {
-		if d := distance(leaf, inner.name); t != root && noun == "table" && d <= slack(leaf) {
+		if d := meant.Distance(leaf, inner.name); t != root && noun == "table" && d <= meant.Slack(leaf) {
 			consider(toml.Join(path, inner.name), d)
 		}
 	}
@@ -109,10 +110,10 @@ func nearest(t *table, path, name, noun string) string {
 		}
 		far := 0 // at the top, all tables are equally far
 		if dir != "" {
-			far = distance(dir, other.name)
+			far = meant.Distance(dir, other.name)
 		}
 		for _, k := range other.keys {
-			if d := distance(leaf, k.leaf); d == 0 || d <= slack(leaf) && far <= slack(dir) {
+			if d := meant.Distance(leaf, k.leaf); d == 0 || d <= meant.Slack(leaf) && far <= meant.Slack(dir) {
 				consider(k.Name, d+far)
 			}
 		}
@@ -129,7 +130,7 @@ func (t *table) nearName(in *table, leaf string) int {
 			return -1
 		}
 	}
-	if d := distance(written, t.name); d <= slack(written) {
+	if d := meant.Distance(written, t.name); d <= meant.Slack(written) {
 		return d
 	}
 	return -1
@@ -141,32 +142,4 @@ func cutLast(s, sep string) (before, after string, found bool) {
 		return s[:i], s[i+len(sep):], true
 	}
 	return "", s, false
-}
-
-// slack is how many typing errors a name may have and still be recognised.
-func slack(s string) int { return max(1, len(s)/3) }
-
-// distance is how many letters must be inserted, removed, changed or swapped with the next one to turn a
-// into b (optimal string alignment).
-func distance(a, b string) int {
-	two, one := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range one {
-		one[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := one[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			row[j] = min(change, one[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], two[j-2]+1)
-			}
-		}
-		two, one = one, row
-	}
-	return one[len(b)]
 }

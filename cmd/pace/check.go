@@ -10,6 +10,7 @@ import (
 
 	"pace/cmd/pace/vet"
 	"pace/config"
+	"pace/config/show"
 )
 
 func checkCommand() *cobra.Command {
@@ -85,7 +86,7 @@ func printChanges(w io.Writer, from, to string) error {
 	if err = errors.Join(err, err2); err != nil {
 		return err
 	}
-	changes := config.Changes(&was.Config, &is.Config)
+	changes := show.Changes(&was.Config, &is.Config)
 	for _, change := range changes {
 		fmt.Fprint(w, change)
 		if change.Restart != "" {

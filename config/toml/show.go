@@ -40,3 +40,29 @@ func printable(s string) string {
 		return r
 	}, s)
 }
+
+// Describe returns how faults describe a value of a file.
+func Describe(raw any) string {
+	switch v := raw.(type) {
+	case string:
+		return "the string " + Redact(v)
+	case int64:
+		return "the integer " + strconv.FormatInt(v, 10)
+	case float64:
+		s := strconv.FormatFloat(v, 'g', -1, 64)
+		if strings.Trim(s, "-0123456789") == "" {
+			s += ".0" // as it was written, or else it looks like an integer
+		}
+		return "the decimal number " + s
+	case bool:
+		return "the boolean " + strconv.FormatBool(v)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a table"
+	case []map[string]any:
+		return "an array of tables"
+	default:
+		return "a date or time"
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"pace/cmd/pace/match"
 	"pace/config"
+	"pace/config/show"
 	adminapi "pace/proxy/admin"
 )
 
@@ -36,7 +37,7 @@ func (r *reloader) shownConfig() adminapi.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return adminapi.Config{
-		File: r.file, SHA256: r.inForce.SHA256, LoadedAt: r.loadedAt, LastReload: r.last.shown(), Config: r.inForce.Values(),
+		File: r.file, SHA256: r.inForce.SHA256, LoadedAt: r.loadedAt, LastReload: r.last.shown(), Config: show.Values(&r.inForce.Config),
 	}
 }
 

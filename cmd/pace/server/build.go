@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pace/config"
+	"pace/config/show"
 	"pace/proxy"
 	"pace/proxy/front"
 )
@@ -60,13 +61,13 @@ func frontSettings(f *config.File, o observed) front.Settings {
 // prepare opens what a changed configuration needs, and returns what puts it in force. An error changes
 // nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
 // shows more writes its line: the one before the change, or the one after it.
-func (p *parts) prepare(f *config.File, changes []config.Change, token string) (change func(announce func()), err error) {
+func (p *parts) prepare(f *config.File, changes []show.Change, token string) (change func(announce func()), err error) {
 	changeListener, cancelListener, err := p.prepareListener(f, changes)
 	if err != nil {
 		return nil, err
 	}
 	changeLog := func() {}
-	if slices.ContainsFunc(changes, func(c config.Change) bool { return slices.Contains(logKeys, c.Key) }) {
+	if slices.ContainsFunc(changes, func(c show.Change) bool { return slices.Contains(logKeys, c.Key) }) {
 		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
 			cancelListener()
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))

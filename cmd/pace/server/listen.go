@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"pace/config"
+	"pace/config/show"
 	"pace/proxy/front"
 )
 
@@ -84,8 +85,8 @@ const listenKey = "server.listen"
 
 // prepareListener opens the proxy's new address, if it is among the changes. change serves it, and retires the
 // listener before it; cancel closes it again.
-func (p *parts) prepareListener(f *config.File, changes []config.Change) (change, cancel func(), err error) {
-	if !slices.ContainsFunc(changes, func(c config.Change) bool { return c.Key == listenKey }) {
+func (p *parts) prepareListener(f *config.File, changes []show.Change) (change, cancel func(), err error) {
+	if !slices.ContainsFunc(changes, func(c show.Change) bool { return c.Key == listenKey }) {
 		return func() {}, func() {}, nil
 	}
 	l, err := p.sockets.open(f.Server.Listen)

@@ -15,6 +15,7 @@ import (
 	"pace/cmd/pace/vet"
 	"pace/cmd/pace/watch"
 	"pace/config"
+	"pace/config/show"
 	"pace/telemetry"
 )
 
@@ -100,9 +101,9 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	if err != nil {
 		return nil, err
 	}
-	changes := config.Changes(&r.inForce.Config, &next.Config)
+	changes := show.Changes(&r.inForce.Config, &next.Config)
 	if token != r.token && r.inForce.Admin.TokenFile == next.Admin.TokenFile {
-		changes = append(changes, config.Change{Key: "admin.token_file", What: "its content changed"})
+		changes = append(changes, show.Change{Key: "admin.token_file", What: "its content changed"})
 	}
 	if err := needRestart(next, changes); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func cannotReload(file, what, remedy string) error {
 }
 
 // needRestart refuses the changes that cannot be made while pace runs.
-func needRestart(f *config.File, changes []config.Change) error {
+func needRestart(f *config.File, changes []show.Change) error {
 	var faults []*config.Fault
 	for _, c := range changes {
 		if c.Restart != "" {

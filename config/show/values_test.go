@@ -1,9 +1,11 @@
-package config
+package show
 
 import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"pace/config"
 )
 
 func TestValues(t *testing.T) {
@@ -22,7 +24,7 @@ match = "/"
 upstream = "default"
 allow = ["10.0.0.0/8"]
 `)
-	got, err := json.Marshal(f.Values())
+	got, err := json.Marshal(Values(&f.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ allow = ["10.0.0.0/8"]
 
 // A secret that changes is a change, and is not told.
 func TestChanges_MaskSecrets(t *testing.T) {
-	with := func(secret string) *Config {
+	with := func(secret string) *config.Config {
 		return &parsed(t, "[upstreams]\nbackends = [\"http://10.0.0.1\"]\n[[route]]\nmatch = \"/\"\nupstream = \"default\"\nrequest_headers = { set = { X-Api-Key = \""+secret+"\" } }\n").Config
 	}
 	changes := Changes(with("first"), with("second"))

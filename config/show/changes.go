@@ -1,4 +1,7 @@
-package config
+// Package show says in words what a configuration means: its values, and what differs between two of them. It reads
+// the long form, and must not know how a file is read, nor which key is which: what a struct of package config
+// holds is shown.
+package show
 
 import (
 	"fmt"
@@ -11,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"pace/config"
 )
 
 // Change is one thing in which two configurations differ.
@@ -34,7 +39,7 @@ var restarts = map[string]string{
 
 // Changes returns what differs between two configurations, whichever forms they are in, in the order of the
 // new one; what is gone comes last. It returns nothing if both mean the same.
-func Changes(from, to *Config) (list []Change) {
+func Changes(from, to *config.Config) (list []Change) {
 	was, is := sections(from), sections(to)
 	before, after := byID(was), byID(is)
 	for _, s := range is {
@@ -83,11 +88,11 @@ func byID(list []section) map[id]section {
 var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit"}
 
 // sections returns what a configuration means, piece by piece.
-func sections(c *Config) (list []section) {
-	config := reflect.ValueOf(c).Elem()
-	for i := range config.NumField() {
-		if name := keyName(config.Type().Field(i)); !slices.Contains(tablesOfLongForm, name) {
-			list = append(list, section{id{group: name}, name, config.Field(i)})
+func sections(c *config.Config) (list []section) {
+	tables := reflect.ValueOf(c).Elem()
+	for i := range tables.NumField() {
+		if name := keyName(tables.Type().Field(i)); !slices.Contains(tablesOfLongForm, name) {
+			list = append(list, section{id{group: name}, name, tables.Field(i)})
 		}
 	}
 	form := c.InLongForm()
@@ -153,12 +158,12 @@ func everyField(table reflect.Value, yield func(string, reflect.Value) bool) boo
 			if !everyField(table.Field(i), yield) {
 				return false
 			}
-		case isTable(f.Type) && f.Type.Kind() == reflect.Struct:
+		case f.Type.Kind() == reflect.Struct:
 			inside := func(inner string, v reflect.Value) bool { return yield(name+"."+inner, v) }
 			if !everyField(table.Field(i), inside) {
 				return false
 			}
-		case name == "name" || name == "key" || typ == reflect.TypeFor[Server]() && name == "listen":
+		case name == "name" || name == "key" || typ == reflect.TypeFor[config.Server]() && name == "listen":
 			// A name tells sections apart, and the address is the listener's.
 		case !yield(name, table.Field(i)):
 			return false
@@ -218,8 +223,8 @@ func eachInWords(list reflect.Value) (shown []string) {
 
 // masked returns an element of a list in words, without a secret.
 func masked(element reflect.Value, words string) string {
-	if f, ok := element.Interface().(Field); ok && f.isSecret() {
-		return f.Name + " = " + mask
+	if f, ok := element.Interface().(config.Field); ok && f.IsSecret() {
+		return f.Name + " = " + f.Shown()
 	}
 	return words
 }
@@ -233,11 +238,11 @@ func inWords(value any) string {
 		return strconv.Quote(v.String())
 	case netip.Prefix:
 		return strconv.Quote(v.String())
-	case Backend:
-		return v.spelled()
-	case Field:
+	case config.Backend:
+		return spelled(v)
+	case config.Field:
 		return v.Name + " = " + strconv.Quote(v.Value)
-	case Share:
+	case config.Share:
 		return v.Upstream + " = " + strconv.Itoa(v.Weight)
 	}
 	switch v := reflect.ValueOf(value); v.Kind() {
@@ -261,7 +266,7 @@ func inWords(value any) string {
 }
 
 // spelled returns a backend as the file has it.
-func (b Backend) spelled() string {
+func spelled(b config.Backend) string {
 	url := b.Scheme + "://" + b.Address
 	if b.Scheme == "unix" {
 		url = b.Scheme + ":" + b.Address

@@ -1,16 +1,17 @@
-package config
+package show
 
 import (
 	"net/netip"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
+
+	"pace/config"
 )
 
 // Values returns what c means, in the long form, for people and programs to read: by table and key, with durations
 // and networks as the file has them. Secrets are masked.
-func (c *Config) Values() map[string]any {
+func Values(c *config.Config) map[string]any {
 	all := map[string]any{"route": []any{}}
 	for _, s := range sections(c) {
 		keys := valuesOf(s.value)
@@ -54,15 +55,15 @@ func valueOf(v reflect.Value) any {
 		return v.String()
 	case netip.Prefix:
 		return v.String()
-	case Backend:
+	case config.Backend:
 		return map[string]any{"url": v.URL(), "weight": v.Weight}
-	case []Field:
+	case []config.Field:
 		fields := map[string]string{}
 		for _, f := range v {
 			fields[f.Name] = f.Shown()
 		}
 		return fields
-	case []Share:
+	case []config.Share:
 		shares := map[string]int{}
 		for _, s := range v {
 			shares[s.Upstream] = s.Weight
@@ -86,19 +87,3 @@ func valueOf(v reflect.Value) any {
 	}
 	return v.Interface()
 }
-
-// mask stands for a secret.
-const mask = "***"
-
-// secretFields are the names of fields whose values are secrets, or may be.
-var secretFields = regexp.MustCompile(`(?i)auth|cookie|token|secret|password|key|credential|signature`)
-
-// Shown returns the value, or a mask if it may be a secret.
-func (f Field) Shown() string {
-	if f.isSecret() {
-		return mask
-	}
-	return f.Value
-}
-
-func (f Field) isSecret() bool { return secretFields.MatchString(f.Name) }

@@ -1,17 +1,22 @@
-package config
+package show
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pace/config"
 )
 
 // parsed reads a configuration that has no fault.
-func parsed(t *testing.T, text string) *File {
+func parsed(t *testing.T, text string) *config.File {
 	t.Helper()
-	f, err := Parse("proxy.toml", []byte(text))
+	f, err := config.Parse("proxy.toml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +92,14 @@ func TestChanges_OfRoutesWithOneName(t *testing.T) {
 
 // A key that no reload may change says so in its documentation, and only such a key does.
 func TestChanges_ThatNeedARestartAreDocumented(t *testing.T) {
-	for k := range Keys() {
+	for k := range config.Keys() {
 		why, needs := restarts[k.Name]
 		if needs != strings.Contains(k.Doc, "needs a restart") || needs && why == "" {
 			t.Errorf("%s: restarts says %v, the key's doc says %q", k.Name, needs, k.Doc)
 		}
 	}
 	for name := range restarts {
-		if !slices.ContainsFunc(slices.Collect(Keys()), func(k Key) bool { return k.Name == name }) {
+		if !slices.ContainsFunc(slices.Collect(config.Keys()), func(k config.Key) bool { return k.Name == name }) {
 			t.Errorf("restarts names %s, which is no key", name)
 		}
 	}
@@ -116,4 +121,33 @@ func TestChanges_SeeEveryKey(t *testing.T) {
 			t.Errorf("%s: got restart %q, want %q", name, got[0].Restart, restarts[name])
 		}
 	}
+}
+
+// A file that is accepted does not differ from itself, and its values can be written as JSON.
+func FuzzChanges_OfAFileWithItself(f *testing.F) {
+	for _, pattern := range []string{"../testdata/bad/*.toml", "../testdata/*.toml", "../proxy.toml"} {
+		files, _ := filepath.Glob(pattern)
+		if len(files) == 0 {
+			f.Fatalf("no file is called %s", pattern)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := config.Parse("x.toml", data)
+		if err != nil {
+			return
+		}
+		if changes := Changes(&file.Config, &file.Config); len(changes) > 0 {
+			t.Errorf("it differs from itself in %v: %q", changes, data)
+		}
+		if _, err := json.Marshal(Values(&file.Config)); err != nil {
+			t.Errorf("its values are no JSON: %v: %q", err, data)
+		}
+	})
 }
