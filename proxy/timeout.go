@@ -34,6 +34,8 @@ func (q *request) startTimeout() {
 	t := &timeout{living: &q.living, rec: q.rec}
 	q.ctx, t.end = context.WithCancelCause(q.r.Context())
 	q.client.ctx = q.ctx
+	t.mu.Lock() // a short timeout may have run out already, and expires before its timer is here
+	defer t.mu.Unlock()
 	t.timer = time.AfterFunc(q.route.Timeout-time.Since(q.rec.Start), t.expire)
 	q.timeout = t
 }
