@@ -1,6 +1,6 @@
 // Package proxy is the data path: the walk of a request from the listener to a backend and back.
 // [Handler.serve] reads as its table of contents, and its steps stand in files of their own, in order of
-// time: request.go, reject.go, limit.go, act.go, attempt.go, respond.go, deliver.go, stream.go, end.go.
+// time: request.go, reject.go, limit.go, act.go, attempt.go, interim.go, respond.go, deliver.go, stream.go, end.go.
 // Each step writes what happens into the request's [telemetry.Record]; outcome.go alone decides how an
 // exchange ended. The package must not know the configuration's format, nor OpenTelemetry.
 package proxy
