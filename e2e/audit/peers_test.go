@@ -105,7 +105,7 @@ frontend admin
 	},
 }
 
-// TestPeers prints what other proxies say of a mix, beside the truth. Nothing of it can fail: it is
+// TestPeers prints what other proxies report about a mix, next to the truth. It cannot fail: it is
 // to show what the audit is about.
 func TestPeers(t *testing.T) {
 	if !*peersFlag {

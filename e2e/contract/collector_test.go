@@ -10,7 +10,7 @@ import (
 )
 
 // TestCollector_ItsFaultsCostNoRequest: with a collector that fails in each known way, 200
-// requests are answered as if it were well, and what it did not take is counted.
+// requests get their responses as usual, and the spans that it did not take are counted.
 func TestCollector_ItsFaultsCostNoRequest(t *testing.T) {
 	t.Parallel()
 	faults := map[string]otlp.Fault{

@@ -31,7 +31,7 @@ func set(cfg pacetest.Config, table, key string, value any) pacetest.Config {
 	return cfg
 }
 
-// wantStatus fails t unless the response came whole and with this status.
+// wantStatus fails t unless the response is complete and has this status.
 func wantStatus(t *testing.T, got pacetest.Response, status int) {
 	t.Helper()
 	if got.Err != nil || got.Status != status {
@@ -61,7 +61,7 @@ func lacksAttr(t *testing.T, attrs map[string]any, key string) {
 // notYet says what a poll still waits for.
 func notYet(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
-// freePort returns a port that stays free for whoever asks for it by number.
+// freePort returns a port that stays reserved for a process that asks for it by number.
 func freePort(t *testing.T) int {
 	t.Helper()
 	return pacetest.NewClosed(t).Port()

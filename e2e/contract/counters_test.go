@@ -58,7 +58,8 @@ func TestCounters_ExistFromZero(t *testing.T) {
 	p.WantMetric(0, "pace_client_left_total")
 }
 
-// TestClientsThatLeave_AreToldByTheirPhase: where a client leaves says whose doing it is. Each leaves at a
+// TestClientsThatLeave_AreToldByTheirPhase: the phase in which a client leaves shows which side caused it.
+// Each leaves at a
 // point that its backend has written down.
 func TestClientsThatLeave_AreToldByTheirPhase(t *testing.T) {
 	t.Parallel()

@@ -53,7 +53,7 @@ func TestFailures_NameBackendAndError(t *testing.T) {
 	}
 }
 
-// wantHops wants the line to have one failover, and nothing else of it than from where and why.
+// wantHops requires that the line has one failover, with only its backend and its reason.
 func wantHops(t *testing.T, line pacetest.Line, from, reason string) {
 	t.Helper()
 	var text bytes.Buffer

@@ -7,7 +7,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// TestForwarding_BothFamiliesSayTheSame: a backend that reads one family of fields is told what one is
+// TestForwarding_BothFamiliesSayTheSame: a backend that reads one family of fields gets the same as one
 // that reads the other, and so are log, span and metric.
 func TestForwarding_BothFamiliesSayTheSame(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,7 @@ func TestForwarding_WithoutHost(t *testing.T) {
 	}
 }
 
-// TestExpectContinue_OfHTTP10IsIgnored: HTTP/1.0 knows no 100, so nobody is to wait for one.
+// TestExpectContinue_OfHTTP10IsIgnored: HTTP/1.0 has no 100, so no client waits for one.
 func TestExpectContinue_OfHTTP10IsIgnored(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

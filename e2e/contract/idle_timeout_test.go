@@ -78,7 +78,7 @@ func TestAttempts_A408OnANewConnectionIsAResponse(t *testing.T) {
 	p.WantMetric(2, "http_server_request_duration_seconds_count", "pace_outcome", "client_error", "http_response_status_code", "408")
 }
 
-// TestAttempts_A408FailsOver where another backend is left.
+// TestAttempts_A408FailsOver if there is another backend.
 func TestAttempts_A408FailsOver(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, timeoutReused("Connection: close\r\n"))

@@ -27,8 +27,8 @@ func countInterims(p *pacetest.Pace, mode pacetest.Mode, t *testing.T, method, p
 	return pacetest.Do(mode.Client(t), req.WithContext(httptrace.WithClientTrace(req.Context(), trace))), count
 }
 
-// TestInterim_EachReachesTheClient: a resumable upload is told of each part that has arrived, and a 100
-// that nobody asked for passes too (RFC 9110 §15.2).
+// TestInterim_EachReachesTheClient: a resumable upload gets a report for each part that has arrived, and a 100
+// passes even if the client did not ask for one (RFC 9110 §15.2).
 func TestInterim_EachReachesTheClient(t *testing.T) {
 	t.Parallel()
 	const parts, size = 700, 1 << 10 // the responses are more than a header may have
@@ -143,7 +143,7 @@ func TestInterim_FloodsAreBounded(t *testing.T) {
 	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "upstream_invalid")
 }
 
-// TestInterim_TheHundredComesOnce to a client that waits for it, whoever sends it, among all others.
+// TestInterim_TheHundredComesOnce: a client that waits for a 100 gets exactly one, from pace or from the backend.
 func TestInterim_TheHundredComesOnce(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {

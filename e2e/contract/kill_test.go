@@ -53,7 +53,7 @@ func TestKill9_NoClientSeesIt(t *testing.T) {
 	}
 }
 
-// load is clients that send GETs, each with a path of its own, until told to end.
+// load is a set of clients that send GETs, each with its own path, until stop is called.
 type load struct {
 	group sync.WaitGroup
 	sent  atomic.Int64

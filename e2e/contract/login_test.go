@@ -37,8 +37,8 @@ func (w *windows) respond(x *pacetest.Exchange) {
 	}
 }
 
-// TestLogin_BoundToAConnectionIsTheClientsOwn: nobody else is greeted by the name of who logged in, and who
-// did stays logged in on his connection, at the same backend.
+// TestLogin_BoundToAConnectionIsTheClientsOwn: no other client gets the login of a client, and a client that
+// logged in stays logged in on its connection, at the same backend.
 func TestLogin_BoundToAConnectionIsTheClientsOwn(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {

@@ -446,7 +446,7 @@ var effects = map[string]func(*testing.T, *town){
 	},
 }
 
-// town is the backends of one test, and the upstreams that they are.
+// town is the set of backends of one test, and their upstreams.
 type town struct{ a, b, slow *pacetest.Backend }
 
 func newTown(t *testing.T) *town {
@@ -473,7 +473,7 @@ func newTown(t *testing.T) *town {
 	}
 }
 
-// saying answers with the backend's name.
+// saying responds with the backend's name.
 func saying(name string) pacetest.Behaviour {
 	return func(x *pacetest.Exchange) { pacetest.With(200, "X-Rule: old\r\n", name)(x) }
 }

@@ -14,7 +14,7 @@ import (
 
 const largest = "9223372036854775807" // of an int64
 
-// refuseBody answers 413 without reading the body, and ends the connection.
+// refuseBody responds 413 without reading the body, and ends the connection.
 func refuseBody(x *pacetest.Exchange) {
 	x.Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
 	x.Close()
@@ -46,7 +46,7 @@ func TestTheLargestContentLength(t *testing.T) {
 	})
 }
 
-// wantLargest fails t unless the backend was told of the length and all signals of its response.
+// wantLargest fails t unless the backend got this length, and all signals have that of its response.
 func wantLargest(t *testing.T, p *pacetest.Pace, b *pacetest.Backend) {
 	t.Helper()
 	if got := b.WantGot(1, "/x")[0].Header.Get("Content-Length"); got != largest {

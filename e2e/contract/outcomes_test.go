@@ -33,7 +33,7 @@ type provoked struct {
 
 type address interface{ Address() string }
 
-// scene is where an outcome is provoked.
+// scene is the pace and the backends that provoke an outcome.
 type scene struct {
 	p    *pacetest.Pace
 	b    *pacetest.Backend // nil if the address is no backend
@@ -395,7 +395,7 @@ func leavesInBody(leave func(*pacetest.Wire)) func(*testing.T, scene) {
 	}
 }
 
-// wantLetGo waits until pace has let go of the backend: a client that left keeps nobody busy.
+// wantLetGo waits until pace has released the backend, because a client that left must not keep it busy.
 func wantLetGo(t *testing.T, b *pacetest.Backend) {
 	t.Helper()
 	pacetest.Eventually(t, func() error {

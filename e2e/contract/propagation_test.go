@@ -46,7 +46,7 @@ func TestTracestate_IsOneList(t *testing.T) {
 	})
 }
 
-// TestTraceparent_TwiceBeginsANewTrace: nobody knows which of them is right.
+// TestTraceparent_TwiceBeginsANewTrace: pace cannot know which of them is right.
 func TestTraceparent_TwiceBeginsANewTrace(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {

@@ -13,7 +13,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// wantReload fails t unless line tells of a reload that changed exactly these keys.
+// wantReload fails t unless line reports a reload that changed exactly these keys.
 func wantReload(t *testing.T, line pacetest.Line, changes ...string) {
 	t.Helper()
 	if line.Text("msg") != "configuration reloaded" || line.Text("level") != "INFO" || !slices.Equal(line.List("changes"), changes) {
@@ -109,7 +109,7 @@ func TestReload_TrustOnAnOpenConnection(t *testing.T) {
 	}
 }
 
-// A faulty file changes nothing, and all its faults are told as check prints them.
+// A faulty file changes nothing, and the log has all its faults as check prints them.
 func TestReload_Refused(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
@@ -168,7 +168,7 @@ func TestReload_WhatNeedsARestart(t *testing.T) {
 	}
 }
 
-// Whatever the log becomes, no line is lost, and the line about the change is written where the operator looks.
+// However the log changes, no line is lost, and the line about the change is in the log that the operator reads.
 func TestReload_Log(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
@@ -235,7 +235,7 @@ func TestReload_Metrics(t *testing.T) {
 	}
 }
 
-// HUP while pace drains changes nothing: pace ends as it was told.
+// A SIGHUP while pace drains changes nothing: pace still ends.
 func TestReload_WhileDraining(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})

@@ -86,7 +86,7 @@ func TestSystemd_WrongNames(t *testing.T) {
 }
 
 // Ten restarts while clients connect all the time. Each connection is served, by one pace or by the next: the
-// socket is never closed, and what waits in its queue is nobody's to reset.
+// socket is never closed, so the connections in its queue are never reset.
 func TestSystemd_RestartsRefuseNobody(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

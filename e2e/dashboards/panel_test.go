@@ -57,7 +57,7 @@ func (o overview) outcomes() string {
 	return ""
 }
 
-// ask is a question to Prometheus and where it stands.
+// ask is a query to Prometheus, and the place in the dashboard that it comes from.
 type ask struct{ where, expr string }
 
 // asks returns what the dashboard asks Prometheus, with its variables as Grafana fills them in.

@@ -54,7 +54,7 @@ func TestRules_CasesCanFail(t *testing.T) {
 	}
 }
 
-// copyCases puts the cases beside the rules, where they look for them.
+// copyCases copies the cases into the folder of the rules, because promtool looks for the rules there.
 func copyCases(t *testing.T, dir string) (files []string) {
 	t.Helper()
 	root, err := pacetest.Root()

@@ -17,23 +17,23 @@ import (
 	"pace/e2e/parts"
 )
 
-// town is several paces, since some outcomes need settings or backends that would harm all others,
-// and a Prometheus that scrapes them all as one job.
+// town is several paces, called houses, and a Prometheus that scrapes all of them as one job. There are
+// several because some outcomes need settings or backends that would disturb the other outcomes.
 type town struct {
 	t      *testing.T
 	houses map[string]*pacetest.Pace
 	prom   *parts.Prom
 	held   []*pacetest.Wire // kept open: a request that waits, a stream
-	late   []*pacetest.Wire // to the house that drains: each has sent but half a header
+	late   []*pacetest.Wire // to the house that drains: each has sent half a header
 }
 
-// service is the town's name in Jaeger.
+// service is the service name of all houses in Jaeger.
 const service = "pace-town"
 
-// lateComers is how many requests meet a pace that drains.
+// lateComers is how many requests arrive while a pace drains.
 const lateComers = 40
 
-// settle starts it all. Spans go to collector, host:port of an OTLP receiver.
+// settle starts the town. Its spans go to collector, the host:port of an OTLP receiver.
 func settle(t *testing.T, collector string) *town {
 	t.Helper()
 	w := &town{t: t, houses: map[string]*pacetest.Pace{}}
@@ -66,7 +66,7 @@ func settle(t *testing.T, collector string) *town {
 	w.houses["mute"] = startMute(t, pacetest.NewClosed(t).Address(), pacetest.NewClosed(t).Address(), backend())
 	var targets []string
 	for name, h := range w.houses {
-		if name != "hasty" { // it is gone soon
+		if name != "hasty" { // the test stops it soon
 			targets = append(targets, h.Admin)
 		}
 	}
@@ -78,12 +78,12 @@ func settle(t *testing.T, collector string) *town {
 	return w
 }
 
-// noSuchName is a backend whose name nobody knows (RFC 2606 §2).
+// noSuchName is a backend whose name does not resolve (RFC 2606 §2).
 type noSuchName struct{}
 
 func (noSuchName) Address() string { return "nowhere.invalid:80" }
 
-// starve lets a pace run out of descriptors for the time of one request.
+// starve makes a pace run out of file descriptors during one request.
 func (w *town) starve() {
 	p := w.houses["poor"]
 	c := p.Wire()
@@ -93,7 +93,7 @@ func (w *town) starve() {
 	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &before); err != nil {
 		w.t.Fatal(err)
 	}
-	few := unix.Rlimit{Cur: 3, Max: before.Max} // what is open stays so
+	few := unix.Rlimit{Cur: 3, Max: before.Max} // open descriptors stay open
 	if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		w.t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func (w *town) starve() {
 	}
 }
 
-// cutShort ends a pace that does not wait for its requests. Its spans tell of it.
+// cutShort stops a pace that does not wait for its requests. Its spans show that.
 func (w *town) cutShort() {
 	p := w.houses["hasty"]
 	w.hold(p)
@@ -118,7 +118,7 @@ func (w *town) cutShort() {
 	p.Wait()
 }
 
-// behaviour answers by path; what it holds it holds until hold is closed.
+// behaviour responds by path. It holds some responses until hold is closed.
 func behaviour(hold <-chan struct{}) pacetest.Behaviour {
 	return pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/":        pacetest.Fine,
@@ -140,7 +140,7 @@ func behaviour(hold <-chan struct{}) pacetest.Behaviour {
 	})
 }
 
-// startMute starts a pace that loses all its telemetry: nobody takes its spans, its log is full.
+// startMute starts a pace that loses all its telemetry: no collector takes its spans, and its log is full.
 func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest.Pace {
 	t.Helper()
 	cfg := pacetest.Config{
@@ -152,14 +152,14 @@ func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest
 		t.Fatal(err)
 	}
 	nobody := pacetest.NewClosed(t).Address()
-	// Its log says no address, so it gets them.
+	// Its log cannot report the addresses, so the test chooses them.
 	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_BSP_SCHEDULE_DELAY=50"}, "run", "--config", file)
 	p.Proxy, p.Admin = proxy, admin
 	p.AwaitReady()
 	return p
 }
 
-// restartMute ends the mute pace as a crash would, and starts it anew at its addresses.
+// restartMute kills the mute pace, and starts it again at the same addresses.
 func (w *town) restartMute() {
 	p := w.houses["mute"]
 	p.Kill()
@@ -173,14 +173,14 @@ func (w *town) occupy() {
 	w.held = append(w.held, upgrade(w.t, main))
 }
 
-// hold sends a request that is not answered.
+// hold sends a request that gets no response.
 func (w *town) hold(p *pacetest.Pace) {
 	c := p.Wire()
 	c.Send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
 	w.held = append(w.held, c)
 }
 
-// upgrade switches protocols and has one message echoed; the stream stays open.
+// upgrade switches protocols and receives the echo of one message; the stream stays open.
 func upgrade(t *testing.T, p *pacetest.Pace) *pacetest.Wire {
 	t.Helper()
 	c := p.Wire()
@@ -193,7 +193,7 @@ func upgrade(t *testing.T, p *pacetest.Pace) *pacetest.Wire {
 	return c
 }
 
-// drain tells a pace to end that cannot yet, since a request waits.
+// drain sends TERM to a pace that keeps draining, because a request waits.
 func (w *town) drain() {
 	p := w.houses["ending"]
 	w.hold(p)
@@ -213,7 +213,7 @@ func (w *town) drain() {
 	p.AwaitDraining()
 }
 
-// busy drives one round of everything that can happen to a request, side by side.
+// busy runs one round of everything that can happen to a request, concurrently.
 func (w *town) busy() {
 	var wait sync.WaitGroup
 	defer wait.Wait()
@@ -270,12 +270,12 @@ func (w *town) raw(house, bytes string) func() {
 	return func() {
 		c := w.houses[house].Wire()
 		c.Send(bytes)
-		c.R.ReadString('\n') // that it is answered is other tests' matter
+		c.R.ReadString('\n') // other tests check the response
 		c.Close()
 	}
 }
 
-// leave breaks off once it has got that many bytes, or once pace counts the request if it is to get none.
+// leave aborts the connection once it has received that many bytes; with 0, once pace counts the request.
 func (w *town) leave(path string, bytes int64) func() {
 	return func() {
 		c := w.houses["main"].Wire()
@@ -290,7 +290,7 @@ func (w *town) leave(path string, bytes int64) func() {
 	}
 }
 
-// comeLate ends the header of a request that meets a pace that drains.
+// comeLate ends the header of a request while pace drains.
 func (w *town) comeLate() {
 	c := w.late[0]
 	w.late = w.late[1:]

@@ -1,9 +1,9 @@
 // Package docs follows README.md, docs/what_happened.md and docs/deployment/README.md word by word, as a new user does: each
 // block of commands is run as it is written, on the ports that it names, in the order of the page.
 //
-// It takes nobody's ports: a page is followed in network, process and mount namespaces of its own (see
-// machine), which needs root. Two things are stand-ins: the repository is cloned from this checkout,
-// and systemctl is a script that runs what the unit says (testdata/systemctl).
+// It uses no port of the machine: each page runs in its own network, process and mount namespaces (see
+// machine), which needs root. Two things are replaced: the repository is cloned from this checkout, and
+// systemctl is a script that runs what the unit says (testdata/systemctl).
 package docs
 
 import (
@@ -142,7 +142,7 @@ func normal(output string) string {
 	return strings.TrimSpace(changing.ReplaceAllString(strings.ReplaceAll(output, "\r\n", "\n"), "…"))
 }
 
-// TestSkipped: a reason that nobody needs any more is taken out.
+// TestSkipped fails for an entry of skipped that no page needs any more.
 func TestSkipped(t *testing.T) {
 	var all strings.Builder
 	for _, page := range []string{"README.md", "docs/deployment/README.md", "docs/what_happened.md"} {

@@ -18,8 +18,8 @@ import (
 // patience bounds each block, and each wait for a server; it is a bound on failures, not a pause.
 const patience = 4 * time.Minute
 
-// machine is where a page is followed. It has a network, processes and mounts of its own, so that a
-// page's ports are free, whatever else runs, and its files under /etc and /usr/local/bin harm nobody.
+// machine runs the commands of a page. It has its own network, processes and mounts, so that the page's
+// ports are free, and its files under /etc and /usr/local/bin do not change those of the real machine.
 // All of it ends with the test.
 type machine struct {
 	t       testing.TB
@@ -122,7 +122,7 @@ func (m *machine) run(b *block, text string) (output string, code int) {
 }
 
 // serve follows a block that keeps running, as in a terminal of its own, and waits until all its
-// ports accept connections. Whoever used one of them is stopped first, as the page tells its reader.
+// ports accept connections. A process that used one of them is stopped first, as the page tells its reader.
 func (m *machine) serve(b *block, ports []string) {
 	m.t.Helper()
 	for _, s := range m.servers {

@@ -16,10 +16,10 @@ type block struct {
 	directives []directive
 }
 
-// directive says what a reader would know without being told: that a command does not return, that a
+// directive says what a reader knows without reading it: that a command does not return, that a
 // failure is meant, what is to be seen. It is a comment above the block, which a browser does not show:
 //
-//	<!-- follow: server PORT... -->   keeps running; whoever used one of the ports is stopped first
+//	<!-- follow: server PORT... -->   keeps running; a process that uses one of the ports is stopped first
 //	<!-- follow: prints REGEXP -->    the output matches
 //	<!-- follow: fails CODE -->       the last command exits with this code
 //	<!-- follow: shown -->            the block shows a command, after "$ ", and its output

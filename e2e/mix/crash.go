@@ -12,7 +12,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// crasher is a backend in a process of its own, which dies by SIGKILL and comes back.
+// crasher is a backend in its own process, which is killed by SIGKILL and started again.
 type crasher struct {
 	*pacetest.Process
 	t testing.TB
@@ -20,7 +20,7 @@ type crasher struct {
 
 func startCrasher(t testing.TB) *crasher { return &crasher{pacetest.StartProcess(t), t} }
 
-// doom makes it leave those exchanges hanging that are to be there when it is killed.
+// doom makes it hold those exchanges that must be in flight when it is killed.
 func (c *crasher) doom() {
 	resp, err := http.Get("http://" + c.Address() + doom)
 	if err != nil {
@@ -47,14 +47,14 @@ func (c *crasher) served() map[string]attempt {
 	return all
 }
 
-// doom is the target by which a crasher learns that it is to be killed.
+// doom is the path of the request that tells a crasher that it will be killed.
 const doom = "/doom"
 
-// doomed is true in the process of a crasher that is to be killed.
+// doomed is true in the process of a crasher that will be killed.
 var doomed atomic.Bool
 
-// Live is what a crasher's process does: it answers, unless it is to be killed. A package that has the
-// house crashing passes it to pacetest.ServeProcess in its TestMain.
+// Live is the handler of a crasher's process: it responds, unless the crasher will be killed. A package
+// that uses the house crashing passes it to pacetest.ServeProcess in its TestMain.
 func Live(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == doom:
@@ -76,11 +76,11 @@ func Live(w http.ResponseWriter, r *http.Request) {
 
 const (
 	crashes = 6
-	atHand  = 12 // exchanges that are there when a backend dies, of which about half are at it
+	atHand  = 12 // exchanges in flight when a backend is killed; about half of them are at that backend
 )
 
-// crash kills the crashers in turn while the mix goes on. Each time some exchanges are known to
-// wait for the victim, or to be in the midst of its response.
+// crash kills the crashers in turn while the mix runs. Each time, some exchanges wait for the victim, or
+// have a part of its response.
 func (mx *Mix) crash(deaths <-chan []*exchange, own *ownClients) {
 	i := 0
 	for dying := range deaths {
@@ -115,15 +115,15 @@ func (mx *Mix) die(victim *crasher, dying []*exchange, own *ownClients) {
 	mx.awaitBystanders()
 }
 
-// awaitBystanders returns when all exchanges have ended that were under way when a backend died: they
-// must not meet a second crash.
+// awaitBystanders returns when all exchanges have ended that were in flight when a backend was killed,
+// because a second crash must not affect them.
 func (mx *Mix) awaitBystanders() {
 	mx.bystanders.Lock()
-	//lint:ignore SA2001 to have waited is all
+	//lint:ignore SA2001 the lock is only waited for
 	mx.bystanders.Unlock()
 }
 
-// waits says whether the exchange hangs at the victim, with what it is to have of the response.
+// waits reports whether the exchange waits for the victim, with the part of the response that it should have.
 func waits(x *exchange, there map[string]attempt) bool {
 	for _, a := range there {
 		if a.trace == x.trace {

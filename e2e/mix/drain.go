@@ -10,13 +10,13 @@ import (
 // latecomers is how many requests arrive while main drains.
 const latecomers = 20
 
-// Drain is the end of the house main: one exchange is in flight while the latecomers are turned away.
+// Drain is the drain of the house main: one exchange is in flight while the latecomers are rejected.
 type Drain struct {
 	mx   *Mix
 	over chan struct{}
 }
 
-// BeginDrain leaves main in the midst of it, so that its metrics can still be asked for.
+// BeginDrain returns while main drains, so that its metrics can still be scraped.
 func (mx *Mix) BeginDrain() *Drain {
 	main, d := mx.houses["main"], &Drain{mx, make(chan struct{})}
 	own := mx.newClients()
@@ -32,7 +32,7 @@ func (mx *Mix) BeginDrain() *Drain {
 		head := x.head("")
 		late[i].send(head[:len(head)-2]) // the header's end comes while pace is ending
 	}
-	// All have been taken off the listener before it closes, and everybody else is gone.
+	// pace has accepted all of their connections before it closes the listener, and no other client is left.
 	pacetest.Eventually(mx.t, func() error {
 		mx.HangUp() // again: a stream that was cancelled keeps its connection for a moment
 		m := main.Metrics()
@@ -52,8 +52,8 @@ func (mx *Mix) BeginDrain() *Drain {
 	return d
 }
 
-// End lets the exchange in flight come to its end, holds what its client saw to the script, and ends all
-// paces.
+// End lets the exchange in flight end, compares what its client saw with the script, and stops every
+// pace.
 func (d *Drain) End(tr *Truth) {
 	d.mx.held.saw()
 	<-d.over
@@ -61,7 +61,7 @@ func (d *Drain) End(tr *Truth) {
 	d.mx.End()
 }
 
-// End ends all paces. What these have not said then, they never will.
+// End stops every pace. After that, their logs and spans are complete.
 func (mx *Mix) End() {
 	for name, h := range mx.houses {
 		if name != "main" || mx.held == nil {

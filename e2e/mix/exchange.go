@@ -147,10 +147,10 @@ func (x *exchange) head(lines string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", x.method, x.target(), x.proxy, lines)
 }
 
-// whole says whether the client got all of a response.
+// whole reports whether the client got a complete response.
 func (x *exchange) whole() bool { return x.got.Status > 0 && x.got.Err == nil }
 
-// faults says how what the client saw differs from what its kind must see.
+// faults returns how the client's result differs from that of its kind.
 func (x *exchange) faults() (list []string) {
 	outcome, status := x.ends()
 	want := status
@@ -174,7 +174,7 @@ func (x *exchange) faults() (list []string) {
 	return list
 }
 
-// ends is how the exchange ended: its outcome, and its status in telemetry.
+// ends returns the outcome of the exchange, and its status in telemetry.
 func (x *exchange) ends() (outcome string, status int) {
 	if x.decide != nil {
 		return x.decide(x)
@@ -182,7 +182,7 @@ func (x *exchange) ends() (outcome string, status int) {
 	return x.outcome, x.status
 }
 
-// backend is who answered, host:port; "" if none did.
+// backend returns the address of the backend that responded, host:port; "" if none did.
 func (x *exchange) backend() string {
 	name, ok := strings.CutPrefix(x.got.Header.Get("X-Backend"), "backend_")
 	if !ok {

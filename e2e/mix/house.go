@@ -15,18 +15,18 @@ const (
 	quota   = 3       // rate_limit.max_requests of the house main
 )
 
-// house is one pace and the world around it. A mix needs several, since some outcomes need settings
-// or backends that would harm all others.
+// house is one pace with its backends and its configuration. A mix needs several houses, because some
+// outcomes need settings or backends that would disturb the other outcomes.
 type house struct {
 	*pacetest.Pace
 	name     string
 	unseen   map[string]ending // addresses where attempts fail before a backend sees them, and how
-	wired    []string          // addresses of which the wire knows of attempts that no backend saw
+	wired    []string          // addresses whose traffic is recorded: some attempts reach no backend there
 	backends int               // how many there are
 	quota    int               // rate_limit.max_requests, 0: no limit
 }
 
-// plan is a house before it is built.
+// plan describes a house that has not been started yet.
 type plan struct {
 	name     string
 	cfg      pacetest.Config
@@ -34,14 +34,14 @@ type plan struct {
 	quota    int
 }
 
-// backendKind is what a house's backend is like.
+// backendKind is the behaviour of a house's backend.
 type backendKind int
 
 const (
 	scriptedBackend backendKind = iota // does what the exchange's kind says
 	closedBackend                      // refuses connections
-	farBackend                         // answers no SYN
-	fickleBackend                      // as scripted, and closes connections at bad moments, which only the wire sees
+	farBackend                         // does not respond to a SYN
+	fickleBackend                      // as scripted, and closes connections at bad moments
 	crashingBackend                    // a process that is killed and comes back; see crash
 )
 
@@ -64,11 +64,11 @@ func plans() []plan {
 	}
 }
 
-// address is whatever has one, host:port.
+// address is anything that has an address, host:port.
 type address = interface{ Address() string }
 
-// build starts the houses with these names, nil: all. What only the wire knows is watched from before
-// a pace is started.
+// build starts the houses with these names; nil means all. The recording of the traffic begins before
+// any pace starts.
 func (mx *Mix) build(names []string) {
 	wanted := slices.DeleteFunc(plans(), func(p plan) bool { return names != nil && !slices.Contains(names, p.name) })
 	backends := make([][]address, len(wanted))
@@ -129,14 +129,14 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	maps.Copy(server, p.cfg["server"])
 	p.cfg["upstreams"], p.cfg["server"] = pool, server
 	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
-	// How long an exchange takes is not in the script, and each trace that is worth keeping is looked for.
+	// The script does not say how long an exchange takes, and the test looks for each trace that pace must keep.
 	p.cfg["tracing.keep"] = pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0}
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
 	return h
 }
 
-// Backend starts a backend that writes each attempt down before it behaves as the exchange's kind says.
+// Backend starts a backend that records each attempt before it does what the exchange's kind says.
 func (mx *Mix) Backend() *pacetest.Backend {
 	var address string
 	known := make(chan struct{})

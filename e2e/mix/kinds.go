@@ -6,7 +6,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// kind is one way in which an exchange can go. Its name is the first segment of its paths, by which
+// kind is one way in which an exchange can go. Its name is the first segment of its paths, so that
 // backends know what to do.
 type kind struct {
 	name    string
@@ -23,7 +23,7 @@ type kind struct {
 	clientStatus int  // the status that the client gets, if telemetry has another one, or none because the request is refused
 	body         int  // bytes of the request's body; 0 of a POST or PUT: at random
 
-	part    int // bytes of the response's body that pace hands on; 0: as many as the client gets, -1: nobody knows
+	part    int // bytes of the response's body that pace forwards; 0: as many as the client gets, -1: unknown
 	serve   behaviour
 	unread  bool   // the backend does not wait for the whole body
 	stream  string // the kind of stream that it becomes
@@ -31,7 +31,7 @@ type kind struct {
 	refused string // why it never reaches the handler
 
 	drive func(*exchange) pacetest.Response // nil: send
-	peers bool                              // part of the mix for other proxies, which has no need of pace's settings
+	peers bool                              // also part of the mix for other proxies, because it needs no setting of pace
 }
 
 // kinds has every outcome of interface.md that a request can bring about. no_backend and

@@ -13,7 +13,7 @@ import (
 	"pace/e2e/port"
 )
 
-// Metrics is where the metrics of the houses are read.
+// Metrics is the source from which the metrics of the houses are read.
 type Metrics interface {
 	// by adds up a metric's series by the values of the labels, joined by a space. Of a histogram,
 	// NAME_count and NAME_bucket can be asked for; of its buckets the last one is meant.

@@ -49,7 +49,7 @@ type Mix struct {
 	bystanders sync.RWMutex  // held for reading by each exchange of the house crashing; see crash
 }
 
-// New starts the houses and writes the script.
+// New starts the houses and writes the script. A house is one pace with its backends.
 func New(t testing.TB, seed uint64, o Options) *Mix {
 	mx := bare(t, seed)
 	mx.mode, mx.collector, mx.sampled = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95)

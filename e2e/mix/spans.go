@@ -13,8 +13,8 @@ import (
 	"pace/e2e/port"
 )
 
-// FromJaeger returns the spans of all houses, as soon as a Jaeger has one for each exchange at least. The
-// exchanges began after this time.
+// FromJaeger returns the spans of all houses, as soon as Jaeger has at least one for each exchange. The
+// exchanges began after the time began.
 func (tr *Truth) FromJaeger(j *parts.Jaeg, began time.Time) (spans []otlp.Span) {
 	for name, ac := range tr.houses {
 		minimum := 0
@@ -28,8 +28,8 @@ func (tr *Truth) FromJaeger(j *parts.Jaeg, began time.Time) (spans []otlp.Span) 
 	return spans
 }
 
-// HoldSpans holds each span to the truth: a SERVER span an exchange, a CLIENT span an attempt, and
-// an event for what led from one to the next. It reads the access lines too, so HoldLog goes first.
+// HoldSpans compares each span with the truth: one SERVER span for each exchange, one CLIENT span for each
+// attempt, and one event for each failover and retry. It needs the access lines, so call HoldLog first.
 func (tr *Truth) HoldSpans(spans []otlp.Span) {
 	servers, clients := map[*exchange][]otlp.Span{}, map[string][]otlp.Span{} // clients by parent
 	ids := map[string]bool{}
@@ -84,8 +84,8 @@ func (tr *Truth) HoldSpans(spans []otlp.Span) {
 	tr.holdTotals(missed, failovers, retries)
 }
 
-// holdTotals compares what cannot be told of each request: how often the wire saw what no backend did;
-// and the events with their counters. Exchanges without spans have their part in those.
+// holdTotals compares what is known only in total: the attempts in the recorded traffic that no backend saw,
+// and the events with their counters. The counters include the exchanges without spans.
 func (tr *Truth) holdTotals(missed, failovers, retries map[string]Table) {
 	for name, ac := range tr.houses {
 		want := Table{}
@@ -113,7 +113,7 @@ func (tr *Truth) holdResource(s otlp.Span) {
 	}
 }
 
-// anything is what holdAttributes takes for an attribute that must be there.
+// anything stands for any value of an attribute that must be present.
 const anything = "(anything)"
 
 func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
@@ -135,7 +135,7 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 	if x.query != "" {
 		want["url.query"] = "token=REDACTED"
 	}
-	if x.method == "CONNECT" { // it asks for an address instead of a path
+	if x.method == "CONNECT" { // its target is an address instead of a path
 		for _, name := range []string{"url.path", "url.query", "server.address", "server.port"} {
 			delete(want, name)
 		}
@@ -158,7 +158,7 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 	}
 }
 
-// holdClients holds the CLIENT spans to the attempts, by the id that each was sent with.
+// holdClients compares the CLIENT spans with the attempts, by the span id that each attempt carried.
 func (tr *Truth) holdClients(x *exchange, server otlp.Span, spans []otlp.Span, missed Table) {
 	known := map[string]attempt{}
 	for _, a := range x.attempts {
@@ -177,7 +177,7 @@ func (tr *Truth) holdClients(x *exchange, server otlp.Span, spans []otlp.Span, m
 				tr.differs("%s: attempt %d at %s has a span, but nobody got it", x.path, i+1, address)
 				continue
 			}
-			// Of a connection that was opened and broke before a byte was written, only the wire knows.
+			// Only the recorded traffic shows a connection that broke before a byte was written.
 			if slices.Contains(x.house.wired, address) && s.Attrs["error.type"] == "upstream_reset" {
 				a.failure = "upstream_reset"
 			}
@@ -216,7 +216,7 @@ func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a
 		tr.differs("%s: attempt %d went to %s in trace %s, its span says %s in %s", x.path, nth+1, a.backend, a.trace, address, x.trace)
 	}
 	flags := "01"
-	if x.quiet && nth == 0 { // what follows a failure is interesting
+	if x.quiet && nth == 0 { // pace keeps the span of an attempt that follows a failure
 		flags = "00"
 	}
 	if a.span != "" && a.flags != flags {
@@ -232,7 +232,7 @@ func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a
 	}
 }
 
-// holdEvents wants an event for each step from an attempt to the next, and one for a limiter's no.
+// holdEvents requires one event for each failover and retry, and one for each rejection by a limiter.
 func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failovers, retries Table) {
 	var want, got []string
 	for i := range max(0, len(tries)-1) {
@@ -267,7 +267,7 @@ func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failove
 	}
 }
 
-// protocolVersion is what the client speaks, as network.protocol.version has it.
+// protocolVersion returns the client's protocol as network.protocol.version has it.
 func (x *exchange) protocolVersion() string {
 	switch {
 	case x.name == "old":
@@ -278,7 +278,7 @@ func (x *exchange) protocolVersion() string {
 	return "1.1"
 }
 
-// spanName is the method as it stands in names of spans.
+// spanName returns the method as span names have it.
 func (x *exchange) spanName() string {
 	if m := x.knownMethod(); m != "_OTHER" {
 		return m
@@ -291,7 +291,7 @@ func text(v any) string {
 	return s
 }
 
-// orNil is what an attribute must be: nil, which is absent, if there is nothing to say.
+// orNil returns the value that an attribute must have: nil means that it must be absent.
 func orNil(v any) any {
 	switch v := v.(type) {
 	case string:

@@ -8,33 +8,33 @@ import (
 	"pace/e2e/port"
 )
 
-// Truth is what clients, backends and the wire have written down of one mix, and what was found to
-// differ from it.
+// Truth is what clients, backends and the recorded traffic say about one mix, and the differences that
+// were found.
 type Truth struct {
 	t      testing.TB
 	mx     *Mix
-	all    []*exchange         // but the one that is held while main drains
+	all    []*exchange         // except the one that is held while main drains
 	houses map[string]*account // by house
 
 	outcomes map[string]*row             // by outcome: how often each signal has it
 	lines    map[*exchange]pacetest.Line // the access line of each
 	faults   int
-	shown    map[string]int // faults by what they are about
+	shown    map[string]int // number of differences by subject
 }
 
-// account is what is counted of one house. Tables have the labels that Prometheus has.
+// account has the counts of one house. Its tables have the same labels as Prometheus.
 type account struct {
 	*house
 	exchanges []*exchange    // that entered the handler
-	flying    []*exchange    // of these, still in flight when the metrics are asked
+	flying    []*exchange    // those of them that are in flight when the metrics are read
 	missed    map[string]int // attempts that no backend saw, by address and error.type
-	broken    map[string]int // connections by address that were opened, and gone before a byte was written
+	broken    map[string]int // connections, by address, that ended before a byte was written to them
 
 	requests, tries, failovers, retries, rejections, refused, streams, bytes, left Table
 }
 
-// Truth is what is known of the mix when it has been played. What was not as the script says, which would
-// make it no truth, is a difference.
+// Truth returns what is known of the mix after its run. If something did not happen as the script says, the
+// result reports it as a difference.
 func (mx *Mix) Truth() *Truth {
 	tr := &Truth{t: mx.t, mx: mx, houses: map[string]*account{}, outcomes: map[string]*row{}, lines: map[*exchange]pacetest.Line{}, shown: map[string]int{}}
 	tr.all = append(slices.Concat(mx.dying...), slices.Concat(mx.script, mx.late)...)
@@ -45,14 +45,14 @@ func (mx *Mix) Truth() *Truth {
 	return tr
 }
 
-// client holds what a client saw to its script.
+// client compares what a client saw with its script.
 func (tr *Truth) client(x *exchange) {
 	for _, fault := range x.faults() {
 		tr.differs("%s %s over %s: %s", x.method, x.path, x.mode, fault)
 	}
 }
 
-// clients does so for all, and looks at what they saw together.
+// clients does so for all clients, and compares what they saw together.
 func (tr *Truth) clients() {
 	passed, crowd := map[string]int{}, map[string]int{}
 	for _, x := range tr.all {
@@ -79,8 +79,8 @@ func (tr *Truth) clients() {
 	}
 }
 
-// due is how many attempts backends must have got by the rules of interface.md, given how each of
-// them ended; -1 if there may have been others that no backend saw.
+// due returns how many attempts the backends must have received by the rules of interface.md, given how each
+// of them ended; -1 if there may be more attempts, which no backend saw.
 func (x *exchange) due(outcome string) int {
 	switch {
 	case len(x.house.wired) > 1:
@@ -106,7 +106,7 @@ func (x *exchange) due(outcome string) int {
 	return len(x.attempts) + 1
 }
 
-// account counts what is known of one house.
+// account returns the counts of one house.
 func (tr *Truth) account(h *house) *account {
 	ac := &account{house: h, missed: map[string]int{}, broken: map[string]int{}, requests: Table{}, tries: Table{}, failovers: Table{},
 		retries: Table{}, rejections: Table{}, refused: Table{}, streams: Table{}, bytes: Table{}, left: Table{}}
@@ -132,7 +132,7 @@ func (tr *Truth) account(h *house) *account {
 	return ac
 }
 
-// count adds what the exchange's client and backends say.
+// count adds what the exchange's client and backends recorded.
 func (ac *account) count(x *exchange) {
 	outcome, status := x.ends()
 	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "default", "http")]++
@@ -157,7 +157,7 @@ func (ac *account) count(x *exchange) {
 	x.steps(ac.failovers, ac.retries)
 }
 
-// steps counts what led from each attempt that was seen to the next one.
+// steps counts the failovers and retries between the attempts that backends saw.
 func (x *exchange) steps(failovers, retries Table) {
 	for i := range max(0, len(x.attempts)-1) {
 		if a := x.attempts[i]; x.attempts[i+1].backend != a.backend {
@@ -168,7 +168,7 @@ func (x *exchange) steps(failovers, retries Table) {
 	}
 }
 
-// handedOn is how many bytes of the response's body went to the client, -1 if nobody knows.
+// handedOn returns how many bytes of the response's body pace forwarded to the client; -1 if unknown.
 func (x *exchange) handedOn() int {
 	if x.part != 0 {
 		return x.part

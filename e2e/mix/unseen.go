@@ -49,7 +49,7 @@ func (tr *Truth) readWire(ac *account) {
 	}
 }
 
-// settle says which of the attempts that the wire saw was answered: the last one at the backend that
+// settle finds the attempt in the recorded traffic that got the response: the last one at the backend that
 // the client was told.
 func (x *exchange) settle() {
 	responded := -1

@@ -77,7 +77,7 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 }
 
 // failoverEvents counts the events by reason, and those that tell of a request lost at the backend
-// where the wire does not. Each must have these attributes.
+// if the recorded traffic does not. Each must have these attributes.
 func failoverEvents(t *testing.T, spans []otlp.Span, lost map[string]bool, want map[string]any) (events mix.Table, unwritten float64) {
 	t.Helper()
 	events = mix.Table{}
@@ -125,14 +125,14 @@ func failoversOnTheWire(wire wiretap.Traffic, address string, responded map[stri
 	return reasons, lost
 }
 
-// load is clients who send GETs until told to stop.
+// load is a set of clients that send GETs until stop is called.
 type load struct {
 	t         testing.TB
 	clients   sync.WaitGroup
 	done      chan struct{}
 	n         atomic.Int64
 	mu        sync.Mutex
-	responded map[string]string // backend that answered, by trace; guarded by mu
+	responded map[string]string // backend that responded, by trace; guarded by mu
 }
 
 func startLoad(t testing.TB, p *pacetest.Pace) *load {
@@ -162,7 +162,7 @@ func (l *load) send(p *pacetest.Pace, c *http.Client, client int) {
 	}
 }
 
-// await waits until n more requests are answered.
+// await waits until n more requests have their response.
 func (l *load) await(n int64) {
 	l.t.Helper()
 	until := l.n.Load() + n
@@ -174,7 +174,7 @@ func (l *load) await(n int64) {
 	})
 }
 
-// stop ends the load and returns which backend answered, by trace.
+// stop ends the load, and returns the backend that responded, by trace.
 func (l *load) stop() map[string]string {
 	close(l.done)
 	l.clients.Wait()

@@ -88,7 +88,7 @@ func (r *Recv) Reject(n int, why string) {
 }
 
 // Requests counts the export requests that came, those under a Fault included; under Reset and
-// Garbage it counts reads, since nobody can tell how many requests they held.
+// With Garbage it counts reads, because it cannot know how many requests they contained.
 func (r *Recv) Requests() int { return int(r.requests.Load()) }
 
 // Spans returns all spans received so far, in the order of arrival.
@@ -123,7 +123,7 @@ func (r *Recv) Wait(enough func([]Span) bool) []Span {
 	}
 }
 
-// keep keeps what it is to keep of a request, and returns the response.
+// keep stores the accepted spans of a request, and returns the response.
 func (r *Recv) keep(req *collectorpb.ExportTraceServiceRequest) *collectorpb.ExportTraceServiceResponse {
 	r.mu.Lock()
 	defer r.mu.Unlock()

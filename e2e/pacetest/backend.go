@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Backend is a scripted HTTP/1.1 server on a raw listener. It writes down every request and
-// connection it got before it answers, and can misbehave in ways no HTTP library would.
+// Backend is a scripted HTTP/1.1 server on a raw listener. It records every connection and request before
+// it responds, and can misbehave in ways that no HTTP library does.
 // All methods are safe for concurrent use.
 type Backend struct {
 	t         testing.TB
@@ -28,7 +28,7 @@ type Backend struct {
 	killed   bool                      // guarded by mu
 }
 
-// Request is what a backend got.
+// Request is a request as a backend received it.
 type Request struct {
 	Conn, Nth int    // number of its connection, and its number on that connection, from 1
 	Head      string // request line and header as they came
@@ -37,7 +37,7 @@ type Request struct {
 	Host      string
 	Header    http.Header
 	Body      []byte      // as far as the behaviour read it
-	BodyErr   error       // what ended the reading, nil at a whole body's end
+	BodyErr   error       // why the reading ended; nil at the end of a complete body
 	Trailer   http.Header // after a whole body
 }
 

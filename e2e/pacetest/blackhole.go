@@ -10,7 +10,7 @@ import (
 	"pace/e2e/port"
 )
 
-// Blackhole is an address that answers no SYN: a listening socket whose queue is full.
+// Blackhole is an address that does not respond to a SYN: a listening socket whose queue is full.
 type Blackhole struct {
 	t    testing.TB
 	fd   int
@@ -37,7 +37,7 @@ func NewBlackhole(t testing.TB) *Blackhole {
 // Address returns its host:port.
 func (h *Blackhole) Address() string { return h.addr }
 
-// Open makes room in the queue, so that the next SYN is answered, and serves nobody.
+// Open makes room in the queue, so that the next SYN gets a SYN-ACK. It serves no request.
 func (h *Blackhole) Open() {
 	h.t.Helper()
 	if err := syscall.Listen(h.fd, 100); err != nil {

@@ -47,13 +47,13 @@ func (mode Mode) Client(t testing.TB) *http.Client {
 	}
 }
 
-// Response is what a client saw of a response.
+// Response is a response as far as a client received it.
 type Response struct {
 	Status  int // 0: no response header came
 	Header  http.Header
 	Trailer http.Header
 	Body    string
-	Err     error // why there is no response header, or how its body ended short
+	Err     error // why there is no response header, or why its body is incomplete
 }
 
 // Do sends req with c and reads the response to its end.
@@ -172,13 +172,13 @@ func (w *Wire) Rest() (string, error) {
 	return string(rest), err
 }
 
-// Leave breaks the connection off with RST.
+// Leave aborts the connection with RST.
 func (w *Wire) Leave() {
 	w.SetLinger(0)
 	w.Close()
 }
 
-// Cancelled is a request that its client can take back.
+// Cancelled is a request that its client can cancel.
 type Cancelled struct {
 	Request *http.Request
 	Cancel  context.CancelFunc
@@ -190,8 +190,8 @@ func NewCancelled(req *http.Request) Cancelled {
 	return Cancelled{req.WithContext(ctx), cancel}
 }
 
-// Pipe is a request's body that the test writes as it goes. It breaks after [Patience], since
-// net/http's client waits for its body even when the connection is gone.
+// Pipe is a request's body that the test writes piece by piece. It fails after [Patience], because
+// net/http's client waits for its body even when the connection is closed.
 func Pipe() (*io.PipeReader, *io.PipeWriter) {
 	in, out := io.Pipe()
 	time.AfterFunc(Patience, func() { out.CloseWithError(os.ErrDeadlineExceeded) })

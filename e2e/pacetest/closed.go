@@ -6,8 +6,8 @@ import (
 	"pace/e2e/port"
 )
 
-// Closed is an address that refuses connections. Its port stays taken as long as the test
-// lasts: nobody is given it by the kernel, but whoever asks for it by number may listen there.
+// Closed is an address that refuses connections. The kernel gives its port to no other process while the
+// test runs, but a process that asks for it by number may listen there.
 type Closed struct{ addr string }
 
 // NewClosed finds one.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Exchange is one request and the connection to answer it on.
+// Exchange is one request, and the connection for its response.
 type Exchange struct {
 	*Request
 	backend *Backend
@@ -46,11 +46,11 @@ func (x *Exchange) ReadBodyN(n int64) {
 	x.backend.mu.Lock()
 	defer x.backend.mu.Unlock()
 	x.Body = append(x.Body, got...)
-	x.BodyErr = cmp.Or(x.BodyErr, err) // a broken body stays broken
+	x.BodyErr = cmp.Or(x.BodyErr, err) // the first error stays
 	x.Trailer = x.trailer()
 }
 
-// CopyBody hands the request's body on instead of keeping it, however large it is.
+// CopyBody copies the request's body to w instead of keeping it in memory.
 func (x *Exchange) CopyBody(to io.Writer) {
 	_, err := io.Copy(to, x.body)
 	x.backend.mu.Lock()
@@ -58,7 +58,7 @@ func (x *Exchange) CopyBody(to io.Writer) {
 	x.BodyErr = cmp.Or(x.BodyErr, err)
 }
 
-// Reset breaks the connection off with RST.
+// Reset aborts the connection with RST.
 func (x *Exchange) Reset() {
 	x.conn.SetLinger(0)
 	x.Close()
@@ -131,7 +131,7 @@ func Raw(bytes string) Behaviour {
 	}
 }
 
-// Later waits before it reads or answers.
+// Later waits before it reads the request.
 func Later(d time.Duration, behaviour Behaviour) Behaviour {
 	return func(x *Exchange) {
 		time.Sleep(d)
@@ -139,7 +139,7 @@ func Later(d time.Duration, behaviour Behaviour) Behaviour {
 	}
 }
 
-// Gated reads the request and answers once open is closed.
+// Gated reads the request, and serves it once open is closed.
 func Gated(open <-chan struct{}, behaviour Behaviour) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()
@@ -148,19 +148,19 @@ func Gated(open <-chan struct{}, behaviour Behaviour) Behaviour {
 	}
 }
 
-// Hang reads the request and never answers; it ends when pace closes the connection.
+// Hang reads the request and never responds. It ends when pace closes the connection.
 func Hang(x *Exchange) {
 	x.ReadBody()
 	x.AwaitClose()
 }
 
-// ResetBefore reads the request and breaks off with RST before a byte of a response.
+// ResetBefore reads the request, and aborts the connection with RST before the first byte of a response.
 func ResetBefore(x *Exchange) {
 	x.ReadBody()
 	x.Reset()
 }
 
-// CloseBefore reads the request and closes with FIN before a byte of a response.
+// CloseBefore reads the request, and closes the connection with FIN before the first byte of a response.
 func CloseBefore(x *Exchange) {
 	x.ReadBody()
 	x.Close()
@@ -192,7 +192,7 @@ func CutChunked(x *Exchange) {
 		strings.Repeat("x", 400) + "\r\n190\r\n" + strings.Repeat("x", 200))(x)
 }
 
-// CutReset announces 1000 bytes, sends 400, waits until told, and breaks off with RST.
+// CutReset announces 1000 bytes, sends 400, waits until cut is closed, and aborts the connection with RST.
 func CutReset(cut <-chan struct{}) Behaviour {
 	return func(x *Exchange) {
 		x.ReadBody()

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// H2Wire is an HTTP/2 client that sends whatever frames it is told, in any order.
+// H2Wire is an HTTP/2 client that sends any frames in any order.
 type H2Wire struct {
 	*http2.Framer
 	Conn *net.TCPConn
@@ -163,7 +163,7 @@ func (a *H2Response) take(w *H2Wire, stream uint32, f http2.Frame) bool {
 	return false
 }
 
-// Alive reports whether the connection still serves requests: a PING is answered.
+// Alive reports whether the connection still serves requests: a PING gets its acknowledgement.
 func (w *H2Wire) Alive() error {
 	w.Conn.SetReadDeadline(time.Now().Add(Patience))
 	if err := w.WritePing(false, [8]byte{'a', 'l', 'i', 'v', 'e'}); err != nil {
@@ -185,7 +185,7 @@ func (w *H2Wire) Alive() error {
 	}
 }
 
-// Leave breaks the connection off with RST; Close ends it with FIN.
+// Leave aborts the connection with RST; Close ends it with FIN.
 func (w *H2Wire) Leave() {
 	w.Conn.SetLinger(0)
 	w.Conn.Close()

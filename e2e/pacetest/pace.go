@@ -1,6 +1,6 @@
-// Package pacetest runs the built pace among backends and clients that write down what
-// happened to them. Their account is the truth that pace's metrics, spans and log are held
-// to; nothing here takes one output of pace as proof of another.
+// Package pacetest runs the built pace between backends and clients that record what happened to them.
+// Tests compare pace's metrics, spans and log with these records, and never one output of pace with
+// another one.
 // It must not know pace's packages: only the binary, its files, ports and streams.
 package pacetest
 
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// Patience is how long a condition may take to come true: far more than it needs, since the
+// Patience is how long a condition may take to become true. It is much longer than needed, because the
 // machine is shared and the binary runs under the race detector.
 const Patience = 60 * time.Second
 
@@ -48,8 +48,8 @@ func Start(t testing.TB, cfg Config, env ...string) *Pace {
 	return startFile(t, cfg.TOML(), logFile, env)
 }
 
-// StartText is [Start] with a configuration that is written out. The keys of the harness's base stand in front
-// of it, so the text has neither their tables nor them.
+// StartText is [Start] with a configuration as text. The harness puts the keys of its base before the text,
+// so the text must not contain these keys or their tables.
 func StartText(t testing.TB, text string, env ...string) *Pace {
 	t.Helper()
 	var head strings.Builder
@@ -189,8 +189,8 @@ func (p *Pace) AwaitReady() {
 	})
 }
 
-// AwaitDraining waits until pace, told to end, turns away what comes. /readyz says so a moment
-// before; the listener is closed a moment after.
+// AwaitDraining waits until pace, after TERM, rejects new requests. /readyz becomes 503 a moment before
+// that; the listener closes a moment after.
 func (p *Pace) AwaitDraining() {
 	p.t.Helper()
 	Eventually(p.t, func() error {
@@ -203,7 +203,7 @@ func (p *Pace) AwaitDraining() {
 	})
 }
 
-// Ready returns the status of /readyz, 0 if nobody answers.
+// Ready returns the status of /readyz; 0 without a response.
 func (p *Pace) Ready() int {
 	resp, err := adminClient.Get("http://" + p.Admin + "/readyz")
 	if err != nil {
@@ -213,7 +213,7 @@ func (p *Pace) Ready() int {
 	return resp.StatusCode
 }
 
-// adminClient keeps no connection: each look is its own.
+// adminClient uses a new connection for each request.
 var adminClient = &http.Client{
 	Transport: &http.Transport{DisableKeepAlives: true},
 	Timeout:   Patience,
@@ -275,7 +275,7 @@ func (p *Pace) RSS() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// finish kills what is left of pace and judges what it left on stderr.
+// finish kills pace if it still runs, and checks its stderr.
 func (p *Pace) finish() {
 	p.Kill()
 	if strings.Contains(p.Stderr(), "WARNING: DATA RACE") {

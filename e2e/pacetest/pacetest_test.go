@@ -11,8 +11,8 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-// TestAnswers talks to each scripted backend directly: a harness that misbehaves otherwise
-// than it says would blame pace.
+// TestAnswers sends requests to each scripted backend directly: if the harness misbehaved in another way
+// than documented, tests would blame pace.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

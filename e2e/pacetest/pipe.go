@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// LaunchOnPipe is [Launch] with stderr on a pipe, whose other end it returns: nobody else reads it.
+// LaunchOnPipe is [Launch] with stderr on a pipe. It returns the other end of the pipe, which only the caller reads.
 func LaunchOnPipe(t testing.TB, env []string, args ...string) (*Pace, *os.File) {
 	t.Helper()
 	out, in, err := os.Pipe()

@@ -19,8 +19,8 @@ import (
 // processEnv marks a process as a backend; its value is "ADDR FILE".
 const processEnv = "PACETEST_PROCESS"
 
-// Process is a backend in a process of its own, which can be killed as by the kernel. It
-// writes each request down before it answers, so its account outlives it.
+// Process is a backend in its own process, which a test can kill. It writes each request to a file before
+// it responds, so the record survives the process.
 type Process struct {
 	t    testing.TB
 	addr string
@@ -35,10 +35,10 @@ type Served struct {
 	Nth                            int64 // its number on its connection, from 1
 }
 
-// served is how a line of the account reads.
+// served is a line of that file.
 const served = "%q %q %q %d %d\n"
 
-// StartProcess starts one on a port that stays its own while it is dead.
+// StartProcess starts a Process on a port that stays reserved while the process is dead.
 func StartProcess(t testing.TB) *Process {
 	t.Helper()
 	p := &Process{t: t, addr: NewClosed(t).Address(), file: filepath.Join(t.TempDir(), "served")}
@@ -53,7 +53,7 @@ func StartProcess(t testing.TB) *Process {
 func (p *Process) Restart() {
 	p.t.Helper()
 	if err := p.start(); err != nil {
-		p.t.Error(err) // and not Fatal: who kills and restarts is often a goroutine beside the test's
+		p.t.Error(err) // not Fatal, because Restart often runs on another goroutine than the test
 	}
 }
 
@@ -101,9 +101,9 @@ func (p *Process) Served() (all []Served) {
 	return all
 }
 
-// ServeProcess is the whole life of a backend in a process that [StartProcess] started; elsewhere
-// it returns at once. [Main] calls it with a response that is "fine"; a TestMain that wants
-// another calls it first.
+// ServeProcess serves requests for ever in a process that [StartProcess] started. In any other process it
+// returns at once. [Main] calls it with a handler that responds "fine"; a TestMain that needs another
+// handler calls it first.
 func ServeProcess(handler http.HandlerFunc) {
 	addr, file, is := strings.Cut(os.Getenv(processEnv), " ")
 	if !is {
@@ -124,7 +124,7 @@ func ServeProcess(handler http.HandlerFunc) {
 			n = -1
 		}
 		nth := r.Context().Value(countKey{}).(*atomic.Int64).Add(1)
-		// One write a line: the kernel keeps the lines of concurrent requests apart.
+		// One write for each line, so that the lines of concurrent requests do not mix.
 		fmt.Fprintf(account, served, r.RequestURI, r.Header.Get("Traceparent"), r.Header.Get("X-Request-Id"), n, nth)
 		handler(w, r)
 	})}

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// reloadLines are the lines that tell how a reload ended.
+// reloadLines are the messages of the lines that report how a reload ended.
 var reloadLines = []string{"configuration reloaded", "configuration unchanged", "reload refused: the configuration before stays in force"}
 
-// Write replaces the file that pace was started with, as an editor does that writes another one and renames it.
+// Write replaces the configuration file of pace as an editor does: it writes a new file and renames it.
 func (p *Pace) Write(cfg Config) { p.WriteTOML(cfg.withBase().TOML()) }
 
 // WriteTOML is Write for a text.
@@ -27,14 +27,14 @@ func (p *Pace) WriteTOML(text string) {
 	}
 }
 
-// Reload writes cfg, sends SIGHUP, and returns the line that tells how the reload ended.
+// Reload writes cfg, sends SIGHUP, and returns the line that reports how the reload ended.
 func (p *Pace) Reload(cfg Config) Line {
 	p.t.Helper()
 	p.Write(cfg)
 	return p.HUP()
 }
 
-// HUP sends SIGHUP and returns the line that tells how the reload ended.
+// HUP sends SIGHUP, and returns the line that reports how the reload ended.
 func (p *Pace) HUP() Line {
 	p.t.Helper()
 	before := len(p.Reloads())

@@ -129,7 +129,7 @@ func poll(t testing.TB, try func() error) {
 	}
 }
 
-// errStatus is a response other than 200.
+// errStatus is the error for a status other than 200.
 type errStatus struct {
 	status int
 	body   string

@@ -102,7 +102,7 @@ func (p *Prom) Scraped() {
 		if len(up) < p.targets || slices.ContainsFunc(up, func(s Sample) bool { return s.Value != 1 }) {
 			return fmt.Errorf("of %d targets are up %v: %s", p.targets, up, p.lastErrors())
 		}
-		// Of anything but a bare selector, timestamp() tells the time of the query.
+		// For anything except a bare selector, timestamp() returns the time of the query.
 		scrapes, err := p.query(`timestamp(up{job="pace"})`)
 		if err != nil {
 			return err

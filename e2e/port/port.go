@@ -1,4 +1,4 @@
-// Package port gives tests ports that are theirs. It knows nothing of pace.
+// Package port reserves ports for tests. It knows nothing of pace.
 package port
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 // Reserve binds a socket to a port of loopback, on which it does not listen, until t ends. The kernel
-// gives the port to nobody else meanwhile, but whoever asks for it by number may listen there: an
-// address that was found free and let go again is another's now and then.
+// gives the port to no other process meanwhile, but a process that asks for it by number may listen there.
+// Without the reservation, another process sometimes takes a port between the search and the use.
 func Reserve(t testing.TB) (fd int, address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -19,7 +19,7 @@ func Reserve(t testing.TB) (fd int, address string) {
 		t.Fatal(os.NewSyscallError("socket", err))
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
-	// With this on both sides, a socket that does not listen is in nobody's way (socket(7)).
+	// If both sockets have this option, a socket that does not listen blocks no listener (socket(7)).
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		t.Fatal(os.NewSyscallError("setsockopt", err))
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A reserved port refuses until its owner listens there, and the kernel gives it to nobody: not to
+// A reserved port refuses connections until its owner listens there, and the kernel gives it to no other socket: not to
 // those that listen on a port of its choice, nor to those that connect.
 func TestReserve(t *testing.T) {
 	_, reserved := Reserve(t)
