@@ -116,8 +116,8 @@ func (b *bench) measure(s scenario, c *contender) (sample, error) {
 	return got, err
 }
 
-// proven returns an error if the peer did not do the work that its figures stand for: keep connections
-// to the backend, export spans, log every request.
+// proven returns an error if the peer did not do the work that its figures include: to keep connections
+// to the backend, to export spans, and to log every request.
 func (c *contender) proven(got sample, dials float64, log string) error {
 	if dials > 1000+got.requests/10 {
 		return fmt.Errorf("%.0f connections to the backend for %.0f requests: it does not reuse connections", dials, got.requests)

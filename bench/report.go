@@ -113,8 +113,8 @@ func ratio(results map[string][]sample, of, to string, value func(sample) float6
 	return median(results[of], value) / below
 }
 
-// limits says how busy the load tool and the backend were: near their limit, they would be what was
-// measured.
+// limits says how busy the load tool and the backend were. If one of them is near its limit, the run
+// measured that tool instead of the proxy.
 func limits(results map[string][]sample) string {
 	var load, serve float64
 	for name, samples := range results {

@@ -67,7 +67,7 @@ func serveOTel(listen, backend, sink, ratio string) error {
 	return serve(listen, mux)
 }
 
-// serveFasthttp has net/http's server and fasthttp's client. It shows what a synchronous client saves. It
+// serveFasthttp uses net/http's server and fasthttp's client. It shows what a synchronous client saves. It
 // forwards GET only, so it is not a proxy to use.
 func serveFasthttp(listen, backend string) error {
 	client := &fasthttp.HostClient{Addr: backend, MaxConns: 512, StreamResponseBody: true, NoDefaultUserAgentHeader: true}

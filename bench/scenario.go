@@ -12,9 +12,9 @@ import (
 type scenario struct {
 	name, title string
 	unit        string   // of sample.cost
-	rounds      int      // at most
+	rounds      int      // maximum number of rounds
 	short       bool     // part of the short form
-	without     []string // peers that would show nothing new
+	without     []string // peers that are left out, because they would show nothing new
 	columns     []column // the first is cost
 	run         func(b *bench, addr string, proc *process) (sample, error)
 }

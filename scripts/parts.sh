@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# parts.sh provides the real programs that the tests and the bench run pace among.
+# parts.sh provides the real programs that the tests and the bench run together with pace.
 #
 #   parts.sh NAME          prints the path of the program NAME; builds or installs it if it is absent
 #   parts.sh --find NAME   the same, but an absent one is a failure
 #   parts.sh --install     installs every Debian program that is absent, in one go
 #
-# Built parts have their pins in scripts/parts/NAME/go.mod: one module each, because one for all
-# would pull them to dependencies that they were not written for. Their binaries are kept in
-# $PACE_PARTS (default: the user's cache folder), named by version and pins, so a changed pin
-# is a new build and nothing else is.
+# A built part has its pinned versions in scripts/parts/NAME/go.mod. Each part is its own module, because
+# in a shared module the parts would force other versions of their dependencies on each other. The
+# binaries are kept in $PACE_PARTS (default: the user's cache folder). Their names contain the version and
+# a hash of the pins, so only a changed pin causes a new build.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 keep=${PACE_PARTS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/pace/parts}
-PATH=$PATH:/usr/local/sbin:/usr/sbin # where Debian puts nginx and haproxy, and a user's PATH does not
+PATH=$PATH:/usr/local/sbin:/usr/sbin # Debian installs nginx and haproxy there, and a user's PATH lacks it
 
-# program and its packages; gcc is for Go's race detector
+# Each line: a program, and the packages that it needs. Go's race detector needs gcc.
 debian='
 gcc        gcc libc6-dev
 prometheus prometheus
@@ -31,8 +31,8 @@ openssl    openssl
 systemd-analyze systemd
 '
 
-# install_missing [PROGRAM...] installs the packages of those programs (of all, without arguments)
-# that are absent. With none absent it touches neither network nor package database.
+# install_missing [PROGRAM...] installs the packages of the absent ones among these programs (without
+# arguments: among all programs). If none is absent, it uses neither the network nor the package database.
 install_missing() {
 	local program packages missing=()
 	while read -r program packages; do
@@ -44,7 +44,7 @@ install_missing() {
 	local root=()
 	[[ $(id -u) -eq 0 ]] || root=(sudo -n)
 	echo "parts: installing ${missing[*]}" >&2
-	# Nothing may start by itself: the tests start each part, on its own port and folder.
+	# Debian must not start the services: the tests start each part, with its own port and folder.
 	local policy=/usr/sbin/policy-rc.d
 	if [[ ! -e $policy ]]; then
 		trap "${root[*]} rm -f $policy" EXIT
@@ -64,14 +64,14 @@ built_path() {
 	echo "$keep/$1-${version:-v0}-$pins"
 }
 
-# build NAME OUT builds a part; a second caller waits for the first and finds its binary.
+# build NAME OUT builds a part. A second caller waits for the first one, and then uses its binary.
 build() {
 	mkdir -p "$keep"
 	exec 9>"$2.lock"
 	! command -v flock >/dev/null || flock 9
 	[[ ! -x $2 ]] || return 0
 	echo "parts: building $1, which takes minutes once" >&2
-	# Flags as for pace's own builds, or the build cache would be of no use to either.
+	# The same flags as for pace's own builds, so that both share the build cache.
 	go -C "$here/parts/$1" build -mod=readonly -ldflags='-s -w' -o "$2.tmp" . >&2
 	mv "$2.tmp" "$2"
 }

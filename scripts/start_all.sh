@@ -4,6 +4,6 @@
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
-# Not `go run`: it would not hand on a TERM, and the proxy would stay behind.
+# Not `go run`: it does not forward TERM, so the proxy would keep running.
 go build -buildvcs=false -o bin/pace ./cmd/pace
 exec bin/pace demo "$@"

@@ -10,13 +10,13 @@ tmp=$(mktemp -d) builder=
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# The modules whose code is ours to check; the parts' mains are checked by being built.
+# The modules that the stages check. The parts are not among them: to build them is their check.
 modules=()
 for module in . e2e bench; do
 	[[ -f $module/go.mod ]] && modules+=("$module")
 done
 
-# --- stages: each is run in a subshell with set -e, and says its note with `note` ---
+# --- stages: each runs in a subshell with set -e, and sets its note in the table with `note` ---
 
 setup() {
 	bash scripts/parts.sh --install
@@ -26,7 +26,7 @@ setup() {
 }
 
 format() {
-	local unformatted fixes # not set where declared: that would hide the command's status
+	local unformatted fixes # assigned below, because `local x=$(command)` hides the command's status
 	unformatted=$(gofmt -l .)
 	if [[ -n $unformatted ]]; then
 		printf 'not formatted by gofmt:\n%s\n' "$unformatted"
@@ -51,7 +51,7 @@ cross() {
 
 unit() { go_test . -race ./...; }
 
-# The race detector allocates, so what counts allocations is run without it.
+# The race detector allocates, so the tests that count allocations need a run without it.
 plain() { go_test . ./...; }
 
 acceptance() {
@@ -82,7 +82,7 @@ bench() {
 
 # --- what the stages use ---
 
-# in_modules COMMAND... runs it in each module, also after one has failed.
+# in_modules COMMAND... runs the command in each module, even after it failed in one.
 in_modules() {
 	local module status=0
 	for module in "${modules[@]}"; do
@@ -91,10 +91,10 @@ in_modules() {
 	return "$status"
 }
 
-# note TEXT shows up in the table beside the stage.
+# note TEXT sets the note of the stage in the table.
 note() { echo "$1" >"$tmp/note"; }
 
-# missing REASON ends the stage: a failure in CI, else a skip.
+# missing REASON ends the stage: in CI it fails, otherwise it is skipped.
 missing() {
 	echo "$1"
 	note "$1"
@@ -106,7 +106,7 @@ skipped_status=77
 # tool NAME builds a tool of scripts/tools.mod and prints its path.
 tool() { go tool -n -modfile=scripts/tools.mod "$1"; }
 
-# go_test MODULE ARGS... shows go test's own lines, what failed in full, and each skip's reason.
+# go_test MODULE ARGS... shows the lines of go test, the whole output of failed tests, and the reason of each skip.
 go_test() {
 	local gotestsum module=$1
 	shift
@@ -115,8 +115,8 @@ go_test() {
 	note "$(sed -nE 's/^DONE (.*) in .*/\1/p' "$tmp/tests" | tail -n 1)"
 }
 
-# start_builder builds the parts that take minutes behind the other stages, in their spare time.
-# It comes after setup: a compiler for C that turns up in the middle makes the build cache cold.
+# start_builder builds the parts, which takes minutes, with low priority while the other stages run. It
+# starts after setup: if a C compiler is installed later, Go must build everything again.
 start_builder() {
 	set -m # a process group of its own, so that finish can end the compilers too
 	(
@@ -128,7 +128,7 @@ start_builder() {
 	set +m
 }
 
-# wait_for_builder polls, since a stage's subshell cannot wait for its parent's child.
+# wait_for_builder polls, because the subshell of a stage cannot wait for a child of its parent.
 wait_for_builder() {
 	while [[ -n $builder ]] && kill -0 "$builder" 2>/dev/null; do sleep 0.2; done
 }
@@ -149,7 +149,7 @@ run() {
 	rows+=("$(printf '%-12s %-8s %5d s   %s' "$stage" "$result" $((SECONDS - began)) "$(head -n 1 "$tmp/note")")")
 }
 
-# remember STAGE SECONDS writes down how long a stage took. That it cannot is no failure.
+# remember STAGE SECONDS records how long a stage took. It is no failure if that is not possible.
 remember() {
 	mkdir -p "$(dirname "$times")" 2>/dev/null || return 0
 	{
@@ -182,7 +182,7 @@ about() {
 	esac
 }
 
-# Each run writes down how long its stages took, so that the next one tells this machine's times.
+# Each run records how long its stages took, so that the next run shows the times of this machine.
 times=${XDG_CACHE_HOME:-$HOME/.cache}/pace/test-times
 
 # usual STAGE prints the seconds that it took the last time, or else those of `about`.
@@ -193,7 +193,7 @@ usual() {
 	echo "$known"
 }
 
-# plan STAGE... prints what is coming, and how long it takes.
+# plan STAGE... prints the stages, and how long each takes.
 plan() {
 	local stage seconds total=0
 	for stage in "$@"; do

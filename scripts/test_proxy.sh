@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test_proxy.sh asks a running proxy for what it promises, in seven checks. It prints one line a
-# check and exits with 1 if any failed. Each check has a proxy and two backends of its own on free
-# ports, so that no check sees another's requests. It needs bash, curl and Go.
+# test_proxy.sh runs seven checks of a running proxy. It prints one line for each check, and exits with 1 if
+# one failed. Each check starts its own proxy and two backends on free ports, so that no check sees the
+# requests of another one. It needs bash, curl and Go.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
@@ -10,7 +10,7 @@ tmp=$(mktemp -d) pids=() failed=0
 trap 'stop_all; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 
-# --- the checks: each says what it saw with `saw`, and returns 1 if that is not it ---
+# --- the checks: each reports what it saw with `saw`, and returns 1 if that is wrong ---
 
 basic_request() {
 	ask /test
@@ -24,7 +24,7 @@ rotation() {
 		ask /
 		ports+="${body_port:-none} "
 	done
-	saw "answers from $ports"
+	saw "responses from $ports"
 	[[ $ports == "$port1 $port2 $port1 $port2 $port1 $port2 " || $ports == "$port2 $port1 $port2 $port1 $port2 $port1 " ]]
 }
 
@@ -88,9 +88,10 @@ failover() {
 	[[ $statuses == '200 200 200 200 ' && $backends == "$live $live $live $live " && $failovers -ge 1 ]]
 }
 
-# --- asking ---
+# --- sending requests ---
 
-# ask requests a path of the proxy, and leaves the answer in status, body, body_port and header.
+# ask sends a request for a path to the proxy. It sets status, body and body_port, and the fields that
+# `header` prints.
 ask() {
 	local path=$1
 	shift
@@ -117,7 +118,7 @@ saw() { seen=$*; }
 
 # --- starting and stopping ---
 
-# start starts two backends and the proxy before them, and sets backend1, port1, port2, proxy, admin.
+# start starts two backends and a proxy in front of them. It sets backend1, port1, port2, proxy and admin.
 start() {
 	launch backend1 "$tmp/testbackend" backend-1
 	launch backend2 "$tmp/testbackend" backend-2
@@ -144,7 +145,7 @@ start() {
 	proxy=$(await pace '"msg":"listening".*"proxy":"([0-9.:]+)"') && admin=$(await pace '"msg":"listening".*"admin":"([0-9.:]+)"')
 }
 
-# launch runs a command beside this script, its output in a file of the given name.
+# launch NAME COMMAND... runs a command in the background, and writes its output to the file NAME.out.
 launch() {
 	local name=$1
 	shift
@@ -153,7 +154,7 @@ launch() {
 	pids+=($!)
 }
 
-# await prints what the pattern's group matches in the output of what was launched as $1.
+# await NAME PATTERN waits until the output of NAME matches, and prints the first group of the match.
 await() {
 	local tries
 	for ((tries = 0; tries < 200; tries++)); do

@@ -13,7 +13,8 @@ import (
 //go:embed configuration.md
 var aboutConfiguration string
 
-// configuration makes docs/configuration.md: what is written by hand, and a table of every table's keys.
+// configuration returns docs/configuration.md: the text that is written by hand, and a table of keys for each
+// table of the file.
 func configuration(fs.FS) (string, error) {
 	var b strings.Builder
 	b.WriteString(strings.TrimSuffix(aboutConfiguration, "\n"))

@@ -47,7 +47,7 @@ func replaceBlock(page, name, text string) (string, error) {
 	return head + begin + text + end + tail, nil
 }
 
-// statuses describe the status that the client gets where it is not one number.
+// statuses describe the status that the client gets, for outcomes that do not have one fixed number.
 var statuses = map[telemetry.Outcome]string{
 	telemetry.OK:            "the backend's 1xx–3xx",
 	telemetry.ClientError:   "the backend's 4xx",

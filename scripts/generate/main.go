@@ -1,5 +1,5 @@
-// Command generate writes the pages that are made of what they describe, so that the two cannot disagree.
-// The tests of this package only compare. It must not know how pace does what it tells.
+// Command generate writes the pages that are generated from pace's own tables, so that pages and tables cannot
+// disagree. The tests of this package only compare. It must not know how pace works inside.
 package main
 
 import (

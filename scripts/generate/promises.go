@@ -13,7 +13,7 @@ import (
 // promisesFile lists every name that docs/interface.md has ever promised, one a line.
 const promisesFile = "scripts/generate/testdata/promises.txt"
 
-// promises makes the file of promises: it adds what is published now, and removes nothing.
+// promises returns the text of the file of promises: it adds the names that are published now, and removes none.
 func promises(root fs.FS) (string, error) {
 	kept, err := readPromises(root)
 	if err != nil {

@@ -41,7 +41,7 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// What `go run` compiles is in the cache by then, so that nobody waits for it in the picture.
+	// This compiles the command before the session, so that the picture does not show the wait.
 	if b, err := exec.Command("go", "build", "-o", filepath.Join(dir, "pace"), "./cmd/pace").CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, b)
 	}

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The terminal's measures: characters in a row, and pixels. So few columns make text of 10 pixels where
+// The size of the terminal: characters in a row, and pixels. So few columns make text of 10 pixels where
 // the whole picture is 360 pixels wide, as on a phone.
 const (
 	columns = 56

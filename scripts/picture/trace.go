@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// jaegerURL is where docs/deployment/jaeger.yaml has Jaeger's query API.
+// jaegerURL is the address of Jaeger's query API in docs/deployment/jaeger.yaml.
 const jaegerURL = "http://127.0.0.1:16686"
 
 // jaeger is a running Jaeger.

@@ -64,7 +64,7 @@ func (a attribute) String() string {
 	return a.Key
 }
 
-// drawWaterfall draws the spans of a trace below each other, with what is known of each.
+// drawWaterfall draws the spans of a trace below each other, each with its events and attributes.
 func drawWaterfall(stored []byte) ([]byte, error) {
 	var t trace
 	if err := json.Unmarshal(stored, &t); err != nil {
@@ -102,7 +102,7 @@ type chart struct {
 
 func (w *chart) width() int { return int(columns*cell) + 2*margin }
 
-// at is where a moment lies.
+// at returns the horizontal position of a moment.
 func (w *chart) at(n nanoseconds) int {
 	room := w.width() - 4*margin
 	return 2*margin + int(float64(room)*float64(n.since(w.start))/float64(w.whole))

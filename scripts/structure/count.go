@@ -120,7 +120,7 @@ func receiverOf(fn *ast.FuncDecl) string {
 
 // twoMeanings returns the names that stand for things of two kinds in one package: a type and a
 // function, a method of one type and a field of another, a package's variable and a method.
-// That several types have a method of one name is no second meaning, nor that a field is named for
+// Methods of one name on several types are not a second meaning, and neither is a field that is named for
 // its type.
 func twoMeanings(sources []source) (names []string) {
 	kinds := map[string]map[string]bool{}

@@ -51,7 +51,7 @@ func picture(packages []pkg) []byte {
 	return []byte(b.String())
 }
 
-// colour tells the families of packages apart.
+// colour returns the colour of a package's family.
 func colour(path string) string {
 	family, _, _ := strings.Cut(short(path), "/")
 	switch family {
@@ -100,7 +100,7 @@ func place(packages []pkg) map[string]*box {
 	return boxes
 }
 
-// importersCentre is where the packages that import b stand, so that arrows are short.
+// importersCentre returns the mean position of the packages that import b. To put b near it keeps arrows short.
 func (b *box) importersCentre(boxes map[string]*box) float64 {
 	sum, n := 0, 0
 	for _, from := range boxes {

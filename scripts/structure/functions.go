@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// functions knows which function stands where, by file with the module's name.
+// functions has the functions of each file, by the file's path with the module's name.
 type functions map[string][]function
 
 type function struct {

@@ -63,7 +63,7 @@ func passedByGET(dir string) ([]passed, error) {
 	return sorted, nil
 }
 
-// block is where a counter of the binary stands.
+// block is the position of a counter in the source.
 type block struct {
 	file string // with the module's name
 	line int
@@ -117,7 +117,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// ask makes n GETs, one after the other on one connection, once the address answers.
+// ask waits until the address responds, and then sends n GETs, one after the other on one connection.
 func ask(address string, n int) error {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {

@@ -1,5 +1,5 @@
-// Command testbackend is a backend of test_proxy.sh, in a process of its own so that it can
-// be killed. It prints its address, and answers every request with what it saw, as JSON.
+// Command testbackend is a backend of test_proxy.sh. It is a process of its own, so that the script can kill
+// it. It prints its address, and responds to every request with JSON that describes the request.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command jaeger is Jaeger v2 cut down to what the end-to-end tests ask of it: OTLP in, the
-// in-memory store, the query API. The whole binary compiles for twice as long.
+// Command jaeger is Jaeger v2 with only the components that the end-to-end tests need: the OTLP receiver, the
+// in-memory store and the query API. The whole of Jaeger takes twice as long to compile.
 package main
 
 import (
