@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Group is several windows, of which each must let a request pass. A request that one of them denies uses
-// none of the quota of the others. Windows may be in several groups. A Group is safe for concurrent use.
+// Group is a set of windows. A request passes only if each window lets it pass. A request that one of them
+// denies uses no quota of the others. A window may be in several groups. A Group is safe for concurrent use.
 type Group struct {
 	members []member // in the order in which they are locked, the same in all groups
 }
 
-// member is a window, and where it stands among those that NewGroup got.
+// member is a window, and its index among the arguments of NewGroup.
 type member struct {
 	window *Window
 	index  int
 }
 
-// NewGroup returns a Group of at least one window. It panics if one is there twice.
+// NewGroup returns a Group of at least one window. It panics if a window is in it twice.
 func NewGroup(windows ...*Window) *Group {
 	g := &Group{}
 	for i, w := range windows {
@@ -41,9 +41,9 @@ type visit struct {
 	denies bool
 }
 
-// Allow uses one request of k's quota in each window, if one remains in all. now is as in [Window.Allow]. The
-// decision is that of one window, whose index it returns: of the one that makes a denied request wait for the
-// longest, else of the one with the fewest requests remaining.
+// Allow uses one request of k's quota in each window, if one remains in all of them. now is as in
+// [Window.Allow]. The decision is that of one window, whose index Allow returns. For a denied request it is
+// the window with the longest wait, otherwise the one with the fewest requests remaining.
 func (g *Group) Allow(k Key, now time.Time) (d Decision, index int) {
 	if len(g.members) == 1 {
 		return g.members[0].window.Allow(k, now), 0
@@ -87,7 +87,7 @@ func (g *Group) lock(visits []visit, k Key, now time.Time) []visit {
 		v := visit{at: now.Sub(m.window.start)}
 		v.shard, v.hash = m.window.shard(k)
 		v.shard.mu.Lock()
-		v.denies = v.shard.denies(k, v.hash, v.at)
+		v.denies = v.shard.wouldDeny(k, v.hash, v.at)
 		visits = append(visits, v)
 	}
 	return visits

@@ -18,7 +18,7 @@ func (o Options) MemoryBound() int64 {
 	o = o.withDefaults()
 	perKey := float64(unsafe.Sizeof(entry{})) + 16 + 10*float64(o.Max)
 	perShard := float64(unsafe.Sizeof(shard{})) + 2*8192
-	bound := float64(o.MaxKeys)*perKey + float64(o.shards())*perShard
+	bound := float64(o.MaxKeys)*perKey + float64(o.shardCount())*perShard
 	if bound >= math.MaxInt64 {
 		return math.MaxInt64
 	}

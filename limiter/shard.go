@@ -51,8 +51,8 @@ func (s *shard) allow(k Key, hash uint64, now time.Duration) Decision {
 	return s.entries[i].quota.take(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
 }
 
-// denies reports whether allow would deny the request, for a caller that holds mu. It changes nothing.
-func (s *shard) denies(k Key, hash uint64, now time.Duration) bool {
+// wouldDeny reports whether allow would deny the request, for a caller that holds mu. It changes nothing.
+func (s *shard) wouldDeny(k Key, hash uint64, now time.Duration) bool {
 	i := s.find(k, hash)
 	return i != 0 && s.entries[i].quota.exhausted(max(now, s.latest-lateness), s.opts.Max, s.opts.Per)
 }

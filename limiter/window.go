@@ -54,7 +54,7 @@ func NewWindow(o Options) *Window {
 	if o.Max < 0 || o.Per < 0 || o.MaxKeys < 0 {
 		panic("pace: BUG: limiter options must not be negative")
 	}
-	w := &Window{id: windowIDs.Add(1), opts: o, start: time.Now(), seed: maphash.MakeSeed(), shards: make([]shard, o.shards())}
+	w := &Window{id: windowIDs.Add(1), opts: o, start: time.Now(), seed: maphash.MakeSeed(), shards: make([]shard, o.shardCount())}
 	for i := range w.shards {
 		s := &w.shards[i]
 		s.seed, s.opts = w.seed, &w.opts
@@ -64,9 +64,9 @@ func NewWindow(o Options) *Window {
 	return w
 }
 
-// shards returns the number of shards: 64, or fewer if a shard would hold fewer than 1024 keys. Only
-// within a shard do keys leave in the exact order of their last requests.
-func (o Options) shards() int {
+// shardCount returns the number of shards: 64, or fewer if a shard would hold fewer than 1024 keys. Keys are
+// removed in the exact order of their last requests only within a shard.
+func (o Options) shardCount() int {
 	limit := min(max(o.MaxKeys/1024, 1), 64)
 	return 1 << (bits.Len(uint(limit)) - 1) // a power of two
 }
@@ -74,9 +74,9 @@ func (o Options) shards() int {
 // Allow uses one request of k's quota, if one remains. A denied request uses none. now is the time of
 // the request, from time.Now.
 //
-// Callers may race between time.Now and Allow, so times may arrive out of order. Still, by the times
-// that are passed, at most Max requests of a key pass in any span of length Per. A time more than a
-// second earlier than the latest one counts as one second earlier.
+// Callers may race between time.Now and Allow, so times may arrive out of order. Still, at most Max
+// requests of a key pass in any span of length Per, measured by the times that callers pass. A time more
+// than a second earlier than the latest one counts as one second earlier.
 //
 // When MaxKeys are held, Allow forgets the key whose last request, passed or denied, is the oldest.
 // That key starts again with its whole quota, so for it the limit fails open. [Window.Evicted] counts
@@ -97,7 +97,7 @@ func (w *Window) Allow(k Key, now time.Time) Decision {
 	return d
 }
 
-// unlimited is the decision on a request that counts for nobody.
+// unlimited returns the decision for a request without a key, which no quota counts.
 func (w *Window) unlimited() Decision { return Decision{Limit: w.opts.Max, Remaining: w.opts.Max} }
 
 // shard returns the shard that holds k, and k's hash.
@@ -106,7 +106,7 @@ func (w *Window) shard(k Key) (s *shard, hash uint64) {
 	return &w.shards[hash>>32&uint64(len(w.shards)-1)], hash // the low bits choose the chain
 }
 
-// helpEvery is how many requests of a shard pay for one call of help. A call removes up to four keys for
+// helpEvery is how many requests of a shard cause one call of help. A call removes up to four keys for
 // each of these requests, and a request adds at most one, so removing is faster than adding.
 const helpEvery = 16
 
@@ -122,7 +122,7 @@ func (w *Window) takeTurn(turn uint64, now time.Duration) {
 func (w *Window) help(turn uint64, now time.Duration) {
 	s := &w.shards[turn%uint64(len(w.shards))]
 	if !s.mu.TryLock() {
-		return // its turn comes again
+		return // another call will come for this shard
 	}
 	defer s.mu.Unlock()
 	s.latest = max(s.latest, now)
