@@ -145,7 +145,8 @@ func rejections() rule {
 		about("$labels."+metrics.Reason.Name, telemetry.Rejections(), func(o telemetry.OutcomeInfo) string { return o.Remedy }))
 }
 
-// notReloaded fires while the file on the disk is not what is in force: pace would not start with it again.
+// notReloaded fires while pace runs with an older configuration than the file, because it refused the last
+// reload.
 func notReloaded() rule {
 	return alert("PaceConfigNotReloaded",
 		metrics.ConfigSuccessful.Name+" == 0",

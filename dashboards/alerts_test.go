@@ -24,7 +24,7 @@ func TestAlerts_SaySummaryCauseRemedy(t *testing.T) {
 	}
 }
 
-// promtool runs the cases in e2e/dashboards; here it is held that none is missing.
+// promtool runs the cases in e2e/dashboards. This test checks that no alert lacks its cases.
 func TestAlerts_HaveCasesOfFiringAndNot(t *testing.T) {
 	silent, fires := regexp.MustCompile(`exp_alerts: \[\]`), regexp.MustCompile(`exp_alerts:\n`)
 	for _, r := range alerts(nil) {
@@ -39,7 +39,7 @@ func TestAlerts_HaveCasesOfFiringAndNot(t *testing.T) {
 	}
 }
 
-// Every way in which a request can end belongs to one side, or nobody would hear of it.
+// Every outcome belongs to one side. No alert would cover an outcome without a side.
 func TestRecordings_KnowEverySide(t *testing.T) {
 	var all strings.Builder
 	for _, r := range recordings() {

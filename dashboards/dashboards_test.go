@@ -21,7 +21,7 @@ func TestFiles_AreTheSameAtEachCall(t *testing.T) {
 	}
 }
 
-// The rules are kept, so that promtool has them beside its cases and a change can be read.
+// The golden file of the rules lets promtool read them next to its cases, and a reviewer read a change.
 func TestFiles_RulesAreGolden(t *testing.T) {
 	const golden = "testdata/pace-rules.yml"
 	got := rulesYAML(rules(nil))

@@ -49,7 +49,7 @@ func overviewJSON(routes []Route) ([]byte, error) {
 		b.WithRow(dashboard.NewRowBuilder(r.title))
 		for _, p := range r.panels {
 			if p.width == 0 {
-				p.width = width(len(r.panels))
+				p.width = equalWidth(len(r.panels))
 			}
 			b.WithPanel(p)
 		}
@@ -64,8 +64,8 @@ func overviewJSON(routes []Route) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// width returns the width of each of n panels in a row that fills every line of the grid.
-func width(n int) uint32 {
+// equalWidth returns the width of each of n panels in a row, so that they fill every line of the grid.
+func equalWidth(n int) uint32 {
 	if n%3 == 0 {
 		return 8
 	}

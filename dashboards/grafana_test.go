@@ -26,7 +26,7 @@ func TestOverview_IsWhatGrafanaReads(t *testing.T) {
 	}
 }
 
-// readStrictly reads a dashboard as Grafana's own model does, and refuses what it does not know.
+// readStrictly reads a dashboard into Grafana's own model, and fails for a field that the model does not have.
 func readStrictly(raw string) error {
 	plugins.RegisterDefaultPlugins()
 	err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(raw))

@@ -41,7 +41,8 @@ func TestExpressions_ThatAskForOthersAreFound(t *testing.T) {
 	}
 }
 
-// What nobody can see is published in vain. The older proxy's histogram is there for its users' own dashboards.
+// Every published metric is in a panel or a rule. The histogram of the older proxy is not: its users have their
+// own dashboards.
 func TestExpressions_ShowEveryInstrument(t *testing.T) {
 	all := strings.Join(expressions(t), "\n")
 	for _, i := range metrics.Instruments() {
@@ -153,7 +154,7 @@ var (
 	aggregator = regexp.MustCompile(`\bby \(([^)]*)\)`)
 )
 
-// asked is what an expression asks for: selectors, and labels by which it groups or joins.
+// asked has the selectors of an expression, and the labels by which it groups or joins.
 type asked struct {
 	metrics  []string
 	matchers map[string][]string // labels by metric
