@@ -59,8 +59,7 @@ func TestCounters_ExistFromZero(t *testing.T) {
 }
 
 // TestClientsThatLeave_AreToldByTheirPhase: the phase in which a client leaves shows which side caused it.
-// Each leaves at a
-// point that its backend has written down.
+// Each client leaves at a point that its backend has recorded.
 func TestClientsThatLeave_AreToldByTheirPhase(t *testing.T) {
 	t.Parallel()
 	const body = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
