@@ -17,7 +17,7 @@ import (
 	"pace/config"
 )
 
-// running is a pace that runs, as its admin listener can be asked about it.
+// running is a running pace, which a command asks through its admin listener.
 type running struct {
 	address string // host:port, or unix:/path
 	http    http.Client
@@ -90,7 +90,7 @@ func (r *running) get(ctx context.Context, path string) (*http.Response, error) 
 	return nil, runFailure{fmt.Errorf("%s: %s", r.address, said.Error)}
 }
 
-// reason is what went wrong with a request, without the request.
+// reason returns the error of a request without its method and URL.
 func reason(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
@@ -98,5 +98,5 @@ func reason(err error) error {
 	return err
 }
 
-// maxRecord bounds what is read of a response: a record has texts of clients, each bounded by pace.
+// maxRecord limits how many bytes of a response are read. A record has texts from clients; pace limits each.
 const maxRecord = 4 << 20

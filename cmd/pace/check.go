@@ -63,7 +63,7 @@ func givenFlags(c *cobra.Command, names ...string) (given []string) {
 	return given
 }
 
-// check validates one file. It prints what does no harm, and returns what does.
+// check validates one file. It prints the warnings, and returns the faults as an error.
 func check(c *cobra.Command, file string) error {
 	f, err := vet.Load(file)
 	if err != nil {
@@ -76,7 +76,7 @@ func check(c *cobra.Command, file string) error {
 	return nil
 }
 
-// printChanges prints what a reload from one file to another would change, one thing a line.
+// printChanges prints what a reload from one file to another would change, one change on each line.
 func printChanges(w io.Writer, from, to string) error {
 	if from == config.StandardInput && to == config.StandardInput {
 		return errors.New("standard input can be read only once; name a file for one of the two")

@@ -20,8 +20,8 @@ func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain [TRACE_ID | FILE METHOD URL]",
 		Short: "Say what happened to a request, or which route would take one",
-		Long: "With a trace id, say what happened to that request: a running pace is asked, which keeps the last interesting\n" +
-			"ones. Without an argument, explain the last request that failed.\n\n" +
+		Long: "With a trace id, ask a running pace what happened to that request. pace keeps the last interesting requests\n" +
+			"in memory. Without an argument, explain the last request that failed.\n\n" +
 			"With FILE METHOD URL, say which route of FILE would take a request, why not the others, and what would happen to\n" +
 			"it. No running pace is asked. FILE may be - for standard input. URL is https://host/path, or /path alone.",
 		Example: "  pace explain\n  pace explain 4278175a7b49fc3c85a78a299452aaf9\n" +
@@ -37,7 +37,7 @@ func explainCommand() *cobra.Command {
 			case n != 3:
 				return fmt.Errorf("expected FILE METHOD URL, got %d arguments", n)
 			case asJSON || c.Flags().Changed("admin"):
-				return errors.New("--json and --admin are of an explanation that a running pace gives; leave FILE METHOD URL out")
+				return errors.New("--json and --admin ask a running pace; leave FILE METHOD URL out")
 			}
 			r, target, err = match.Request(args[1], args[2], header)
 			return err

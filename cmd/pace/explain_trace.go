@@ -25,7 +25,7 @@ func explainTrace(c *cobra.Command, traceID string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	raw, err := r.exchange(c.Context(), traceID)
+	raw, err := r.record(c.Context(), traceID)
 	if err != nil {
 		return err
 	}
@@ -43,8 +43,8 @@ func explainTrace(c *cobra.Command, traceID string, asJSON bool) error {
 	return nil
 }
 
-// exchange returns the record of a trace, or of the last failure.
-func (r *running) exchange(ctx context.Context, traceID string) (json.RawMessage, error) {
+// record returns the record of a trace, or of the last failure.
+func (r *running) record(ctx context.Context, traceID string) (json.RawMessage, error) {
 	if traceID != "" {
 		resp, err := r.get(ctx, "requests/"+traceID)
 		if err != nil {
@@ -56,7 +56,7 @@ func (r *running) exchange(ctx context.Context, traceID string) (json.RawMessage
 	var last json.RawMessage
 	var ended time.Time
 	for _, side := range []telemetry.Side{telemetry.BackendSide, telemetry.PaceSide, telemetry.LimiterSide} {
-		raw, e, err := r.last(ctx, side)
+		raw, e, err := r.lastOf(ctx, side)
 		if err != nil {
 			return nil, err
 		}
@@ -70,8 +70,8 @@ func (r *running) exchange(ctx context.Context, traceID string) (json.RawMessage
 	return last, nil
 }
 
-// last returns the last exchange whose outcome is of the side; nil if there is none.
-func (r *running) last(ctx context.Context, side telemetry.Side) (raw json.RawMessage, e exchange, err error) {
+// lastOf returns the last exchange whose outcome the side caused; nil if there is none.
+func (r *running) lastOf(ctx context.Context, side telemetry.Side) (raw json.RawMessage, e exchange, err error) {
 	resp, err := r.get(ctx, "requests?limit=1&side="+url.QueryEscape(string(side)))
 	if err != nil {
 		return nil, e, err
@@ -88,7 +88,7 @@ func (r *running) last(ctx context.Context, side telemetry.Side) (raw json.RawMe
 	return raw, e, nil
 }
 
-// exchange is what is shown of a record of the API.
+// exchange has the fields of the API's record that the command shows.
 type exchange struct {
 	TraceID     string    `json:"trace_id"`
 	At          time.Time `json:"at"`
@@ -129,7 +129,7 @@ func (p *orderedPhases) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// columns is how wide the text is: what fits most terminals, and reads well in a message.
+// columns is the width of the text: it fits most terminals, and reads well in a message.
 const columns = 80
 
 // write writes the sentences, and on a terminal a bar for each phase.
@@ -165,7 +165,7 @@ func wrapped(sentences []string, columns int) (lines []string) {
 	return lines
 }
 
-// printable makes sentences fit for a terminal, whoever sent them.
+// printable removes control characters from sentences, which may contain text from clients.
 func printable(sentences []string) (clean []string) {
 	for _, s := range sentences {
 		clean = append(clean, telemetry.Printable(s))
@@ -173,7 +173,7 @@ func printable(sentences []string) (clean []string) {
 	return clean
 }
 
-// bars draws each phase in the place of its share of the whole. Phases that alternate are drawn as one.
+// bars draws a bar for each phase, with its share of the whole time. Phases that alternate are drawn as one.
 func (p orderedPhases) bars(columns int) (lines []string) {
 	whole, before := 0.0, 0.0
 	for _, t := range p {
@@ -202,7 +202,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// checkTraceID refuses what is not the id of a trace.
+// checkTraceID returns an error if id is not a trace id.
 func checkTraceID(s string) error {
 	if !recent.IsTraceID(s) {
 		return errors.New(`"` + telemetry.Printable(s) + `" is not a trace id; write its 32 hexadecimal digits, as in X-Trace-Id`)

@@ -1,5 +1,5 @@
 // Command pace is the HTTP reverse proxy that explains itself. This package is its command line, one verb a file.
-// It must not know how a process that serves is made, nor how the parts work inside.
+// It must not know how a serving process is built, or how the parts work inside.
 package main
 
 import (

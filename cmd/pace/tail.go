@@ -70,7 +70,7 @@ func (r *running) tail(c *cobra.Command, filter url.Values) error {
 	return runFailure{errors.New(r.address + ": it ended the connection")}
 }
 
-// line is an exchange at a glance.
+// line returns a summary of the exchange in one line.
 func (e *exchange) line() string {
 	backend := ""
 	if e.Backend != "" {

@@ -13,7 +13,7 @@ import (
 // othersExplained is how many routes that do not take a request are explained.
 const othersExplained = 5
 
-// Match is what a configuration does with a request, as far as it can be said without asking a backend.
+// Match is what a configuration does with a request, as far as pace knows without asking a backend.
 type Match struct {
 	Route       *string // nil: none takes it
 	Outcome     string  // "": that of the backend
@@ -35,8 +35,8 @@ type Other struct {
 	config *config.Route
 }
 
-// Of returns what routes do with a request. The table is made of them, and target is the request's in
-// origin form.
+// Of returns what routes do with a request. The table must be built from these routes, and target must be the
+// request's target in origin form.
 func Of(routes []config.Route, table *route.Table, r route.Request, target string) Match {
 	e := table.Explain(r, othersExplained)
 	m := Match{Limits: []string{}, Others: []Other{}, why: e.Why}

@@ -28,7 +28,7 @@ type admin struct {
 	api      func(token string) adminapi.Options // nil: there is no API yet
 }
 
-// guarded is what one configuration makes of the listener.
+// guarded has the part of the listener that depends on the configuration in force.
 type guarded struct {
 	hosts hosts
 	pages http.Handler

@@ -16,7 +16,7 @@ import (
 	"pace/proxy/front"
 )
 
-// inheritedPrefix is how an address begins that is a socket from systemd, by its name.
+// inheritedPrefix is the prefix of an address that names a socket from systemd.
 const inheritedPrefix = "fd:"
 
 // Listeners are the sockets that pace listens on.
@@ -70,8 +70,8 @@ func (s sockets) names() (names []string) {
 	return names
 }
 
-// warnOfUnused logs the sockets that systemd has passed and the configuration does not name: their clients wait
-// for nothing.
+// warnOfUnused logs the sockets that systemd has passed and the configuration does not name. Their clients wait
+// for ever.
 func (s sockets) warnOfUnused(f *config.File, log *slog.Logger) {
 	for _, address := range s.names() {
 		if address != f.Server.Listen && address != f.Admin.Listen {

@@ -16,21 +16,21 @@ import (
 	"pace/telemetry"
 )
 
-// standing is what a plan has in common with the next one: an upstream or a limit that is configured as before
-// stays the same value, with its connections and its counts.
+// standing has what a reload keeps: an upstream or a limit whose configuration has not changed stays the same
+// value, with its connections and its counts.
 type standing struct {
 	upstreams map[string]built[config.Upstream, *upstream.Upstream]
 	limits    map[string]built[config.Limit, *proxy.Limit]
 }
 
-// built is what was made of a part of the configuration.
+// built is a value that was built from a part of the configuration, together with that part.
 type built[From, To any] struct {
 	from From
 	to   To
 }
 
-// reuse returns what stands under a name if it was made of the same, and makes it otherwise: build gets what
-// stands there, or nil.
+// reuse returns the value under a name if its part of the configuration has not changed. Otherwise it calls
+// build with that value, or nil if there is none.
 func reuse[From, To any](stands map[string]built[From, *To], name string, from From, build func(From, *To) *To) built[From, *To] {
 	b := stands[name]
 	if b.to != nil && reflect.DeepEqual(b.from, from) {
@@ -39,12 +39,12 @@ func reuse[From, To any](stands map[string]built[From, *To], name string, from F
 	return built[From, *To]{from, build(from, b.to)}
 }
 
-// buildPlan returns what f says about requests, with what stands of it already. It changes nothing.
+// buildPlan returns the plan for f, and reuses the values in standing. It changes nothing.
 func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
 	form := f.InLongForm()
 	next := standing{map[string]built[config.Upstream, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
 	for _, u := range form.Upstreams {
-		u.Key = "" // where it is written does not matter
+		u.Key = "" // its position in the file does not matter
 		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, func(u config.Upstream, before *upstream.Upstream) *upstream.Upstream {
 			return buildUpstream(u, before, log)
 		})
@@ -70,7 +70,7 @@ func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptio
 	return o, next
 }
 
-// closeWithout closes what next does not have. Requests that still use it may go on.
+// closeWithout closes the values that next does not have. Requests that still use them continue.
 func (s standing) closeWithout(next standing) {
 	for name, u := range s.upstreams {
 		if next.upstreams[name].to != u.to {
@@ -79,7 +79,7 @@ func (s standing) closeWithout(next standing) {
 	}
 }
 
-// limiters is what the metrics show of the limits.
+// limiters returns the limits for the metrics.
 func (s standing) limiters() map[string]telemetry.LimiterState {
 	of := map[string]telemetry.LimiterState{}
 	for name, l := range s.limits {

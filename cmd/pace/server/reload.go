@@ -27,7 +27,7 @@ type reloader struct {
 
 	lastRead atomic.Pointer[[]string] // the digests of the files as they were read last
 
-	oneAtATime sync.Mutex // held during a reload; whoever reads a file may wait for long
+	oneAtATime sync.Mutex // held during a reload, which may block for long while it reads a file
 
 	mu       sync.Mutex // guards what follows; held while a configuration is put in force
 	inForce  *config.File
@@ -41,7 +41,7 @@ type reloader struct {
 type reloaded struct {
 	At      time.Time
 	Result  telemetry.Reload
-	Changes []string // what is different now
+	Changes []string // one line for each change
 	Faults  []string // why it was refused, one line each
 }
 
@@ -91,8 +91,8 @@ func (r *reloader) log(level slog.Level, msg, by string, attrs ...slog.Attr) {
 	r.parts.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// change puts next in force, and returns what is different; announce is told before the log itself changes,
-// unless it will only then write what is told. r.mu is held.
+// change puts next in force, and returns the changes. It calls announce with them before the log itself
+// changes, unless only the new log would write the line. The caller holds r.mu.
 func (r *reloader) change(next *config.File, announce func([]string)) (different []string, err error) {
 	if r.draining {
 		return nil, cannotReload(r.file, "pace is draining", "start it again with the new configuration")
@@ -131,7 +131,7 @@ func (r *reloader) read() (*config.File, error) {
 	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
-	digests := watch.Digests(r.files()) // before the file is loaded: if it changes meanwhile, whoever watches it finds out
+	digests := watch.Digests(r.files()) // before the file is loaded, so that watch notices a change during the load
 	r.lastRead.Store(&digests)
 	return vet.Load(r.file)
 }
@@ -140,7 +140,7 @@ func cannotReload(file, what, remedy string) error {
 	return config.Join(nil, &config.Fault{File: file, What: what, Remedy: remedy})
 }
 
-// needRestart refuses the changes that cannot be made while pace runs.
+// needRestart returns the faults of the changes that need a restart.
 func needRestart(f *config.File, changes []show.Change) error {
 	var faults []*config.Fault
 	for _, c := range changes {
@@ -151,7 +151,7 @@ func needRestart(f *config.File, changes []show.Change) error {
 	return config.Join(nil, faults...)
 }
 
-// end lets no reload put anything in force any more. It returns the configuration that stays in force.
+// end prevents later reloads from changing anything. It returns the configuration that stays in force.
 func (r *reloader) end() *config.File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,7 +168,7 @@ func (r *reloader) watch(ctx context.Context) {
 	}, r.logPolling)
 }
 
-// logPolling says that the system has stopped reporting changes.
+// logPolling logs that the system has stopped reporting changes.
 func (r *reloader) logPolling(why error) {
 	r.parts.log.LogAttrs(context.Background(), slog.LevelWarn, "the configuration cannot be watched: pace looks for a change now and then",
 		slog.String("file", r.file), slog.Duration("every", watch.PollEvery), slog.Any("error", why))

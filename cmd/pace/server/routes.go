@@ -45,7 +45,7 @@ func buildRoutes(routes []config.Route, of standing) []proxy.Route {
 	return built
 }
 
-// actions has, for each key of which a route has exactly one, what makes the action of it.
+// actions has the function that builds an action, for each key of an action. A route has exactly one such key.
 var actions = map[string]func(config.Route, standing) action.Action{
 	"upstream": func(r config.Route, of standing) action.Action { return action.To(of.upstreams[r.Upstream].to) },
 	"split":    buildSplit,

@@ -1,5 +1,5 @@
 // Package server is pace as a process: it builds the parts from a configuration, serves, reloads, drains and ends.
-// It must not know the command line, nor how the parts work inside.
+// It must not know the command line, or how the parts work inside.
 package server
 
 import (
@@ -115,7 +115,7 @@ func (p *parts) acceptProxy(l net.Listener) {
 	go p.reportFailure(func() error { return p.server.Serve(l) })
 }
 
-// reportFailure passes on why serve has failed. It is no failure if serve has ended because it should.
+// reportFailure runs serve, and sends its error to p.failed. serve must return nil if it was ended on purpose.
 func (p *parts) reportFailure(serve func() error) {
 	if err := serve(); err != nil {
 		p.failed <- err

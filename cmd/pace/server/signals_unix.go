@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// signals receives the signals that neither end nor drain pace. They are caught before anything else, so
-// that one that comes while pace starts does not end it.
+// signals receives the signals that neither end nor drain pace. pace catches them before anything else, so
+// that such a signal does not end pace while it starts.
 type signals chan os.Signal
 
 func catchSignals() signals {

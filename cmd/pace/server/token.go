@@ -36,7 +36,7 @@ func readToken(f *config.File) (string, error) {
 	return string(token), nil
 }
 
-// readStart reads a file up to what a token may have, so that a wrong file does not fill the memory.
+// readStart reads a file up to the maximum length of a token, so that a wrong file does not fill the memory.
 func readStart(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

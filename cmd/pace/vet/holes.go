@@ -12,7 +12,7 @@ import (
 )
 
 // Holes warns of networks that are allowed or denied below a path, but not at the path itself: "/admin/" does
-// not match "/admin", and pace redirects from neither to the other.
+// not match "/admin", and pace does not redirect between the two.
 func Holes(f *config.File) (warnings []*config.Fault) {
 	table, faults := route.NewTable(Entries(f.Routes))
 	if len(faults) > 0 {

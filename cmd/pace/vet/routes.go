@@ -23,8 +23,8 @@ func Entries(routes []config.Route) []route.Entry {
 	return entries
 }
 
-// routeFaults returns what is wrong with the routes of f as far as the package that matches requests knows it.
-// known are the faults that were found before: it looks at no route with one in its pattern.
+// routeFaults returns the faults of the routes of f that only the package route finds. known has the faults
+// that were found before. It skips a route with a fault in its pattern.
 func routeFaults(f *config.File, known []*config.Fault) (faults []*config.Fault) {
 	sound := slices.DeleteFunc(slices.Clone(f.Routes), func(r config.Route) bool {
 		return slices.ContainsFunc(known, func(k *config.Fault) bool {
@@ -52,7 +52,7 @@ func routeFaults(f *config.File, known []*config.Fault) (faults []*config.Fault)
 	return faults
 }
 
-// ruleFaults returns what is wrong with the rules for a header at a key. own are the fields that pace writes.
+// ruleFaults returns the faults of the header rules at a key. own has the names of the fields that pace writes.
 func ruleFaults(f *config.File, key string, rules config.HeaderRules, own ...string) (faults []*config.Fault) {
 	for _, b := range RuleOptions(rules).Faults(own...) {
 		at := key + "." + b.List
@@ -66,7 +66,7 @@ func ruleFaults(f *config.File, key string, rules config.HeaderRules, own ...str
 	return faults
 }
 
-// RuleOptions returns the rules of a header as the package that applies them takes them.
+// RuleOptions converts the rules of a header to the type of the package that applies them.
 func RuleOptions(rules config.HeaderRules) message.RuleOptions {
 	fields := func(list []config.Field) (to []message.RuleField) {
 		for _, f := range list {

@@ -1,6 +1,6 @@
-// Package vet holds a configuration to the parts that act on it. Package config reads and checks all that it can
-// without them; what a part's own word is, and what a route or a rule may be, only the part knows. vet builds
-// nothing, and must not know a process that serves.
+// Package vet checks a configuration against the parts that use it. Package config reads the file, and checks
+// what it can without these parts. Only a part knows which words a key of its own may have, and which routes and
+// rules are valid. vet builds nothing, and must not know a serving process.
 package vet
 
 import (
