@@ -91,6 +91,8 @@ func location(s, _ string) (string, *Refusal) {
 		return "", &Refusal{What: "credentials in " + toml.Redact(s), Form: form}
 	case strings.HasPrefix(s, "//"):
 		return "", &Refusal{What: toml.Quote(s) + ` begins with "//", which leads to another host`, Form: form, Instead: "https:" + s}
+	case strings.Contains(s, `\`): // browsers read it as a slash
+		return "", &Refusal{What: "a backslash in " + toml.Quote(s), Form: form, Instead: strings.ReplaceAll(s, `\`, "%5C")}
 	case u.Scheme == "" && !strings.HasPrefix(s, "/"):
 		return "", &Refusal{What: toml.Quote(s) + " has no scheme", Form: form, Instead: "https://" + s}
 	case u.Fragment != "":
@@ -111,10 +113,23 @@ func prefix(s, _ string) (string, *Refusal) {
 		return "", &Refusal{What: toml.Quote(s) + ` does not start with "/"`, Form: form, Instead: "/" + s}
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '?' || r == '#' }):
 		return "", &Refusal{What: toml.Quote(s) + " is not a plain path", Form: "a path without query or fragment, other characters %-encoded"}
-	case slices.Contains(segments[1:], ""), slices.Contains(segments, "."), slices.Contains(segments, ".."):
+	case slices.ContainsFunc(segments, isBadEncoding):
+		return "", &Refusal{What: "an invalid percent-encoding in " + toml.Quote(s), Form: `a path with two hexadecimal digits after each "%"`}
+	case slices.Contains(segments[1:], ""), slices.ContainsFunc(segments, isDots):
 		return "", &Refusal{What: toml.Quote(s) + " is not in its shortest form", Form: form}
 	}
 	return trimmed, nil
+}
+
+func isBadEncoding(segment string) bool {
+	_, err := url.PathUnescape(segment)
+	return err != nil
+}
+
+// isDots reports whether a segment stands for its own directory or the one above, encoded or not.
+func isDots(segment string) bool {
+	plain, _ := url.PathUnescape(segment)
+	return plain == "." || plain == ".."
 }
 
 // authority is keep, backend, or host[:port].
