@@ -47,7 +47,7 @@ func routeFaults(f *config.File, known []*config.Fault) (faults []*config.Fault)
 	}
 	for _, r := range f.Routes {
 		faults = append(faults, ruleFaults(f, r.Key+".request_headers", r.RequestHeaders, f.Headers.ProxyName, "Traceparent", "Tracestate")...)
-		faults = append(faults, ruleFaults(f, r.Key+".response_headers", r.ResponseHeaders, f.Headers.BackendName, f.Tracing.ResponseHeader)...)
+		faults = append(faults, ruleFaults(f, r.Key+".response_headers", r.ResponseHeaders, f.Headers.BackendName, f.Tracing.ResponseHeader, "Proxy-Status", "Server-Timing")...)
 	}
 	return faults
 }

@@ -24,7 +24,7 @@ redirect = "https://new.example/{z}"
 match = "api.example.com:80/"
 upstream = "default"
 request_headers.set = { "X-Forwarded-For" = "1", "X-Fine" = "1" }
-response_headers = { remove = ["Server", "Connection"], add = { "X-Backend" = "1" } }
+response_headers = { remove = ["Server", "Connection", "proxy-status"], set = { "Server_Timing" = "x" }, add = { "X-Backend" = "1" } }
 [[route]]
 match = "no path"
 upstream = "default"
@@ -47,6 +47,8 @@ when = { Host = "x" }
 :10: route[2].match: the port of a request is ignored, so a pattern has none, as in "api.example.com:80"; write "api.example.com"
 :12: route[2].request_headers.set.X-Forwarded-For: the field X-Forwarded-For says how proxies forwarded the message; remove the rule
 :13: route[2].response_headers.remove[1]: the field Connection belongs to one connection; remove the rule
+:13: route[2].response_headers.remove[2]: the field proxy-status is written by pace itself; remove the rule
+:13: route[2].response_headers.set.Server_Timing: the field Server_Timing is written by pace itself; remove the rule
 :13: route[2].response_headers.add.X-Backend: the field X-Backend is written by pace itself; remove the rule
 :15: route[3].match: "no path" has no path; write "no path/"
 :20: route[4].when: the field Host is part of the pattern; write "HOST/PATH" in match`
