@@ -20,7 +20,7 @@ func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (
 		}
 		v, bad := one(s, k.sample)
 		if bad != nil {
-			r.fault(path, bad.What, k.cure(bad))
+			r.fault(path, bad.What, k.remedyOf(bad))
 		}
 		return v, bad == nil
 	}, func(v T) T { return v })
@@ -87,7 +87,7 @@ func (r *reader) readBackend(k *key, path string, raw any) (Backend, bool) {
 	}
 	scheme, address, bad := check.Backend(s, k.sample)
 	if bad != nil {
-		r.fault(path, bad.What, k.cure(bad))
+		r.fault(path, bad.What, k.remedyOf(bad))
 	}
 	return Backend{scheme, address, 1}, bad == nil
 }

@@ -222,7 +222,7 @@ func (r *reader) readValue(k *key, raw any, field reflect.Value) {
 func (r *reader) readText(k *key, s string) string {
 	v, bad := k.check(s, k.sample)
 	if bad != nil {
-		r.fault(k.Name, bad.What, k.cure(bad))
+		r.fault(k.Name, bad.What, k.remedyOf(bad))
 	}
 	return v
 }

@@ -16,8 +16,8 @@ import (
 // A remedy names a value that passes, whenever one can be named: TestRemedies writes it into the file
 // and wants the fault to be gone.
 
-// cure is the remedy of a refusal.
-func (k *key) cure(bad *check.Refusal) string {
+// remedyOf returns the remedy of a refusal.
+func (k *key) remedyOf(bad *check.Refusal) string {
 	if v := literal(bad.Instead); v != "" {
 		if _, again := k.check(bad.Instead, k.sample); again == nil {
 			return "write " + v + bad.Note

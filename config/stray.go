@@ -75,10 +75,10 @@ func nearest(t *table, path, name, noun string) string {
 	if len(path)+len(name) > 100 { // meant.Distance takes time in proportion to the length
 		return ""
 	}
-	best, least := "", 1<<30
+	best, nearest := "", 1<<30
 	consider := func(known string, cost int) {
-		if cost < least {
-			best, least = known, cost
+		if cost < nearest {
+			best, nearest = known, cost
 		}
 	}
 	dir, leaf := strings.ToLower(t.name), strings.ToLower(name)

@@ -15,25 +15,6 @@ import (
 	"unicode"
 )
 
-// notRenamedYet lists the identifiers that break the table of words and wait for their new name. It may
-// only shrink: the test fails for a line whose identifier is gone. Add nothing to it.
-var notRenamedYet = []string{
-	"answer",
-	"answered",
-	"answeredFields",
-	"answerer",
-	"answering",
-	"answers",
-	"cure",
-	"hostTold",
-	"least",
-	"most",
-	"places",
-	"protoTold",
-	"telling",
-	"told",
-}
-
 // forbidden is a word of the table's column "not".
 type forbidden struct {
 	word       string
@@ -52,19 +33,9 @@ func TestWords(t *testing.T) {
 	if len(words) < 20 {
 		t.Fatalf("read only %d words from the table of words: %+v", len(words), words)
 	}
-	var seen []string
 	for _, s := range sources(t) {
 		for _, b := range breaches(s, words) {
-			if b.identifier != "" && slices.Contains(notRenamedYet, b.identifier) {
-				seen = append(seen, b.identifier)
-				continue
-			}
 			t.Error(b)
-		}
-	}
-	for _, name := range notRenamedYet {
-		if !slices.Contains(seen, name) {
-			t.Errorf("the identifier %s is gone: remove its line from notRenamedYet in docs/words_test.go", name)
 		}
 	}
 }

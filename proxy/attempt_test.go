@@ -22,8 +22,8 @@ import (
 func TestNext(t *testing.T) {
 	t.Parallel()
 	const sent = 100 // bytes
-	reset := func(sent int64, reused, answered bool) *failure {
-		return &failure{&transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Responded: answered}, telemetry.UpstreamReset}
+	reset := func(sent int64, reused, responded bool) *failure {
+		return &failure{&transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Responded: responded}, telemetry.UpstreamReset}
 	}
 	failed := func(kind transport.Kind, o telemetry.Outcome, sent int64) *failure {
 		return &failure{&transport.Error{Kind: kind, BytesSent: sent}, o}

@@ -19,9 +19,9 @@ import (
 	"pace/proxy/upstream"
 )
 
-// answerer answers each request on a connection with the same bytes, and allocates nothing for it.
-func answerer(c net.Conn, r *bufio.Reader) {
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"hello\":\"you\"}")
+// responder sends the same bytes for each request on a connection, and allocates nothing for it.
+func responder(c net.Conn, r *bufio.Reader) {
+	response := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"hello\":\"you\"}")
 	for {
 		for { // a header, without a body
 			line, err := r.ReadSlice('\n')
@@ -32,7 +32,7 @@ func answerer(c net.Conn, r *bufio.Reader) {
 				break
 			}
 		}
-		if _, err := c.Write(answer); err != nil {
+		if _, err := c.Write(response); err != nil {
 			return
 		}
 	}
@@ -67,7 +67,7 @@ func TestHandler_AllocatesLittle(t *testing.T) {
 		t.Skip("the race detector allocates, too")
 	}
 	for _, routes := range []int{1, 100} {
-		p := start(t, withRoutes(routes), rawOrigin(t, answerer))
+		p := start(t, withRoutes(routes), rawOrigin(t, responder))
 		h, r := p.server.Handler, smallRequest(t.Context(), p.handler)
 		got := testing.AllocsPerRun(500, func() { h.ServeHTTP(&nobody{http.Header{}}, r) })
 		if got > budget {
@@ -102,15 +102,15 @@ func BenchmarkHandler(b *testing.B) {
 		}
 	}
 	b.Run("impl=pace", func(b *testing.B) {
-		p := start(b, nil, rawOrigin(b, answerer))
+		p := start(b, nil, rawOrigin(b, responder))
 		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
 	})
 	b.Run("impl=pace, routes=100", func(b *testing.B) {
-		p := start(b, withRoutes(100), rawOrigin(b, answerer))
+		p := start(b, withRoutes(100), rawOrigin(b, responder))
 		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
 	})
 	b.Run("impl=ReverseProxy", func(b *testing.B) {
-		target := &url.URL{Scheme: "http", Host: rawOrigin(b, answerer)}
+		target := &url.URL{Scheme: "http", Host: rawOrigin(b, responder)}
 		p := start(b, nil, target.Host)
 		run(b, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() }}, smallRequest(b.Context(), p.handler))
 	})

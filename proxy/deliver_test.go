@@ -133,8 +133,8 @@ func TestAnswersTrailer(t *testing.T) {
 func TestEventStream_HasABody(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		method, answer string
-		stream         any
+		method, response string
+		stream           any
 	}{
 		"a stream":           {"GET", "200 OK\r\n", "sse"},
 		"a HEAD of one":      {"HEAD", "200 OK\r\n", nil},
@@ -146,7 +146,7 @@ func TestEventStream_HasABody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, nil, rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 				http.ReadRequest(r)
-				io.WriteString(c, "HTTP/1.1 "+tt.answer+"Content-Type: text/event-stream; charset=utf-8\r\n\r\n")
+				io.WriteString(c, "HTTP/1.1 "+tt.response+"Content-Type: text/event-stream; charset=utf-8\r\n\r\n")
 				if tt.stream != nil {
 					io.WriteString(c, "data: 1\n\n")
 				}

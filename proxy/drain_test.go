@@ -16,11 +16,11 @@ import (
 )
 
 // drain begins a drain that may take so long, and returns where its end is told.
-func (p *proxied) drain(t testing.TB, most time.Duration) <-chan error {
+func (p *proxied) drain(t testing.TB, limit time.Duration) <-chan error {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), most)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		ended <- p.server.Drain(ctx)
 	}()
@@ -196,18 +196,18 @@ func TestDrain_LetsHTTP2Finish(t *testing.T) {
 	backend, release := holding(t)
 	p := start(t, nil, backend)
 	client := h2Client(t)
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() {
 		r, err := client.Get(p.URL)
 		if err == nil && (r.StatusCode != 200 || r.ProtoMajor != 2) {
 			err = errors.New(r.Proto + " " + r.Status)
 		}
-		answered <- err
+		responded <- err
 	}()
 	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
 	release <- struct{}{}
-	if err := errors.Join(<-answered, <-ended); err != nil {
+	if err := errors.Join(<-responded, <-ended); err != nil {
 		t.Error(err)
 	}
 }

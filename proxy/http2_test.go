@@ -27,9 +27,9 @@ func TestHTTP2(t *testing.T) {
 		outcome string
 		status  float64
 	}{
-		"an answer": {answering(func(q *http.Request, body string) string { return ok(q.Header.Get("Via") + " " + body) }), nil,
+		"an answer": {responding(func(q *http.Request, body string) string { return ok(q.Header.Get("Via") + " " + body) }), nil,
 			post(strings.NewReader("hello"), 5), "200 2 pace hello", "ok", 200},
-		"a body of unknown length": {answering(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.TransferEncoding, body)) }), nil,
+		"a body of unknown length": {responding(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.TransferEncoding, body)) }), nil,
 			post(strings.NewReader("hello"), -1), "200 [chunked]hello", "ok", 200},
 		"a body that breaks off": {func(c net.Conn, r *bufio.Reader) {
 			http.ReadRequest(r)
@@ -41,7 +41,7 @@ func TestHTTP2(t *testing.T) {
 		"a backend that breaks off while the client sends": {func(c net.Conn, r *bufio.Reader) { http.ReadRequest(r); reset(c) }, nil,
 			post(stall("hel"), -1), "502 The backend closed the connection before its response was complete.\nOutcome: upstream_reset\n", "upstream_reset", 502},
 		"an answer that comes before the request's end": {early, nil, post(stall("hel"), -1), "403 no", "client_error", 403},
-		"a query with a blank": {answering(func(q *http.Request, _ string) string { return ok(q.RequestURI) }), nil,
+		"a query with a blank": {responding(func(q *http.Request, _ string) string { return ok(q.RequestURI) }), nil,
 			func(ctx context.Context, p *proxied, client *http.Client) string {
 				r, _ := http.NewRequestWithContext(ctx, "GET", p.URL, nil)
 				r.URL.RawQuery = "a b"
@@ -167,15 +167,15 @@ func TestHTTP2_ConcurrentSafe(t *testing.T) {
 	client := h2Client(t)
 	post(nil, 0)(t.Context(), p, client) // connects
 	const requests = 100
-	answers := make(chan string, requests)
+	responses := make(chan string, requests)
 	for i := range requests {
 		go func() {
-			answers <- post(strings.NewReader(fmt.Sprint(i)), -1)(t.Context(), p, client) + fmt.Sprintf(" of %d", i)
+			responses <- post(strings.NewReader(fmt.Sprint(i)), -1)(t.Context(), p, client) + fmt.Sprintf(" of %d", i)
 		}()
 	}
 	for range requests {
 		var got, want int
-		if a := <-answers; true {
+		if a := <-responses; true {
 			if n, err := fmt.Sscanf(a, "200 %d of %d", &got, &want); n != 2 || got != want {
 				t.Errorf("got %q, %v", a, err)
 			}

@@ -23,8 +23,8 @@ func slowNames(t testing.TB, after time.Duration) *net.Resolver {
 			if err != nil {
 				return
 			}
-			answer := resolved(buf[:n])
-			time.AfterFunc(after, func() { c.WriteTo(answer, from) })
+			response := resolved(buf[:n])
+			time.AfterFunc(after, func() { c.WriteTo(response, from) })
 		}
 	}()
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -47,8 +47,8 @@ func (l panicLines) Handle(ctx context.Context, r slog.Record) error {
 // numbered is a pace whose backend answers with the numbers that the fuzzer chose.
 type numbered struct {
 	*proxied
-	panics atomic.Int64
-	answer atomic.Pointer[string] // what the backend sends after the request's header
+	panics   atomic.Int64
+	response atomic.Pointer[string] // what the backend sends after the request's header
 
 	patience time.Duration // how long a response is waited for
 }
@@ -57,7 +57,7 @@ func startNumbered(t testing.TB) *numbered {
 	n := &numbered{patience: 20 * time.Millisecond}
 	backend := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		if _, err := http.ReadRequest(r); err == nil {
-			io.WriteString(c, *n.answer.Load())
+			io.WriteString(c, *n.response.Load())
 		}
 	})
 	n.proxied = startServer(t, func(o *setup, so *ServerOptions) {
@@ -121,12 +121,12 @@ func FuzzNumbers(f *testing.F) {
 				t.Skip()
 			}
 		}
-		answer, framing := "HTTP/1.1 200 OK\r\nAge: "+ours+"\r\nContent-Length: "+theirs+"\r\n\r\nabc", "Content-Length: "+ours+"\r\n"
+		response, framing := "HTTP/1.1 200 OK\r\nAge: "+ours+"\r\nContent-Length: "+theirs+"\r\n\r\nabc", "Content-Length: "+ours+"\r\n"
 		if chunked {
-			answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + hexadecimal + "\r\nabc"
+			response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + hexadecimal + "\r\nabc"
 			framing = "Transfer-Encoding: chunked\r\n"
 		}
-		p.answer.Store(&answer)
+		p.response.Store(&response)
 		m := methods[int(method)%len(methods)]
 		others := []string{"max-forwards", theirs, "expect", theirs, "range", "bytes=" + ours + "-" + theirs,
 			"x-forwarded-for", "10.0.0.1:" + ours, "forwarded", `for="[::1]:` + theirs + `"`, "accept", "text/plain;q=" + ours}
@@ -192,8 +192,8 @@ func TestPanicsAreLoggedOnceASecond(t *testing.T) {
 		}
 	}
 	p.lines(t, n)
-	most := int(time.Since(begun)/time.Second) + 2
-	if got := len(p.said(t, "panic in the handler: a bug of pace")); got < 1 || got > most {
-		t.Errorf("%d panics within %v are %d lines, want 1 to %d", n, time.Since(begun), got, most)
+	limit := int(time.Since(begun)/time.Second) + 2
+	if got := len(p.said(t, "panic in the handler: a bug of pace")); got < 1 || got > limit {
+		t.Errorf("%d panics within %v are %d lines, want 1 to %d", n, time.Since(begun), got, limit)
 	}
 }

@@ -119,7 +119,7 @@ func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
 // client's view, the line and the histogram to each other.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
-	answer := func(text string) func(net.Conn, *bufio.Reader) {
+	response := func(text string) func(net.Conn, *bufio.Reader) {
 		return func(c net.Conn, r *bufio.Reader) {
 			req, err := http.ReadRequest(r)
 			if err != nil {
@@ -140,10 +140,10 @@ func TestOutcomes(t *testing.T) {
 		outcome string
 		logged  int // status in telemetry, if it is another one
 	}{
-		"ok":               {answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), nil, get, false, 200, "ok", 0},
-		"a redirect is ok": {answer("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 302, "ok", 0},
-		"client_error":     {answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 404, "client_error", 0},
-		"upstream_error":   {answer("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
+		"ok":               {response("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), nil, get, false, 200, "ok", 0},
+		"a redirect is ok": {response("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 302, "ok", 0},
+		"client_error":     {response("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 404, "client_error", 0},
+		"upstream_error":   {response("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
 		"connect_failed":   {nil, nil, get, false, 502, "connect_failed", 0},
 		"connect_timeout":  {nil, func(o *setup) { o.pool.Transport.Dial = never; o.pool.Transport.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
 		"dns_failed": {nil, func(o *setup) {
@@ -151,11 +151,11 @@ func TestOutcomes(t *testing.T) {
 		}, get, false, 502, "dns_failed", 0},
 		"exhausted":                          {nil, func(o *setup) { o.pool.Transport.Dial = failing(syscall.EMFILE) }, get, false, 503, "exhausted", 0},
 		"upstream_timeout":                   {hang, func(o *setup) { o.pool.Transport.ResponseTimeout = 30 * time.Millisecond }, get, false, 504, "upstream_timeout", 0},
-		"upstream_reset":                     {answer(""), nil, get, false, 502, "upstream_reset", 0},
-		"reset in the header":                {answer("HTTP/1.1 200 OK\r\nConte"), nil, get, false, 502, "upstream_reset", 0},
-		"upstream_invalid":                   {answer("SSH-2.0-OpenSSH\r\n"), nil, get, false, 502, "upstream_invalid", 0},
-		"upstream_truncated":                 {answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), nil, get, false, 200, "upstream_truncated", 0},
-		"truncated chunks":                   {answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"), nil, get, false, 200, "upstream_truncated", 0},
+		"upstream_reset":                     {response(""), nil, get, false, 502, "upstream_reset", 0},
+		"reset in the header":                {response("HTTP/1.1 200 OK\r\nConte"), nil, get, false, 502, "upstream_reset", 0},
+		"upstream_invalid":                   {response("SSH-2.0-OpenSSH\r\n"), nil, get, false, 502, "upstream_invalid", 0},
+		"upstream_truncated":                 {response("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), nil, get, false, 200, "upstream_truncated", 0},
+		"truncated chunks":                   {response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"), nil, get, false, 200, "upstream_truncated", 0},
 		"client_gone":                        {hang, nil, get, true, 0, "client_gone", 499},
 		"gone in its own body":               {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", true, 0, "client_gone", 499},
 		"request_timeout":                    {hang, func(o *setup) { o.BodyTimeout = 30 * time.Millisecond }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 408, "request_timeout", 0},
@@ -165,7 +165,7 @@ func TestOutcomes(t *testing.T) {
 		"bad_request: chunks that are none":  {hang, nil, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n", false, 400, "bad_request", 0},
 		"too_large":                          {hang, func(o *setup) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nfour", false, 413, "too_large", 0},
 		"too_large in chunks":                {hang, func(o *setup) { o.MaxBodyBytes = 3 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 413, "too_large", 0},
-		"just as large as it may be":         {answer("HTTP/1.1 204 No\r\n\r\n"), func(o *setup) { o.MaxBodyBytes = 4 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 204, "ok", 0},
+		"just as large as it may be":         {response("HTTP/1.1 204 No\r\n\r\n"), func(o *setup) { o.MaxBodyBytes = 4 }, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", false, 204, "ok", 0},
 		"internal_error":                     {nil, func(o *setup) { o.pool.Transport.Dial = panics }, get, false, 500, "internal_error", 0},
 		"internal_error before any backend":  {nil, func(o *setup) { o.Limit = &Limit{} }, get, false, 500, "internal_error", 0},
 		"an answer that comes before a body": {early, nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 403, "client_error", 0},
@@ -252,7 +252,7 @@ func TestClientAborted(t *testing.T) {
 // What the client does wrong with its body while the answer is under way breaks that off, and is
 // told apart, however the answer is moved.
 func TestRequestBodyFailsInMidAnswer(t *testing.T) {
-	answers := map[string]string{
+	responses := map[string]string{
 		"an answer in chunks":   "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
 		"one that is spliced":   "Content-Length: 8388608\r\n\r\nhalf",
 		"a stream of events":    "Content-Type: text/event-stream\r\n\r\ndata: 1\n\n",
@@ -264,7 +264,7 @@ func TestRequestBodyFailsInMidAnswer(t *testing.T) {
 		if err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 200 OK\r\n"+answers[req.Header.Get("Answer")])
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n"+responses[req.Header.Get("Answer")])
 		io.Copy(io.Discard, r)
 	})
 	for name, tt := range map[string]struct {
@@ -277,12 +277,12 @@ func TestRequestBodyFailsInMidAnswer(t *testing.T) {
 		"it stalls":           {func(o *setup) { o.BodyTimeout = 200 * time.Millisecond }, func(net.Conn) {}, "request_timeout", "client_lost"},
 		"its client leaves":   {nil, func(c net.Conn) { c.Close() }, "client_aborted", "client_closed"},
 	} {
-		for answer := range answers {
-			t.Run(name+" in "+answer, func(t *testing.T) {
+		for response := range responses {
+			t.Run(name+" in "+response, func(t *testing.T) {
 				t.Parallel()
 				p := start(t, tt.change, backend)
 				c, r := p.dial(t)
-				io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nAnswer: "+answer+"\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
+				io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nAnswer: "+response+"\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
 				resp, err := http.ReadResponse(r, nil)
 				if err != nil || resp.StatusCode != 200 {
 					t.Fatalf("got %v, %v", resp, err)

@@ -45,8 +45,8 @@ func TestAPanicInEveryStage(t *testing.T) {
 	var running sync.WaitGroup // of all side by side, for most of the time of each is draining, which waits
 	defer running.Wait()
 	for s, tt := range map[stage]struct {
-		requests string
-		answered bool // the status was sent before: the response is broken off instead
+		requests  string
+		responded bool // the status was sent before: the response is broken off instead
 	}{
 		inMiddleware: {"GET POST chunked OPTIONS", false},
 		inForwarding: {"GET POST chunked OPTIONS", false},
@@ -78,10 +78,10 @@ func TestAPanicInEveryStage(t *testing.T) {
 				armed.Store(false)
 				got = strings.TrimPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 				status := 500.0
-				if tt.answered {
+				if tt.responded {
 					status = 200
 				}
-				if !tt.answered && !strings.HasPrefix(got, "HTTP/1.1 500 ") {
+				if !tt.responded && !strings.HasPrefix(got, "HTTP/1.1 500 ") {
 					t.Errorf("the client got %q, want a 500", got)
 				}
 				l := p.line(t)

@@ -123,12 +123,12 @@ func TestPhases_ByInjection(t *testing.T) {
 				t.Fatal(err)
 			}
 			l, sum := p.line(t), 0.0
-			least := 0.8 * float64(tt.times*delay/time.Millisecond) // the sleep may begin before pace does
+			minimum := 0.8 * float64(tt.times*delay/time.Millisecond) // the sleep may begin before pace does
 			for _, word := range []string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"} {
 				ms := l.number(word + "_ms")
 				sum += ms
-				if word == phase && ms < least || word != phase && ms > 100 && ms > l.number(phase+"_ms")/2 {
-					t.Errorf("%s: %v ms, want the delay of %v ms at least in %s alone", word, ms, least, phase)
+				if word == phase && ms < minimum || word != phase && ms > 100 && ms > l.number(phase+"_ms")/2 {
+					t.Errorf("%s: %v ms, want the delay of %v ms at least in %s alone", word, ms, minimum, phase)
 				}
 			}
 			if d := l.number("duration_ms"); sum > d+0.01 || sum < d-0.01 { // each is cut to a microsecond, those below are absent

@@ -219,16 +219,16 @@ func TestBothDirectionsStreamAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := bufio.NewReader(r.Body)
+	responses := bufio.NewReader(r.Body)
 	for i := range 3 {
 		fmt.Fprintf(pw, "line %d\n", i)
-		got, err := answers.ReadString('\n')
+		got, err := responses.ReadString('\n')
 		if want := fmt.Sprintf("echo line %d\n", i); got != want || err != nil {
 			t.Fatalf("got %q, %v; want %q", got, err, want)
 		}
 	}
 	pw.Close()
-	if rest, err := io.ReadAll(answers); len(rest) > 0 || err != nil {
+	if rest, err := io.ReadAll(responses); len(rest) > 0 || err != nil {
 		t.Errorf("after the end: got %q, %v", rest, err)
 	}
 }

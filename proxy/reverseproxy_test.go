@@ -56,8 +56,8 @@ func TestAsReverseProxy(t *testing.T) {
 	}
 }
 
-// answering is a backend that reads each request, its body too, and answers it with f's text.
-func answering(f func(q *http.Request, body string) string) func(net.Conn, *bufio.Reader) {
+// responding is a backend that reads each request with its body, and sends f's text as the response.
+func responding(f func(q *http.Request, body string) string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, r *bufio.Reader) {
 		for {
 			q, err := http.ReadRequest(r)
@@ -77,9 +77,9 @@ func ok(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// telling is a backend that says which of these fields it was sent.
-func telling(fields ...string) func(net.Conn, *bufio.Reader) {
-	return answering(func(q *http.Request, _ string) string {
+// echoing is a backend whose response has those of these fields that it received.
+func echoing(fields ...string) func(net.Conn, *bufio.Reader) {
+	return responding(func(q *http.Request, _ string) string {
 		var seen []string
 		for _, name := range fields {
 			if v := q.Header.Values(name); len(v) > 0 {
@@ -90,15 +90,15 @@ func telling(fields ...string) func(net.Conn, *bufio.Reader) {
 	})
 }
 
-// asking sends the request and sees status and body of the answer.
+// asking sends the request, and returns the status and the body of the response.
 func asking(request string) func(*testing.T, net.Conn, *bufio.Reader) string {
 	return func(t *testing.T, c net.Conn, r *bufio.Reader) string {
 		io.WriteString(c, request)
-		return answered(r, request)
+		return readResponse(r, request)
 	}
 }
 
-func answered(r *bufio.Reader, request string) string {
+func readResponse(r *bufio.Reader, request string) string {
 	method, _, _ := strings.Cut(request, " ")
 	resp, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
@@ -111,8 +111,8 @@ func answered(r *bufio.Reader, request string) string {
 	return fmt.Sprintf("%d %s", resp.StatusCode, b)
 }
 
-// answeredFields sends the request and sees these fields of the answer.
-func answeredFields(request string, names ...string) func(*testing.T, net.Conn, *bufio.Reader) string {
+// responseFields sends the request, and returns these fields of the response.
+func responseFields(request string, names ...string) func(*testing.T, net.Conn, *bufio.Reader) string {
 	return func(t *testing.T, c net.Conn, r *bufio.Reader) string {
 		io.WriteString(c, request)
 		resp, err := http.ReadResponse(r, nil)
@@ -136,21 +136,21 @@ var hopFields = []string{"Connection", "Keep-Alive", "Te", "Trailer", "Proxy-Con
 
 var behaviours = map[string]behaviour{
 	"hop-by-hop fields of a request stay behind": {
-		telling(hopFields...),
+		echoing(hopFields...),
 		asking("GET / HTTP/1.1\r\nHost: x\r\nConnection: X-Named\r\nX-Named: 1\r\nKeep-Alive: 1\r\nTe: gzip\r\nProxy-Connection: 1\r\nProxy-Authenticate: 1\r\nProxy-Authorization: 1\r\nX-Kept: 1\r\n\r\n"),
 		"200 X-Kept=1", "", ""},
 	"that trailers are welcome is said on": {
-		telling("Te"), asking("GET / HTTP/1.1\r\nHost: x\r\nTe: gzip, trailers\r\nConnection: TE\r\n\r\n"), "200 Te=trailers", "", ""},
+		echoing("Te"), asking("GET / HTTP/1.1\r\nHost: x\r\nTe: gzip, trailers\r\nConnection: TE\r\n\r\n"), "200 Te=trailers", "", ""},
 	"hop-by-hop fields of an answer stay behind": {
-		answering(func(*http.Request, string) string {
+		responding(func(*http.Request, string) string {
 			return "HTTP/1.1 200 OK\r\nConnection: X-Named\r\nX-Named: 1\r\nKeep-Alive: 1\r\nProxy-Authenticate: 1\r\nUpgrade: x\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n"
 		}),
-		answeredFields(simple, "X-Named", "Keep-Alive", "Proxy-Authenticate", "Upgrade", "X-Kept"), "X-Kept=1", "", ""},
+		responseFields(simple, "X-Named", "Keep-Alive", "Proxy-Authenticate", "Upgrade", "X-Kept"), "X-Kept=1", "", ""},
 	"hop-by-hop fields of an interim answer stay behind": {
-		answering(func(*http.Request, string) string {
+		responding(func(*http.Request, string) string {
 			return "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Named\r\nX-Named: 1\r\n\r\n" + ok("")
 		}),
-		answeredFields(simple, "Link", "X-Named", "Connection"), "Link=</a>", "Link=</a> X-Named=1 Connection=X-Named",
+		responseFields(simple, "Link", "X-Named", "Connection"), "Link=</a>", "Link=</a> X-Named=1 Connection=X-Named",
 		"RFC 9110 §7.6.1 makes no exception for interim answers (golang/go 81319)"},
 	"an interim answer comes before the final one": {
 		func(c net.Conn, r *bufio.Reader) {
@@ -164,28 +164,28 @@ var behaviours = map[string]behaviour{
 			return line
 		}, "HTTP/1.1 103 Early Hints\r\n", "", ""},
 	"HTTP/1.0 gets no interim answer": {
-		answering(func(*http.Request, string) string { return "HTTP/1.1 103 Early Hints\r\n\r\n" + ok("") }),
+		responding(func(*http.Request, string) string { return "HTTP/1.1 103 Early Hints\r\n\r\n" + ok("") }),
 		func(t *testing.T, c net.Conn, r *bufio.Reader) string {
 			io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
 			line, _ := r.ReadString('\n')
 			return line
 		}, "HTTP/1.0 200 OK\r\n", "HTTP/1.0 103 Early Hints\r\n", "it does not know them (RFC 9110 §15.2)"},
 	"whoever expects 100 is told to go on": {
-		answering(func(_ *http.Request, body string) string { return ok(body) }),
+		responding(func(_ *http.Request, body string) string { return ok(body) }),
 		func(t *testing.T, c net.Conn, r *bufio.Reader) string {
 			const request = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 			io.WriteString(c, request)
 			line, _ := r.ReadString('\n')
 			r.ReadString('\n')
 			io.WriteString(c, "hello")
-			return line + answered(r, request)
+			return line + readResponse(r, request)
 		}, "HTTP/1.1 100 Continue\r\n200 hello", "", ""},
 	"trailers of a request": {
-		answering(func(q *http.Request, body string) string { return ok(body + " " + q.Trailer.Get("X-Sum")) }),
+		responding(func(q *http.Request, body string) string { return ok(body + " " + q.Trailer.Get("X-Sum")) }),
 		asking("POST / HTTP/1.1\r\nHost: x\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 42\r\n\r\n"), "200 hi 42", "200 hi ",
 		"net/http fills the trailer of the request that came in; ReverseProxy sends a copy made before"},
 	"trailers of an answer, announced and not": {
-		answering(func(*http.Request, string) string {
+		responding(func(*http.Request, string) string {
 			return "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 42\r\nX-Late: yes\r\n\r\n"
 		}),
 		func(t *testing.T, c net.Conn, r *bufio.Reader) string {
@@ -216,7 +216,7 @@ var behaviours = map[string]behaviour{
 			return string(b)
 		}, "hello bye", "", ""},
 	"nobody is asked to switch to HTTP/2": {
-		telling("Upgrade", "Connection"),
+		echoing("Upgrade", "Connection"),
 		asking("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n"),
 		"200 ", "200 Upgrade=h2c Connection=Upgrade", "whoever speaks HTTP/2 through a tunnel gets around the proxy (CVE-2021-21295 and its kin)"},
 	"a piece of a body of unknown length comes at once": {
@@ -265,10 +265,10 @@ var behaviours = map[string]behaviour{
 			if err != nil {
 				return "no answer"
 			}
-			answers := bufio.NewReader(resp.Body)
-			one, _ := answers.ReadString('\n')
+			responses := bufio.NewReader(resp.Body)
+			one, _ := responses.ReadString('\n')
 			io.WriteString(c, "4\r\ntwo\n\r\n0\r\n\r\n")
-			two, _ := answers.ReadString('\n')
+			two, _ := responses.ReadString('\n')
 			return one + two
 		}, "one\ntwo\n", "no answer", "net/http reads a request to its end before it answers, unless it is asked for full duplex"},
 	"a HEAD keeps its length": {
@@ -285,28 +285,28 @@ var behaviours = map[string]behaviour{
 			}
 			return fmt.Sprint(resp.ContentLength)
 		}, "12345", "", ""},
-	"304 has no body": {answering(func(*http.Request, string) string { return "HTTP/1.1 304 Not Modified\r\nEtag: x\r\n\r\n" }),
-		answeredFields(simple, "Etag", "Content-Length"), "Etag=x", "", ""},
+	"304 has no body": {responding(func(*http.Request, string) string { return "HTTP/1.1 304 Not Modified\r\nEtag: x\r\n\r\n" }),
+		responseFields(simple, "Etag", "Content-Length"), "Etag=x", "", ""},
 	"a type that the backend did not name is not guessed": {
-		answering(func(*http.Request, string) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>" }),
-		answeredFields(simple, "Content-Type"), "", "Content-Type=text/html; charset=utf-8", "what a body is, its author knows; a guess has made text into scripts"},
+		responding(func(*http.Request, string) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>" }),
+		responseFields(simple, "Content-Type"), "", "Content-Type=text/html; charset=utf-8", "what a body is, its author knows; a guess has made text into scripts"},
 	"a coding that the client did not ask for is not asked for": {
-		telling("Accept-Encoding"), asking(simple), "200 ", "200 Accept-Encoding=gzip", "the client takes no gzip, and unpacking it is the proxy's work for nothing"},
-	"who does not say what it is stays unknown": {telling("User-Agent"), asking(simple), "200 ", "", ""},
+		echoing("Accept-Encoding"), asking(simple), "200 ", "200 Accept-Encoding=gzip", "the client takes no gzip, and unpacking it is the proxy's work for nothing"},
+	"who does not say what it is stays unknown": {echoing("User-Agent"), asking(simple), "200 ", "", ""},
 	"what a client claims to have forwarded is replaced": {
-		telling("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"),
+		echoing("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"),
 		asking("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: y\r\nX-Forwarded-Proto: https\r\n\r\n"),
 		"200 X-Forwarded-For=127.0.0.1 X-Forwarded-Host=x X-Forwarded-Proto=http", "", ""},
-	"a path is kept to the letter": {answering(func(q *http.Request, _ string) string { return ok(q.RequestURI) }),
+	"a path is kept to the letter": {responding(func(q *http.Request, _ string) string { return ok(q.RequestURI) }),
 		asking("GET //a/../%2F%41?x=%20&y HTTP/1.1\r\nHost: x\r\n\r\n"), "200 //a/../%2F%41?x=%20&y", "", ""},
-	"a query is kept to the letter": {answering(func(q *http.Request, _ string) string { return ok(q.RequestURI) }),
+	"a query is kept to the letter": {responding(func(q *http.Request, _ string) string { return ok(q.RequestURI) }),
 		asking("GET /?a;b=c&d HTTP/1.1\r\nHost: x\r\n\r\n"), "200 /?a;b=c&d", "200 /?d=", "it is the backend's to read; where two readings differ, the client's bytes are the truth"},
-	"the host is the one that was asked for": {answering(func(q *http.Request, _ string) string { return ok(q.Host) }), asking("GET / HTTP/1.1\r\nHost: shop.example:81\r\n\r\n"), "200 shop.example:81", "", ""},
-	"a length stays a length": {answering(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.ContentLength, body)) }),
+	"the host is the one that was asked for": {responding(func(q *http.Request, _ string) string { return ok(q.Host) }), asking("GET / HTTP/1.1\r\nHost: shop.example:81\r\n\r\n"), "200 shop.example:81", "", ""},
+	"a length stays a length": {responding(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.ContentLength, body)) }),
 		asking("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"), "200 5hello", "", ""},
-	"chunks stay chunks": {answering(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.TransferEncoding, body)) }),
+	"chunks stay chunks": {responding(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.TransferEncoding, body)) }),
 		asking("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "200 [chunked]hello", "", ""},
-	"no body stays none": {answering(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.ContentLength, q.TransferEncoding)) }),
+	"no body stays none": {responding(func(q *http.Request, body string) string { return ok(fmt.Sprint(q.ContentLength, q.TransferEncoding)) }),
 		asking("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), "200 0 []", "", ""},
 	"when the client leaves, the backend's work is ended": {
 		func(c net.Conn, r *bufio.Reader) {
@@ -330,16 +330,16 @@ var behaviours = map[string]behaviour{
 			}
 		}, "me", "", ""},
 	"several lines of a field stay several": {
-		answering(func(q *http.Request, _ string) string {
+		responding(func(q *http.Request, _ string) string {
 			return "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-Got: " + strings.Join(q.Header["X-Many"], "|") + "\r\nContent-Length: 0\r\n\r\n"
 		}),
-		answeredFields("GET / HTTP/1.1\r\nHost: x\r\nX-Many: 1\r\nX-Many: 2\r\n\r\n", "Set-Cookie", "X-Got"), "Set-Cookie=a|b X-Got=1|2", "", ""},
+		responseFields("GET / HTTP/1.1\r\nHost: x\r\nX-Many: 1\r\nX-Many: 2\r\n\r\n", "Set-Cookie", "X-Got"), "Set-Cookie=a|b X-Got=1|2", "", ""},
 	"an answer that comes before the request's end reaches who still sends": {
 		early,
 		func(t *testing.T, c net.Conn, r *bufio.Reader) string {
 			io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
 			patience(c)
-			return answered(r, "POST")
+			return readResponse(r, "POST")
 		}, "403 no", "no answer", "net/http reads a request to its end before it answers, unless it is asked for full duplex"},
 }
 

@@ -40,10 +40,10 @@ func TestClient_AmongTrustedAddressesAlone(t *testing.T) {
 func TestScheme(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		trusted string
-		says    string
-		want    string // in pace's signals
-		told    string // to the backend
+		trusted   string
+		says      string
+		want      string // in pace's signals
+		forwarded string // to the backend
 	}{
 		"a trusted proxy says https":          {"127.0.0.0/8", "https", "https", "https"},
 		"in capitals":                         {"127.0.0.0/8", "HTTPS", "https", "https"},
@@ -55,13 +55,13 @@ func TestScheme(t *testing.T) {
 		"a stranger says https":               {"10.0.0.0/8", "https", "http", "http"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, func(o *setup) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, telling("Forwarded")))
+			p := start(t, func(o *setup) { o.Trusted = prefixes(tt.trusted) }, rawOrigin(t, echoing("Forwarded")))
 			_, body := p.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: "+tt.says+"\r\nConnection: close\r\n\r\n")
 			p.line(t)
 			if n := p.metric(t, metrics.ServerDuration.Name, "url_scheme", tt.want); n != 1 {
 				t.Errorf("%v requests by %s, want 1", n, tt.want)
 			}
-			if !strings.HasSuffix(body, ";proto="+tt.told) {
+			if !strings.HasSuffix(body, ";proto="+tt.forwarded) {
 				t.Errorf("the backend was told %s", body)
 			}
 		})

@@ -9,10 +9,10 @@ func Word(name string, known []string) (best string) {
 	if len(name) > 100 {
 		return ""
 	}
-	least := Slack(name) + 1
+	nearest := Slack(name) + 1
 	for _, k := range known {
-		if d := Distance(strings.ToLower(name), strings.ToLower(k)); d < least {
-			best, least = k, d
+		if d := Distance(strings.ToLower(name), strings.ToLower(k)); d < nearest {
+			best, nearest = k, d
 		}
 	}
 	return best

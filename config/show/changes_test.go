@@ -24,23 +24,23 @@ func parsed(t *testing.T, text string) *config.File {
 }
 
 func TestChanges(t *testing.T) {
-	const least = "[upstreams]\nbackends = [\"http://10.0.0.1\", \"http://10.0.0.2:81\"]\n"
+	const minimal = "[upstreams]\nbackends = [\"http://10.0.0.1\", \"http://10.0.0.2:81\"]\n"
 	tests := []struct {
 		name     string
 		from, to string
 		want     []string
 	}{
 		{"another order of tables, comments and defaults change nothing",
-			least + "[log]\nlevel = \"info\"\n[server]\nidle_timeout = \"75s\"\n", "# new\n[server]\n" + least, nil},
-		{"a value is told before and after", least, least + "[server]\nidle_timeout = \"1m\"\n[metrics]\nallow = [\"10.0.0.0/8\"]\n[tracing]\nsample_ratio = 0.5\n[tracing.keep]\nslow = \"2s\"\n",
+			minimal + "[log]\nlevel = \"info\"\n[server]\nidle_timeout = \"75s\"\n", "# new\n[server]\n" + minimal, nil},
+		{"a value is told before and after", minimal, minimal + "[server]\nidle_timeout = \"1m\"\n[metrics]\nallow = [\"10.0.0.0/8\"]\n[tracing]\nsample_ratio = 0.5\n[tracing.keep]\nslow = \"2s\"\n",
 			[]string{`server.idle_timeout: "1m15s" became "1m0s"`, `metrics.allow: added "10.0.0.0/8"`, `tracing.sample_ratio: 1 became 0.5`, `tracing.keep.slow: "1s" became "2s"`}},
-		{"of a list, what came and what went", least, strings.Replace(least, "10.0.0.1", "10.0.0.3", 1),
+		{"of a list, what came and what went", minimal, strings.Replace(minimal, "10.0.0.1", "10.0.0.3", 1),
 			[]string{`upstreams.backends: added "http://10.0.0.3:80", removed "http://10.0.0.1:80"`}},
-		{"the order of a list", least, "[upstreams]\nbackends = [\"http://10.0.0.2:81\", \"http://10.0.0.1:80\"]\n",
+		{"the order of a list", minimal, "[upstreams]\nbackends = [\"http://10.0.0.2:81\", \"http://10.0.0.1:80\"]\n",
 			[]string{`upstreams.backends: in another order`}},
-		{"a limit that comes is one change, and the routes on which it holds are others", least, least + "[rate_limit]\nmax_requests = 7\n",
+		{"a limit that comes is one change, and the routes on which it holds are others", minimal, minimal + "[rate_limit]\nmax_requests = 7\n",
 			[]string{`rate_limit: added`, `route "default".limits: added "default"`}},
-		{"a limit that goes", least + "[rate_limit]\n", least + "[rate_limit]\nenabled = false\n",
+		{"a limit that goes", minimal + "[rate_limit]\n", minimal + "[rate_limit]\nenabled = false\n",
 			[]string{`route "default".limits: removed "default"`, `rate_limit: removed`}},
 	}
 	for _, tt := range tests {
@@ -107,13 +107,13 @@ func TestChanges_ThatNeedARestartAreDocumented(t *testing.T) {
 
 // Every key that a file may hold is a change when it changes: none is forgotten.
 func TestChanges_SeeEveryKey(t *testing.T) {
-	const least = "[upstreams]\nbackends = [\"http://10.0.0.1:80\"]\n"
+	const minimal = "[upstreams]\nbackends = [\"http://10.0.0.1:80\"]\n"
 	for name, value := range map[string]string{
 		"server.listen": `"127.0.0.1:81"`, "server.workers": "3", "admin.listen": `""`, "admin.pprof": "true", "admin.hosts": `["x"]`,
 		"headers.proxy_name": `"X-Other"`, "server_timing.allow": `["::1/128"]`, "log.level": `"warn"`, "tracing.query_allow": `["q"]`,
 	} {
 		table, key, _ := strings.Cut(name, ".")
-		got := Changes(&parsed(t, least).Config, &parsed(t, fmt.Sprintf("%s[%s]\n%s = %s\n", least, table, key, value)).Config)
+		got := Changes(&parsed(t, minimal).Config, &parsed(t, fmt.Sprintf("%s[%s]\n%s = %s\n", minimal, table, key, value)).Config)
 		if len(got) != 1 || got[0].Key != name {
 			t.Errorf("%s: got %v", name, got)
 		}

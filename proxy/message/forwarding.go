@@ -44,10 +44,10 @@ func readForwarding(h http.Header, host string, isProxy func(netip.Addr) bool) F
 	f.Client = client
 
 	hosts, protos := parseList(h["X-Forwarded-Host"]), parseList(h["X-Forwarded-Proto"])
-	if s := f.told(hosts, at, func(e element) string { return e.host }); s != "" {
+	if s := f.claimed(hosts, at, func(e element) string { return e.host }); s != "" {
 		f.host = s
 	}
-	if s := f.told(protos, at, func(e element) string { return e.proto }); isScheme(s) {
+	if s := f.claimed(protos, at, func(e element) string { return e.proto }); isScheme(s) {
 		f.proto = strings.ToLower(s)
 	}
 	f.rebuild = !f.forwardedAgrees(len(hosts) > 0, len(protos) > 0, isProxy)
@@ -82,10 +82,10 @@ func whoAsked(hops []hop, isProxy func(netip.Addr) bool) (client netip.Addr, at 
 	return client, at
 }
 
-// told returns a fact about the client's own request: from an X-Forwarded field, whose elements are list,
+// claimed returns a fact about the client's own request: from an X-Forwarded field, whose elements are list,
 // or from Forwarded if list is empty. If there are as many elements as hops, the client's counts, which is
 // the one at at. Otherwise the first one counts.
-func (f *Forwarding) told(list []string, at int, fact func(element) string) string {
+func (f *Forwarding) claimed(list []string, at int, fact func(element) string) string {
 	if len(list) == 0 {
 		if len(f.forwarded) != len(f.hops) {
 			at = 0
@@ -105,10 +105,10 @@ func (f *Forwarding) told(list []string, at int, fact func(element) string) stri
 
 // forwardedAgrees reports whether Forwarded may pass as it came: it follows the grammar, and it says nothing
 // that differs from the X-Forwarded fields that came with it.
-func (f *Forwarding) forwardedAgrees(hostTold, protoTold bool, isProxy func(netip.Addr) bool) bool {
+func (f *Forwarding) forwardedAgrees(hostClaimed, protoClaimed bool, isProxy func(netip.Addr) bool) bool {
 	for _, e := range f.forwarded {
-		otherHost := hostTold && e.host != "" && !strings.EqualFold(e.host, f.host)
-		otherProto := protoTold && e.proto != "" && !strings.EqualFold(e.proto, f.proto)
+		otherHost := hostClaimed && e.host != "" && !strings.EqualFold(e.host, f.host)
+		otherProto := protoClaimed && e.proto != "" && !strings.EqualFold(e.proto, f.proto)
 		if !e.strict || otherHost || otherProto {
 			return false
 		}

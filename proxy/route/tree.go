@@ -88,12 +88,12 @@ func (n *node) first(place kind, q *Request) *Route {
 
 // all visits all routes below n whose pattern matches a path, whatever the method and the header.
 func (n *node) all(path string, visit func(*Route)) {
-	places := []kind{rest}
+	kinds := []kind{rest}
 	switch path {
 	case "":
-		places = []kind{whole}
+		kinds = []kind{whole}
 	case "/":
-		places = []kind{end, rest}
+		kinds = []kind{end, rest}
 	case asterisk:
 	default:
 		segment, after := cut(path)
@@ -104,7 +104,7 @@ func (n *node) all(path string, visit func(*Route)) {
 			n.single.all(after, visit)
 		}
 	}
-	for _, place := range places {
+	for _, place := range kinds {
 		for _, t := range n.takers {
 			if t.place == place {
 				visit(t.route)

@@ -35,7 +35,7 @@ func failed(o telemetry.Outcome, ms float64, why string, sent int64) telemetry.A
 }
 
 // answered is an attempt from 1 ms on that answered.
-func answered(status int, ms float64) telemetry.Attempt {
+func attempt(status int, ms float64) telemetry.Attempt {
 	wait := time.Duration((ms - 1) * float64(time.Millisecond))
 	return telemetry.Attempt{Backend: two, Start: after(1), Responded: after(1 + ms), End: after(100), Status: status, Waited: wait}
 }
@@ -48,7 +48,7 @@ var explained = map[telemetry.Outcome]struct {
 	telemetry.OK: {
 		func(r *telemetry.Record) {
 			r.Passed = []telemetry.Passed{{Policy: "default", Used: 7, Limit: 10}}
-			r.Attempts = []telemetry.Attempt{failed(telemetry.ConnectFailed, 0.4, "dial tcp 10.0.0.7:8000: connection refused", 0), answered(200, 12.1)}
+			r.Attempts = []telemetry.Attempt{failed(telemetry.ConnectFailed, 0.4, "dial tcp 10.0.0.7:8000: connection refused", 0), attempt(200, 12.1)}
 			r.Failovers = []telemetry.Failover{{From: one, To: two, Reason: telemetry.ConnectFailed, Attempt: 1}}
 			r.BytesOut, r.Phases[telemetry.Deliver] = 18_000, 300*time.Microsecond
 		},
@@ -64,11 +64,11 @@ var explained = map[telemetry.Outcome]struct {
 		},
 	},
 	telemetry.ClientError: {
-		func(r *telemetry.Record) { r.Attempts, r.Status = []telemetry.Attempt{answered(404, 5)}, 404 },
+		func(r *telemetry.Record) { r.Attempts, r.Status = []telemetry.Attempt{attempt(404, 5)}, 404 },
 		[]string{"Attempt 1, at 10.0.0.8:8000, answered 404 after 5 ms", "client_error after 100 ms, because of the client (side: client)"},
 	},
 	telemetry.UpstreamError: {
-		func(r *telemetry.Record) { r.Attempts, r.Status = []telemetry.Attempt{answered(503, 5)}, 503 },
+		func(r *telemetry.Record) { r.Attempts, r.Status = []telemetry.Attempt{attempt(503, 5)}, 503 },
 		[]string{"answered 503 after 5 ms, of which 4 ms", "upstream_error after 100 ms, because of the backend (side: backend)", "search the backend's log for the trace id"},
 	},
 	telemetry.Responded: {nil, []string{"pace responded 200 itself.", "It ended as responded after 100 ms."}},
@@ -146,7 +146,7 @@ var explained = map[telemetry.Outcome]struct {
 	},
 	telemetry.UpstreamTruncated: {
 		func(r *telemetry.Record) {
-			a := answered(200, 10)
+			a := attempt(200, 10)
 			a.Failure, a.Error, a.End = telemetry.UpstreamTruncated, "connection reset by peer", after(91)
 			r.Attempts, r.BytesOut, r.Phases[telemetry.Receive] = []telemetry.Attempt{a}, 512, 80*time.Millisecond
 		},
@@ -154,7 +154,7 @@ var explained = map[telemetry.Outcome]struct {
 	},
 	telemetry.UpstreamStalled: {
 		func(r *telemetry.Record) {
-			a := answered(200, 10)
+			a := attempt(200, 10)
 			a.Failure, a.Error, a.End = telemetry.UpstreamStalled, "nothing came for 60s", after(91)
 			r.Attempts = []telemetry.Attempt{a}
 		},
@@ -170,7 +170,7 @@ var explained = map[telemetry.Outcome]struct {
 	},
 	telemetry.ClientAborted: {
 		func(r *telemetry.Record) {
-			r.Attempts, r.LeftIn, r.BytesOut = []telemetry.Attempt{answered(200, 10)}, telemetry.Deliver, 2_500_000
+			r.Attempts, r.LeftIn, r.BytesOut = []telemetry.Attempt{attempt(200, 10)}, telemetry.Deliver, 2_500_000
 		},
 		[]string{"answered 200 after 10 ms", "The client left after 100 ms, in the phase deliver: it had been sent 2.5 MB of the response's body.", "client_aborted", "side: client"},
 	},
@@ -179,7 +179,7 @@ var explained = map[telemetry.Outcome]struct {
 	telemetry.TooLarge:       {nil, []string{"pace responded 413 itself.", "too_large", "side: client", "server.max_body_bytes"}},
 	telemetry.Upgraded: {
 		func(r *telemetry.Record) {
-			r.Attempts, r.Stream, r.Streamed, r.Closed = []telemetry.Attempt{answered(101, 5)}, telemetry.WebSocket, after(6), telemetry.LostBackend
+			r.Attempts, r.Stream, r.Streamed, r.Closed = []telemetry.Attempt{attempt(101, 5)}, telemetry.WebSocket, after(6), telemetry.LostBackend
 			r.End, r.BytesIn, r.BytesOut = after(75_006), 10, 2000
 		},
 		[]string{"answered 101 after 5 ms", "It became a stream (websocket) after 6 ms, which lived for 1m15s, received 10 B from the client and sent it 2 kB, and ended as backend_lost.", "upgraded"},

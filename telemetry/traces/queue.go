@@ -99,11 +99,11 @@ func (q *spanQueue) put(r *telemetry.Record) bool {
 	}
 }
 
-// reserve takes a place for a record that is to be kept, until it is put and dealt with. It reports whether
-// there was one.
+// reserve reserves room in the queue for a record that is kept, until the record has been put and exported. It
+// reports whether there was room.
 func (q *spanQueue) reserve(r *telemetry.Record) bool {
-	places, bytes := q.reserved.Add(1), q.reservedBytes.Add(int64(r.Size()))
-	if places <= int64(cap(q.kept)) && bytes <= maxReservedBytes {
+	records, bytes := q.reserved.Add(1), q.reservedBytes.Add(int64(r.Size()))
+	if records <= int64(cap(q.kept)) && bytes <= maxReservedBytes {
 		return true
 	}
 	q.giveBack(r)

@@ -321,12 +321,12 @@ func TestQueue_BoundsTheMemoryOfWhatIsKept(t *testing.T) {
 // A trace counts as kept once the collector has taken all of its batch, and as dropped if not: never as both.
 func TestQueue_CountsWhatTheCollectorTook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var answer error
+		var result error
 		var accepted []*telemetry.Record
-		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return answer }), slog.New(slog.DiscardHandler))
+		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return result }), slog.New(slog.DiscardHandler))
 		q.onAccepted = func(r *telemetry.Record) { accepted = append(accepted, r) }
 		send := func(err error) {
-			answer = err
+			result = err
 			for _, r := range []*telemetry.Record{interesting(1), interesting(2)} {
 				if !q.reserve(r) {
 					t.Fatal("no place")
