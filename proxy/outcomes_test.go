@@ -106,3 +106,34 @@ func TestCausesHaveOutcomes(t *testing.T) {
 		}
 	}
 }
+
+// A cause that nobody gives is an outcome with which nothing ends.
+func TestCausesAreGiven(t *testing.T) {
+	here, err := fs.Glob(os.DirFS("."), "*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, decides := map[string]bool{}, ""
+	for _, name := range here {
+		text, err := os.ReadFile(name)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case name == "outcome.go":
+			decides = string(text)
+		case !strings.HasSuffix(name, "_test.go"):
+			for _, cause := range regexp.MustCompile(`\bcause[A-Z]\w+`).FindAllString(string(text), -1) {
+				given[cause] = true
+			}
+		}
+	}
+	rows := regexp.MustCompile(`(?m)^\t(cause[A-Z]\w+): `).FindAllStringSubmatch(decides, -1)
+	if len(rows) != int(causeCount)-1 {
+		t.Fatalf("read %d causes in outcome.go, want %d", len(rows), causeCount-1)
+	}
+	for _, row := range rows {
+		if !given[row[1]] {
+			t.Errorf("no file but outcome.go names %s", row[1])
+		}
+	}
+}

@@ -3,6 +3,8 @@ package contract
 import (
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +15,11 @@ import (
 
 // sides are the outcomes of interface.md that can end a request today, by whose doing they are.
 var sides = map[string][]string{
-	"none":    words("ok upgraded responded"),
-	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large"),
+	"none":    words("ok upgraded responded redirected"),
+	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large no_route method_not_allowed forbidden"),
 	"limiter": words("rate_limited"),
 	"pace":    words("draining drain_timeout exhausted internal_error"),
-	"backend": words("upstream_error no_backend dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated"),
+	"backend": words("upstream_error no_backend dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated upstream_stalled route_timeout"),
 }
 
 // TestCounters_ExistFromZero: the increase of a series that appears with its first value is not seen, so
@@ -33,6 +35,11 @@ func TestCounters_ExistFromZero(t *testing.T) {
 			if series := fmt.Sprintf("pace_requests_total{http_route=\"/\",pace_outcome=%q,pace_route=\"default\",pace_side=%q} 0\n", o, side); !strings.Contains(before, series) {
 				t.Errorf("there is no %s", series)
 			}
+		}
+	}
+	for _, series := range regexp.MustCompile(`pace_requests_total\{.*pace_outcome="(\w+)",.*pace_side="(\w+)"`).FindAllStringSubmatch(before, -1) {
+		if outcome, side := series[1], series[2]; !slices.Contains(sides[side], outcome) {
+			t.Errorf("no row says that %s is of the side %s", outcome, side)
 		}
 	}
 	for _, phase := range words("own read_request limit pick dns connect send wait receive deliver") {
