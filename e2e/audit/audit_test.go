@@ -1,5 +1,5 @@
-// Package audit sends a great mix through real paces, wants no difference between what these say of it
-// and what clients, backends and the wire wrote down, and counts what is lost when telemetry fails.
+// Package audit sends a large mix through real paces. It fails for any difference between their telemetry
+// and the records of clients, backends and traffic. It also counts what is lost when telemetry fails.
 package audit
 
 import (

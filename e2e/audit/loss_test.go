@@ -26,7 +26,7 @@ import (
 // The failures of telemetry itself: no request may notice, memory stays bounded, and each loss is
 // counted, exactly. That single faults cost no request is in e2e/contract, too.
 
-// mostRSS is far below what pace would hold if anything that is lost were kept.
+// maxRSS is far below the memory that pace would need if it kept what is lost.
 const maxRSS = 120 << 20
 
 // burst sends n GETs for distinct paths, 16 at a time, and wants each answered.
@@ -93,8 +93,9 @@ type spansOf struct {
 	reasons   map[string]float64
 }
 
-// act changes the collector, sends requests, and waits until all their spans are accounted for. Some
-// are to arrive or none; a client of gRPC takes its time to come back, so it gets more requests then.
+// act changes the collector, sends requests, and waits until all their spans are exported or counted as
+// dropped. Either some spans must arrive or none. A gRPC client reconnects slowly, so act sends more
+// requests then.
 func (s *spansOf) act(name string, change func(), arrive bool) {
 	s.t.Helper()
 	before := len(s.r.Spans())

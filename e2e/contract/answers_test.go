@@ -218,7 +218,7 @@ func TestLimiter_KeepsAtMostMaxKeys(t *testing.T) {
 	if keys := p.Metrics().Sum("pace_limiter_keys"); keys < 1 || keys > 100 {
 		t.Errorf("pace_limiter_keys = %v after 500 clients, want at most 100", keys)
 	}
-	// Each client still holds its place for a minute: those that are no key were forgotten.
+	// Each client's request still counts for a minute: addresses that are not a key were forgotten.
 	m := p.Metrics()
 	if keys, evicted := m.Sum("pace_limiter_keys"), m.Sum("pace_limiter_evicted_total", "policy", "default"); keys+evicted != 500 {
 		t.Errorf("%v keys and %v evicted of 500 clients", keys, evicted)

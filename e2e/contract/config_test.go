@@ -13,8 +13,8 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// The keys of [rate_limit], [tracing], [metrics], [admin], [log] and [headers] are held to
-// their effects beside what they are about; here stand those of [server] and [upstreams].
+// This file tests the effects of the keys of [server] and [upstreams]. The keys of [rate_limit], [tracing],
+// [metrics], [admin], [log] and [headers] have their tests in the files about these subjects.
 
 func TestServer_Listen(t *testing.T) {
 	t.Parallel()

@@ -1,5 +1,5 @@
-// Package contract holds the built pace to every row of interface.md, by the account of
-// clients and backends. A test's file is named for the section it reads from.
+// Package contract compares the built pace with every row of interface.md, by what clients and backends
+// recorded. A test's file has the name of the section that it tests.
 package contract
 
 import (

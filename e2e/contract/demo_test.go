@@ -110,8 +110,8 @@ func demoAccess(t *testing.T, p *pacetest.Pace, path string) (all []pacetest.Lin
 	return all
 }
 
-// TestDemo_FitsATerminal: no row is broken by the terminal in the middle of a word, and what is to be
-// copied into a shell is quoted.
+// TestDemo_FitsATerminal: the terminal breaks no line in the middle of a word, and the URLs are quoted for a
+// shell.
 func TestDemo_FitsATerminal(t *testing.T) {
 	t.Parallel()
 	p := pacetest.LaunchOnTerminal(t, []string{"NO_COLOR=1"}, "demo", "--no-limit", "--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)))

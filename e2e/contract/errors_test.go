@@ -12,8 +12,8 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// TestFailures_NameBackendAndError, in the line and in the spans of the same attempt; there is no line
-// beside the request's.
+// TestFailures_NameBackendAndError, in the access line and in the spans of the same attempt. There is no other
+// line about the failure.
 func TestFailures_NameBackendAndError(t *testing.T) {
 	t.Parallel()
 	dead, broken := pacetest.NewClosed(t), pacetest.NewBackend(t, pacetest.ResetBefore)

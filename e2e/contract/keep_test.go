@@ -155,7 +155,7 @@ func TestKeep_NotWhatIsSampledAnyway(t *testing.T) {
 	p.WantMetric(0, "pace_traces_dropped_total")
 }
 
-// Without an exporter, and where keeping is off, nothing is kept, and nobody is told that it was.
+// Without an exporter, or with keeping switched off, no trace is kept, and no signal says that one was.
 func TestKeep_Off(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -193,7 +193,7 @@ func wantJSONTrace(t *testing.T, p *pacetest.Pace, path, want string) {
 	}
 }
 
-// In a storm the caps hold, a rare failure is kept beside it, and each trace is counted once.
+// In a storm of one failure the caps hold, a rare failure is still kept, and each trace is counted once.
 func TestKeep_UnderAStorm(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {

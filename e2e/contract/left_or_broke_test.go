@@ -106,7 +106,7 @@ var faults = []ending{
 	{"h1 upload, a trailer that is none", overH1("0\r\nno field\r\n\r\n", stay)},
 }
 
-// TestLeaving_IsNoBadRequest: who leaves is client_gone, by whatever means and in whatever state.
+// TestLeaving_IsNoBadRequest: a client that leaves is client_gone, in whatever way and phase it leaves.
 func TestLeaving_IsNoBadRequest(t *testing.T) {
 	t.Parallel()
 	wantEndings(t, leavings, "client_gone", 499)

@@ -174,8 +174,8 @@ func TestListen_WhatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// A reload opens the new address before it closes the old one. Every connection that began at the old one is
-// served, and told to end; what is in flight there finishes.
+// A reload opens the new address before it closes the old one. pace serves every connection that was opened at
+// the old address, and closes it after its next response. Requests in flight there finish.
 func TestReload_Listener(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})

@@ -229,7 +229,7 @@ func TestLog_FullDiskCostsNoRequest(t *testing.T) {
 	wantServiceWithoutLog(t, p, cfg)
 }
 
-// TestLog_ClosedPipeCostsNoRequest: who reads the log leaves, as when a log shipper dies.
+// TestLog_ClosedPipeCostsNoRequest: the reader of the log closes its pipe, as when a log shipper dies.
 func TestLog_ClosedPipeCostsNoRequest(t *testing.T) {
 	t.Parallel()
 	cfg := onFreePorts(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)))
@@ -249,8 +249,8 @@ func onFreePorts(t *testing.T, cfg pacetest.Config) pacetest.Config {
 	return cfg
 }
 
-// wantServiceWithoutLog holds a pace whose log can not be written to serve all the same, to count
-// the lines and to end well.
+// wantServiceWithoutLog requires that a pace whose log cannot be written still serves, counts the dropped
+// lines, and exits with 0.
 func wantServiceWithoutLog(t *testing.T, p *pacetest.Pace, cfg pacetest.Config) {
 	t.Helper()
 	p.Proxy, p.Admin = cfg["server"]["listen"].(string), cfg["admin"]["listen"].(string)

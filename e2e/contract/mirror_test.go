@@ -96,12 +96,12 @@ func TestMirror_DelaysNobody(t *testing.T) {
 	defer close(open)
 	live, hanging := pacetest.NewBackend(t, pacetest.Fine), pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
 	p := pacetest.Start(t, mirrored(live, hanging))
-	const n, queued = 100, 64
+	const n, running = 100, 64
 	for range n {
 		wantStatus(t, p.Get("/x"), 200)
 	}
-	hanging.WantGot(queued, "/x")
-	p.WantMetric(n-queued, "pace_mirror_dropped_total", "reason", "busy")
+	hanging.WantGot(running, "/x")
+	p.WantMetric(n-running, "pace_mirror_dropped_total", "reason", "busy")
 	p.WantMetric(n, "pace_requests_total", "pace_outcome", "ok")
 
 	down := pacetest.NewBackend(t, pacetest.Fine)

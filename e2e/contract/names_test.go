@@ -12,8 +12,8 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// TestPhases_ANameIsResolvedInDNS has a name server of its own: pace sees another /etc/resolv.conf
-// than the machine.
+// TestPhases_ANameIsResolvedInDNS has its own name server: pace sees another /etc/resolv.conf than the
+// machine.
 func TestPhases_ANameIsResolvedInDNS(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second

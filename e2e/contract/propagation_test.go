@@ -71,8 +71,8 @@ func TestTraceparent_TwiceBeginsANewTrace(t *testing.T) {
 	})
 }
 
-// TestEnvironment_PropagatorsLoseAndLeaveNothing: what a client says of a trace in any encoding never goes
-// on beside what pace says; its baggage goes on as it came.
+// TestEnvironment_PropagatorsLoseAndLeaveNothing: pace never forwards a client's trace fields, in any encoding,
+// next to its own. It forwards the client's baggage unchanged.
 func TestEnvironment_PropagatorsLoseAndLeaveNothing(t *testing.T) {
 	t.Parallel()
 	contexts := map[string]string{

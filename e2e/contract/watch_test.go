@@ -93,7 +93,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// Where the system reports no changes, pace says so and looks by itself: here because the folder is gone.
+// If the system reports no changes, pace logs that and polls. Here the reason is that the folder is gone.
 func TestWatch_WhatCannotBeWatchedIsPolled(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)

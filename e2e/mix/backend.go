@@ -65,7 +65,7 @@ func closesReused(a act) behaviour {
 	}
 }
 
-// fickle answers, and closes the connection a little later, when a request may be on its way.
+// fickle responds, and closes the connection a little later, when the next request may already be under way.
 func fickle(x *exchange, _ int, p *pacetest.Exchange) (ending, act) {
 	return ending{status: 200}, func(x *exchange, p *pacetest.Exchange) {
 		pacetest.Fine(p)
@@ -74,7 +74,7 @@ func fickle(x *exchange, _ int, p *pacetest.Exchange) (ending, act) {
 	}
 }
 
-// slow answers piece by piece.
+// slow sends the response piece by piece.
 func slow(x *exchange, _ int, p *pacetest.Exchange) (ending, act) {
 	return ending{status: 200}, func(x *exchange, p *pacetest.Exchange) {
 		piece := time.Duration(x.luck * float64(20*time.Millisecond))

@@ -15,7 +15,7 @@ import (
 
 const userAgent = "mix/1.0"
 
-// exchange is one request of the mix: its script, and what those who took part wrote down.
+// exchange is one request of the mix: its script, and what its client and its backends recorded.
 type exchange struct {
 	*kind
 	house  *house
@@ -48,7 +48,7 @@ type exchange struct {
 	attempts []attempt // the backends' account, in order of arrival; guarded by mu
 }
 
-// attempt is one attempt as its backend knows it, or, of those that no backend saw, the wire.
+// attempt is one attempt as its backend recorded it, or as the recorded traffic shows it if no backend saw it.
 type attempt struct {
 	backend   string // host:port
 	nth       int    // number of the request on its connection, from 1; 0: unknown
@@ -73,7 +73,7 @@ func flagOf() (raise func(), raised <-chan struct{}) {
 	return sync.OnceFunc(func() { close(c) }), c
 }
 
-// run carries the exchange out, with these clients for what needs no connection of its own.
+// run runs the exchange. It uses these clients unless the kind needs its own connection.
 func (x *exchange) run(own *ownClients) {
 	x.begin()
 	defer x.cancel()
@@ -116,7 +116,7 @@ func (x *exchange) traceparent() string {
 	return "00-" + x.trace + "-" + x.parent + "-01"
 }
 
-// fields are the header fields that say who asks, and in which trace.
+// fields returns the header fields with the client's address and the trace.
 func (x *exchange) fields() map[string]string {
 	return map[string]string{"User-Agent": userAgent, "Traceparent": x.traceparent(), "X-Forwarded-For": x.source}
 }

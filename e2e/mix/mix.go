@@ -1,9 +1,9 @@
-// Package mix is a seeded mix of requests of known fate, which is sent through real paces while
-// clients, backends and the wire write down what happened; [Truth] is their account. Its readers hold
-// metrics, spans and access lines to it, request by request, wherever these are read: from a
-// Prometheus, from a pace's own page, from the exporter or from a Jaeger.
-// It knows nothing of pace but its configuration and docs/interface.md; no output of pace is proof
-// of another.
+// Package mix sends a seeded mix of requests with known outcomes through real paces. The clients, the
+// backends and a recording of the traffic say what happened; together they are the [Truth]. The readers
+// compare metrics, spans and access lines with it, request by request. Metrics come from a Prometheus or
+// from pace's own page, spans from the exporter or from a Jaeger.
+// The package knows only the configuration of pace and docs/interface.md. It never compares one output of
+// pace with another one.
 package mix
 
 import (

@@ -8,8 +8,8 @@ import (
 	"pace/e2e/port"
 )
 
-// readWire gives each exchange the attempts that the wire saw, in place of those that a backend saw:
-// there are more.
+// readWire gives each exchange the attempts in the recorded traffic, instead of those that a backend saw,
+// because the traffic also shows attempts that no backend saw.
 func (tr *Truth) readWire(ac *account) {
 	byTrace, received := map[string]*exchange{}, map[string]attempt{}
 	for _, x := range ac.exchanges {
@@ -50,7 +50,7 @@ func (tr *Truth) readWire(ac *account) {
 }
 
 // settle finds the attempt in the recorded traffic that got the response: the last one at the backend that
-// the client was told.
+// X-Backend named to the client.
 func (x *exchange) settle() {
 	responded := -1
 	for i, a := range x.attempts {
@@ -88,9 +88,10 @@ func (tr *Truth) countUnseen(ac *account) {
 	}
 }
 
-// settleBroken says how the attempts ended whose connection was gone before a byte was written. If it
-// was gone before pace looked whether it is open, connecting has failed, else the connection was lost,
-// and the wire cannot tell. So pace's metric may, within what the wire saw; all else is held to it.
+// settleBroken decides how those attempts ended whose connection closed before a byte was written to it. If
+// it closed before pace checked that it is open, connecting failed; otherwise the connection was lost. The
+// recorded traffic cannot distinguish the two. So pace's metric decides, within the number of such
+// connections in the traffic, and every other signal must agree with the metric.
 func (ac *account) settleBroken(tries map[string]float64) {
 	for address, n := range ac.broken {
 		said := int(tries[Key(port.Of(address), "connect_failed")])

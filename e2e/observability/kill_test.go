@@ -18,7 +18,7 @@ import (
 )
 
 // TestKilledBackend_FailoversAreCountedAlike kills one of two backends three times under a load of
-// GETs. No client may notice, and the wire, Prometheus and Jaeger must agree on the failovers.
+// GETs. No client may notice, and the recorded traffic, Prometheus and Jaeger must agree on the failovers.
 func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	jaeger := parts.Jaeger(t)
 	mortal, other := pacetest.StartProcess(t), pacetest.StartProcess(t)
@@ -53,8 +53,8 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	})
 	prometheus.Scraped()
 	failovers := prometheus.By("pace_failovers_total"+ours, "reason")
-	// Of a connection that was opened, and gone before a byte was written, the wire cannot tell whether
-	// pace saw it open. The counter may; all else is held to it.
+	// If a connection closed before a byte was written to it, the recorded traffic does not show whether pace
+	// saw it open. The counter decides, and every other signal must agree with it.
 	broken := float64(wire.Opened - wire.Used)
 	early := min(max(failovers["connect_failed"]-truth["connect_failed"], 0), broken)
 	truth["connect_failed"] += early

@@ -12,10 +12,10 @@ import (
 
 var seedFlag = flag.Uint64("seed", 0, "run the mix with this seed only; 0: with three")
 
-// TestMix drives exchanges that end in every way there is through real paces, and holds what
-// Prometheus and Jaeger know of them to what clients, backends and the wire know. At its end a request
-// is in flight while pace drains: what arrives in that time is turned away, and must be counted by
-// Prometheus before pace is gone and traced by Jaeger after it.
+// TestMix sends exchanges with every outcome through real paces, and compares what Prometheus and Jaeger have
+// with the records of clients, backends and traffic. At its end a request is in flight while pace drains.
+// pace rejects the requests that arrive then: Prometheus must count them before pace ends, and Jaeger must
+// have their traces afterwards.
 func TestMix(t *testing.T) {
 	seeds := []uint64{1, 2, 3}
 	if *seedFlag != 0 {

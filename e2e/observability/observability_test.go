@@ -1,5 +1,5 @@
-// Package observability holds what a real Prometheus and a real Jaeger know of pace to what
-// clients, backends and the wire say of the same requests. No output of pace is proof of another.
+// Package observability compares what a real Prometheus and a real Jaeger have with the records of clients,
+// backends and traffic for the same requests. It never compares one output of pace with another one.
 package observability
 
 import (

@@ -214,7 +214,7 @@ func (l *load) echo(n int) {
 	}
 }
 
-// held is what pace holds when nobody asks anything.
+// held has the memory, goroutines and descriptors of an idle pace.
 type held struct{ goroutines, descriptors, heap float64 }
 
 func (h held) String() string {

@@ -1,6 +1,6 @@
-// Package wiretap is the loopback interface's own account of what went to and came from a few ports.
-// It is how a test knows of connections that were refused, and of requests whose backend died before
-// it read them: of neither can a backend tell. It knows nothing of pace.
+// Package wiretap records the traffic of a few ports on the loopback interface. With it, a test sees
+// connections that were refused, and requests whose backend was killed before it read them. No backend can
+// record those. It knows nothing of pace.
 package wiretap
 
 import (
@@ -29,7 +29,7 @@ type Tap struct {
 	ports map[int]*traffic
 }
 
-// Traffic is what the wire saw of one port since the tap was opened.
+// Traffic is the recorded traffic of one port since the tap was opened.
 type Traffic struct {
 	SYNs    int // connections asked for
 	Refused int // of these, answered with RST
@@ -153,8 +153,8 @@ func (w *Tap) note(frame []byte) {
 	}
 }
 
-// At returns what the wire has seen, up to now, of an address that the tap was opened for. The test
-// fails if a packet was lost, since the account would be worth nothing.
+// At returns the traffic so far of an address that the tap was opened for. The test fails if a packet was
+// lost, because the record would be incomplete.
 func (w *Tap) At(address string) Traffic {
 	w.t.Helper()
 	w.mu.Lock()

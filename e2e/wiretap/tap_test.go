@@ -22,7 +22,7 @@ func dial(t *testing.T, address string, n int, write string) {
 	}
 }
 
-// TestTap does to each port what the tap is to tell, and the same to one that it is not to hear of.
+// TestTap makes every kind of traffic on each port, and the same on a port that the tap must ignore.
 func TestTap(t *testing.T) {
 	closed, backend, other := pacetest.NewClosed(t), pacetest.NewBackend(t, pacetest.Fine), pacetest.NewBackend(t, pacetest.Fine)
 	blackhole := pacetest.NewBlackhole(t)
