@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"pace/e2e/pacetest"
 	"pace/e2e/parts"
 )
 
@@ -65,23 +64,6 @@ func (s *nameServer) resolveTo(addrs ...string) {
 	for _, a := range addrs {
 		s.addrs = append(s.addrs, netip.MustParseAddr(a))
 	}
-}
-
-// wantAsked waits until n more queries for IPv4 addresses have come.
-func (s *nameServer) wantAsked(t *testing.T, n int) {
-	t.Helper()
-	asked := func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.asked
-	}
-	before := asked()
-	pacetest.Eventually(t, func() error {
-		if got := asked() - before; got < n {
-			return fmt.Errorf("%d queries have come, want %d", got, n)
-		}
-		return nil
-	})
 }
 
 // resolved is the response to a query (RFC 1035, section 4): the addresses for an A record, none for others.
