@@ -95,6 +95,9 @@ func TestCalls_RespondAsTheTableSays(t *testing.T) {
 		{"the routes", "GET", "/api/v1/routes", "", false, 200},
 		{"a match", "GET", "/api/v1/routes/match?url=/x&header=A:%201", "", false, 200},
 		{"a match of nothing", "GET", "/api/v1/routes/match", "", false, 400},
+		{"a match of what nobody asks for", "GET", "/api/v1/routes/match?url=/x&host=y", "", false, 400},
+		{"a match of two URLs", "GET", "/api/v1/routes/match?url=/x&url=/y", "", false, 400},
+		{"a match of half a query", "GET", "/api/v1/routes/match?url=/x;header=A:%201", "", false, 400},
 		{"the upstreams", "GET", "/api/v1/upstreams", "", false, 200},
 		{"a reload", "POST", "/api/v1/reload", "", false, 200},
 		{"a reload that is refused", "POST", "/api/v1/reload", "", true, 422},
@@ -103,6 +106,7 @@ func TestCalls_RespondAsTheTableSays(t *testing.T) {
 		{"a level for ever", "PUT", "/api/v1/log/level", `{"level":"info","for":"25h"}`, false, 400},
 		{"a level for no time", "PUT", "/api/v1/log/level", `{"level":"info"}`, false, 400},
 		{"a level with something else", "PUT", "/api/v1/log/level", `{"level":"info","for":"1m","file":"x"}`, false, 400},
+		{"two levels", "PUT", "/api/v1/log/level", level + level, false, 400},
 		{"a level that is no JSON", "PUT", "/api/v1/log/level", `debug`, false, 400},
 	} {
 		w := ask(h, tt.local, tt.method, tt.target, tt.body, "Bearer "+token)

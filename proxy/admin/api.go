@@ -70,11 +70,7 @@ var calls = []call{
 	{
 		method: "GET", path: "/api/v1/routes/match", summary: "Which route takes a request, and why not the others.",
 		serve: (*api).match, responses: map[int]any{200: Match{}, 400: failure{}},
-		query: []parameter{
-			{"method", "The request's method; GET if it is left out.", false},
-			{"url", "https://host/path, or /path alone.", false},
-			{"header", "A header field of the request, as in Name: value.", true},
-		},
+		query: matchQuery,
 	},
 	{
 		method: "GET", path: "/api/v1/upstreams", summary: "The upstreams and their backends.",

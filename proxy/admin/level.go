@@ -3,7 +3,9 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -51,7 +53,11 @@ func readLevel(w http.ResponseWriter, r *http.Request) (level slog.Level, d time
 	var body Level
 	read := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10))
 	read.DisallowUnknownFields()
-	if err := read.Decode(&body); err != nil {
+	err = read.Decode(&body)
+	if _, more := read.Token(); err == nil && more != io.EOF {
+		err = errors.New("something stands behind it")
+	}
+	if err != nil {
 		return 0, 0, fmt.Errorf(`expected {"level": "debug", "for": "10m"}: %w`, err)
 	}
 	if !slices.Contains(Levels, body.Level) {

@@ -29,8 +29,7 @@ func (g *Ring) Register(mux *http.ServeMux) {
 
 // serveList serves the exchanges that the filter asks for, the newest first, and where the next page begins.
 func (g *Ring) serveList(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	f, err := parseFilter(q, time.Now(), pageNames...)
+	q, f, err := readQuery(r, pageNames...)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -61,6 +60,17 @@ func release(list []entry) {
 	for _, e := range list {
 		e.Release()
 	}
+}
+
+// readQuery reads the parameters of a call. What cannot be parsed is refused: without it the filter would be wider
+// than what was asked for.
+func readQuery(r *http.Request, others ...string) (url.Values, Filter, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, Filter{}, fmt.Errorf("the query cannot be parsed: %w", err)
+	}
+	f, err := parseFilter(q, time.Now(), others...)
+	return q, f, err
 }
 
 // parsePage reads which part of a list is asked for.
@@ -112,7 +122,7 @@ func (g *Ring) serveOne(w http.ResponseWriter, r *http.Request) {
 
 // serveTail serves interesting exchanges as they end, as server-sent events.
 func (g *Ring) serveTail(w http.ResponseWriter, r *http.Request) {
-	f, err := parseFilter(r.URL.Query(), time.Now())
+	_, f, err := readQuery(r)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return

@@ -203,6 +203,7 @@ func TestList_RefusesWhatMakesNoSense(t *testing.T) {
 		"requests?outcome=fine", "requests?side=left", "requests?status=ok", "requests?status=5", "requests?min_ms=-1", "requests?min_ms=NaN", "requests?trace=1",
 		"requests?since=yesterday", "requests?since=-1m", "requests?limit=0", "requests?limit=1001", "requests?limit=x", "requests?after=1", "requests?after=1-1x",
 		"requests?outcom=ok", "requests?status=500&status=502", "requests/abc", "requests/" + strings.Repeat("0", 32), "tail?limit=1", "tail?outcome=fine",
+		"requests?status=502;side=pace", "requests?side=%zz",
 	} {
 		if status, body := w.get(t, "/api/v1/"+path); status != 400 || body["error"] == "" {
 			t.Errorf("%s: got %d, %v, want 400 and why", path, status, body)
