@@ -28,7 +28,8 @@ func (q *request) ask() bool {
 	}
 	q.startTimeout()
 	q.prepare()
-	for tried := make([]*lb.Backend, 0, 4); ; {
+	var tried []*lb.Backend
+	for {
 		failure := q.attempt(next)
 		if failure == nil {
 			return true
