@@ -12,14 +12,14 @@ import (
 // whose mode says who may.
 func (a *api) guarded(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		token, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		switch {
 		case isLocal(r):
 		case a.Token == "":
 			a.refused(r, "no token is configured")
 			refuse(w, http.StatusForbidden, "calls that change something are off: set admin.token_file, or let admin.listen be a unix socket")
 			return
-		case !isBearer || subtle.ConstantTimeCompare([]byte(token), []byte(a.Token)) != 1:
+		case !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare([]byte(token), []byte(a.Token)) != 1:
 			a.refused(r, "wrong token")
 			w.Header().Set("WWW-Authenticate", `Bearer realm="pace"`)
 			refuse(w, http.StatusUnauthorized, "send Authorization: Bearer with the content of admin.token_file")

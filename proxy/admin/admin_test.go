@@ -159,6 +159,7 @@ func TestAccess(t *testing.T) {
 		status            int
 	}{
 		{"the token", token, "Bearer " + token, false, 200},
+		{"the scheme in small letters, which RFC 9110 §11.1 allows", token, "bearer " + token, false, 200},
 		{"another token", token, "Bearer 0123456789abcdeg", false, 401},
 		{"a part of the token", token, "Bearer 0123", false, 401},
 		{"the token without its scheme", token, token, false, 401},
