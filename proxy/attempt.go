@@ -60,7 +60,8 @@ func (q *request) prepare() {
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names
 		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection, rules) }
 	}
-	out.Repeatable = q.body == nil && upstream.Idempotent(r.Method)
+	q.rec.Repeatable = upstream.Idempotent(r.Method)
+	out.Repeatable = q.body == nil && q.rec.Repeatable
 	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
 	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted(), q.route.requests)
 	b = q.route.requests.AppendFields(b)

@@ -40,30 +40,31 @@ type Record struct {
 	Trace      string // Identity's trace, in text
 
 	// What became of it.
-	Route     *Route // nil until it is known
-	Upstream  string // the pool's name, "" if none was asked
-	SentPath  string // as backends get it, if the route changes it; else ""
-	Attempts  []Attempt
-	Passed    []Passed
-	Limited   []Limited
-	Failovers []Failover
-	Retries   []Retry
-	Mirrored  []Mirrored
-	Mirror    bool  // it is the copy of a request: it has attempts, and is no exchange with a client
-	Status    int   // what the client got; 499 if it left before
-	BytesIn   int64 // of the request's body
-	BytesOut  int64 // of the response's body
-	Outcome   Outcome
-	Stream    StreamKind                // set by [Telemetry.BecomeStream]; the outcome is then that of the header
-	Closed    CloseReason               // how a stream ended
-	LeftIn    Phase                     // the phase in which the client left, if the outcome says that it did
-	Phases    [PhaseCount]time.Duration // how long the exchange was in each; zero until it is published
-	Streamed  time.Time                 // when it became a stream; zero if it did not
-	End       time.Time                 // zero until then
-	Slow      time.Duration             // an exchange that takes longer is interesting; 0: none is for that
-	Reason    KeepReason                // why it is interesting; zero until its trace is decided on
-	Export    Export                    // whether its trace is exported
-	Moving    *Traffic                  // counts what a stream moves; set by a signal as it becomes one; nil: nobody counts
+	Route      *Route // nil until it is known
+	Upstream   string // the pool's name, "" if none was asked
+	SentPath   string // as backends get it, if the route changes it; else ""
+	Repeatable bool   // its method may be done twice
+	Attempts   []Attempt
+	Passed     []Passed
+	Limited    []Limited
+	Failovers  []Failover
+	Retries    []Retry
+	Mirrored   []Mirrored
+	Mirror     bool  // it is the copy of a request: it has attempts, and is no exchange with a client
+	Status     int   // what the client got; 499 if it left before
+	BytesIn    int64 // of the request's body
+	BytesOut   int64 // of the response's body
+	Outcome    Outcome
+	Stream     StreamKind                // set by [Telemetry.BecomeStream]; the outcome is then that of the header
+	Closed     CloseReason               // how a stream ended
+	LeftIn     Phase                     // the phase in which the client left, if the outcome says that it did
+	Phases     [PhaseCount]time.Duration // how long the exchange was in each; zero until it is published
+	Streamed   time.Time                 // when it became a stream; zero if it did not
+	End        time.Time                 // zero until then
+	Slow       time.Duration             // an exchange that takes longer is interesting; 0: none is for that
+	Reason     KeepReason                // why it is interesting; zero until its trace is decided on
+	Export     Export                    // whether its trace is exported
+	Moving     *Traffic                  // counts what a stream moves; set by a signal as it becomes one; nil: nobody counts
 
 	clock   clock
 	holders atomic.Int32 // at 0 it is in the pool

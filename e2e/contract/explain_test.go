@@ -55,6 +55,7 @@ func TestExplain_NamesWhatHappened(t *testing.T) {
 		{p, "GET", "/404", []string{"answered 404 after ", "It ended as client_error after ", "because of the client (side: client)"}},
 		{p, "GET", "/cut", []string{"at " + b.Address() + ", answered 200 after ", "It failed ", " later, in the body of its response: ", "reset by peer", "The response's 4 B took ", "upstream_truncated", "side: backend"}},
 		{p, "POST", "/none", []string{"Attempt 1, at " + b.Address() + ", failed after ", "reset by peer", "pace asked no other backend: POST is not safe to repeat, and ", " B had been sent.", "pace responded 502 itself.", "upstream_reset", "side: backend"}},
+		{p, "QUERY", "/none", []string{"failed after ", "reset by peer", "pace asked no other backend: none was left", "upstream_reset", "side: backend"}},
 		{p, "GET", "/junk", []string{"failed after ", "pace responded 502 itself.", "upstream_invalid", "side: backend"}},
 		{p, "GET", "/slow", []string{"answered 200 after 3", " ms, of which 3", " ms were spent waiting for its first byte.", "It ended as ok after 3", "That is slow: it took longer than 200 ms."}},
 		{p, "GET", "/late", []string{"failed after 5", " ms, of which 5", "pace responded 504 itself.", "upstream_timeout", "side: backend", "upstreams.response_timeout"}},

@@ -3,7 +3,6 @@ package recent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,13 +112,13 @@ func why(a *telemetry.Attempt) string {
 // next says what followed a failed attempt.
 func (s *story) next(i int) {
 	r, a := s.r, &s.r.Attempts[i]
-	method, repeatable := telemetry.Printable(r.Method), slices.Contains(repeatable, r.Method)
+	method := telemetry.Printable(r.Method)
 	for _, f := range r.Failovers {
 		if f.Attempt != i+1 {
 			continue
 		}
 		switch {
-		case f.BytesSent == 0 && repeatable:
+		case f.BytesSent == 0 && r.Repeatable:
 			s.say("pace failed over to %s: %s is safe to repeat and nothing had been sent.", f.To, method)
 		case f.BytesSent == 0:
 			s.say("pace failed over to %s: nothing had been sent.", f.To)
@@ -134,15 +133,12 @@ func (s *story) next(i int) {
 			return
 		}
 	}
-	if a.BytesSent > 0 && !repeatable {
+	if a.BytesSent > 0 && !r.Repeatable {
 		s.say("pace asked no other backend: %s is not safe to repeat, and %s had been sent.", method, size(a.BytesSent))
 	} else {
 		s.say("pace asked no other backend: none was left, or max_retries allowed no more.")
 	}
 }
-
-// repeatable are the methods that RFC 9110 §9.2.2 calls idempotent.
-var repeatable = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
 
 // response says what the client got, and how long that took.
 func (s *story) response() {

@@ -19,7 +19,7 @@ func ofCart(o telemetry.Outcome, change func(*telemetry.Record)) *telemetry.Reco
 	r := &telemetry.Record{
 		Method: "GET", Path: "/cart", Protocol: "2", Client: "203.0.113.7", Peer: "203.0.113.7", Trace: "4278175a7b49fc3c85a78a299452aaf9",
 		Start: began, End: after(100), Outcome: o, Status: o.Info().Status, Reason: telemetry.KeepError, Export: telemetry.Kept,
-		Phases: [telemetry.PhaseCount]time.Duration{telemetry.Own: 80 * time.Microsecond},
+		Repeatable: true, Phases: [telemetry.PhaseCount]time.Duration{telemetry.Own: 80 * time.Microsecond},
 	}
 	if change != nil {
 		change(r)
@@ -126,7 +126,7 @@ var explained = map[telemetry.Outcome]struct {
 		func(r *telemetry.Record) {
 			a := failed(telemetry.UpstreamTimeout, 90, "no response header in 90ms", 300)
 			a.Waited = 89 * time.Millisecond
-			r.Method, r.Attempts = "POST", []telemetry.Attempt{a}
+			r.Method, r.Repeatable, r.Attempts = "POST", false, []telemetry.Attempt{a}
 		},
 		[]string{"failed after 90 ms, of which 89 ms were spent waiting for its first byte: no response header in 90ms.", "POST is not safe to repeat, and 300 B had been sent.", "pace responded 504 itself.", "upstream_timeout", "side: backend"},
 	},
@@ -233,7 +233,7 @@ func TestExplain_OfWrongFacts(t *testing.T) {
 		"another client":                     func(r *telemetry.Record) { r.Client = "203.0.113.8" },
 		"more of the quota was used":         func(r *telemetry.Record) { r.Passed[0].Used = 8 },
 		"the outcome of another exchange":    func(r *telemetry.Record) { r.Outcome = telemetry.UpstreamReset },
-		"a method that is not safe":          func(r *telemetry.Record) { r.Method = "POST" },
+		"a method that is not safe":          func(r *telemetry.Record) { r.Method, r.Repeatable = "POST", false },
 		"another error":                      func(r *telemetry.Record) { r.Attempts[0].Error = "no route to host" },
 		"the body took longer":               func(r *telemetry.Record) { r.Phases[telemetry.Receive] = time.Second },
 		"pace took longer":                   func(r *telemetry.Record) { r.Phases[telemetry.Own] = time.Second },
