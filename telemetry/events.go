@@ -1,5 +1,13 @@
 package telemetry
 
+import (
+	"cmp"
+	"iter"
+	"log/slog"
+	"slices"
+	"time"
+)
+
 // Event is a span event of a request. Where a counter counts the same thing, there is exactly one for each increment.
 type Event struct {
 	Name, Doc string
@@ -25,4 +33,35 @@ func Describe[T any](details []Detail[T]) (all []Described) {
 		all = append(all, Described{d.Name, d.Doc})
 	}
 	return all
+}
+
+// Happening is an event that happened to a request.
+type Happening struct {
+	Name    string // of an [Event]
+	At      time.Time
+	Details iter.Seq2[string, slog.Value] // some may be absent
+}
+
+// Happenings returns the events of an ended record, in order of time.
+func (r *Record) Happenings() []Happening {
+	list := slices.Concat(
+		happenings(EventLimited, LimitedDetails, r.Limited, func(l *Limited) time.Time { return l.At }),
+		happenings(EventFailover, FailoverDetails, r.Failovers, func(f *Failover) time.Time { return f.At }),
+		happenings(EventRetry, RetryDetails, r.Retries, func(y *Retry) time.Time { return y.At }),
+		happenings(EventMirrored, MirroredDetails, r.Mirrored, func(m *Mirrored) time.Time { return m.At }))
+	slices.SortStableFunc(list, func(a, b Happening) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
+	return list
+}
+
+func happenings[T any](name string, details []Detail[T], of []T, at func(*T) time.Time) (list []Happening) {
+	for i := range of {
+		list = append(list, Happening{name, at(&of[i]), func(yield func(string, slog.Value) bool) {
+			for _, d := range details {
+				if !yield(d.Name, d.Value(&of[i])) {
+					return
+				}
+			}
+		}})
+	}
+	return list
 }

@@ -40,9 +40,7 @@ var facts = []Fact{
 	{"http.response.status_code", "status", true, "Status that the client got; 499 if it left before the header.",
 		func(r *Record) slog.Value { return number(r.Status) }},
 	{"", "duration_ms", false, "Milliseconds from the request's header to the end of the response.",
-		func(r *Record) slog.Value {
-			return slog.Float64Value(float64(r.End.Sub(r.Start).Microseconds()) / 1000)
-		}},
+		func(r *Record) slog.Value { return slog.Float64Value(Milliseconds(r.End.Sub(r.Start))) }},
 	{"", "bytes_in", false, "Bytes of the request's body.",
 		func(r *Record) slog.Value { return slog.Int64Value(r.BytesIn) }},
 	{"", "bytes_out", false, "Bytes of the response's body.",

@@ -100,8 +100,8 @@ func attempts(r *telemetry.Record) []object {
 		if a.Error != "" {
 			o.add("error", telemetry.Printable(a.Error))
 		}
-		o.add("duration_ms", ms(a.End.Sub(a.Start)))
-		o.add("wait_ms", ms(a.Waited))
+		o.add("duration_ms", telemetry.Milliseconds(a.End.Sub(a.Start)))
+		o.add("wait_ms", telemetry.Milliseconds(a.Waited))
 		o.add("reused", a.Reused)
 		o.add("bytes_sent", a.BytesSent)
 		o.add("span_id", a.Span.String())
@@ -115,7 +115,7 @@ func phases(r *telemetry.Record) object {
 	o := object{}
 	for p, d := range r.Phases {
 		if d > 0 {
-			o.add(telemetry.Phase(p).String(), ms(d))
+			o.add(telemetry.Phase(p).String(), telemetry.Milliseconds(d))
 		}
 	}
 	return o
@@ -123,37 +123,13 @@ func phases(r *telemetry.Record) object {
 
 // events are those of the SERVER span, in the order of time.
 func events(r *telemetry.Record) []object {
-	type event struct {
-		at time.Time
-		object
+	list := []object{}
+	for _, h := range r.Happenings() {
+		o := object{{"name", h.Name}, {"at", h.At.Format(time.RFC3339Nano)}}
+		for name, v := range h.Details {
+			o.addFact(name, v)
+		}
+		list = append(list, o)
 	}
-	var list []event
-	for i := range r.Limited {
-		list = append(list, event{r.Limited[i].At, eventOf(telemetry.EventLimited, telemetry.LimitedDetails, &r.Limited[i], r.Limited[i].At)})
-	}
-	for i := range r.Failovers {
-		list = append(list, event{r.Failovers[i].At, eventOf(telemetry.EventFailover, telemetry.FailoverDetails, &r.Failovers[i], r.Failovers[i].At)})
-	}
-	for i := range r.Retries {
-		list = append(list, event{r.Retries[i].At, eventOf(telemetry.EventRetry, telemetry.RetryDetails, &r.Retries[i], r.Retries[i].At)})
-	}
-	for i := range r.Mirrored {
-		list = append(list, event{r.Mirrored[i].At, eventOf(telemetry.EventMirrored, telemetry.MirroredDetails, &r.Mirrored[i], r.Mirrored[i].At)})
-	}
-	slices.SortStableFunc(list, func(a, b event) int { return a.at.Compare(b.at) })
-	objects := []object{}
-	for _, e := range list {
-		objects = append(objects, e.object)
-	}
-	return objects
+	return list
 }
-
-func eventOf[T any](name string, details []telemetry.Detail[T], of *T, at time.Time) object {
-	o := object{{"name", name}, {"at", at.Format(time.RFC3339Nano)}}
-	for _, d := range details {
-		o.addFact(d.Name, d.Value(of))
-	}
-	return o
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

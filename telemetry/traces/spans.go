@@ -1,8 +1,6 @@
 package traces
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -116,25 +114,14 @@ func attributes(r *telemetry.Record) []attribute.KeyValue {
 
 // events returns the span events of the record, in order of time. To move pace from span events to log-based
 // events (OTEP 4430), change this function.
-func events(r *telemetry.Record) []sdktrace.Event {
-	var list []sdktrace.Event
-	for i := range r.Limited {
-		l := &r.Limited[i]
-		list = append(list, sdktrace.Event{Name: telemetry.EventLimited, Time: l.At, Attributes: telemetry.Attributes(telemetry.LimitedDetails, l)})
+func events(r *telemetry.Record) (list []sdktrace.Event) {
+	for _, h := range r.Happenings() {
+		e := sdktrace.Event{Name: h.Name, Time: h.At}
+		for name, v := range h.Details {
+			e.Attributes = telemetry.AppendAttribute(e.Attributes, name, v)
+		}
+		list = append(list, e)
 	}
-	for i := range r.Failovers {
-		f := &r.Failovers[i]
-		list = append(list, sdktrace.Event{Name: telemetry.EventFailover, Time: f.At, Attributes: telemetry.Attributes(telemetry.FailoverDetails, f)})
-	}
-	for i := range r.Retries {
-		y := &r.Retries[i]
-		list = append(list, sdktrace.Event{Name: telemetry.EventRetry, Time: y.At, Attributes: telemetry.Attributes(telemetry.RetryDetails, y)})
-	}
-	for i := range r.Mirrored {
-		m := &r.Mirrored[i]
-		list = append(list, sdktrace.Event{Name: telemetry.EventMirrored, Time: m.At, Attributes: telemetry.Attributes(telemetry.MirroredDetails, m)})
-	}
-	slices.SortStableFunc(list, func(a, b sdktrace.Event) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
 	return list
 }
 
