@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pace/cmd/pace/vet"
 	"pace/config"
 	"pace/proxy/route"
 	"pace/telemetry"
@@ -74,25 +75,14 @@ func (e *explanation) route(m *Match, target string) {
 	}
 	switch {
 	case t.Redirect != "":
-		e.say("Response: %d, outcome %s, to %s.", t.Status, m.outcome, locationOf(t, target))
+		to, p := vet.Redirect(*t)
+		e.say("Response: %d, outcome %s, to %s.", t.Status, m.outcome, to.Location(p, target))
 	case t.Respond != 0:
 		e.say("Response: %d, outcome %s, from pace itself.", t.Respond, m.outcome)
 	default:
 		e.forward(m)
 	}
 	e.rules("Response header", t.ResponseHeaders)
-}
-
-// locationOf returns where a redirect leads.
-func locationOf(t *config.Route, target string) string {
-	p, err := route.Parse(t.Match)
-	if err == nil {
-		var r *route.Redirect
-		if r, err = route.ParseRedirect(t.Redirect, p); err == nil {
-			return r.Location(p, target)
-		}
-	}
-	panic("pace: BUG: load accepted a redirect with a fault: " + err.Error())
 }
 
 // forward writes what a route sends to a backend.

@@ -67,7 +67,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		return nil, err
 	}
 	changeLog := func() {}
-	if slices.ContainsFunc(changes, func(c show.Change) bool { return slices.Contains(logKeys, c.Key) }) {
+	if concern(changes, logKeys...) {
 		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
 			cancelListener()
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
@@ -94,6 +94,11 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 			announce()
 		}
 	}, nil
+}
+
+// concern reports whether one of the changes is of one of the keys.
+func concern(changes []show.Change, keys ...string) bool {
+	return slices.ContainsFunc(changes, func(c show.Change) bool { return slices.Contains(keys, c.Key) })
 }
 
 // logKeys are the keys of which the log itself is made.

@@ -86,7 +86,7 @@ const listenKey = "server.listen"
 // prepareListener opens the proxy's new address, if it is among the changes. change serves it, and retires the
 // listener before it; cancel closes it again.
 func (p *parts) prepareListener(f *config.File, changes []show.Change) (change, cancel func(), err error) {
-	if !slices.ContainsFunc(changes, func(c show.Change) bool { return c.Key == listenKey }) {
+	if !concern(changes, listenKey) {
 		return func() {}, func() {}, nil
 	}
 	l, err := p.sockets.open(f.Server.Listen)

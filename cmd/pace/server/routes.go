@@ -7,7 +7,6 @@ import (
 	"pace/proxy/action"
 	"pace/proxy/message"
 	"pace/proxy/mirror"
-	"pace/proxy/route"
 	"pace/telemetry"
 )
 
@@ -61,14 +60,7 @@ func buildSplit(r config.Route, of standing) action.Action {
 	return action.Split(shares, r.SplitBy)
 }
 
-// buildRedirect makes a redirect, which vet.Load has checked.
 func buildRedirect(r config.Route, _ standing) action.Action {
-	p, bad := route.Parse(r.Match)
-	if bad == nil {
-		var to *route.Redirect
-		if to, bad = route.ParseRedirect(r.Redirect, p); bad == nil {
-			return action.Redirect(to, p, r.Status)
-		}
-	}
-	panic("pace: BUG: a redirect that was not checked: " + bad.Error())
+	to, p := vet.Redirect(r)
+	return action.Redirect(to, p, r.Status)
 }

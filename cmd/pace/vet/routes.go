@@ -52,6 +52,18 @@ func routeFaults(f *config.File, known []*config.Fault) (faults []*config.Fault)
 	return faults
 }
 
+// Redirect returns where a route redirects to, and its pattern. [Load] has accepted the route.
+func Redirect(r config.Route) (*route.Redirect, *route.Pattern) {
+	p, bad := route.Parse(r.Match)
+	if bad == nil {
+		var to *route.Redirect
+		if to, bad = route.ParseRedirect(r.Redirect, p); bad == nil {
+			return to, p
+		}
+	}
+	panic("pace: BUG: vet.Load accepted a redirect with a fault: " + bad.Error())
+}
+
 // ruleFaults returns the faults of the header rules at a key. own has the names of the fields that pace writes.
 func ruleFaults(f *config.File, key string, rules config.HeaderRules, own ...string) (faults []*config.Fault) {
 	for _, b := range RuleOptions(rules).Faults(own...) {
