@@ -16,16 +16,20 @@ func (p *Pool) hash(s *snapshot, r Request) Pick {
 		return Pick{Backend: s.drawOne().Backend, Reason: NoKey}
 	}
 	own := &s.members[s.slots[r.Key%slotCount]]
-	if !s.isFull(own) {
+	if own.Backend.inFlight.Load() < alwaysAllowed { // mostly, and then nobody need ask all the others
+		return Pick{Backend: own.Backend, Reason: InTurn}
+	}
+	all := s.inFlight() + 1
+	if !s.isFull(own, all) {
 		return Pick{Backend: own.Backend, Reason: InTurn}
 	}
 	for i, key := 0, mix(r.Key); i < maxSteps; i, key = i+1, mix(key) {
-		if m := &s.members[s.slots[key%slotCount]]; !s.isFull(m) {
+		if m := &s.members[s.slots[key%slotCount]]; !s.isFull(m, all) {
 			return Pick{Backend: m.Backend, Reason: Overflow}
 		}
 	}
 	for i := range s.members { // those that are not full have small weights
-		if m := &s.members[i]; !s.isFull(m) {
+		if m := &s.members[i]; !s.isFull(m, all) {
 			return Pick{Backend: m.Backend, Reason: Overflow}
 		}
 	}
@@ -41,17 +45,18 @@ const (
 )
 
 // isFull reports whether m may get no request more: it would have more than overMean times its part of all
-// requests in flight. There is always one that is not full, since not all can be above the mean.
-func (s *snapshot) isFull(m *Member) bool {
+// requests in flight, this one included. There is always one that is not full, since not all can be above the mean.
+func (s *snapshot) isFull(m *Member, all int64) bool {
 	n := m.Backend.inFlight.Load() + 1
-	if n <= alwaysAllowed {
-		return false
-	}
-	all := int64(1)
+	return n > alwaysAllowed && float64(n)*float64(s.weights) > overMean*float64(all)*float64(m.Weight)
+}
+
+// inFlight returns how many requests all members have in flight.
+func (s *snapshot) inFlight() (n int64) {
 	for i := range s.members {
-		all += s.members[i].Backend.inFlight.Load()
+		n += s.members[i].Backend.inFlight.Load()
 	}
-	return float64(n)*float64(s.weights) > overMean*float64(all)*float64(m.Weight)
+	return n
 }
 
 // slotCount is how many slots there are. It must not depend on the number of backends, or keys would move when

@@ -288,6 +288,13 @@ func BenchmarkPick(b *testing.B) {
 	p := pool(RoundRobin, members)
 	tried := Request{Tried: p.Backends()[:1]}
 	picks["further"] = func(Request) { p.Pick(tried) }
+	crowded := pool(Hash, numbered(100, 1))
+	for i, b := range crowded.Backends() {
+		for range 10 + i%10*10 {
+			b.Begin()
+		}
+	}
+	picks["hash-overflow"] = func(r Request) { crowded.Pick(r) }
 	for name, pick := range picks {
 		b.Run("impl="+name, func(b *testing.B) {
 			for r := request(1); b.Loop(); r.Key = mix(r.Key) {
