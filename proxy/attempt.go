@@ -91,8 +91,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 	at := q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Responded = at
-		a.Protocol = backendVersion(&q.resp)
-		a.Status, a.Reused, a.Remote, a.BytesSent = q.resp.Status, q.resp.Reused, q.resp.Remote, q.resp.BytesSent
+		noteResponse(a, &q.resp)
 		q.backend = b
 		return nil
 	}
@@ -108,6 +107,11 @@ func (q *request) attempt(s upstream.Step) *failure {
 	q.rec.EndAttempt()
 	q.resp.Close()
 	return f
+}
+
+// noteResponse notes what an attempt knows once its response has begun.
+func noteResponse(a *telemetry.Attempt, r *http1.Response) {
+	a.Protocol, a.Status, a.Reused, a.Remote, a.BytesSent = backendVersion(r), r.Status, r.Reused, r.Remote, r.BytesSent
 }
 
 // next decides what follows a failed attempt, and notes it.

@@ -94,7 +94,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), copyTimeout)
 	defer cancel()
-	step := route.Mirror.Upstream.First(&upstream.Request{Path: rec.Path, Pin: new(transport.Pin), Now: time.Now()})
+	step := route.Mirror.Upstream.First(&upstream.Request{Path: rec.Path, Now: time.Now()})
 	b := step.Backend
 	if b == nil {
 		return
@@ -109,8 +109,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	defer resp.Close()
 	if err == nil {
 		defer b.End()
-		a.Protocol = backendVersion(&resp)
-		a.Status, a.Reused, a.Remote, a.BytesSent = resp.Status, resp.Reused, resp.Remote, resp.BytesSent
+		noteResponse(a, &resp)
 		err = drop(&resp)
 	}
 	if e, ok := errors.AsType[*transport.Error](err); ok {
