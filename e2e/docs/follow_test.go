@@ -31,31 +31,21 @@ func TestReadme(t *testing.T) {
 	follow(t, newMachine(t, repository(t)), "README.md")
 }
 
-func TestDeployment(t *testing.T) {
-	t.Parallel()
-	needPrograms(t)
-	source := repository(t)
-	m := newMachine(t, source)
-	m.write("cwd", source) // "in the repository"
-	follow(t, m, "docs/deployment/README.md")
-}
+func TestDeployment(t *testing.T) { followInRepository(t, "docs/deployment/README.md") }
 
-func TestFromOtherProxies(t *testing.T) {
-	t.Parallel()
-	needPrograms(t)
-	source := repository(t)
-	m := newMachine(t, source)
-	m.write("cwd", source) // "in the repository"
-	follow(t, m, "docs/from_other_proxies.md")
-}
+func TestFromOtherProxies(t *testing.T) { followInRepository(t, "docs/from_other_proxies.md") }
 
-func TestWhatHappened(t *testing.T) {
+func TestWhatHappened(t *testing.T) { followInRepository(t, "docs/what_happened.md") }
+
+// followInRepository follows a page whose commands are run in the repository.
+func followInRepository(t *testing.T, page string) {
+	t.Helper()
 	t.Parallel()
 	needPrograms(t)
 	source := repository(t)
 	m := newMachine(t, source)
-	m.write("cwd", source) // "in the repository"
-	follow(t, m, "docs/what_happened.md")
+	m.write("cwd", source)
+	follow(t, m, page)
 }
 
 // follow runs each block of the page on the machine.
