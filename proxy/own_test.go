@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,13 +119,18 @@ func TestLimitedAnswer(t *testing.T) {
 	p := start(t, func(o *setup) {
 		o.Limit = &Limit{Policy: "default", Window: limiter.NewWindow(limiter.Options{Max: 2, Per: time.Minute}), Per: time.Minute}
 	}, origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hi") }))
+	began := time.Now()
 	for range 2 {
 		get(t, p.URL)
 	}
 	r, body := get(t, p.URL)
 	h := r.Header
+	reset, _ := strconv.ParseInt(h.Get("X-Rate-Limit-Reset"), 10, 64)
+	if earliest := wholeSeconds(time.Minute - time.Since(began)); reset < earliest || reset > 60 { // 60, unless more than a second has passed
+		t.Errorf("X-Rate-Limit-Reset is %q, want %d to 60", h.Get("X-Rate-Limit-Reset"), earliest)
+	}
 	if r.StatusCode != 429 || body != "Too Many Requests" || h.Get("X-Rate-Limit-Limit") != "2" || h.Get("X-Rate-Limit-Remaining") != "0" ||
-		h.Get("X-Rate-Limit-Reset") != "60" || h.Get("Retry-After") != "60" || h.Get("Proxy-Status") != `pace; error=http_request_denied; details="rate_limited"` {
+		h.Get("Retry-After") != h.Get("X-Rate-Limit-Reset") || h.Get("Proxy-Status") != `pace; error=http_request_denied; details="rate_limited"` {
 		t.Errorf("got %d %q %v", r.StatusCode, body, h)
 	}
 	l := p.lines(t, 3)[2]
