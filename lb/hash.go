@@ -13,7 +13,7 @@ import "math"
 // compute a score for each backend.
 func (p *Pool) hash(s *snapshot, r Request) Pick {
 	if r.Key == 0 {
-		return Pick{Backend: s.drawOne().Backend, Reason: NoKey}
+		return Pick{Backend: p.drawOne(s).Backend, Reason: NoKey}
 	}
 	own := &s.members[s.slots[r.Key%slotCount]]
 	if own.Backend.inFlight.Load() < alwaysAllowed { // mostly, and then nobody need ask all the others

@@ -7,7 +7,7 @@ package lb
 // Weights count twice. The two are drawn by weight, so that without load the shares are those of the weights. And
 // requests in flight are compared in proportion to the weights.
 func (p *Pool) fewestRequests(s *snapshot, _ Request) Pick {
-	a, b := s.drawTwo()
+	a, b := p.drawTwo(s)
 	if b.Backend.inFlight.Load()*int64(a.Weight) < a.Backend.inFlight.Load()*int64(b.Weight) {
 		a = b
 	}

@@ -11,7 +11,7 @@ import (
 // respond sooner. The expectation is the average of the response times, once for each request in flight and once
 // more for this one.
 func (p *Pool) peakEWMA(s *snapshot, r Request) Pick {
-	a, b := s.drawTwo()
+	a, b := p.drawTwo(s)
 	if r.Now.IsZero() {
 		r.Now = time.Now()
 	}

@@ -37,6 +37,7 @@ type Pool struct {
 	Policy *Policy // nil: the first of Policies; set it before Set
 
 	state   atomic.Pointer[snapshot] // nil: empty
+	numbers func() uint64            // random ones; nil: those of math/rand. A simulation needs the same each time
 	first   atomic.Uint64            // first attempts so far, for round_robin
 	further atomic.Uint64            // further attempts so far
 }
