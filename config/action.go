@@ -228,7 +228,7 @@ func namesakes(all []Route) iter.Seq2[*Route, *Route] {
 	}
 }
 
-// Warnings are faults that do no harm: names that nothing uses, or that tell nothing apart.
+// Warnings are faults that do no harm: names that nothing uses, or that tell nothing apart, and keys without effect.
 func (f *File) Warnings() (all []*Fault) {
 	form := f.InLongForm()
 	used := map[string]bool{}
@@ -259,6 +259,9 @@ func (f *File) Warnings() (all []*Fault) {
 	}
 	for i := range f.Routes {
 		all = append(all, f.unasked(&f.Routes[i])...)
+	}
+	if f.Metrics.NativeHistograms && !f.Metrics.Enabled {
+		all = append(all, f.Fault("metrics.native_histograms", "warning: has no effect, because metrics.enabled is false", "remove it"))
 	}
 	slices.SortStableFunc(all, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return all

@@ -73,6 +73,8 @@ type Metrics struct {
 	Enabled  bool           `toml:"enabled" default:"true" doc:"Keep metrics, and show them on the admin listener and at endpoint."`
 	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path?" doc:"Path of the page. It answers GET and HEAD of peers on loopback that send neither Via nor any header in which proxies tell of clients, and of those in allow; others get 404. \"\": the proxy's port has no such page, and every path is the backends'."`
 	Allow    []netip.Prefix `toml:"allow" default:"" doc:"Networks that may read the page besides loopback."`
+
+	NativeHistograms bool `toml:"native_histograms" default:"false" doc:"Make the histograms native, and no classic ones: buckets that are 9 % wide at every duration, in place of chosen bounds. Only scrapes in Prometheus' protobuf format have the buckets (Prometheus asks for it with --enable-feature=native-histograms); text formats show the count and the sum. What pace dashboards writes needs classic ones. A change needs a restart."`
 }
 
 // Tracing says what is traced and where the traces go.

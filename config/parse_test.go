@@ -140,7 +140,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1}},
 			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 0, "hash", "header:X-Tenant", "backend"},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
-		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}},
+		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}, true},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0, 0}},
 		Log:       Log{"json", "debug", "/var/log/pace.log", 0},
 		Headers:   Headers{"Via-Pace", "pace/1 (edge)", ""},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pace/cmd/pace/vet"
+	"pace/config"
 	"pace/dashboards"
 )
 
@@ -25,7 +26,7 @@ func dashboardsCommand() *cobra.Command {
 			if dir == "" {
 				return usageError(c, errors.New("no folder to write to; name one with --out DIR"))
 			}
-			routes, err := dashboardRoutes(file)
+			routes, err := dashboardRoutes(c, file)
 			if err != nil {
 				return err
 			}
@@ -46,14 +47,20 @@ func dashboardsCommand() *cobra.Command {
 	return c
 }
 
-// dashboardRoutes returns the routes of a configuration; none without a file.
-func dashboardRoutes(file string) (routes []dashboards.Route, err error) {
+// dashboardRoutes returns the routes of a configuration; none without a file. It warns of a pace whose histograms
+// have nothing to show.
+func dashboardRoutes(c *cobra.Command, file string) (routes []dashboards.Route, err error) {
 	if file == "" {
 		return nil, nil
 	}
 	f, err := vet.Load(file)
 	if err != nil {
 		return nil, err
+	}
+	if f.Metrics.NativeHistograms {
+		fmt.Fprintln(c.ErrOrStderr(), config.Join(nil, f.Fault("metrics.native_histograms",
+			"warning: the dashboard and the rules read classic histograms, and this pace has none",
+			`remove it, or change the queries as docs/interface.md says under "Native histograms"`)))
 	}
 	for _, r := range f.InLongForm().Routes {
 		slow := f.Tracing.Keep.Slow

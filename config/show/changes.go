@@ -35,6 +35,8 @@ var restarts = map[string]string{
 	"admin.listen":     "whoever watches and reloads pace would lose it",
 	"tracing.endpoint": "the exporter and its queue are made as pace starts",
 	"tracing.protocol": "the exporter and its queue are made as pace starts",
+
+	"metrics.native_histograms": "a histogram that changes its form while pace counts would lose what it has counted",
 }
 
 // Changes returns what differs between two configurations, whichever forms they are in, in the order of the

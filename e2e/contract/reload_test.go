@@ -150,16 +150,16 @@ func TestReload_WhatNeedsARestart(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, upstreams(b))
-	cfg := set(upstreams(b), "server", "workers", 1)
+	cfg := set(set(upstreams(b), "server", "workers", 1), "metrics", "native_histograms", true)
 	cfg = set(set(set(set(cfg, "admin", "listen", ""), "tracing", "endpoint", "http://127.0.0.1:1"), "tracing", "protocol", "http/protobuf"), "headers", "proxy_value", "new")
 	line := p.Reload(cfg)
 	faults := line.List("faults")
-	for _, key := range []string{"server.workers", "admin.listen", "tracing.endpoint", "tracing.protocol"} {
+	for _, key := range []string{"server.workers", "admin.listen", "tracing.endpoint", "tracing.protocol", "metrics.native_histograms"} {
 		if !slices.ContainsFunc(faults, func(f string) bool { return strings.Contains(f, ": "+key+": ") && strings.Contains(f, "restart pace") }) {
 			t.Errorf("%s is not refused by name: %q", key, faults)
 		}
 	}
-	if len(faults) != 4 {
+	if len(faults) != 5 {
 		t.Errorf("got faults %q", faults)
 	}
 	wantStatus(t, p.Get("/x"), 200)

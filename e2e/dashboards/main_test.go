@@ -3,6 +3,7 @@
 package dashboards
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,5 +45,18 @@ func TestCommand_SaysWhatToDo(t *testing.T) {
 				t.Errorf("pace %q: got exit %d, %q; want %d and %q", tt.args, exit.Code, exit.Stderr, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// Its queries would show nothing.
+func TestCommand_WarnsOfNativeHistograms(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pace.toml")
+	if err := os.WriteFile(file, []byte("upstreams.backends = [\"http://10.0.0.1:80\"]\nmetrics.native_histograms = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exit := pacetest.Exec(t, dir, nil, "dashboards", "--out", dir, "--config", file)
+	if want := file + ":2: metrics.native_histograms: warning: "; exit.Code != 0 || !strings.HasPrefix(exit.Stderr, want) {
+		t.Errorf("exit %d, %q; want 0 and %q", exit.Code, exit.Stderr, want)
 	}
 }

@@ -41,6 +41,17 @@ type Exemplar struct {
 // Its first scrape takes place a few seconds after the start.
 func Prometheus(t testing.TB, targets ...string) *Prom {
 	t.Helper()
+	return startPrometheus(t, "exemplar-storage", targets)
+}
+
+// NativePrometheus is [Prometheus] with native histograms: it asks for protobuf.
+func NativePrometheus(t testing.TB, targets ...string) *Prom {
+	t.Helper()
+	return startPrometheus(t, "exemplar-storage,native-histograms", targets)
+}
+
+func startPrometheus(t testing.TB, features string, targets []string) *Prom {
+	t.Helper()
 	path := Path(t, "prometheus")
 	dir, address := t.TempDir(), free(t)
 	p := &Prom{URL: "http://" + address, t: t, targets: len(targets), rules: filepath.Join(dir, "rules")}
@@ -60,7 +71,7 @@ scrape_configs:
 		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address,
 		"--web.enable-lifecycle",
-		"--enable-feature=exemplar-storage",
+		"--enable-feature="+features,
 		"--log.level=warn",
 	).ready(t, p.URL+"/-/ready")
 	return p

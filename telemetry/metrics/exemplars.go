@@ -192,29 +192,48 @@ func showAll[K comparable](of map[K]*exemplarSeries, show func(*exemplarSeries) 
 	}
 }
 
+// attach adds the exemplars to the buckets of h. A native histogram has a list of them, and its only classic bucket,
+// which scrapes in text formats show, gets the newest one.
 func (s *exemplarSeries) attach(h *dto.Histogram) {
+	newest := noted{}
 	for i := range s.of {
-		n := &s.of[i]
-		if n.noticed.IsZero() {
-			continue
-		}
-		bound := math.Inf(1)
-		if i < len(s.bounds) {
-			bound = s.bounds[i]
-		}
-		at, ok := slices.BinarySearchFunc(h.Bucket, bound, func(b *dto.Bucket, bound float64) int { return cmp.Compare(b.GetUpperBound(), bound) })
-		if !ok {
-			if !math.IsInf(bound, 1) {
-				continue
+		n := s.of[i]
+		switch {
+		case n.noticed.IsZero():
+		case h.Schema != nil:
+			h.Exemplars = append(h.Exemplars, n.exemplar())
+			if n.noticed.After(newest.noticed) {
+				newest = n
 			}
-			h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: new(h.GetSampleCount())})
+		case i < len(s.bounds):
+			s.attachTo(h, s.bounds[i], n)
+		default:
+			s.attachTo(h, math.Inf(1), n)
 		}
-		h.Bucket[at].Exemplar = &dto.Exemplar{
-			Label: []*dto.LabelPair{
-				{Name: new("span_id"), Value: new(n.span.String())},
-				{Name: new("trace_id"), Value: new(n.trace.String())},
-			},
-			Value: new(n.value), Timestamp: timestamppb.New(n.at),
+	}
+	if !newest.noticed.IsZero() {
+		s.attachTo(h, math.Inf(1), newest)
+	}
+}
+
+// attachTo adds an exemplar to the bucket with an upper bound. Only the last one may be missing in h.
+func (s *exemplarSeries) attachTo(h *dto.Histogram, bound float64, n noted) {
+	at, ok := slices.BinarySearchFunc(h.Bucket, bound, func(b *dto.Bucket, bound float64) int { return cmp.Compare(b.GetUpperBound(), bound) })
+	if !ok {
+		if !math.IsInf(bound, 1) {
+			return
 		}
+		h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: new(h.GetSampleCount())})
+	}
+	h.Bucket[at].Exemplar = n.exemplar()
+}
+
+func (n noted) exemplar() *dto.Exemplar {
+	return &dto.Exemplar{
+		Label: []*dto.LabelPair{
+			{Name: new("span_id"), Value: new(n.span.String())},
+			{Name: new("trace_id"), Value: new(n.trace.String())},
+		},
+		Value: new(n.value), Timestamp: timestamppb.New(n.at),
 	}
 }

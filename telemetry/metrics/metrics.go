@@ -31,6 +31,7 @@ type Options struct {
 	Keeping   *telemetry.Keeping // the traces that were kept; nil: nobody exports them
 	Lines     *telemetry.Losses  // lines that the log lost; nil: there is no log
 	Exemplars bool               // write exemplars; only if the traces that they point to are exported
+	Native    bool               // make the histograms native; there are no classic ones then
 }
 
 // Metrics is the signal. Safe for concurrent use.
@@ -54,7 +55,7 @@ type Metrics struct {
 
 // New bridges a MeterProvider to a Prometheus registry.
 func New(o Options) (*Metrics, error) {
-	m := &Metrics{Options: o, phases: newPhaseTallies(), routes: newRoutes()}
+	m := &Metrics{Options: o, phases: newPhaseTallies(o.Native), routes: newRoutes(o.Native)}
 	if m.Keeping == nil {
 		m.Keeping = new(telemetry.Keeping) // its counters stay at 0
 	}
@@ -70,11 +71,15 @@ func New(o Options) (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.provider = sdkmetric.NewMeterProvider(
+	options := []sdkmetric.Option{
 		sdkmetric.WithReader(reader),
 		sdkmetric.WithResource(o.Resource),
 		sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter), // see exemplars
-	)
+	}
+	if o.Native {
+		options = append(options, sdkmetric.WithView(nativeView))
+	}
+	m.provider = sdkmetric.NewMeterProvider(options...)
 	var gatherer prometheus.Gatherer = registry
 	if o.Exemplars {
 		m.exemplars = newExemplars()

@@ -47,7 +47,7 @@ func TestRecordOptions_ConcurrentSafe(t *testing.T) {
 
 // Whoever counts a route first makes its counts, once, and none is lost.
 func TestRoutes_ConcurrentSafe(t *testing.T) {
-	r := newRoutes()
+	r := newRoutes(false)
 	var all sync.WaitGroup
 	const routes, each = 20, 500
 	for range 8 {
@@ -75,7 +75,7 @@ func TestTally_IsAHistogramOfTheSDK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := newTally(tallyBounds)
+	ours := newTally(tallyBounds, false)
 	add := func(d time.Duration) {
 		ours.add(d)
 		h.Record(context.Background(), d.Seconds())
@@ -103,7 +103,7 @@ func TestTally_IsAHistogramOfTheSDK(t *testing.T) {
 
 // A phase that a request did not enter is not counted as one of no length.
 func TestPhaseTallies_CountOnlyWhatWasEntered(t *testing.T) {
-	p := newPhaseTallies()
+	p := newPhaseTallies(false)
 	p.add(&telemetry.Record{Phases: [telemetry.PhaseCount]time.Duration{telemetry.Own: time.Microsecond, telemetry.Wait: time.Second}})
 	data, err := p.Produce(context.Background())
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // routes holds the series of all routes. They feed the MeterProvider's reader as a producer, because the SDK
 // would keep the series of a route for ever, and would hash the label set of each at every scrape.
 type routes struct {
-	start time.Time
+	start  time.Time
+	native bool // whether the histograms are
 
 	mu    sync.Mutex // guards what follows
 	known map[routeKey]*routeSeries
@@ -34,6 +35,7 @@ const maxGone = 100
 // see the increase of a series that appears with its first value.
 type routeSeries struct {
 	labels    []attribute.KeyValue
+	native    bool
 	outcomes  [telemetry.OutcomeCount]atomic.Int64
 	left      [telemetry.PhaseCount]atomic.Int64
 	durations cache[durationKey, *duration]
@@ -57,8 +59,8 @@ type duration struct {
 // three digits; those that come later are counted without them.
 const maxStatuses = 2000
 
-func newRoutes() *routes {
-	r := &routes{start: time.Now(), known: map[routeKey]*routeSeries{}}
+func newRoutes(native bool) *routes {
+	r := &routes{start: time.Now(), native: native, known: map[routeKey]*routeSeries{}}
 	r.of(nil) // what ends before its route is known
 	return r
 }
@@ -107,7 +109,7 @@ func (r *routes) of(route *telemetry.Route) *routeSeries {
 func (r *routes) make(k routeKey) *routeSeries {
 	s := r.known[k]
 	if s == nil {
-		s = &routeSeries{labels: []attribute.KeyValue{Route.is(k.path), RouteName.is(k.name)}}
+		s = &routeSeries{native: r.native, labels: []attribute.KeyValue{Route.is(k.path), RouteName.is(k.name)}}
 		r.known[k] = s
 	}
 	return s
@@ -126,7 +128,7 @@ func (s *routeSeries) add(r *telemetry.Record, took time.Duration) {
 			k.status = 0
 		}
 		d = s.durations.get(k, func() *duration {
-			return &duration{newTally(ServerDuration.Bounds), serverSet(r, k.status != 0)}
+			return &duration{newTally(ServerDuration.Bounds, s.native), serverSet(r, k.status != 0)}
 		})
 	}
 	d.add(took)
@@ -141,7 +143,7 @@ func (r *routes) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	}
 	r.mu.Unlock()
 	now := time.Now()
-	durations := metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality}
+	var durations points
 	var outcomes, left, rejections []metricdata.DataPoint[int64]
 	point := func(n int64, labels ...attribute.KeyValue) metricdata.DataPoint[int64] {
 		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(labels...), StartTime: r.start, Time: now, Value: n}
@@ -161,11 +163,11 @@ func (r *routes) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 			left = append(left, point(s.left[p].Load(), LeftIn.is(p.String()), s.labels[0], s.labels[1]))
 		}
 		for _, d := range s.durations.all() {
-			durations.DataPoints = append(durations.DataPoints, d.point(r.start, now, d.labels))
+			durations.add(d.tally, r.start, now, d.labels)
 		}
 	}
 	return []metricdata.ScopeMetrics{{Metrics: []metricdata.Metrics{
-		produced(ServerDuration, durations), produced(Requests, total(outcomes)),
+		produced(ServerDuration, durations.data()), produced(Requests, total(outcomes)),
 		produced(ClientLeft, total(left)), produced(Rejections, total(rejections)),
 	}}}, nil
 }

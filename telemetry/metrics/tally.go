@@ -21,17 +21,25 @@ var tallyBounds = []float64{0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
 type tally struct {
 	bounds  []float64       // in seconds
 	buckets []atomic.Uint64 // one more than bounds
+	native  *octaves        // nil: the histogram is classic; else it has no bounds and buckets
 	sum     atomic.Int64    // ns
 }
 
-func newTally(bounds []float64) *tally {
+func newTally(bounds []float64, native bool) *tally {
+	if native {
+		return &tally{native: new(octaves)}
+	}
 	return &tally{bounds: bounds, buckets: make([]atomic.Uint64, len(bounds)+1)}
 }
 
 func (t *tally) add(d time.Duration) {
+	t.sum.Add(int64(d))
+	if t.native != nil {
+		t.native.add(d)
+		return
+	}
 	i, _ := slices.BinarySearch(t.bounds, d.Seconds())
 	t.buckets[i].Add(1)
-	t.sum.Add(int64(d))
 }
 
 func (t *tally) point(start, now time.Time, labels attribute.Set) metricdata.HistogramDataPoint[float64] {
@@ -47,16 +55,39 @@ func (t *tally) point(start, now time.Time, labels attribute.Set) metricdata.His
 	return p
 }
 
+// points are what a scrape gets of the tallies of one histogram.
+type points struct {
+	classic []metricdata.HistogramDataPoint[float64]
+	native  []metricdata.ExponentialHistogramDataPoint[float64]
+}
+
+func (p *points) add(t *tally, start, now time.Time, labels attribute.Set) {
+	if t.native == nil {
+		p.classic = append(p.classic, t.point(start, now, labels))
+		return
+	}
+	n := t.native.point(start, now, labels)
+	n.Sum = time.Duration(t.sum.Load()).Seconds()
+	p.native = append(p.native, n)
+}
+
+func (p *points) data() metricdata.Aggregation {
+	if p.native != nil {
+		return metricdata.ExponentialHistogram[float64]{Temporality: metricdata.CumulativeTemporality, DataPoints: p.native}
+	}
+	return metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality, DataPoints: p.classic}
+}
+
 // phaseTallies are the tallies of all phases. They feed the MeterProvider's reader as a producer.
 type phaseTallies struct {
 	start time.Time
 	of    [telemetry.PhaseCount]*tally
 }
 
-func newPhaseTallies() *phaseTallies {
+func newPhaseTallies(native bool) *phaseTallies {
 	p := &phaseTallies{start: time.Now()}
 	for i := range p.of {
-		p.of[i] = newTally(tallyBounds)
+		p.of[i] = newTally(tallyBounds, native)
 	}
 	return p
 }
@@ -73,16 +104,13 @@ func (p *phaseTallies) add(r *telemetry.Record) {
 // Produce implements metric.Producer.
 func (p *phaseTallies) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	now := time.Now()
-	phases := metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality}
+	var phases, own points
 	for i := telemetry.Own + 1; i < telemetry.PhaseCount; i++ {
-		phases.DataPoints = append(phases.DataPoints, p.of[i].point(p.start, now, attribute.NewSet(Phase.is(i.String()))))
+		phases.add(p.of[i], p.start, now, attribute.NewSet(Phase.is(i.String())))
 	}
-	own := metricdata.Histogram[float64]{
-		Temporality: metricdata.CumulativeTemporality,
-		DataPoints:  []metricdata.HistogramDataPoint[float64]{p.of[telemetry.Own].point(p.start, now, *attribute.EmptySet())},
-	}
+	own.add(p.of[telemetry.Own], p.start, now, *attribute.EmptySet())
 	return []metricdata.ScopeMetrics{{Metrics: []metricdata.Metrics{
-		produced(PhaseDuration, phases),
-		produced(Overhead, own),
+		produced(PhaseDuration, phases.data()),
+		produced(Overhead, own.data()),
 	}}}, nil
 }

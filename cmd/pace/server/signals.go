@@ -55,6 +55,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	o.metrics, err = metrics.New(metrics.Options{
 		Version: Version, Resource: resource, State: state,
 		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
+		Native:    f.Metrics.NativeHistograms,
 		Exemplars: exporter != nil, // without an exporter, the traces that exemplars point to do not exist
 	})
 	if err != nil {
