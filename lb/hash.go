@@ -16,7 +16,7 @@ func (p *Pool) hash(s *snapshot, r Request) Pick {
 		return Pick{Backend: p.drawOne(s).Backend, Reason: NoKey}
 	}
 	own := &s.members[s.slots[r.Key%slotCount]]
-	if own.Backend.inFlight.Load() < alwaysAllowed { // mostly, and then nobody need ask all the others
+	if own.Backend.load.inFlight() < alwaysAllowed { // mostly, and then nobody need ask all the others
 		return Pick{Backend: own.Backend, Reason: InTurn}
 	}
 	all := s.inFlight() + 1
@@ -47,14 +47,14 @@ const (
 // isFull reports whether m may get no request more: it would have more than overMean times its part of all
 // requests in flight, this one included. There is always one that is not full, since not all can be above the mean.
 func (s *snapshot) isFull(m *Member, all int64) bool {
-	n := m.Backend.inFlight.Load() + 1
+	n := m.Backend.load.inFlight() + 1
 	return n > alwaysAllowed && float64(n)*float64(s.weights) > overMean*float64(all)*float64(m.Weight)
 }
 
 // inFlight returns how many requests all members have in flight.
 func (s *snapshot) inFlight() (n int64) {
 	for i := range s.members {
-		n += s.members[i].Backend.inFlight.Load()
+		n += s.members[i].Backend.load.inFlight()
 	}
 	return n
 }

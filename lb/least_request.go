@@ -8,7 +8,7 @@ package lb
 // requests in flight are compared in proportion to the weights.
 func (p *Pool) fewestRequests(s *snapshot, _ Request) Pick {
 	a, b := p.drawTwo(s)
-	if b.Backend.inFlight.Load()*int64(a.Weight) < a.Backend.inFlight.Load()*int64(b.Weight) {
+	if b.Backend.load.inFlight()*int64(a.Weight) < a.Backend.load.inFlight()*int64(b.Weight) {
 		a = b
 	}
 	return Pick{Backend: a.Backend, Reason: InTurn}

@@ -29,7 +29,7 @@ const (
 
 // expected returns how long m is expected to take for one more request, in any unit.
 func (m *Member) expected(now time.Duration) float64 {
-	average, inFlight := m.Backend.average.at(now), float64(m.Backend.inFlight.Load())
+	average, inFlight := m.Backend.average.at(now), float64(m.Backend.load.inFlight())
 	if average == 0 { // a new backend gets one request, and no more until it has responded
 		return inFlight * float64(unknown)
 	}

@@ -13,18 +13,29 @@ type Backend struct {
 	Addr  string // what people call it; the policy hash goes by it
 	Owner any    // what the caller knows of it; lb does not read it
 
-	inFlight atomic.Int64
-	average  average // of its response times
+	load    load
+	average average // of its response times
 }
 
 // Begin notes that an attempt at b begins. One End must follow.
-func (b *Backend) Begin() { b.inFlight.Add(1) }
+func (b *Backend) Begin() { b.load.v.Add(1) }
 
 // End notes that b has nothing more to do for an attempt.
-func (b *Backend) End() { b.inFlight.Add(-1) }
+func (b *Backend) End() { b.load.v.Add(oneEnded - 1) }
 
 // InFlight returns how many attempts have begun and not ended.
-func (b *Backend) InFlight() int { return int(b.inFlight.Load()) }
+func (b *Backend) InFlight() int { return int(b.load.inFlight()) }
+
+// Ended returns how many attempts have ended, modulo 2^32.
+func (b *Backend) Ended() uint32 { return uint32(b.load.v.Load() >> 32) }
+
+// load is the number of attempts in flight in its lower half, and the number of those that have ended in its upper
+// half: so one atomic addition notes both.
+type load struct{ v atomic.Int64 }
+
+const oneEnded = 1 << 32
+
+func (l *load) inFlight() int64 { return int64(int32(l.v.Load())) }
 
 // Member is a backend in a pool.
 type Member struct {

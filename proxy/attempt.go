@@ -20,7 +20,10 @@ func (q *request) ask() bool {
 	q.rec.Upstream = up.Name
 	now := q.rec.Enter(telemetry.Pick)
 	q.h.at(inPick)
-	next := up.First(&upstream.Request{Client: q.asked.Client, Header: q.r.Header, Path: q.rec.Path, Pin: pinOf(q.conn), Now: now})
+	next := up.First(&upstream.Request{
+		Client: q.asked.Client, Header: q.r.Header, Path: q.rec.Path, Pin: pinOf(q.conn),
+		Repeatable: q.body == nil && upstream.Idempotent(q.r.Method), Now: now,
+	})
 	q.rec.Enter(telemetry.Own)
 	if next.Backend == nil {
 		q.respondOwn(causeNoBackend)
@@ -86,13 +89,16 @@ func (q *request) attempt(s upstream.Step) *failure {
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
-	q.out.NewConnection, q.out.Host = s.Fresh, q.route.host(q.r.Host, b.Authority)
+	q.out.NewConnection, q.out.Host = s.Fresh || s.Trial, q.route.host(q.r.Host, b.Authority)
 	err := b.Do(q.ctx, &q.out, &q.resp)
 	at := q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Responded = at
 		noteResponse(a, &q.resp)
-		q.backend = b
+		if q.resp.Status < 500 {
+			q.upstream.Responded(&s, at)
+		}
+		q.step = s
 		return nil
 	}
 	e, ok := errors.AsType[*transport.Error](err)
@@ -105,6 +111,7 @@ func (q *request) attempt(s upstream.Step) *failure {
 		a.Error = e.Words()
 	}
 	q.rec.EndAttempt()
+	q.reportFailed(s, f)
 	q.resp.Close()
 	return f
 }

@@ -101,9 +101,14 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	}
 	a := rec.BeginAttempt(b.Addr, b.Host, b.Port)
 	a.PickReason = step.Reason
-	defer rec.EndAttempt()
+	said := upstream.Result{} // unless a bug ends it
+	defer func() {
+		rec.EndAttempt()
+		noteEjected(rec, step, a.End, route.Mirror.Upstream.Ended(step, a.End, said))
+	}()
 	c.Request.Fields = h.Telemetry.AppendPropagation(ctx, c.Request.Fields, rec, a)
 	c.Request.Host = route.host(host, b.Authority)
+	c.Request.NewConnection = step.Trial
 	var resp http1.Response
 	err := b.Do(ctx, &c.Request, &resp)
 	defer resp.Close()
@@ -112,8 +117,10 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 		noteResponse(a, &resp)
 		err = drop(&resp)
 	}
+	said = resultOf(ofStatus(resp.Status), resp.Status, telemetry.Own)
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		a.Failure, a.Error, a.Reused, a.Remote, a.BytesSent = failedCopy(e), e.Words(), e.Reused, e.Remote, e.BytesSent
+		said = resultOf(a.Failure, a.Status, telemetry.Own)
 	}
 }
 

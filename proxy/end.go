@@ -18,8 +18,9 @@ func (q *request) end() {
 	if q.body != nil {
 		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
 	}
-	if q.backend != nil {
-		q.backend.End()
+	if q.step.Backend != nil {
+		q.step.Backend.End()
+		q.reportResponded()
 	}
 	if bug := q.resp.Close(); bug != nil {
 		q.failed(bug, string(debug.Stack()))

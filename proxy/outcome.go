@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"errors"
+	"strconv"
 	"syscall"
 
+	"pace/lb/health"
 	"pace/proxy/body"
 	"pace/proxy/transport"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -159,6 +162,36 @@ func (f *failure) mayPassElsewhere() bool {
 		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
 	}
 	return f.outcome.Info().Side == telemetry.BackendSide
+}
+
+// nouns name what backends do wrong: the reason of an ejection counts it.
+var nouns = map[telemetry.Outcome]health.Failure{
+	telemetry.ConnectFailed:     {One: "connect failure", Many: "connect failures"},
+	telemetry.ConnectTimeout:    {One: "connect timeout", Many: "connect timeouts"},
+	telemetry.DNSFailed:         {One: "failed lookup of its name", Many: "failed lookups of its name"},
+	telemetry.UpstreamTimeout:   {One: "response timeout", Many: "response timeouts"},
+	telemetry.RouteTimeout:      {One: "timeout of a route", Many: "timeouts of routes"},
+	telemetry.UpstreamReset:     {One: "reset connection", Many: "reset connections"},
+	telemetry.UpstreamInvalid:   {One: "invalid response", Many: "invalid responses"},
+	telemetry.UpstreamTruncated: {One: "truncated response", Many: "truncated responses"},
+	telemetry.UpstreamStalled:   {One: "stalled response", Many: "stalled responses"},
+}
+
+// resultOf returns what an attempt says about its backend. o is how it ended, or how its exchange did; status is that
+// of its response, or 0; and in is the phase in which it was cut short, if it was.
+func resultOf(o telemetry.Outcome, status int, in telemetry.Phase) upstream.Result {
+	switch {
+	case status >= 500:
+		code := strconv.Itoa(status)
+		return upstream.Result{Kind: upstream.Failure, Fault: health.Failure{One: "response with " + code, Many: "responses with " + code}}
+	case o == telemetry.OK, o == telemetry.ClientError, o == telemetry.Upgraded:
+		return upstream.Result{Kind: upstream.Success}
+	case in == telemetry.Deliver, in == telemetry.ReadRequest: // the time was up while pace waited for the client
+		return upstream.Result{}
+	case o.Info().Side == telemetry.BackendSide:
+		return upstream.Result{Kind: upstream.Failure, Fault: nouns[o]}
+	}
+	return upstream.Result{}
 }
 
 // clientLeft reports whether the client left before it got a response: there is nobody to respond to.

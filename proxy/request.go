@@ -35,8 +35,8 @@ type request struct {
 	out      transport.Request  // as it goes to a backend
 	fields   []byte             // of out; each attempt adds its own to those that all of them share
 	upstream *upstream.Upstream // that the route's action has named
-	backend  *upstream.Backend  // that responded
-	resp     http1.Response     // its response
+	step     upstream.Step      // the attempt that got a response; its Backend is nil until then
+	resp     http1.Response     // that response
 	copy     *mirror.Copy       // of the request, until it is sent; nil: none
 
 	proxyError string // of the Proxy-Status field, if it is not the outcome's
@@ -125,8 +125,8 @@ var phases = [...]telemetry.Phase{
 func (q *request) release() {
 	q.fields = kept(q.fields)
 	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
-	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
-	q.miss, q.client, q.asked, q.proxyError = route.Result{}, client{}, message.Forwarding{}, ""
+	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	q.miss, q.client, q.asked, q.step, q.proxyError = route.Result{}, client{}, message.Forwarding{}, upstream.Step{}, ""
 	requests.Put(q)
 }
 

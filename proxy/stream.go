@@ -28,6 +28,7 @@ func (q *request) streamEvents() {
 	q.timeout.stop()
 	q.resp.BodyTimeout = 0
 	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
+	q.reportStream()
 	q.streamed(q.deliver())
 }
 
@@ -50,6 +51,7 @@ func (q *request) upgrade() {
 		return
 	}
 	q.h.Telemetry.BecomeStream(q.rec, streamKind(q.out.Upgrade))
+	q.reportStream()
 	q.client.count(int64(len(early)))
 	s := &stream{q: q, client: conn, server: server}
 	s.join(buffered)

@@ -23,6 +23,7 @@ func Events() []Event {
 		{EventLimited, "A rate limit rejected the request.", Describe(LimitedDetails)},
 		{EventFailover, "An attempt failed, and pace asks another backend.", Describe(FailoverDetails)},
 		{EventRetry, "A pooled connection died, and pace asks the same backend again on a new one.", Describe(RetryDetails)},
+		{EventEjected, "An attempt of the request failed, and its backend was ejected for that.", Describe(EjectedDetails)},
 		{EventMirrored, "A copy of the request was sent to another upstream; a span of its own, in a trace of its own, has a link to this one.", Describe(MirroredDetails)},
 	}
 }
@@ -48,6 +49,7 @@ func (r *Record) Happenings() []Happening {
 		happenings(EventLimited, LimitedDetails, r.Limited, func(l *Limited) time.Time { return l.At }),
 		happenings(EventFailover, FailoverDetails, r.Failovers, func(f *Failover) time.Time { return f.At }),
 		happenings(EventRetry, RetryDetails, r.Retries, func(y *Retry) time.Time { return y.At }),
+		happenings(EventEjected, EjectedDetails, r.Ejected, func(e *Ejected) time.Time { return e.At }),
 		happenings(EventMirrored, MirroredDetails, r.Mirrored, func(m *Mirrored) time.Time { return m.At }))
 	slices.SortStableFunc(list, func(a, b Happening) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
 	return list

@@ -49,6 +49,7 @@ type Record struct {
 	Limited    []Limited
 	Failovers  []Failover
 	Retries    []Retry
+	Ejected    []Ejected
 	Mirrored   []Mirrored
 	Mirror     bool  // it is the copy of a request: it has attempts, and is no exchange with a client
 	Status     int   // what the client got; 499 if it left before
@@ -125,6 +126,13 @@ type Retry struct {
 	Attempt int // number of the attempt that failed, from 1
 }
 
+// Ejected is the ejection of a backend that the request caused.
+type Ejected struct {
+	At      time.Time
+	Backend string // host:port
+	Reason  string // in words
+}
+
 // Mirrored is the copy of a request that was sent to another upstream.
 type Mirrored struct {
 	At       time.Time
@@ -158,7 +166,7 @@ func (r *Record) Release() {
 	case n < 0:
 		panic("pace: BUG: a record was released more often than it was held")
 	case n == 0:
-		*r = Record{Attempts: emptied(r.Attempts), Passed: emptied(r.Passed), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Mirrored: emptied(r.Mirrored)}
+		*r = Record{Attempts: emptied(r.Attempts), Passed: emptied(r.Passed), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Ejected: emptied(r.Ejected), Mirrored: emptied(r.Mirrored)}
 		records.Put(r)
 	}
 }
@@ -175,6 +183,9 @@ func (r *Record) Size() int {
 	n += len(r.Attempts) * int(unsafe.Sizeof(Attempt{}))
 	for i := range r.Attempts {
 		n += len(r.Attempts[i].Error)
+	}
+	for _, e := range r.Ejected {
+		n += int(unsafe.Sizeof(e)) + len(e.Reason)
 	}
 	return n
 }

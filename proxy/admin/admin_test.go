@@ -55,7 +55,12 @@ func fake(token string) (http.Handler, *bytes.Buffer) {
 			}
 			return Match{Route: &name, Limits: header, Others: []Other{{"rest", method}}}, nil
 		},
-		Upstreams: func() []Upstream { return []Upstream{{Name: name, Backends: []Backend{{"10.0.0.1:80", 1, 0, 2}}}} },
+		Upstreams: func() []Upstream {
+			return []Upstream{{Name: name, Backends: []Backend{
+				{Address: "10.0.0.1:80", State: "healthy", Weight: 1, Connections: 2},
+				{Address: "10.0.0.2:80", State: "unhealthy", Reason: "3 checks in a row failed", LastCheck: &Check{Error: "refused"}},
+			}}}
+		},
 		Reload: func(by string) Reload {
 			if strings.Contains(by, "unix") {
 				return Reload{Result: Refused, Faults: []string{"p.toml:1: a fault"}}

@@ -143,6 +143,8 @@ func schemaOf(t reflect.Type) object {
 		return schemaOfStruct(t)
 	case t.Kind() == reflect.String:
 		return object{"type": "string"}
+	case t.Kind() == reflect.Bool:
+		return object{"type": "boolean"}
 	case t.Kind() == reflect.Int:
 		return object{"type": "integer"}
 	case t.Kind() == reflect.Float64:

@@ -1,19 +1,36 @@
 package admin
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Upstream is a pool of backends.
 type Upstream struct {
 	Name     string    `json:"name"`
+	Policy   string    `json:"policy"`
 	Backends []Backend `json:"backends"`
 }
 
 // Backend is a backend at this instant.
 type Backend struct {
-	Address     string `json:"address"` // host:port, or the path of a unix socket
-	Weight      int    `json:"weight"`
-	Active      int    `json:"active"`      // connections on which a request is in flight
-	Connections int    `json:"connections"` // that are open; streams are in neither number
+	Address     string    `json:"address"` // host:port, or the path of a unix socket
+	State       string    `json:"state"`
+	Reason      string    `json:"reason"` // of the last change of state, in words; "" if there was none
+	Since       time.Time `json:"since"`
+	Weight      int       `json:"weight"`
+	Active      int       `json:"active"`      // connections on which a request is in flight
+	Connections int       `json:"connections"` // that are open; streams are in neither number
+	LastCheck   *Check    `json:"last_check"`  // null: none yet
+}
+
+// Check is the result of a check of a backend.
+type Check struct {
+	At         time.Time `json:"at"`
+	Passed     bool      `json:"passed"`
+	Status     int       `json:"status"` // of the response; 0: none
+	DurationMS float64   `json:"duration_ms"`
+	Error      string    `json:"error"` // "" if it passed
 }
 
 type upstreamList struct {

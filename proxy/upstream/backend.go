@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pace/lb"
+	"pace/lb/health"
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
@@ -31,9 +32,10 @@ type Backend struct {
 	conns   *http1.Pool
 	unknown *entry // of the name, if it was never resolved: conns is then nil
 
-	token string // in the cookies of clients that stay at it
+	token     string // in the cookies of clients that stay at it
+	condition *condition
 
-	users    atomic.Int32 // upstreams that have it
+	users    atomic.Int32 // entries that have it
 	observed atomic.Bool  // a policy goes by its response times
 }
 
@@ -86,9 +88,20 @@ func (b *Backend) connectsAs(o http1.Options) bool {
 	return reflect.DeepEqual(mine, o)
 }
 
-// release notes that an upstream does not have b any more. The last one closes the connections.
+// use notes that one more entry has b. u.mu is held.
+func (b *Backend) use() {
+	if b.users.Add(1) == 1 {
+		b.condition.gain(b.Backend)
+	}
+}
+
+// release notes that an entry does not have b any more. The last one closes the connections. u.mu is held.
 func (b *Backend) release() {
-	if b.users.Add(-1) == 0 && b.conns != nil {
+	if b.users.Add(-1) > 0 {
+		return
+	}
+	b.condition.lose(b.Backend)
+	if b.conns != nil {
 		b.conns.Close()
 	}
 }
@@ -153,24 +166,40 @@ func (b *Backend) attempt(ctx context.Context, req *transport.Request, resp *htt
 
 // Member is a backend at one instant.
 type Member struct {
-	Address     string // host:port, or the path of a unix socket
+	*Backend
 	Weight      int
-	Active      int // connections on which a request is in flight
-	Connections int // that are open, idle ones included; streams are in neither number
+	State       health.State
+	Since       time.Time                // when it came into that state
+	Reason      string                   // "" if that was when pace began to use it
+	Changes     [health.StateCount]int64 // how often it came into each state
+	Active      int                      // connections on which a request is in flight
+	Connections int                      // that are open, idle ones included; streams are in neither number
+	LastCheck   *Check                   // nil: none yet
 }
 
-// Members returns the backends that are picked now.
+// Members returns all backends.
 func (u *Upstream) Members() []Member {
-	list := []Member{}
-	for _, m := range u.pool.Members() {
-		one := Member{Address: m.Backend.Addr, Weight: m.Weight}
-		if conns := owner(m.Backend).conns; conns != nil {
-			one.Connections = conns.Open()
-			one.Active = max(0, one.Connections-conns.Idle())
-		}
-		list = append(list, one)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	list := make([]Member, len(u.members))
+	for i := range u.members {
+		list[i] = u.members[i].now()
 	}
 	return list
+}
+
+// now returns what is to be said of m. u.mu is held.
+func (m *member) now() Member {
+	one := Member{Backend: m.Backend, Weight: m.weight, LastCheck: m.condition.lastCheck}
+	one.State, one.Since, one.Reason = m.condition.machine.State()
+	for i := range one.Changes {
+		one.Changes[i] = m.condition.changes[i].Load()
+	}
+	if m.conns != nil {
+		one.Connections = m.conns.Open()
+		one.Active = max(0, one.Connections-m.conns.Idle())
+	}
+	return one
 }
 
 // Idle returns how many connections wait for a request.

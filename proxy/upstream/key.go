@@ -12,11 +12,12 @@ import (
 
 // Request is what the choice of a backend may go by.
 type Request struct {
-	Client netip.Addr
-	Header http.Header
-	Path   string         // without the query
-	Pin    *transport.Pin // may be nil
-	Now    time.Time
+	Client     netip.Addr
+	Header     http.Header
+	Path       string         // without the query
+	Pin        *transport.Pin // may be nil
+	Repeatable bool           // it may be done twice, and all of it is here
+	Now        time.Time
 }
 
 // By is what keeps requests together: those with the same value of it belong together.

@@ -49,17 +49,17 @@ func newEntry(u *Upstream, a Address) *entry {
 	return e
 }
 
-// take gives e its first backends: those that before has, where they are the same. u.mu and before.mu are held.
+// take gives e its first backends: those that before has, where they are the same. u.mu is held.
 func (e *entry) take(before *Upstream) {
 	if e.host == "" {
-		e.backends = []*Backend{e.backend(dial.Address{Network: e.Network, Addr: e.Addr}, before)}
+		e.backends = []*Backend{e.backend(dial.Address{Network: e.Network, Addr: e.Addr}, before, before != nil)}
 		return
 	}
 	if before != nil {
 		for _, old := range before.list {
 			if old.known && old.Addr == e.Addr {
 				for _, b := range old.backends {
-					e.backends = append(e.backends, e.backend(b.at, before))
+					e.backends = append(e.backends, e.backend(b.at, before, true))
 				}
 				e.known = true
 				e.look()
@@ -69,13 +69,14 @@ func (e *entry) take(before *Upstream) {
 	}
 	b := newBackend(dial.Address{Network: tcp, Addr: e.Addr}, e.Addr, e.u.o.Transport)
 	b.unknown = e
-	b.users.Store(1)
+	b.condition = e.u.conditionOf(b.at, before, before != nil)
+	b.use()
 	e.backends = []*Backend{b}
 }
 
-// backend returns the backend at a, for e to use: the same one that u or before has, or a new one. u.mu and
-// before.mu are held.
-func (e *entry) backend(a dial.Address, before *Upstream) *Backend {
+// backend returns the backend at a, for e to use: the same one that u or before has, or a new one. late says that a
+// new one comes to others that have requests already. u.mu is held.
+func (e *entry) backend(a dial.Address, before *Upstream, late bool) *Backend {
 	authority := e.Addr
 	if e.Network == unix {
 		authority = "localhost"
@@ -89,12 +90,30 @@ func (e *entry) backend(a dial.Address, before *Upstream) *Backend {
 	if b == nil {
 		b = newBackend(a, authority, e.u.o.Transport)
 		b.conns = http1.NewPool(a, e.u.o.Transport)
+		b.condition = e.u.conditionOf(a, before, late)
 	}
-	b.users.Add(1)
+	b.use()
 	if e.u.o.Policy == lb.PeakEWMA {
 		b.observed.Store(true)
 	}
 	return b
+}
+
+// conditionOf returns the condition of the address a: the one that it has in u or before, or a new one. u.mu is held.
+func (u *Upstream) conditionOf(a dial.Address, before *Upstream, late bool) *condition {
+	for _, one := range []*Upstream{u, before} {
+		if one == nil {
+			continue
+		}
+		for _, e := range one.list {
+			for _, b := range e.backends {
+				if b.at.Network == a.Network && b.at.Addr == a.Addr {
+					return b.condition
+				}
+			}
+		}
+	}
+	return newCondition(&u.o.Health, late)
 }
 
 // close releases the backends. u.mu is held.
@@ -165,7 +184,7 @@ func (e *entry) set(found []netip.Addr) {
 	last := e.backends
 	next := make([]*Backend, len(wanted))
 	for i, a := range wanted {
-		next[i] = e.backend(a, nil)
+		next[i] = e.backend(a, nil, e.known)
 	}
 	e.backends = next
 	if e.known {

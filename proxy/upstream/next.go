@@ -12,6 +12,7 @@ type Step struct {
 	Backend *Backend // nil: none
 	Fresh   bool     // a retry: on a new connection
 	Reason  string   // why this backend, if it is not the policy's first choice; ""
+	Trial   bool     // it is the trial of a backend that is ejected
 }
 
 // Reasons why a backend is picked that is not the policy's first choice, beside those of lb.
@@ -19,6 +20,8 @@ const (
 	pickedByLogin  = "login"    // the client has logged in at it, on a connection that is kept for that
 	pickedByCookie = "sticky"   // the client's cookie names it
 	pickedAsNext   = "failover" // others failed
+	pickedAsTrial  = "trial"    // it is ejected, and this request shows whether it works again
+	pickedInPanic  = "panic"    // no backend may be picked, so all are that are not drained
 )
 
 // Tries are the attempts of a request so far.
@@ -34,7 +37,7 @@ type Tries struct {
 func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 	if t.Failovers < u.o.Failovers {
 		if b := u.pool.Pick(lb.Request{Tried: t.At}).Backend; b != nil {
-			return Step{Backend: owner(b), Reason: pickedAsNext}
+			return u.picked(Step{Backend: owner(b), Reason: pickedAsNext})
 		}
 	}
 	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {

@@ -7,13 +7,16 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"pace/lb"
+	"pace/lb/health"
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
@@ -31,7 +34,11 @@ type Options struct {
 	HashBy       By         // of the policy lb.Hash
 	StickyCookie string     // name of the cookie that keeps a client at its backend; "": none
 
-	Log *slog.Logger // gets a line when the addresses of a name change; nil: none
+	Health   health.Rules
+	MaxShare float64 // of the backends, that may be ejected at once
+
+	Log      *slog.Logger // gets a line when the addresses of a name change, and about panic; nil: none
+	OnChange func(Change) // is told of each change of state of a backend, in order; it must not call the Upstream; may be nil
 
 	// Lookup resolves names. nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -60,25 +67,20 @@ type Upstream struct {
 	Name     string
 	o        Options
 	resolver *dial.Resolver
-	pool     lb.Pool
+	pool     lb.Pool       // the backends that are picked
+	special  atomic.Uint32 // what a pick must look after; mostly 0
 
-	mu     sync.Mutex // guards the fields of entries and closed, and orders the changes of pool
-	list   []*entry   // one for each address, in order
-	closed bool
+	*shared          // with the one before it, and the one after it; its mu guards what follows
+	list    []*entry // one for each address, in order
+	members []member // all backends
+	closed  bool
 }
 
 // New returns an Upstream. It connects, and resolves names, when the first request comes. before may be nil.
 func New(o Options, before *Upstream) *Upstream {
 	u := &Upstream{Name: o.Name, o: o, resolver: dial.NewResolver(o.Lookup), list: make([]*entry, len(o.Addresses))}
-	if before != nil {
-		before.mu.Lock() // its backends must not be closed before we have taken them over
-		defer before.mu.Unlock()
-		if before.closed {
-			before = nil
-		}
-	}
 	u.pool.Policy = o.Policy
-	u.mu.Lock()
+	before = u.share(before)
 	defer u.mu.Unlock()
 	for i, a := range o.Addresses {
 		u.list[i] = newEntry(u, a)
@@ -86,8 +88,24 @@ func New(o Options, before *Upstream) *Upstream {
 	for _, e := range u.list {
 		e.take(before)
 	}
+	u.inUse = append(u.inUse, u)
 	u.publish()
 	return u
+}
+
+// share locks what u has in common with before, whose backends must not be closed until u has taken them over. It
+// returns before, or nil if that is closed.
+func (u *Upstream) share(before *Upstream) *Upstream {
+	if before != nil {
+		u.shared = before.shared
+		if u.mu.Lock(); !before.closed {
+			return before
+		}
+		u.mu.Unlock()
+	}
+	u.shared = &shared{}
+	u.mu.Lock()
+	return nil
 }
 
 // Close closes the connections of backends that no other Upstream has taken over: idle ones at once, and others
@@ -102,24 +120,30 @@ func (u *Upstream) Close() {
 	for _, e := range u.list {
 		e.close()
 	}
+	u.inUse = slices.DeleteFunc(u.inUse, func(one *Upstream) bool { return one == u })
+	u.setTimer(time.Now())
 }
 
-// publish makes the backends of all entries those that are picked. u.mu is held. Two entries may have the same
-// backend, if a name has an address that is configured too: it has both weights.
+// publish makes the backends of all entries the members. u.mu is held. Two entries may have the same backend, if a
+// name has an address that is configured too: it has both weights.
 func (u *Upstream) publish() {
-	var members []lb.Member
+	u.members = nil
 	index := map[*Backend]int{}
 	for _, e := range u.list {
 		for _, b := range e.backends {
 			if i, ok := index[b]; ok {
-				members[i].Weight += max(e.Weight, 1)
+				u.members[i].weight += max(e.Weight, 1)
 				continue
 			}
-			index[b] = len(members)
-			members = append(members, lb.Member{Backend: b.Backend, Weight: max(e.Weight, 1)})
+			index[b] = len(u.members)
+			u.members = append(u.members, member{b, max(e.Weight, 1)})
 		}
 	}
-	u.pool.Set(members)
+	now := time.Now()
+	if u.closed { // its last requests still pick
+		u.apply(now)
+	}
+	u.applyAll(now)
 }
 
 // find returns the backend of u that is at a, or nil. u.mu is held.
@@ -146,13 +170,19 @@ func (u *Upstream) Backends() []*Backend {
 
 // First returns the first attempt of a request; its Backend is nil if there is none. A client that has logged in
 // on the connection of its pin goes where the login is known, and one with a cookie of this upstream's to the
-// backend that the cookie names. For all others the policy chooses.
+// backend that the cookie names, while these may be picked. A backend that is ejected and whose time is up gets one
+// request. For all others the policy chooses.
 func (u *Upstream) First(r *Request) Step {
 	if b := u.loggedInAt(r.Pin, r.Client); b != nil {
-		return Step{Backend: b, Reason: pickedByLogin}
+		return u.picked(Step{Backend: b, Reason: pickedByLogin})
 	}
 	if b := u.stickyTo(r.Header); b != nil {
-		return Step{Backend: b, Reason: pickedByCookie}
+		return u.picked(Step{Backend: b, Reason: pickedByCookie})
+	}
+	if u.special.Load()&trialDue != 0 {
+		if b := u.takeTrial(r); b != nil {
+			return Step{Backend: b, Reason: pickedAsTrial, Trial: true}
+		}
 	}
 	asked := lb.Request{Now: r.Now}
 	if u.o.Policy == lb.Hash {
@@ -163,8 +193,20 @@ func (u *Upstream) First(r *Request) Step {
 	if pick.Reason != lb.InTurn {
 		step.Reason = pick.Reason.String()
 	}
-	return step
+	return u.picked(step)
 }
+
+// picked notes that a step is made in panic, if it is.
+func (u *Upstream) picked(s Step) Step {
+	if u.special.Load()&inPanic != 0 && s.Backend != nil {
+		u.panicPicks.Add(1)
+		s.Reason = cmp.Or(s.Reason, pickedInPanic)
+	}
+	return s
+}
+
+// PanicPicks returns how often a backend was picked although none might be.
+func (u *Upstream) PanicPicks() int64 { return u.panicPicks.Load() }
 
 // loggedInAt returns the backend at which client has logged in by pin's connection, or nil.
 func (u *Upstream) loggedInAt(pin *transport.Pin, client netip.Addr) *Backend {

@@ -140,8 +140,8 @@ func (q *spanQueue) clientSpan(r *telemetry.Record, i int) *span {
 	if s.name == telemetry.OtherMethod {
 		s.name = "HTTP"
 	}
-	if r.Mirror { // it has no SERVER span, which would be its parent and have the links
-		s.parent, s.links = trace.SpanContext{}, links(r)
+	if r.Mirror { // it has no SERVER span, which would be its parent and have the links and the events
+		s.parent, s.links, s.events = trace.SpanContext{}, links(r), events(r)
 	}
 	if a.Failed() {
 		s.status = sdktrace.Status{Code: codes.Error, Description: telemetry.Printable(a.Error)}

@@ -11,6 +11,8 @@ import (
 	"pace/config"
 	"pace/config/show"
 	adminapi "pace/proxy/admin"
+	"pace/proxy/upstream"
+	"pace/telemetry"
 )
 
 // apiOptions returns what the API shows and changes, under a token.
@@ -98,11 +100,24 @@ func (r *reloader) shownUpstreams() []adminapi.Upstream {
 	defer r.mu.Unlock()
 	list := []adminapi.Upstream{}
 	for _, u := range r.inForce.InLongForm().Upstreams {
-		one := adminapi.Upstream{Name: u.Name, Backends: []adminapi.Backend{}}
+		one := adminapi.Upstream{Name: u.Name, Policy: u.Policy, Backends: []adminapi.Backend{}}
 		for _, m := range r.parts.standing.upstreams[u.Name].to.Members() {
-			one.Backends = append(one.Backends, adminapi.Backend(m))
+			one.Backends = append(one.Backends, shownBackend(m))
 		}
 		list = append(list, one)
 	}
 	return list
+}
+
+func shownBackend(m upstream.Member) adminapi.Backend {
+	b := adminapi.Backend{
+		Address: m.Addr, State: m.State.String(), Reason: m.Reason, Since: m.Since,
+		Weight: m.Weight, Active: m.Active, Connections: m.Connections,
+	}
+	if c := m.LastCheck; c != nil {
+		b.LastCheck = &adminapi.Check{
+			At: c.At, Passed: c.Passed, Status: c.Status, DurationMS: telemetry.Milliseconds(c.Duration), Error: c.Error,
+		}
+	}
+	return b
 }
