@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pace/lb/health"
 )
 
 //go:generate go test . -run ^TestSimulation$ -update
@@ -20,23 +22,18 @@ const (
 	simulationPicture = "../docs/picture/balancing.svg"
 )
 
+// result is what one policy does against one fault, with ejection and without.
+type result struct{ with, without figures }
+
 // TestSimulation holds docs/balancing.md to what the policies do, and the policies to what matters.
 func TestSimulation(t *testing.T) {
-	results := map[string][]figures{} // by fault, in the order of Policies
+	var results []result
 	for _, f := range faults {
 		for _, policy := range Policies {
-			results[f.name] = append(results[f.name], simulate(t, policy, f))
+			results = append(results, result{simulate(t, policy, f, byDefault), simulate(t, policy, f, health.Ejection{})})
 		}
 	}
-	slow := map[string]figures{}
-	for _, g := range results["slow"] {
-		slow[g.policy] = g
-	}
-	for _, policy := range []*Policy{FewestRequests, PeakEWMA} {
-		if got, limit := slow[policy.Name].p99, slow[RoundRobin.Name].p99/5; got > limit {
-			t.Errorf("one of ten is 20 times slower: p99 of %s is %v, want at most %v", policy.Name, got, limit)
-		}
-	}
+	wantHidden(t, results)
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the page is from amd64; other processors round products of floats differently, and pick differently")
 	}
@@ -53,6 +50,25 @@ func TestSimulation(t *testing.T) {
 			}
 		} else if old, err := os.ReadFile(file); !bytes.Equal(old, text) {
 			t.Errorf("%s is not what the simulation gives (%v); go generate ./lb writes it anew", file, err)
+		}
+	}
+}
+
+// wantHidden wants the policies that look at backends to hide a slow one, and ejection to hide one that fails.
+func wantHidden(t *testing.T, results []result) {
+	t.Helper()
+	slow := map[string]result{}
+	for _, r := range results {
+		if r.with.fault == "slow" {
+			slow[r.with.policy] = r
+		}
+		if r.with.failed > 0.02 || r.with.failed > r.without.failed {
+			t.Errorf("%s, %s: %v of the requests fail with ejection, %v without", r.with.fault, r.with.policy, r.with.failed, r.without.failed)
+		}
+	}
+	for _, policy := range []*Policy{FewestRequests, PeakEWMA} {
+		if got, limit := slow[policy.Name].with.p99, slow[RoundRobin.Name].with.p99/5; got > limit {
+			t.Errorf("one of ten is 20 times slower: p99 of %s is %v, want at most %v", policy.Name, got, limit)
 		}
 	}
 }
@@ -76,13 +92,13 @@ func faultList() string {
 	return b.String()
 }
 
-func figuresTable(results map[string][]figures) string {
+func figuresTable(results []result) string {
 	var b strings.Builder
-	b.WriteString("| fault | policy | p50 | p99 | failed | share |\n|---|---|---:|---:|---:|---:|\n")
-	for _, f := range faults {
-		for _, g := range results[f.name] {
-			fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", g.fault, g.policy, millis(g.p50), millis(g.p99), percent(g.failed), percent(g.share))
-		}
+	b.WriteString("| fault | policy | p50 | p99 | failed | share | p99 without ejection | failed without |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range results {
+		g := r.with
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s | %s | %s |\n", g.fault, g.policy,
+			millis(g.p50), millis(g.p99), percent(g.failed), percent(g.share), millis(r.without.p99), percent(r.without.failed))
 	}
 	return b.String()
 }
@@ -108,30 +124,37 @@ const (
 	worstFailed     = 0.25 // of the requests
 )
 
-// drawFigures draws a row for each fault and policy, with a bar for the 99th percentile and one for what failed.
-// Its background makes it readable on dark pages.
-func drawFigures(results map[string][]figures) []byte {
+// drawFigures draws a row for each fault and policy, with bars for the 99th percentile and for what failed: a dark
+// one with ejection, and a light one behind it without. The background makes it readable on dark pages.
+func drawFigures(results []result) []byte {
 	var b strings.Builder
-	y := 46
-	for _, f := range faults {
-		fmt.Fprintf(&b, `<text x="12" y="%d" font-weight="bold">%s</text>`+"\n", y+12, f.name)
-		for _, g := range results[f.name] {
-			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, barsFrom-8, y+12, g.policy)
-			bar(&b, barsFrom, y, g.p99.Seconds()/worstLatency*latencyWidth, millis(g.p99))
-			bar(&b, failedFrom, y, g.failed/worstFailed*failedWidth, percent(g.failed))
-			b.WriteString("\n")
-			y += barRow
+	y, fault := 50, ""
+	for _, r := range results {
+		if r.with.fault != fault {
+			if fault != "" {
+				y += barGap
+			}
+			fault = r.with.fault
+			fmt.Fprintf(&b, `<text x="12" y="%d" font-weight="bold">%s</text>`+"\n", y+12, fault)
 		}
-		y += barGap
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, barsFrom-8, y+12, r.with.policy)
+		bars(&b, barsFrom, y, latencyWidth/worstLatency, r.with.p99.Seconds(), r.without.p99.Seconds(), millis(r.with.p99))
+		bars(&b, failedFrom, y, failedWidth/worstFailed, r.with.failed, r.without.failed, percent(r.with.failed))
+		b.WriteString("\n")
+		y += barRow
 	}
+	y += 12
 	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" font-family="sans-serif" font-size="12" fill="#1f2937">
 <title>What a backend in trouble costs, for each fault and policy</title>
 <rect width="100%%" height="100%%" fill="#ffffff"/>
-<text x="12" y="24" font-weight="bold">fault</text><text x="%d" y="24" font-weight="bold">99th percentile of the response time</text><text x="%d" y="24" font-weight="bold">failed requests</text>
+<text x="12" y="20" font-weight="bold">fault</text><text x="%d" y="20" font-weight="bold">99th percentile of the response time</text><text x="%d" y="20" font-weight="bold">failed requests</text>
+<text x="%d" y="38" font-size="11">dark, with its figure: with ejection, as by default; light: without</text>
 %s</svg>
-`, simulationWidth, y, simulationWidth, y, barsFrom, failedFrom, b.String())
+`, simulationWidth, y, simulationWidth, y, barsFrom, failedFrom, barsFrom, b.String())
 }
 
-func bar(b *strings.Builder, x, y int, length float64, text string) {
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="#0f766e"/><text x="%.1f" y="%d">%s</text>`, x, y+1, max(length, 1), barRow-3, float64(x)+max(length, 1)+5, y+12, text)
+func bars(b *strings.Builder, x, y int, scale, with, without float64, text string) {
+	length, behind := max(with*scale, 1), without*scale
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="#b9c0cc"/><rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="#0f766e"/><text x="%.1f" y="%d">%s</text>`,
+		x, y+1, behind, barRow-3, x, y+1, length, barRow-3, float64(x)+max(length, behind)+5, y+12, text)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pace/lb/health"
 )
 
 // A simulation sends requests to ten backends for eleven seconds. In the last ten of them one backend has a fault,
@@ -67,11 +69,24 @@ type figures struct {
 	share         float64       // of the attempts, that the backend with the fault got
 }
 
+// byDefault is the ejection that the configuration has by default.
+var byDefault = health.Ejection{
+	Enabled:             true,
+	ConsecutiveFailures: 5,
+	FailureShare:        0.5,
+	MinRequests:         20,
+	Window:              10 * time.Second,
+	Base:                10 * time.Second,
+	Max:                 5 * time.Minute,
+}
+
 // simulation is one policy against one fault.
 type simulation struct {
 	pool     *Pool
 	members  []Member
+	ejection ejection // of the backend with the fault; the others do not fail
 	faulty   *Backend
+	gone     bool  // it has left
 	fault    fault // in force
 	random   *rand.Rand
 	events   events
@@ -82,7 +97,7 @@ type simulation struct {
 }
 
 // simulate runs one simulation in a bubble.
-func simulate(t *testing.T, policy *Policy, f fault) (got figures) {
+func simulate(t *testing.T, policy *Policy, f fault, e health.Ejection) (got figures) {
 	synctest.Test(t, func(*testing.T) {
 		s := &simulation{
 			pool:    &Pool{Policy: policy},
@@ -93,7 +108,9 @@ func simulate(t *testing.T, policy *Policy, f fault) (got figures) {
 			to:      time.Now().Add(healthyFor + faultyFor),
 		}
 		s.faulty, s.pool.numbers = s.members[7].Backend, s.random.Uint64
-		s.pool.Set(s.members)
+		s.ejection = ejection{rules: &health.Rules{Ejection: e}}
+		s.ejection.machine = health.New(s.ejection.rules, time.Now(), false)
+		s.publish()
 		s.in(healthyFor, func() { s.begin(f) })
 		s.arrive()
 		s.run()
@@ -123,9 +140,20 @@ func (s *simulation) run() {
 func (s *simulation) begin(f fault) {
 	s.fault = f
 	if f.leaves {
-		s.pool.Set(slices.DeleteFunc(slices.Clone(s.members), func(m Member) bool { return m.Backend == s.faulty }))
-		s.in(faultyFor/2, func() { s.pool.Set(s.members) })
+		s.gone = true
+		s.publish()
+		s.in(faultyFor/2, func() {
+			s.gone = false
+			s.publish()
+		})
 	}
+}
+
+// publish puts the backends in the pool that may be picked.
+func (s *simulation) publish() {
+	state, _, _ := s.ejection.machine.State()
+	out := s.gone || !state.MayBePicked()
+	s.pool.Set(slices.DeleteFunc(slices.Clone(s.members), func(m Member) bool { return out && m.Backend == s.faulty }))
 }
 
 // arrive is that a client sends a request, and another one will.
@@ -141,7 +169,11 @@ func (s *simulation) arrive() {
 // attempt sends a request that began at a time to a backend, and to another one if there is no connection.
 func (s *simulation) attempt(began time.Time, r Request) {
 	r.Now = time.Now()
-	b := s.pool.Pick(r).Backend
+	trial := len(r.Tried) == 0 && s.ejection.takesTrial(r.Now)
+	b := s.faulty
+	if !trial {
+		b = s.pool.Pick(r).Backend
+	}
 	took, end := s.asUsual()
 	if b == s.faulty {
 		took, end = s.fault.respond(s)
@@ -156,6 +188,9 @@ func (s *simulation) attempt(began time.Time, r Request) {
 	s.in(took, func() {
 		b.End()
 		b.Observe(time.Now(), observed(took, end))
+		if b == s.faulty && s.ejection.learn(time.Now(), trial, end) {
+			s.publish()
+		}
 		if end == refused && len(r.Tried) == 0 {
 			r.Tried = []*Backend{b}
 			s.attempt(began, r)
@@ -163,6 +198,38 @@ func (s *simulation) attempt(began time.Time, r Request) {
 		}
 		s.respond(began, end)
 	})
+}
+
+// ejection has a machine of package health learn how attempts end, as proxy/upstream does.
+type ejection struct {
+	machine *health.Machine
+	rules   *health.Rules
+	ended   uint32
+}
+
+// learn reports whether an attempt changed the state of the backend.
+func (e *ejection) learn(now time.Time, trial bool, end attemptEnd) (changed bool) {
+	e.ended++
+	switch failure := (health.Failure{One: "failure", Many: "failures"}); {
+	case end == responded && trial:
+		_, changed = e.machine.PassTrial(e.rules, now)
+	case end == responded:
+		e.machine.Succeeded(e.rules, now, e.ended)
+	case trial:
+		_, changed = e.machine.FailTrial(e.rules, now, failure)
+	default:
+		_, changed = e.machine.Failed(e.rules, now, failure, e.ended, true)
+	}
+	return changed
+}
+
+// takesTrial reports whether a request is to be the trial of the backend.
+func (e *ejection) takesTrial(now time.Time) bool {
+	_, due := e.machine.Due(e.rules, now)
+	if due {
+		e.machine.BeginTrial()
+	}
+	return due
 }
 
 // asUsual is how a backend without a fault responds.
