@@ -137,10 +137,14 @@ func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *htt
 	err := b.attempt(ctx, req, resp)
 	now := time.Now()
 	took := now.Sub(began)
-	if e, failed := errors.AsType[*transport.Error](err); failed {
+	failed := err == nil && resp.Status >= 500
+	if e, is := errors.AsType[*transport.Error](err); is {
 		if e.Kind.Side() != transport.Backend {
 			return err
 		}
+		failed = true
+	}
+	if failed {
 		took = max(took, failureCost)
 	}
 	b.Observe(now, took)

@@ -143,22 +143,30 @@ func TestDo_CountsWhatIsInFlight(t *testing.T) {
 
 // A backend that fails at once must not look like the fastest.
 func TestPeakEWMA_AvoidsABackendThatFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *network, o Options) {
-		o.Addresses, o.Policy = []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:80"}}, lb.PeakEWMA
-		n.refuses = "10.0.0.1:80"
-		u := New(o, nil)
-		defer u.Close()
-		failed := 0
-		for range 100 {
-			b := u.First(&Request{Now: time.Now()}).Backend
-			if get(t, b, nil) != nil {
-				failed++
-				continue
-			}
-			b.End()
-		}
-		if failed > 2 {
-			t.Errorf("%d of 100 went to the backend that fails", failed)
-		}
-	})
+	for name, fail := range map[string]func(n *network, addr string){
+		"refuses":      func(n *network, addr string) { n.refuses = addr },
+		"responds 503": func(n *network, addr string) { n.busy = addr },
+	} {
+		t.Run("one that "+name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *network, o Options) {
+				o.Addresses, o.Policy = []Address{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:80"}}, lb.PeakEWMA
+				fail(n, "10.0.0.1:80")
+				u := New(o, nil)
+				defer u.Close()
+				got := 0
+				for range 100 {
+					b := u.First(&Request{Now: time.Now()}).Backend
+					if b.Addr == "10.0.0.1:80" {
+						got++
+					}
+					if get(t, b, nil) == nil {
+						b.End()
+					}
+				}
+				if got > 2 {
+					t.Errorf("%d of 100 went to the backend that fails", got)
+				}
+			})
+		})
+	}
 }

@@ -34,7 +34,9 @@ type network struct {
 	served map[string]int // requests by address
 	open   map[string]int // connections by address
 
-	refuses string // an address that refuses connections; set it first
+	// Addresses of backends that fail; set them first.
+	refuses string // connections
+	busy    string // it responds 503
 }
 
 func (n *network) lookup(ctx context.Context, host string) (found []netip.Addr, err error) {
@@ -76,7 +78,11 @@ func (n *network) dial(_ context.Context, _, addr string) (net.Conn, error) {
 			n.mu.Lock()
 			n.served[addr]++
 			n.mu.Unlock()
-			io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+			status := "200 OK"
+			if addr == n.busy {
+				status = "503 Service Unavailable"
+			}
+			io.WriteString(theirs, "HTTP/1.1 "+status+"\r\nContent-Length: 2\r\n\r\nhi")
 		}
 	}()
 	return ours, nil
