@@ -31,6 +31,9 @@ type Config struct {
 	Upstreams Upstreams  `toml:"upstreams" doc:"The backends, and how pace talks to them."`
 	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Without this table there is no limit."` // nil: the table is absent
 
+	NamedListeners []Listener    `toml:"listener" example:"https" doc:"An address that the proxy listens on, and what is spoken there. [server] listen is [listener.default], and is not open if it is not written and there is another."`
+	Certificates   []Certificate `toml:"certificate" doc:"A certificate for the listeners with TLS: as many of these tables as there are certificates."`
+
 	Routes         []Route    `toml:"route" doc:"Which requests go where: as many of these tables as there are routes. Without any, all requests go to the upstream named default."`
 	NamedUpstreams []Upstream `toml:"upstream" example:"api" doc:"Another pool of backends, under the name by which routes name it. [upstreams] is [upstream.default]."`
 	NamedLimits    []Limit    `toml:"limit" example:"per_client" doc:"A limit for the routes that name it. [rate_limit] is [limit.default], and holds on every route."`

@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestWriteDefaults_HoldsEveryKey(t *testing.T) {
 func TestKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for k := range Keys() {
-		required := strings.HasSuffix(k.Name, ".backends") || k.Name == "route.match"
+		required := strings.HasSuffix(k.Name, ".backends") || slices.Contains([]string{"route.match", "listener.NAME.listen", "certificate.cert", "certificate.key"}, k.Name)
 		if k.Doc == "" || seen[k.Name] || (k.Default == "") != (required || k.Inherits != "") {
 			t.Errorf("got %+v", k)
 		}

@@ -223,7 +223,7 @@ func describeKey(table string, f reflect.StructField, at []int) *key {
 	}
 	k.check, k.sample = check.Named(is), check.Sample(is)
 	if k.typ.Kind() == reflect.String {
-		k.sample = cmp.Or(f.Tag.Get("default"), k.sample)
+		k.sample = cmp.Or(f.Tag.Get("default"), f.Tag.Get("example"), k.sample)
 	}
 	k.isWord = k.typ.Kind() == reflect.String && is == "" || strings.TrimSuffix(is, "?") == "name"
 	if k.among = strings.Fields(f.Tag.Get("among")); len(k.among) == 0 {

@@ -17,19 +17,12 @@ type LongForm struct {
 // DefaultName is the name of what the short form describes.
 const DefaultName = "default"
 
-// Listener is an address that the proxy listens on.
-type Listener struct {
-	Name   string
-	Key    string // the path of its table, for [File.Fault]
-	Listen string // host:port
-}
-
 // InLongForm returns c in the long form. [server] listen is the listener, [upstreams] the upstream and
 // [rate_limit] the limit named default; that limit holds on every route. Without a route in the file
 // there is one, which sends every request to the upstream named default.
 func (c *Config) InLongForm() LongForm {
 	form := LongForm{
-		Listeners: []Listener{{Name: DefaultName, Key: "server", Listen: c.Server.Listen}},
+		Listeners: c.listeners(),
 		Routes:    slices.Clone(c.Routes),
 	}
 	for u := range c.upstreams() {

@@ -30,6 +30,8 @@ var aPersonDecides = []struct {
 	{regexp.MustCompile(`^write each table under its own \[header\]$`), "a file nested 32 deep has to be written anew"},
 	{regexp.MustCompile(`^pace reads TOML$`), "the whole file has to be written anew"},
 	{regexp.MustCompile(`^define \[(upstream|limit)\.`), "only a person knows which backends an upstream has, and what a limit allows"},
+	{regexp.MustCompile(`^write \[\[certificate\]\] with cert and key`), "only a person knows where the certificate is"},
+	{regexp.MustCompile(`^write a listener with tls = true`), "only a person knows at which address"},
 	{regexp.MustCompile(`^write another name$`), "only a person knows what to call a route"},
 	{regexp.MustCompile(`^write KEY = VALUE, with text in double quotes`), "nothing is known of the key, and the value is no TOML"},
 }
@@ -460,6 +462,13 @@ func fileWith(k Key, value string) string {
 		return "[upstream.api]\n" + line("upstream.NAME") + pool
 	case table == "upstream":
 		return "[upstream.api]\n" + line("upstream.NAME") + backends + pool
+	case k.Name == "listener.NAME.listen":
+		return "[listener.https]\n" + line("listener.NAME") + pool
+	case table == "listener":
+		return "[listener.https]\nlisten = \"127.0.0.1:8443\"\n" + tlsFor[k.Name] + line("listener.NAME") + tlsListener + pool
+	case table == "certificate":
+		required := "cert = \"/a.crt\"\nkey = \"/a.key\"\n"
+		return "[[certificate]]\n" + strings.Replace(required, regexp.MustCompile(`(?m)^`+strings.TrimPrefix(k.Name, "certificate.")+` = .*\n`).FindString(required), "", 1) + line("certificate") + pool
 	case table == "limit":
 		return "[limit.some]\n" + line("limit.NAME") + pool
 	case k.Name == "route.match":
@@ -480,6 +489,12 @@ func fileWith(k Key, value string) string {
 		return "[" + table + "]\n" + line(table) + pool
 	}
 }
+
+// tlsFor has the keys of TLS that mean nothing without it; a remedy of them passes only beside this line.
+var tlsFor = map[string]string{"listener.NAME.min_version": "tls = true\n", "listener.NAME.strict_sni": "tls = true\n"}
+
+// tlsListener is a listener to redirect to, and a certificate for it.
+const tlsListener = "[listener.other]\nlisten = \"127.0.0.1:8444\"\ntls = true\n[[certificate]]\ncert = \"/a.crt\"\nkey = \"/a.key\"\n"
 
 // TestRemedies_NameTheTable: the valid keys that a remedy lists are those of the fault's own table.
 func TestRemedies_NameTheTable(t *testing.T) {

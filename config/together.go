@@ -17,7 +17,9 @@ func (r *reader) together() {
 	c := &r.file.Config
 	r.requireKeys(c)
 	r.bothForms(c)
+	r.unlisten(c)
 	r.listeners(c)
+	r.tls(c)
 	if name := c.Headers.BackendName; name != "" && strings.EqualFold(name, c.Tracing.ResponseHeader) {
 		key := r.writtenOne("headers.backend_name", "tracing.response_header")
 		sample := keyNamed(key).sample
@@ -75,33 +77,57 @@ func (r *reader) explained(m missing) bool {
 
 // bothForms refuses what is written in both forms.
 func (r *reader) bothForms(c *Config) {
-	for short, long := range map[string]string{"upstreams": "upstream.default", "rate_limit": "limit.default"} {
+	for short, long := range map[string]string{"upstreams": "upstream.default", "rate_limit": "limit.default", "server.listen": "listener.default"} {
 		if first, second := r.file.lines[short], r.file.lines[long]; first > 0 && second > 0 {
-			r.fault(long, fmt.Sprintf("[%s] on line %d and [%s] on line %d are the same thing", short, first, long, second),
+			r.fault(long, fmt.Sprintf("%s on line %d and [%s] on line %d are the same thing", shown(short), first, long, second),
 				"remove one of the two")
 		}
+	}
+}
+
+// shown is a table or a key of the short form, as it is written.
+func shown(short string) string {
+	if keyNamed(short) != nil {
+		return short
+	}
+	return "[" + short + "]"
+}
+
+// unlisten takes away the default of server.listen if the file has listeners of its own.
+func (r *reader) unlisten(c *Config) {
+	if len(c.NamedListeners) > 0 && r.file.lines["server.listen"] == 0 {
+		c.Server.Listen = ""
 	}
 }
 
 // listeners refuses two listeners that cannot be open at the same time, and a backend that is one of
 // them: pace would send each request to itself, without end.
 func (r *reader) listeners(c *Config) {
-	proxy, admin := c.Server.Listen, c.Admin.Listen
 	r.keepRemediesApart(c)
-	if proxy == admin && isSocket(proxy) {
-		key := r.writtenOne("admin.listen", "server.listen")
-		r.fault(key, fmt.Sprintf("server.listen and admin.listen are both %q", proxy),
-			"write another address in one of them, such as "+strconv.Quote(keyNamed(key).sample))
-	} else if collide(proxy, admin) {
-		key, address := r.writtenOne("admin.listen", "server.listen"), admin
-		if key == "server.listen" {
-			address = proxy
+	all := c.ownAddresses()
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			r.apart(c, a, b)
 		}
-		r.fault(key, fmt.Sprintf("server.listen is %q and admin.listen is %q, and only one of them can have the port", proxy, admin),
-			"write another port in one of them, such as "+strconv.Quote(c.freeAddress(address)))
 	}
 	for u := range c.upstreams() {
 		r.ownBackends(c, u)
+	}
+}
+
+// apart refuses two addresses that cannot be open at the same time.
+func (r *reader) apart(c *Config, a, b ownAddress) {
+	key := r.writtenOne(b.key, a.key)
+	if a.listen == b.listen && isSocket(a.listen) {
+		r.fault(key, fmt.Sprintf("%s and %s are both %q", a.key, b.key, a.listen),
+			"write another address in one of them, such as "+strconv.Quote(keyNamed(key).sample))
+	} else if collide(a.listen, b.listen) {
+		taken := b.listen
+		if key == a.key {
+			taken = a.listen
+		}
+		r.fault(key, fmt.Sprintf("%s is %q and %s is %q, and only one of them can have the port", a.key, a.listen, b.key, b.listen),
+			"write another port in one of them, such as "+strconv.Quote(c.freeAddress(taken)))
 	}
 }
 
@@ -120,9 +146,9 @@ func (r *reader) ownBackends(c *Config, u *Upstream) {
 		return // a refused backend is not in the list, so the indexes differ from those in the file
 	}
 	for i, b := range u.Backends {
-		for _, listen := range []string{c.Server.Listen, c.Admin.Listen} {
-			if b.reaches(listen) {
-				r.fault(toml.Element(list, i), fmt.Sprintf("%q is pace itself, which listens on %q", b.URL(), listen), anotherServer)
+		for _, a := range c.ownAddresses() {
+			if b.reaches(a.listen) {
+				r.fault(toml.Element(list, i), fmt.Sprintf("%q is pace itself, which listens on %q", b.URL(), a.listen), anotherServer)
 				break
 			}
 		}
@@ -132,20 +158,30 @@ func (r *reader) ownBackends(c *Config, u *Upstream) {
 // keepRemediesApart changes the remedies that would make two listeners, or a listener and a backend,
 // have one address.
 func (r *reader) keepRemediesApart(c *Config) {
-	others := map[string]string{"server.listen": c.Admin.Listen, "admin.listen": c.Server.Listen}
 	for _, f := range r.faults {
 		text, _ := strings.CutPrefix(f.Remedy, "write ")
 		proposed, err := toml.Value(text)
 		if err != nil {
 			continue
 		}
-		if other, is := others[f.Key]; is && proposed == other && isSocket(other) {
-			f.Remedy = "write another address, such as " + strconv.Quote(keyNamed(f.Key).sample)
-		} else if is && collide(fmt.Sprint(proposed), other) {
-			f.Remedy = "write another port, such as " + strconv.Quote(c.freeAddress(fmt.Sprint(proposed)))
+		if strings.HasSuffix(f.Key, ".listen") {
+			c.keepRemedyApart(f, fmt.Sprint(proposed))
 		}
 		if k := keyNamed(strings.SplitN(f.Key, "[", 2)[0]); k != nil && k.leaf == "backends" && c.isOwn(proposed) {
 			f.Remedy = anotherServer
+		}
+	}
+}
+
+// keepRemedyApart changes the remedy of a listener that would be open at an address where another is.
+func (c *Config) keepRemedyApart(f *Fault, proposed string) {
+	for _, other := range c.ownAddresses() {
+		switch {
+		case other.key == f.Key:
+		case proposed == other.listen && isSocket(proposed):
+			f.Remedy = "write another address, such as " + strconv.Quote(keyNamed(f.Key).sample)
+		case collide(proposed, other.listen):
+			f.Remedy = "write another port, such as " + strconv.Quote(c.freeAddress(proposed))
 		}
 	}
 }
@@ -162,7 +198,7 @@ func (c *Config) isOwn(backends any) bool {
 		text, _ := one.(string)
 		scheme, address, bad := check.Backend(text, "")
 		b := Backend{scheme, address, 1}
-		return bad == nil && (b.reaches(c.Server.Listen) || b.reaches(c.Admin.Listen))
+		return bad == nil && slices.ContainsFunc(c.ownAddresses(), func(a ownAddress) bool { return b.reaches(a.listen) })
 	})
 }
 
@@ -175,7 +211,8 @@ func (c *Config) freeAddress(address string) string {
 			port = 1024
 		}
 		next := net.JoinHostPort(host, strconv.Itoa(port))
-		if !collide(next, c.Server.Listen) && !collide(next, c.Admin.Listen) && !c.hasBackend(next) {
+		taken := slices.ContainsFunc(c.ownAddresses(), func(a ownAddress) bool { return collide(next, a.listen) })
+		if !taken && !c.hasBackend(next) {
 			return next
 		}
 	}
@@ -275,7 +312,7 @@ func tooLarge(keys, requests int) bool {
 	return float64(keys)*float64(keyBytes+placeBytes*int64(requests)) > maxMemory
 }
 
-// lower is the remedy of a limit that takes too much memory. It always passes: max_keys is blamed where
+// lower is the remedy of a limit that takes too much memory. It always passes: max_keys is taken where
 // it is written, and has room for some keys at the largest max_requests; else it has its default, which
 // has room for many requests.
 func lower(key string, l Limit) string {

@@ -34,7 +34,7 @@ func alerts(routes []Route) []rule {
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(routes), storm(), unanswering(), rejections(), notReloaded(),
+	return append(list, latency(routes), storm(), unanswering(), rejections(), notReloaded(), certificateExpires(), certificateExpiresSoon(), certificateRefused(),
 		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -154,6 +154,41 @@ func notReloaded() rule {
 		"{{ $labels.instance }} runs with an older configuration: the last reload was refused",
 		"the configuration has a fault, or changes what needs a restart",
 		`see the line "reload refused" in its log, or run pace check on the file; fix the file and reload, or restart pace`)
+}
+
+// The limits of what is left of a certificate's time, in days. What renews it has usually done so a month before.
+const (
+	renewalFailed = 14
+	renewNow      = 3
+)
+
+// certificateExpires leaves time to find out why nothing renews the certificate.
+func certificateExpires() rule {
+	return expiry("PaceCertificateExpires", renewalFailed, warning)
+}
+
+// certificateExpiresSoon wakes somebody.
+func certificateExpiresSoon() rule {
+	return expiry("PaceCertificateExpiresSoon", renewNow, critical)
+}
+
+func expiry(name string, days int, severity string) rule {
+	return alert(name,
+		fmt.Sprintf("%s - time() < %d * 86400", metrics.CertificateExpiry.Name, days),
+		10*time.Minute, severity,
+		"{{ $labels.instance }}: the certificate {{ $labels.certificate }} expires in {{ $value | humanizeDuration }}; clients refuse it then",
+		"what renews it has failed, or nothing does",
+		"renew it and replace its files; pace reads them again by itself")
+}
+
+// certificateRefused fires when the files of a certificate have changed and cannot be used.
+func certificateRefused() rule {
+	return alert("PaceCertificateRefused",
+		fmt.Sprintf("%s > 0", sumBy(by(job, instance, metrics.Certificate.Name), fmt.Sprintf("increase(%s[1h])", metrics.CertificateReloadFailures.Name))),
+		0, warning,
+		"{{ $labels.instance }}: the new files of the certificate {{ $labels.certificate }} cannot be used; the one before stays in force",
+		"the key is not that of the certificate, or a file is cut short or cannot be read",
+		`see the line "certificate's files have changed" in its log; replace both files by those of one certificate`)
 }
 
 // dropped fires at the first drop and ends 10 minutes after the last one.

@@ -92,6 +92,11 @@ func overview() []row {
 			gauge("Client connections", units.Short, metrics.Connections.Name, metrics.State.Name),
 			gauge("Active requests", units.Short, metrics.ActiveRequests.Name, metrics.Method.Name),
 		}},
+		{"TLS", []panel{
+			perSecond("Handshakes that failed", metrics.HandshakeFailures.Name, metrics.Reason.Name),
+			daysLeft(),
+			perSecond("New certificates refused", metrics.CertificateReloadFailures.Name, metrics.Certificate.Name),
+		}},
 		{"Streams", []panel{
 			gauge("Open streams", units.Short, metrics.Streams.Name, metrics.StreamKind.Name),
 			perSecond("Streams that ended, by reason", count(metrics.StreamDuration.Name), metrics.CloseReason.Name),
@@ -147,6 +152,15 @@ func running() panel {
 	return panel{
 		title: "Running", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
 		queries: []query{{aggregate("count", by(metrics.Version.Name), onScreen.series(metrics.BuildInfo.Name)), perLabel(metrics.Version.Name)}},
+	}
+}
+
+// daysLeft shows when each certificate expires.
+func daysLeft() panel {
+	return panel{
+		title: "Days until a certificate expires", kind: table, unit: units.Days,
+		doc:     docOf(metrics.CertificateExpiry.Name),
+		queries: []query{{fmt.Sprintf("(%s - time()) / 86400", aggregate("min", by(metrics.Certificate.Name), onScreen.series(metrics.CertificateExpiry.Name))), "days left"}},
 	}
 }
 

@@ -305,6 +305,9 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// elsewhere is a fault of a file that exists where the page is followed, and not here.
+var elsewhere = regexp.MustCompile(`(?m)^.*: certificate\[\d+\]\.(cert|key): /etc/\S+ cannot be read: no such file or directory;.*$`)
+
 // TestConfigurations checks every block of TOML; those without backends are completed.
 func TestConfigurations(t *testing.T) {
 	blocks := 0
@@ -319,7 +322,8 @@ func TestConfigurations(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.CommandContext(t.Context(), binary, "check", file).CombinedOutput(); err != nil {
+			out, err := exec.CommandContext(t.Context(), binary, "check", file).CombinedOutput()
+			if err != nil && strings.Trim(elsewhere.ReplaceAllString(string(out), ""), "\n") != "" {
 				t.Errorf("%s, block in line %d: pace check: %v\n%s", p.name, b.line, err, out)
 			}
 		}

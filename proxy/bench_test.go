@@ -49,7 +49,7 @@ func (n *nobody) Flush()                      {}
 
 // smallRequest returns a request as net/http would hand it to pace's handler, without its connection.
 func smallRequest(ctx context.Context, h *Handler) *http.Request {
-	c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort("127.0.0.1:4711")), Attached: new(transport.Pin)}
+	c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort("127.0.0.1:4711"), message.HTTP), Attached: new(transport.Pin)}
 	r, _ := http.NewRequestWithContext(front.WithConn(ctx, c), "GET", "/hello?name=you", nil)
 	r.Host, r.RequestURI, r.RemoteAddr = "example.com", "/hello?name=you", "127.0.0.1:4711"
 	r.Header.Set("User-Agent", "test/1")

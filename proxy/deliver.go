@@ -132,7 +132,7 @@ func (q *request) splice(b *kernelBody) ending {
 // restForKernel returns the rest of the body if both sides are plain TCP and it is worth moving it in the
 // kernel, and else nil.
 func (q *request) restForKernel() *kernelBody {
-	if !pipe.Supported || q.r.ProtoMajor != 1 || q.rec.Stream != telemetry.NoStream ||
+	if !pipe.Supported || q.conn.Encrypted() || q.r.ProtoMajor != 1 || q.rec.Stream != telemetry.NoStream ||
 		q.client.Header()["Content-Length"] == nil { // net/http makes chunks of it
 		return nil
 	}

@@ -39,7 +39,7 @@ func newHandler(t testing.TB, change func(*setup)) *Handler {
 
 // outgoing returns the field lines of r, as it came from peer, for its first attempt.
 func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
-	c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer)), Attached: new(transport.Pin)}
+	c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer), message.HTTP), Attached: new(transport.Pin)}
 	r = r.WithContext(front.WithConn(r.Context(), c))
 	r.RemoteAddr = peer
 	h.Telemetry.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -104,7 +104,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 	p.Addr = l.Addr().String()
 	p.URL = "http://" + p.Addr
 	served := make(chan error, 1)
-	go func() { served <- p.server.Serve(l) }()
+	go func() { served <- p.server.Serve(l, front.ListenerSettings{}) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -27,6 +27,8 @@ func (q *request) reject() bool {
 		q.miss.Miss == route.BadPath,
 		q.r.ProtoMajor == 1 && q.conn.Misframed():
 		q.respondOwn(causeUnfit)
+	case q.conn.RedirectTo() != 0 && q.rec.Scheme != message.HTTPS:
+		q.redirectToHTTPS(q.conn.RedirectTo())
 	case q.miss.Miss == route.NoRoute:
 		q.respondOwn(causeNoRoute)
 	case q.miss.Miss == route.MethodNotAllowed:
@@ -40,6 +42,18 @@ func (q *request) reject() bool {
 		return false
 	}
 	return true
+}
+
+// redirectToHTTPS sends the client to the same URL at the listener with TLS that has this port.
+func (q *request) redirectToHTTPS(port int) {
+	host := message.WithPort(q.r.Host, port)
+	if host == "" || q.out.Target == message.Asterisk {
+		q.respondOwn(causeUnfit)
+		return
+	}
+	q.client.Header()["Location"] = []string{message.HTTPS + "://" + host + q.out.Target}
+	o := causes[causeRedirect]
+	q.sendOwn(ownResponse{outcome: o, status: http.StatusPermanentRedirect, kind: "text/plain; charset=utf-8", body: o.Info().Sentence + "\n"})
 }
 
 // looped reports whether the request has come back, again and again: a backend, perhaps by a detour,

@@ -86,6 +86,7 @@ func (q *request) describe() {
 	rec.UserAgent = r.UserAgent()
 	rec.Slow = q.route.slow
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
+	rec.TLS, rec.Cipher = q.conn.TLS()
 	rec.Client = peer.Text
 	if q.asked.Client != peer.Addr {
 		rec.Client = q.asked.Client.String()

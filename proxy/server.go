@@ -25,6 +25,9 @@ func NewServer(o ServerOptions) *front.Server {
 		InFlight: h.InFlight,
 		Attach:   func() interface{ Close() } { return new(transport.Pin) },
 		Refused:  h.Telemetry.Refused,
+
+		HandshakeFailed: h.Telemetry.HandshakeFailed,
+
 		OnSlow:   o.OnSlow,
 		Log:      h.Log,
 		Settings: o.Settings,

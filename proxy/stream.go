@@ -93,7 +93,7 @@ func (s *stream) join(read *bufio.Reader) {
 	rec := s.q.rec
 	done := make(chan any)
 	go func() {
-		in := &pump{s: s, from: s.client, to: s.server, write: func(b []byte) (int, error) {
+		in := &pump{s: s, from: s.client, to: s.server, encrypted: s.q.conn.Encrypted(), write: func(b []byte) (int, error) {
 			n, err := s.server.Write(b)
 			rec.Moved(int64(n), 0)
 			return n, err
@@ -130,6 +130,7 @@ func (s *stream) because(why telemetry.CloseReason) {
 type pump struct {
 	s                             *stream
 	from, to                      net.Conn
+	encrypted                     bool                      // bytes that the kernel no longer has may wait in TLS
 	write                         func([]byte) (int, error) // to to; it counts
 	ended, unreadable, unwritable telemetry.CloseReason
 }
@@ -152,7 +153,7 @@ func (p *pump) safely(first *bufio.Reader) (total int64, bug any) {
 }
 
 // run moves bytes until its side has ended, those in first before all others; first may be nil.
-// A stream that is silent holds no buffer.
+// A stream that is silent holds no buffer, unless it is over TLS.
 func (p *pump) run(first *bufio.Reader) (total int64) {
 	if first != nil && first.Buffered() > 0 {
 		early, _ := first.Peek(first.Buffered())
@@ -181,8 +182,10 @@ func (p *pump) run(first *bufio.Reader) (total int64) {
 
 // piece moves what is there, once something is.
 func (p *pump) piece() (int, telemetry.CloseReason) {
-	if err := pipe.AwaitReadable(p.from); err != nil {
-		return 0, p.unreadable
+	if !p.encrypted {
+		if err := pipe.AwaitReadable(p.from); err != nil {
+			return 0, p.unreadable
+		}
 	}
 	b := pieces.Get().(*[16 << 10]byte)
 	defer pieces.Put(b)

@@ -75,7 +75,7 @@ func TestPublic(t *testing.T) {
 		return p.public()
 	}
 	request := func(peer string) *http.Request {
-		c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer))}
+		c := &front.Conn{Peer: message.NewPeer(netip.MustParseAddrPort(peer), message.HTTP)}
 		r, _ := http.NewRequestWithContext(front.WithConn(t.Context(), c), "GET", "/", nil)
 		return r
 	}

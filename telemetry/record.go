@@ -31,6 +31,8 @@ type Record struct {
 	Query      string          // raw; redacted where it is published
 	QueryAllow map[string]bool // parameters whose values are published; shared, and never written
 	Protocol   string          // "1.0", "1.1", "2"
+	TLS        string          // the version of TLS that the client speaks to pace: "1.3"; "": none
+	Cipher     string          // and its cipher suite
 	UserAgent  string
 	RequestID  string
 	Peer       string // address of the connected peer

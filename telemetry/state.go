@@ -9,12 +9,15 @@ import (
 // from where it is kept when a signal asks. The zero value works. Safe for concurrent use.
 type State struct {
 	refused [refusalCount]atomic.Int64
+	failed  [handshakeFailureCount]atomic.Int64
 	reloads reloads
 	copies  Losses
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)
 	limits map[string]LimiterState // replaced, never changed
+
+	certificates func() []CertificateState
 }
 
 // Refusal is why a request or a connection was refused before the handler.

@@ -44,8 +44,9 @@ func demo(address string, noLimit bool) error {
 		f.RateLimit = &config.RateLimit{Enabled: true, MaxRequests: 10, WindowSeconds: 60, KeyExtractor: "client_ip", MaxKeys: 1_000_000}
 	}
 	var l server.Listeners
-	var err error
-	if l.Proxy, err = listenNear(address); err == nil {
+	proxy, err := listenNear(address)
+	if err == nil {
+		l.Proxy = []server.Listener{{Name: config.DefaultName, Listener: proxy}}
 		l.Admin, err = listenNear(f.Admin.Listen)
 	}
 	if err != nil {
@@ -57,7 +58,7 @@ func demo(address string, noLimit bool) error {
 // describeDemo prints what runs and what to try. Its lines fit a terminal of 60 columns. Its URLs are in
 // quotes, because a shell treats "?" as a pattern.
 func describeDemo(f *config.File, l server.Listeners, noLimit bool) {
-	_, port, _ := net.SplitHostPort(l.Proxy.Addr().String())
+	_, port, _ := net.SplitHostPort(l.Proxy[0].Addr().String())
 	at := "http://localhost:" + port
 	fmt.Fprintf(os.Stderr, `pace demo: proxy on %s, metrics on
 http://%s/metrics, backends on

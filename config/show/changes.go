@@ -4,6 +4,7 @@
 package show
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -87,7 +88,7 @@ func byID(list []section) map[id]section {
 }
 
 // tablesOfLongForm are the tables that the long form takes the place of.
-var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit"}
+var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit", "certificate"}
 
 // sections returns what a configuration means, piece by piece.
 func sections(c *config.Config) (list []section) {
@@ -100,6 +101,9 @@ func sections(c *config.Config) (list []section) {
 	form := c.InLongForm()
 	for _, l := range form.Listeners {
 		list = append(list, namedSection("listener", l.Name, l.Key, l))
+	}
+	for _, one := range c.Certificates {
+		list = append(list, namedSection("certificate", cmp.Or(one.Name, one.Cert), one.Key, one))
 	}
 	for _, u := range form.Upstreams {
 		list = append(list, namedSection("upstream", u.Name, u.Key, u))
@@ -165,7 +169,7 @@ func everyField(table reflect.Value, yield func(string, reflect.Value) bool) boo
 			if !everyField(table.Field(i), inside) {
 				return false
 			}
-		case name == "name" || name == "key" || typ == reflect.TypeFor[config.Server]() && name == "listen":
+		case name == "name" || f.Name == "Key" || typ == reflect.TypeFor[config.Server]() && name == "listen":
 			// A name tells sections apart, and the address is the listener's.
 		case !yield(name, table.Field(i)):
 			return false

@@ -54,7 +54,7 @@ var base = Config{
 	"log":    {"format": "json"},
 }
 
-// withBase returns c over base, key by key.
+// withBase returns c over base, key by key. What has listeners of its own does not have that of the base.
 func (c Config) withBase() Config {
 	merged := Config{}
 	for _, layer := range []Config{base, c} {
@@ -64,6 +64,9 @@ func (c Config) withBase() Config {
 			}
 			maps.Copy(merged[name], table)
 		}
+	}
+	if c["server"]["listen"] == nil && slices.ContainsFunc(slices.Collect(maps.Keys(c)), func(name string) bool { return strings.HasPrefix(name, "listener.") }) {
+		delete(merged["server"], "listen")
 	}
 	return merged
 }

@@ -25,7 +25,8 @@ const Patience = 60 * time.Second
 
 // Pace is one running pace.
 type Pace struct {
-	Proxy, Admin string // host:port it listens on; Admin is "" if switched off
+	Proxy, Admin string   // host:port it listens on; Admin is "" if switched off
+	Listeners    []string // all of the proxy, by the order of their names; Proxy is the first
 	PID          int
 	File         string // the configuration, if Start wrote it
 
@@ -170,7 +171,8 @@ func (p *Pace) awaitListening() {
 			}
 			return errors.New("no line with msg listening")
 		}
-		p.Proxy, p.Admin = lines[0].Text("proxy"), lines[0].Text("admin")
+		p.Listeners, p.Admin = strings.Split(lines[0].Text("proxy"), ", "), lines[0].Text("admin")
+		p.Proxy = p.Listeners[0]
 		return nil
 	})
 }

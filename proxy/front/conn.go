@@ -14,6 +14,7 @@ import (
 
 	"pace/proxy/front/h1"
 	"pace/proxy/front/h2"
+	"pace/proxy/front/handshake"
 	"pace/proxy/front/socket"
 	"pace/proxy/message"
 	"pace/telemetry"
@@ -28,15 +29,16 @@ type Conn struct {
 	Attached   interface{ Close() } // what the handler keeps with the connection, and that is closed with it
 	server     *Server
 	listener   *listener
-	generation *generation // that serves it
-	h2         *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
-	spoken     atomic.Bool // net/http has begun to write HTTP/2
-	preface    int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
-	lost       atomic.Bool // the client has closed it, or it broke, or pace has closed it
-	begun      atomic.Bool // a request has begun since the last one, if there was one
-	rested     atomic.Bool // net/http has set a deadline since the last request
-	handled    atomic.Bool // the present request reached the handler
-	timedOut   atomic.Bool // the last read ran into its deadline
+	generation *generation     // that serves it
+	tls        *handshake.Conn // nil: clear text; else it is Conn
+	h2         *h2.Conn        // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	spoken     atomic.Bool     // net/http has begun to write HTTP/2
+	preface    int             // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost       atomic.Bool     // the client has closed it, or it broke, or pace has closed it
+	begun      atomic.Bool     // a request has begun since the last one, if there was one
+	rested     atomic.Bool     // net/http has set a deadline since the last request
+	handled    atomic.Bool     // the present request reached the handler
+	timedOut   atomic.Bool     // the last read ran into its deadline
 	detour     detour
 	state      atomic.Int32 // an http.ConnState
 
@@ -149,7 +151,12 @@ func (c *Conn) follow(b []byte) {
 // readOn reads until there is more than the empty lines before a request.
 func (c *Conn) readOn(b []byte) (n int, err error) {
 	for n == 0 && err == nil && len(b) > 0 {
-		if n, err = c.detour.read(c.Conn, b); n == 0 {
+		if c.tls != nil {
+			n, err = c.tls.Read(b)
+		} else {
+			n, err = c.detour.read(c.Conn, b)
+		}
+		if n == 0 {
 			continue
 		}
 		if &b[0] == &elsewhere[0] {
@@ -174,7 +181,11 @@ func (c *Conn) Close() error {
 
 // ResetOnClose makes the end of the connection a reset. Only TCP has such a thing.
 func (c *Conn) ResetOnClose() {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	under := c.Conn
+	if c.tls != nil {
+		under = c.tls.Under()
+	}
+	if tcp, ok := under.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
 }
@@ -277,7 +288,7 @@ func (n *connCounts) read() (active, idle int) {
 
 // refuse counts a request or connection that never reached the handler. It logs at most one line a second,
 // since a client that sends malformed requests may send many. c may be nil.
-func (s *Server) refuse(why telemetry.Refusal, c *Conn) {
+func (s *Server) refuse(why telemetry.Refusal, c *Conn, more ...slog.Attr) {
 	s.Refused(why)
 	if !s.refusals.Pass() {
 		return
@@ -286,5 +297,5 @@ func (s *Server) refuse(why telemetry.Refusal, c *Conn) {
 	if c != nil {
 		attrs = append(attrs, slog.String("peer", c.RemoteAddr().String()))
 	}
-	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", attrs...)
+	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", append(attrs, more...)...)
 }

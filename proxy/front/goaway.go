@@ -68,7 +68,7 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 	defer c.writing.Unlock()
 	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
 	n, err := c.Conn.Write(b)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
+	if n == 0 && c.tls == nil && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
 		if raw, closed := c.SyscallConn(); closed == nil {
 			n, _ = socket.WriteTo(atOnce{raw}, b)
 		}

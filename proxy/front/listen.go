@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"pace/proxy/front/handshake"
 	"pace/proxy/front/socket"
 	"pace/proxy/message"
 )
@@ -100,8 +101,12 @@ type inherited struct{ socket.Listener }
 // listener makes a Conn of each connection.
 type listener struct {
 	socket.Listener
-	from    net.Listener // what was passed to Serve
-	s       *Server
+	from net.Listener // what was passed to Serve
+	s    *Server
+
+	settings   atomic.Pointer[ListenerSettings]     // in force
+	terminator atomic.Pointer[handshake.Terminator] // nil: it never had TLS
+
 	retired atomic.Bool // it is gone, but pace goes on
 	over    atomic.Bool // nothing is accepted any more, and net/http knows every connection that was
 }
@@ -122,7 +127,13 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 	default:
 		c.Conn = nc.(socket.Conn)
 	}
-	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	scheme := message.HTTP
+	if how := l.settings.Load(); how.TLS != nil {
+		scheme = message.HTTPS
+		c.tls = l.terminator.Load().Server(c.Conn, c.handshakeFailed)
+		c.Conn = c.tls
+	}
+	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort(), scheme)
 	return c, nil
 }
 

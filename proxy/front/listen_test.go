@@ -104,7 +104,7 @@ func serveToo(t *testing.T, s *Server, address string) net.Listener {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	go func() { served <- s.Serve(l, ListenerSettings{}) }()
 	t.Cleanup(func() { // runs before the one of serving, which drains
 		s.Retire(l)
 		if err := <-served; err != nil {
@@ -209,7 +209,7 @@ func TestInherit_LeavesTheQueueToTheNextProcess(t *testing.T) {
 	first, _ := serving(t, Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16})
 	served := make(chan error, 1)
 	l := inherit()
-	go func() { served <- first.Serve(l) }()
+	go func() { served <- first.Serve(l, ListenerSettings{}) }()
 	ask(t, dialled(t, systemd.Addr().String()), 10)
 	if err := first.Drain(t.Context()); err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestInherit_LeavesTheQueueToTheNextProcess(t *testing.T) {
 	}
 	waits := dialled(t, systemd.Addr().String()) // nobody accepts it now
 	next, _ := serving(t, Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16})
-	go next.Serve(inherit())
+	go next.Serve(inherit(), ListenerSettings{})
 	if got := ask(t, waits, 10); got != 200 {
 		t.Errorf("the connection that waited: got %d", got)
 	}
@@ -260,7 +260,7 @@ func TestServe_AfterDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Serve(l); err != nil {
+	if err := s.Serve(l, ListenerSettings{}); err != nil {
 		t.Errorf("got %v", err)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

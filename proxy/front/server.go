@@ -23,19 +23,20 @@ import (
 
 // Options configure a Server. The fields without a default must be set.
 type Options struct {
-	Handler  http.Handler                                                      // of every request that is not refused
-	OnPanic  func(w http.ResponseWriter, r *http.Request, p any, stack string) // responds to a request if something before Handler's own code panicked
-	OnBug    func(p any, stack string)                                         // gets a panic that concerns no request
-	InFlight *InFlight                                                         // of the exchanges that Handler begins
-	Attach   func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
-	Refused  func(telemetry.Refusal)                                           // is called for everything that is refused
-	OnSlow   func(*telemetry.Record)                                           // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
-	Log      *slog.Logger
+	Handler         http.Handler                                                      // of every request that is not refused
+	OnPanic         func(w http.ResponseWriter, r *http.Request, p any, stack string) // responds to a request if something before Handler's own code panicked
+	OnBug           func(p any, stack string)                                         // gets a panic that concerns no request
+	InFlight        *InFlight                                                         // of the exchanges that Handler begins
+	Attach          func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
+	Refused         func(telemetry.Refusal)                                           // is called for everything that is refused, and for a handshake before that
+	HandshakeFailed func(telemetry.HandshakeFailure)
+	OnSlow          func(*telemetry.Record) // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
+	Log             *slog.Logger
 
 	Settings Settings // at the start
 }
 
-// Server is what listens, and its connections, over HTTP/1.1 and over HTTP/2 in clear text.
+// Server is what listens, and its connections, over HTTP/1.1 and HTTP/2, each in clear text and over TLS.
 type Server struct {
 	Options
 	settings    atomic.Pointer[Settings] // in force
@@ -71,8 +72,9 @@ func NewServer(o Options) *Server {
 
 // Serve serves l, which must be from [Listen] or [Inherit], until Retire or Drain, and then returns nil. Several
 // listeners may be served concurrently.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener, n ListenerSettings) error {
 	open := &listener{Listener: l.(socket.Listener), from: l, s: s}
+	open.change(n)
 	defer open.Close()
 	if !s.listeners.add(open) {
 		return nil

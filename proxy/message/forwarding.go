@@ -28,12 +28,12 @@ type hop struct {
 }
 
 // readForwarding reads what a trusted proxy says in X-Forwarded-For, -Host, -Proto and Forwarded. host is the one
-// that the proxy asked pace for. Each fact is taken from the X-Forwarded field if it is there, else from
+// that the proxy asked pace for, and scheme what it spoke. Each fact is taken from the X-Forwarded field if it is there, else from
 // Forwarded (RFC 7239 §7.4). isProxy reports whether an address is a trusted proxy's.
-func readForwarding(h http.Header, host string, isProxy func(netip.Addr) bool) Forwarding {
+func readForwarding(h http.Header, host, scheme string, isProxy func(netip.Addr) bool) Forwarding {
 	f := Forwarding{
 		host:      host,
-		proto:     HTTP,
+		proto:     scheme,
 		legacy:    parseList(h["X-Forwarded-For"]),
 		forwarded: parseForwarded(h["Forwarded"]),
 	}

@@ -54,7 +54,7 @@ func TestForwarding_TellsTheSameInBothFamilies(t *testing.T) {
 			[4]string{"10.1.1.1", "shop", "https", `proto=https;host=shop, for=10.1.1.1;host="shop";proto=https`}},
 	}
 	trusted := NewTrust(prefixes("10.0.0.0/8"))
-	peer := NewPeer(netip.MustParseAddrPort("10.1.1.1:1"))
+	peer := NewPeer(netip.MustParseAddrPort("10.1.1.1:1"), HTTP)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := trusted.Forwarding(tt.header, "here", &peer)
@@ -71,7 +71,7 @@ func TestForwarding_TellsTheSameInBothFamilies(t *testing.T) {
 // What a trusted proxy says may be long, but what pace makes of it is bounded.
 func TestForwarding_IsBounded(t *testing.T) {
 	trusted := NewTrust(prefixes("10.0.0.0/8"))
-	peer := NewPeer(netip.MustParseAddrPort("10.1.1.1:1"))
+	peer := NewPeer(netip.MustParseAddrPort("10.1.1.1:1"), HTTP)
 	h := http.Header{"X-Forwarded-For": {strings.Repeat("x,", 30_000) + "192.0.2.7"}, "X-Forwarded-Host": {strings.Repeat("h", 10_000)}}
 	a := trusted.Forwarding(h, "", &peer)
 	if n := len(a.AppendFields(nil, &peer)); n > 50_000 || a.Client.String() != "192.0.2.7" {

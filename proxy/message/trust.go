@@ -16,15 +16,16 @@ func NewTrust(prefixes []netip.Prefix) *Trust { return &Trust{prefixes} }
 
 // Peer is the address that is connected to pace, in the forms that each request on the connection needs.
 type Peer struct {
-	Addr netip.Addr // IPv4 as such, without zone
-	Text string
-	Port int
+	Addr   netip.Addr // IPv4 as such, without zone
+	Text   string
+	Port   int
+	Scheme string // of what it speaks to pace: HTTP or HTTPS
 }
 
-// NewPeer returns the client that is connected from an address.
-func NewPeer(a netip.AddrPort) Peer {
+// NewPeer returns the client that is connected from an address and speaks a scheme.
+func NewPeer(a netip.AddrPort, scheme string) Peer {
 	addr := a.Addr().Unmap().WithZone("")
-	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port())}
+	return Peer{Addr: addr, Text: addr.String(), Port: int(a.Port()), Scheme: scheme}
 }
 
 // Trusts reports whether the peer at an address is a proxy whose forwarding fields are believed.
@@ -39,16 +40,16 @@ func Contains(prefixes []netip.Prefix, a netip.Addr) bool {
 // it is a trusted proxy that tells more. host is the one that the peer asked for.
 func (t *Trust) Forwarding(h http.Header, host string, p *Peer) Forwarding {
 	if !t.Trusts(p.Addr) {
-		return Forwarding{Client: p.Addr, host: host, proto: HTTP}
+		return Forwarding{Client: p.Addr, host: host, proto: p.Scheme}
 	}
-	f := readForwarding(h, host, t.Trusts)
+	f := readForwarding(h, host, p.Scheme, t.Trusts)
 	if !f.Client.IsValid() {
 		f.Client = p.Addr
 	}
 	return f
 }
 
-// The schemes a client may have used. pace itself speaks plain HTTP alone.
+// The schemes a client may have used.
 const (
 	HTTP  = "http"
 	HTTPS = "https"

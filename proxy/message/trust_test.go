@@ -60,7 +60,7 @@ func TestClient(t *testing.T) {
 		"X-Real-Ip is handed on, but not believed":    {"10.1.1.1:1", http.Header{"X-Real-Ip": {"192.0.2.7"}}, "10.1.1.1"},
 		"addresses that are none are not taken apart": {"10.1.1.1:1", http.Header{"X-Forwarded-For": {"192.0.2.7\x00"}}, "10.1.1.1"},
 	} {
-		peer := NewPeer(netip.MustParseAddrPort(tt.peer))
+		peer := NewPeer(netip.MustParseAddrPort(tt.peer), HTTP)
 		if got := trusted.Forwarding(tt.header, "", &peer).Client; got.String() != tt.want {
 			t.Errorf("%s: got %v, want %s", name, got, tt.want)
 		}
@@ -75,9 +75,9 @@ func FuzzClient(f *testing.F) {
 	f.Add("::ffff:1.2.3.4%x", "for=\"", true)
 	f.Fuzz(func(t *testing.T, legacy, standard string, trusted bool) {
 		tr := NewTrust(prefixes("10.0.0.0/8"))
-		peer := NewPeer(netip.MustParseAddrPort("192.0.2.1:1"))
+		peer := NewPeer(netip.MustParseAddrPort("192.0.2.1:1"), HTTP)
 		if trusted {
-			peer = NewPeer(netip.MustParseAddrPort("10.0.0.1:1"))
+			peer = NewPeer(netip.MustParseAddrPort("10.0.0.1:1"), HTTP)
 		}
 		h := http.Header{"Forwarded": {standard}}
 		if legacy != "" {

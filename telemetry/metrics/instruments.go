@@ -94,6 +94,7 @@ var (
 	Result        = label("result")
 	State         = label("state")
 	Policy        = label("policy")
+	Certificate   = label("certificate")
 	Phase         = label("phase")
 	StreamKind    = label("kind")
 	CloseReason   = label("pace.close_reason")
@@ -177,6 +178,19 @@ var (
 		Key: "pace.refused", Type: Counter, Unit: "{request}",
 		Labels: []Label{Reason.of(telemetry.RefusalWords())},
 		Doc:    "Requests and connections refused before the handler; they are in no other metric.",
+	})
+	HandshakeFailures = named(Instrument{
+		Key: "pace.tls.handshake.failures", Type: Counter, Unit: "{handshake}",
+		Labels: []Label{Reason.of(telemetry.HandshakeFailureWords())},
+		Doc:    "TLS handshakes with clients that failed.",
+	})
+	CertificateExpiry = named(Instrument{
+		Key: "pace.certificate.expiry_timestamp", Type: Gauge, Unit: "s",
+		Labels: []Label{Certificate}, Doc: "Unix time at which a certificate in force expires.",
+	})
+	CertificateReloadFailures = named(Instrument{
+		Key: "pace.certificate.reload.failures", Type: Counter, Unit: "{failure}",
+		Labels: []Label{Certificate}, Doc: "Changes of a certificate's files that could not be used; the certificate before stayed in force.",
 	})
 	Connections = named(Instrument{
 		Key: "pace.connections", Type: Gauge, Unit: "{connection}",

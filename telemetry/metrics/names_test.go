@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -19,6 +20,9 @@ func TestNames_AreThoseOfTheScrape(t *testing.T) {
 	b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.NoExporter = true })
 	b.WatchConnections(func() (active, idle int) { return 1, 0 })
 	b.WatchLimiters(map[string]telemetry.LimiterState{"default": {Keys: func() int { return 1 }, Evicted: func() uint64 { return 1 }}})
+	b.WatchCertificates(func() []telemetry.CertificateState {
+		return []telemetry.CertificateState{{Name: "a", NotAfter: time.Now()}}
+	})
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		telemetrytest.Fill(r)
 		b.End(r)

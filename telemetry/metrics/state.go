@@ -30,6 +30,21 @@ var stateInstruments = []stateInstrument{
 			o(m.State.Refusals(telemetry.Refusal(i)), Reason.is(word))
 		}
 	}},
+	{HandshakeFailures, func(m *Metrics, o observe) {
+		for i, word := range telemetry.HandshakeFailureWords() {
+			o(m.State.HandshakeFailures(telemetry.HandshakeFailure(i)), Reason.is(word))
+		}
+	}},
+	{CertificateExpiry, func(m *Metrics, o observe) {
+		for _, c := range m.State.Certificates() {
+			o(c.NotAfter.Unix(), Certificate.is(c.Name))
+		}
+	}},
+	{CertificateReloadFailures, func(m *Metrics, o observe) {
+		for _, c := range m.State.Certificates() {
+			o(c.Failures, Certificate.is(c.Name))
+		}
+	}},
 	{Connections, func(m *Metrics, o observe) {
 		active, idle := m.State.Connections()
 		o(int64(active), State.is(connectionActive))

@@ -3,13 +3,13 @@ package server
 import (
 	"context"
 	"log/slog"
-	"net"
 	"slices"
 
 	"pace/config"
 	"pace/config/show"
 	"pace/proxy"
 	"pace/proxy/front"
+	"pace/proxy/front/certificate"
 )
 
 // parts are what pace is made of. They are built once and outlive every reload, which changes them in place;
@@ -22,8 +22,9 @@ type parts struct {
 	standing standing // of the plan in force
 	sockets  sockets
 
-	proxyListener net.Listener // that is being served; a reload may change it
-	failed        chan error   // why a listener is served no more
+	certificates *certificate.Store
+	listeners    []serving  // of the proxy, in the order of the configuration; a reload may change them
+	failed       chan error // why a listener is served no more
 }
 
 // build makes the parts from f. It opens the log, but no listener.
@@ -32,7 +33,14 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{observed: o, failed: make(chan error, 1)}
+	p := &parts{observed: o, certificates: &certificate.Store{Log: o.log.Logger}, failed: make(chan error, 1)}
+	set, err := p.prepareCertificates(f)
+	if err != nil {
+		return nil, err
+	}
+	p.useCertificates(f, set)
+	go p.certificates.Reread(ctx)
+	p.telemetry.WatchCertificates(p.certificateStates)
 	var plan proxy.PlanOptions
 	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
 	p.telemetry.WatchLimiters(p.standing.limiters())
@@ -62,14 +70,18 @@ func frontSettings(f *config.File, o observed) front.Settings {
 // nothing; the caller has refused what cannot change while pace runs. change calls announce, when the log that
 // shows more writes its line: the one before the change, or the one after it.
 func (p *parts) prepare(f *config.File, changes []show.Change, token string) (change func(announce func()), err error) {
-	changeListener, cancelListener, err := p.prepareListener(f, changes)
+	certificates, err := p.prepareCertificates(f)
+	if err != nil {
+		return nil, err
+	}
+	changeListeners, cancelListeners, err := p.prepareListeners(f)
 	if err != nil {
 		return nil, err
 	}
 	changeLog := func() {}
 	if concern(changes, logKeys...) {
 		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
-			cancelListener()
+			cancelListeners()
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
 		}
 	}
@@ -82,7 +94,8 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		p.admin.change(f, token)
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)
-		changeListener()
+		p.useCertificates(f, certificates)
+		changeListeners()
 		p.standing.closeWithout(next)
 		p.standing = next
 		before := p.log.Enabled(context.Background(), slog.LevelInfo)

@@ -12,7 +12,6 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"pace/config"
-	"pace/config/show"
 	"pace/proxy/front"
 )
 
@@ -21,8 +20,14 @@ const inheritedPrefix = "fd:"
 
 // Listeners are the sockets that pace listens on.
 type Listeners struct {
-	Proxy net.Listener
+	Proxy []Listener   // in the order of the configuration
 	Admin net.Listener // nil: switched off
+}
+
+// Listener is a socket of the proxy's, under the name that the configuration gives it.
+type Listener struct {
+	Name string
+	net.Listener
 }
 
 // sockets opens what pace listens on. It keeps the sockets that systemd has passed, because a reload may ask for
@@ -34,10 +39,16 @@ func inheritSockets() sockets { return sockets{activation.Files(true)} }
 
 // listen opens the addresses of f.
 func (s sockets) listen(f *config.File) (l Listeners, err error) {
-	if l.Proxy, err = s.open(f.Server.Listen); err != nil || f.Admin.Listen == "" {
-		return l, err
+	for _, one := range f.InLongForm().Listeners {
+		open, err := s.open(one.Listen)
+		if err != nil {
+			return l, err
+		}
+		l.Proxy = append(l.Proxy, Listener{one.Name, open})
 	}
-	l.Admin, err = s.open(f.Admin.Listen)
+	if f.Admin.Listen != "" {
+		l.Admin, err = s.open(f.Admin.Listen)
+	}
 	return l, err
 }
 
@@ -73,32 +84,15 @@ func (s sockets) names() (names []string) {
 // warnOfUnused logs the sockets that systemd has passed and the configuration does not name. Their clients wait
 // for ever.
 func (s sockets) warnOfUnused(f *config.File, log *slog.Logger) {
+	used := []string{f.Admin.Listen}
+	for _, l := range f.InLongForm().Listeners {
+		used = append(used, l.Listen)
+	}
 	for _, address := range s.names() {
-		if address != f.Server.Listen && address != f.Admin.Listen {
+		if !slices.Contains(used, address) {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "systemd has passed a socket that nothing uses", slog.String("socket", address))
 		}
 	}
-}
-
-// listenKey is the address of the proxy's listener.
-const listenKey = "server.listen"
-
-// prepareListener opens the proxy's new address, if it is among the changes. change serves it, and retires the
-// listener before it; cancel closes it again.
-func (p *parts) prepareListener(f *config.File, changes []show.Change) (change, cancel func(), err error) {
-	if !concern(changes, listenKey) {
-		return func() {}, func() {}, nil
-	}
-	l, err := p.sockets.open(f.Server.Listen)
-	if err != nil {
-		return nil, nil, config.Join(nil, f.Fault(listenKey, err.Error(), "write an address that is free now, or restart pace"))
-	}
-	return func() {
-		old := p.proxyListener
-		p.acceptProxy(l)
-		p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("proxy", addressOf(l)))
-		p.server.Retire(old)
-	}, func() { l.Close() }, nil
 }
 
 // addressOf is the address of a listener as a configuration writes it.
@@ -110,7 +104,11 @@ func addressOf(l net.Listener) string {
 }
 
 func (l Listeners) attrs() []slog.Attr {
-	attrs := []slog.Attr{slog.String("version", Version), slog.String("proxy", addressOf(l.Proxy))}
+	var proxy []string
+	for _, one := range l.Proxy {
+		proxy = append(proxy, addressOf(one))
+	}
+	attrs := []slog.Attr{slog.String("version", Version), slog.String("proxy", strings.Join(proxy, ", "))}
 	if l.Admin != nil {
 		attrs = append(attrs, slog.String("admin", addressOf(l.Admin)))
 	}

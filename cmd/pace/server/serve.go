@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -61,7 +60,7 @@ func Run(file string, watch bool) error {
 	p.sockets.warnOfUnused(f, p.log.Logger)
 	r := newReloader(file, f, token, p)
 	end := catchEnd()
-	p.accept(l)
+	p.accept(f, l)
 	defer r.onSignals(s)()
 	if watch {
 		ctx, stop := context.WithCancel(context.Background())
@@ -82,7 +81,7 @@ func RunOn(f *config.File, l Listeners, ready func()) error {
 	ready()
 	r := newReloader("", f, "", p)
 	end := catchEnd()
-	p.accept(l)
+	p.accept(f, l)
 	return p.serve(r, end)
 }
 
@@ -100,19 +99,13 @@ func catchEnd() chan os.Signal {
 }
 
 // accept begins to serve l.
-func (p *parts) accept(l Listeners) {
+func (p *parts) accept(f *config.File, l Listeners) {
 	if l.Admin != nil {
 		go p.reportFailure(func() error { return p.admin.serve(l.Admin) })
 	}
-	p.acceptProxy(l.Proxy)
+	p.serveProxy(f, l.Proxy)
 	p.admin.ready.Store(true)
 	p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", l.attrs()...)
-}
-
-// acceptProxy begins to serve a listener of the proxy.
-func (p *parts) acceptProxy(l net.Listener) {
-	p.proxyListener = l
-	go p.reportFailure(func() error { return p.server.Serve(l) })
 }
 
 // reportFailure runs serve, and sends its error to p.failed. serve must return nil if it was ended on purpose.

@@ -5,6 +5,7 @@ package vet
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"pace/config"
 	"pace/lb"
 	"pace/proxy"
+	"pace/proxy/front/handshake"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
 	"pace/telemetry/traces"
@@ -35,7 +37,7 @@ func Load(file string) (*config.File, error) {
 			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
 		}
 	}
-	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults))...)
+	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), certificateFaults(f, faults))...)
 }
 
 // oneOf lists words in TOML's quotes.
@@ -78,6 +80,9 @@ func words(f *config.File) []word {
 	for _, u := range f.NamedUpstreams {
 		list = append(list, word{u.Key + ".policy", u.Policy, lb.PolicyNames()})
 	}
+	for _, l := range f.NamedListeners {
+		list = append(list, word{l.Key + ".min_version", l.MinVersion, slices.Sorted(maps.Keys(handshake.Versions))})
+	}
 	if f.RateLimit != nil {
 		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds()})
 	}
@@ -97,6 +102,7 @@ func Words() map[string][]string {
 	f.NamedLimits = []config.Limit{{Key: "limit.NAME"}}
 	f.Routes = []config.Route{{Key: "route"}}
 	f.NamedUpstreams = []config.Upstream{{Key: "upstream.NAME"}}
+	f.NamedListeners = []config.Listener{{Key: "listener.NAME"}}
 	known := map[string][]string{}
 	for _, w := range words(f) {
 		known[w.key] = w.known

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"slices"
+
+	"pace/cmd/pace/vet"
+	"pace/config"
+	"pace/proxy/front"
+	"pace/proxy/front/certificate"
+	"pace/proxy/front/handshake"
+	"pace/telemetry"
+)
+
+// serving is a listener of the proxy that is served.
+type serving struct {
+	socket net.Listener
+	config config.Listener
+}
+
+// named returns the listener of this name; its socket is nil if there is none.
+func named(list []serving, name string) serving {
+	if i := slices.IndexFunc(list, func(s serving) bool { return s.config.Name == name }); i >= 0 {
+		return list[i]
+	}
+	return serving{}
+}
+
+// serveProxy serves the listeners of the proxy for the first time.
+func (p *parts) serveProxy(f *config.File, open []Listener) {
+	var next []serving
+	for i, l := range f.InLongForm().Listeners {
+		next = append(next, serving{open[i].Listener, l})
+	}
+	p.changeListeners(next)
+}
+
+// prepareListeners opens the new addresses of f. change serves them, puts in force what else is new of a listener,
+// and retires those that are gone; cancel closes the new ones again. A listener with another address is another one.
+func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err error) {
+	var next []serving
+	var opened []net.Listener
+	cancel = func() {
+		for _, l := range opened {
+			l.Close()
+		}
+	}
+	for _, l := range f.InLongForm().Listeners {
+		s := named(p.listeners, l.Name)
+		if s.socket == nil || s.config.Listen != l.Listen {
+			if s.socket, err = p.sockets.open(l.Listen); err != nil {
+				cancel()
+				return nil, nil, config.Join(nil, f.Fault(l.Key+".listen", err.Error(), "write an address that is free now, or restart pace"))
+			}
+			opened = append(opened, s.socket)
+		}
+		s.config = l
+		next = append(next, s)
+	}
+	change = func() {
+		p.changeListeners(next)
+		for _, l := range opened {
+			p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("proxy", addressOf(l)))
+		}
+	}
+	return change, cancel, nil
+}
+
+// changeListeners makes next the listeners that are served.
+func (p *parts) changeListeners(next []serving) {
+	last := p.listeners
+	p.listeners = next
+	for _, s := range next {
+		if named(last, s.config.Name).socket == s.socket {
+			p.server.ChangeListener(s.socket, p.listenerSettings(s.config))
+		} else {
+			go p.reportFailure(func() error { return p.server.Serve(s.socket, p.listenerSettings(s.config)) })
+		}
+	}
+	for _, s := range last {
+		if named(next, s.config.Name).socket != s.socket {
+			p.server.Retire(s.socket)
+		}
+	}
+}
+
+// listenerSettings returns what is spoken on a listener.
+func (p *parts) listenerSettings(l config.Listener) (n front.ListenerSettings) {
+	switch {
+	case l.TLS:
+		n.TLS = &handshake.Options{MinVersion: handshake.Versions[l.MinVersion], Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c := p.certificates.Find(hello, l.StrictSNI); c != nil {
+				return c, nil
+			}
+			return nil, handshake.ErrNoCertificate
+		}}
+	case l.RedirectToHTTPS:
+		n.RedirectTo = p.portOfHTTPS()
+	}
+	return n
+}
+
+// portOfHTTPS is the port of the first listener with TLS, which [config] wants; that of https if the listener has none.
+func (p *parts) portOfHTTPS() int {
+	first := slices.IndexFunc(p.listeners, func(s serving) bool { return s.config.TLS })
+	if at, ok := p.listeners[first].socket.Addr().(*net.TCPAddr); ok {
+		return at.Port
+	}
+	return 443
+}
+
+// prepareCertificates reads the certificates of f.
+func (p *parts) prepareCertificates(f *config.File) (*certificate.Set, error) {
+	set, faults := vet.Certificates(f, p.certificates.InForce())
+	return set, config.Join(nil, faults...)
+}
+
+// useCertificates puts the certificates of f in force.
+func (p *parts) useCertificates(f *config.File, set *certificate.Set) {
+	p.certificates.Use(set)
+	for _, w := range vet.LooseKeys(f) {
+		p.log.LogAttrs(context.Background(), slog.LevelWarn, "every user of this machine can read a key", slog.String("key", w.Key), slog.String("remedy", w.Remedy))
+	}
+}
+
+// certificateStates are the certificates for the metrics.
+func (p *parts) certificateStates() (list []telemetry.CertificateState) {
+	for _, s := range p.certificates.States() {
+		list = append(list, telemetry.CertificateState(s))
+	}
+	return list
+}

@@ -1,0 +1,47 @@
+package vet
+
+import (
+	"slices"
+	"strings"
+
+	"pace/config"
+	"pace/proxy/front/certificate"
+)
+
+// Certificates reads the certificates of f, and returns what is wrong with them. before may be nil; see
+// [certificate.Load].
+func Certificates(f *config.File, before *certificate.Set) (*certificate.Set, []*config.Fault) {
+	files := make([]certificate.Files, len(f.Certificates))
+	for i, c := range f.Certificates {
+		files[i] = certificate.Files{Name: c.Name, Cert: c.Cert, Key: c.KeyFile}
+	}
+	set, bad := certificate.Load(files, before)
+	var faults []*config.Fault
+	for _, b := range bad {
+		leaf := ".cert"
+		if b.Key {
+			leaf = ".key"
+		}
+		faults = append(faults, f.Fault(f.Certificates[b.Index].Key+leaf, b.What, b.Remedy))
+	}
+	return set, faults
+}
+
+// certificateFaults returns the faults of the certificates, unless one of their keys has another fault already.
+func certificateFaults(f *config.File, known []*config.Fault) []*config.Fault {
+	if slices.ContainsFunc(known, func(k *config.Fault) bool { return strings.HasPrefix(k.Key, "certificate") }) {
+		return nil
+	}
+	_, faults := Certificates(f, nil)
+	return faults
+}
+
+// LooseKeys warns of the keys that every user of the machine may read.
+func LooseKeys(f *config.File) (warnings []*config.Fault) {
+	for _, c := range f.Certificates {
+		if mode := certificate.LooseKey(c.KeyFile); mode != "" {
+			warnings = append(warnings, f.Fault(c.Key+".key", "warning: every user of this machine can read the key ("+mode+")", "take the right away: chmod o-rwx "+c.KeyFile))
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,75 @@
+package handshake
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"syscall"
+
+	"pace/proxy/front/socket"
+	"pace/telemetry"
+)
+
+// Conn is a client's connection over TLS. It is a [socket.Conn]; what goes over its socket is encrypted.
+type Conn struct {
+	*tls.Conn
+	wire   *wire
+	failed func(*Failure)
+
+	begun bool // the handshake; the goroutine that reads owns it
+
+	// Version and Cipher are what was agreed, as OpenTelemetry names it; empty before the end of the handshake.
+	Version, Cipher string
+}
+
+// wire is the connection as crypto/tls has it, with what the client offers.
+type wire struct {
+	socket.Conn
+	offer Offer
+}
+
+// Server returns the connection over nc. If its handshake fails, failed is called, once.
+func (t *Terminator) Server(nc socket.Conn, failed func(*Failure)) *Conn {
+	w := &wire{Conn: nc}
+	return &Conn{Conn: tls.Server(w, t.config), wire: w, failed: failed}
+}
+
+// Read implements net.Conn. The first one makes the handshake, within the deadline of the read.
+func (c *Conn) Read(b []byte) (int, error) {
+	if !c.begun {
+		c.begun = true
+		if err := c.shake(); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(b)
+}
+
+// plainHTTP is what a client gets that speaks HTTP without TLS.
+const plainHTTP = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the address.\n"
+
+func (c *Conn) shake() error {
+	err := c.Handshake()
+	if err == nil {
+		state := c.ConnectionState()
+		c.Version, c.Cipher = versionNumber(state.Version), tls.CipherSuiteName(state.CipherSuite)
+		c.wire.offer = Offer{}
+		return nil
+	}
+	f := failureOf(err, &c.wire.offer)
+	if f.Reason == telemetry.HandshakePlainHTTP {
+		io.WriteString(c.wire.Conn, plainHTTP)
+		c.wire.CloseWrite()
+	}
+	if !errors.Is(err, io.EOF) || c.wire.offer.Came { // who closes a connection without a byte has not begun a handshake
+		c.failed(f)
+	}
+	return err
+}
+
+// SyscallConn implements syscall.Conn. It is for questions about the socket: whoever reads or writes by it goes
+// past TLS.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.wire.SyscallConn() }
+
+// Under returns the connection below TLS.
+func (c *Conn) Under() socket.Conn { return c.wire.Conn }

@@ -1,0 +1,75 @@
+// Package handshake ends TLS at the front. A [Conn] makes the handshake in its first Read, so on the goroutine
+// that serves the connection, and from then on it carries clear text: whoever reads along sees what net/http sees.
+//
+// It must not know HTTP, except for what a client is told that speaks it without TLS.
+package handshake
+
+import (
+	"crypto/tls"
+	"slices"
+	"sync/atomic"
+)
+
+// Options say how handshakes are made.
+type Options struct {
+	MinVersion  uint16 // the lowest version; 0: TLS 1.2
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+}
+
+// Versions are the versions of TLS that may be the lowest, by their names in a configuration.
+var Versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// Terminator makes the handshakes of a listener. It is safe for concurrent use.
+//
+// crypto/tls keeps the keys of session tickets, and rotates them daily, in the Config that a connection begins
+// with. So each listener has one for ever, and what changes hangs from it.
+type Terminator struct {
+	config  *tls.Config
+	inForce atomic.Pointer[configs]
+}
+
+// configs are what the options mean for the clients that may get HTTP/2, and for the others.
+type configs struct{ both, http1 *tls.Config }
+
+// NewTerminator returns a Terminator.
+func NewTerminator(o Options) *Terminator {
+	t := &Terminator{}
+	t.Change(o)
+	t.config = &tls.Config{GetConfigForClient: t.configFor, MinVersion: tls.VersionTLS12, NextProtos: protocols}
+	return t
+}
+
+// Change puts o in force for the handshakes that begin from now on.
+func (t *Terminator) Change(o Options) {
+	both := &tls.Config{MinVersion: max(o.MinVersion, tls.VersionTLS12), GetCertificate: o.Certificate, NextProtos: protocols}
+	http1 := both.Clone()
+	http1.NextProtos = protocols[1:]
+	t.inForce.Store(&configs{both, http1})
+}
+
+// protocols are what a client may speak over TLS, in order of preference.
+var protocols = []string{"h2", "http/1.1"}
+
+// configFor returns how to go on with a client, and notes what it offers.
+func (t *Terminator) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	hello.Conn.(*wire).offer = offerOf(hello)
+	now := t.inForce.Load()
+	if !mayHaveHTTP2(hello) {
+		return now.http1, nil
+	}
+	return now.both, nil
+}
+
+// mayHaveHTTP2 reports whether a client can do what HTTP/2 asks of TLS (RFC 9113 §9.2): version 1.3, or an
+// authenticated cipher with a key exchange of its own.
+func mayHaveHTTP2(hello *tls.ClientHelloInfo) bool {
+	return slices.Contains(hello.SupportedVersions, tls.VersionTLS13) ||
+		slices.ContainsFunc(hello.CipherSuites, func(id uint16) bool { return slices.Contains(authenticated, id) })
+}
+
+// authenticated are the cipher suites of TLS 1.2 that crypto/tls has and RFC 9113 appendix A does not prohibit.
+var authenticated = []uint16{
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+}

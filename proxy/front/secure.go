@@ -1,0 +1,56 @@
+package front
+
+import (
+	"log/slog"
+	"net"
+
+	"pace/proxy/front/handshake"
+	"pace/telemetry"
+)
+
+// ListenerSettings are what may change of a listener while it is served.
+type ListenerSettings struct {
+	TLS        *handshake.Options // nil: clear text
+	RedirectTo int                // port of the listener over TLS to which each request is redirected; 0: none is
+}
+
+// ChangeListener puts n in force for the connections that are accepted on l from now on; l was passed to Serve.
+func (s *Server) ChangeListener(l net.Listener, n ListenerSettings) {
+	for _, open := range s.listeners.all() {
+		if open.from == l {
+			open.change(n)
+		}
+	}
+}
+
+func (l *listener) change(n ListenerSettings) {
+	if n.TLS != nil {
+		if t := l.terminator.Load(); t != nil {
+			t.Change(*n.TLS)
+		} else {
+			l.terminator.Store(handshake.NewTerminator(*n.TLS))
+		}
+	}
+	l.settings.Store(&n)
+}
+
+// TLS returns the version and the cipher suite that the connection has over TLS; both are empty if it is in clear
+// text.
+func (c *Conn) TLS() (version, cipher string) {
+	if c.tls == nil {
+		return "", ""
+	}
+	return c.tls.Version, c.tls.Cipher
+}
+
+// Encrypted reports whether what goes over the socket is encrypted, so that the kernel cannot move it for pace.
+func (c *Conn) Encrypted() bool { return c.tls != nil }
+
+// RedirectTo returns the port over TLS to which the requests on the connection are redirected; 0: none is.
+func (c *Conn) RedirectTo() int { return c.listener.settings.Load().RedirectTo }
+
+// handshakeFailed counts and logs a handshake that failed.
+func (c *Conn) handshakeFailed(f *handshake.Failure) {
+	c.server.HandshakeFailed(f.Reason)
+	c.server.refuse(telemetry.RefusedTLSHandshake, c, slog.String("why", f.Reason.String()), slog.String("error", f.Err.Error()), slog.String("offered", f.Offer.String()))
+}
