@@ -87,6 +87,17 @@ func slow(x *exchange, _ int, p *pacetest.Exchange) (ending, act) {
 	}
 }
 
+// overdue does the same later, when the exchange has become slow.
+func overdue(b behaviour) behaviour {
+	return func(x *exchange, nth int, p *pacetest.Exchange) (ending, act) {
+		e, then := b(x, nth, p)
+		return e, func(x *exchange, p *pacetest.Exchange) {
+			time.Sleep(slowAfter + 50*time.Millisecond)
+			then(x, p)
+		}
+	}
+}
+
 func chunked(x *exchange, p *pacetest.Exchange) {
 	p.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 	for range 1 + int(x.luck*5) {

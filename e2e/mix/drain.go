@@ -57,6 +57,7 @@ func (mx *Mix) BeginDrain() *Drain {
 func (d *Drain) End(tr *Truth) {
 	d.mx.held.saw()
 	<-d.over
+	tr.adopt(d.mx.held)
 	tr.client(d.mx.held)
 	d.mx.End()
 }

@@ -26,9 +26,10 @@ type exchange struct {
 	query  string
 	body   string
 	source string // the client's address, as the proxy in front of pace says
-	trace  string // of the traceparent that it sends
+	trace  string // of the traceparent that it sends; of an orphan the one that pace chose, once that is known
 	parent string
-	quiet  bool    // its traceparent says not to sample
+	orphan bool    // it sends no traceparent, so that pace decides whether the trace is sampled
+	quiet  bool    // the trace is not sampled
 	luck   float64 // from 0 to 1, for what is left to chance
 
 	patience time.Duration // how long it may take
@@ -37,6 +38,7 @@ type exchange struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	got    pacetest.Response // the client's account
+	took   time.Duration     // from before the request to the end of the response, as the client saw it
 	after  *exchange         // the one before on its connection, if that was kept
 
 	ready func() // once a backend has got as far as the client waits for
@@ -85,7 +87,9 @@ func (x *exchange) run(own *ownClients) {
 	if drive == nil {
 		drive = send
 	}
+	began := time.Now()
 	x.got = drive(x)
+	x.took = time.Since(began)
 }
 
 // begin gives the exchange its time.
@@ -118,7 +122,11 @@ func (x *exchange) traceparent() string {
 
 // fields returns the header fields with the client's address and the trace.
 func (x *exchange) fields() map[string]string {
-	return map[string]string{"User-Agent": userAgent, "Traceparent": x.traceparent(), "X-Forwarded-For": x.source}
+	fields := map[string]string{"User-Agent": userAgent, "X-Forwarded-For": x.source}
+	if !x.orphan {
+		fields["Traceparent"] = x.traceparent()
+	}
+	return fields
 }
 
 // request makes the request with this body.
@@ -167,6 +175,9 @@ func (x *exchange) faults() (list []string) {
 	broken := x.broken || x.left || outcome == "upstream_truncated"
 	if (x.got.Err != nil) != broken {
 		list = append(list, fmt.Sprintf("the client's response ended with %v", x.got.Err))
+	}
+	if x.house != nil && x.house.name == "slow" && !x.overdue && x.took > slowAfter {
+		list = append(list, fmt.Sprintf("it took %v, so it may have been slow: the machine has too much to do for this test", x.took))
 	}
 	if x.got.Status > 0 && x.refused == "" && x.got.Header.Get("X-Trace-Id") != x.trace {
 		list = append(list, fmt.Sprintf("X-Trace-Id is %q, want the trace that was sent, %s", x.got.Header.Get("X-Trace-Id"), x.trace))

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"pace/e2e/pacetest"
 	"pace/e2e/wiretap"
@@ -13,6 +14,9 @@ import (
 const (
 	maxBody = 100_000 // server.max_body_bytes of the house main
 	quota   = 3       // rate_limit.max_requests of the house main
+
+	slowAfter = 3 * time.Second // tracing.keep.slow of the house slow
+	recent    = 40_000          // tracing.keep.recent of all houses: more than a mix has
 )
 
 // house is one pace with its backends and its configuration. A mix needs several houses, because some
@@ -61,6 +65,7 @@ func plans() []plan {
 		{"far", pacetest.Config{"upstreams": {"connect_timeout": "150ms"}}, []backendKind{farBackend, farBackend}, 0},
 		{"halffar", pacetest.Config{"upstreams": {"connect_timeout": "500ms"}}, []backendKind{farBackend, scriptedBackend}, 0},
 		{"crashing", pacetest.Config{}, []backendKind{crashingBackend, crashingBackend}, 0},
+		{"slow", pacetest.Config{"tracing.keep": {"slow": slowAfter.String()}}, []backendKind{scriptedBackend}, 0},
 	}
 }
 
@@ -129,8 +134,13 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	maps.Copy(server, p.cfg["server"])
 	p.cfg["upstreams"], p.cfg["server"] = pool, server
 	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
-	// The script does not say how long an exchange takes, and the test looks for each trace that pace must keep.
-	p.cfg["tracing.keep"] = pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0}
+	// Only in the house slow, the script says which exchanges are slow. The test looks for each trace that pace must keep.
+	keep := pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0, "recent": recent}
+	maps.Copy(keep, p.cfg["tracing.keep"])
+	p.cfg["tracing.keep"] = keep
+	if mx.ratio > 0 {
+		p.cfg["tracing"] = pacetest.Table{"sample_ratio": mx.ratio}
+	}
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
 	return h

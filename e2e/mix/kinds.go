@@ -29,6 +29,7 @@ type kind struct {
 	stream  string // the kind of stream that it becomes
 	closed  string // the close reason of that stream
 	refused string // why it never reaches the handler
+	overdue bool   // it takes longer than its house allows
 
 	drive func(*exchange) pacetest.Response // nil: send
 	peers bool                              // also part of the mix for other proxies, because it needs no setting of pace
@@ -132,6 +133,12 @@ var kinds = []kind{
 	{name: "hangonce", house: "patient", share: 3, outcome: "ok", status: 200, serve: first(ending{failure: "upstream_timeout"}, hang)},
 	{name: "stall", house: "brief", share: 8, method: "POST", outcome: "request_timeout", status: 408, body: 5,
 		unread: true, serve: fails("request_timeout", takeAll), drive: stall, h1: true},
+
+	{name: "overdue", house: "slow", share: 4, outcome: "ok", status: 200, overdue: true, serve: overdue(responds(200, ""))},
+	{name: "overdueerror", house: "slow", share: 1, outcome: "upstream_error", status: 500, overdue: true, serve: overdue(responds(500, ""))},
+	{name: "overdueevents", house: "slow", share: 1, outcome: "ok", status: 200, overdue: true, serve: overdue(always(ending{status: 200}, events)),
+		stream: "sse", closed: "backend_closed"},
+	{name: "prompt", house: "slow", share: 2, outcome: "ok", status: 200, serve: responds(200, "")},
 
 	// Connections fail, or go stale.
 	{name: "stale", house: "lone", share: 30, outcome: "ok", status: 200, serve: closesReused(closeBefore)},

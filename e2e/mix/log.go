@@ -56,6 +56,9 @@ func (tr *Truth) holdLine(x *exchange, line pacetest.Line) {
 	if x != tr.mx.held {
 		tr.row(line.Text("outcome")).log++
 	}
+	if kept := line.Text("kept"); kept != "" {
+		tr.reason(kept).log++
+	}
 	level := levels[outcome]
 	if level == "" {
 		level = "INFO"

@@ -108,7 +108,11 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	tr.compare(ac.name+": http_server_request_duration_seconds", served, ac.requests)
 	tr.compare(ac.name+": its last bucket", of("http_server_request_duration_seconds_bucket", "http_request_method", "http_response_status_code"),
 		ac.requests.fold(0, 1))
-	hold("pace_traces_kept_total", ac.keptBy(), "reason")
+	kept := of("pace_traces_kept_total", "reason")
+	tr.compare(ac.name+": pace_traces_kept_total", kept, ac.keptBy())
+	for reason, n := range kept {
+		tr.reason(reason).counter += int(n)
+	}
 	hold("pace_traces_dropped_total", Table{}, "reason")
 	hold("pace_requests_total", ac.bySide(), "pace_outcome", "pace_side", "http_route", "pace_route")
 	tr.compare(ac.name+": pace_client_left_total", leftBy(of("pace_client_left_total", "left_in")), ac.left)

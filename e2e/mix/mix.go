@@ -24,8 +24,11 @@ type Options struct {
 	Clients   int           // how many exchanges go on at a time; 0: 48
 	Drain     bool          // whether the house main ends while requests arrive; see Mix.Drain
 	Collector string        // host:port that takes OTLP over gRPC
-	Sampled   float64       // share of the exchanges whose traces are sampled, where the house allows less; 0: 0.95
+	Sampled   float64       // share of the exchanges whose traces are sampled, where the house allows less; 0: see below
 }
+
+// Clients decide which traces are sampled, 95 % of them. If Options.Sampled says another share, only half of the
+// clients decide; pace decides for the others, by tracing.sample_ratio.
 
 // Mix is all that takes part in one mix.
 type Mix struct {
@@ -35,6 +38,7 @@ type Mix struct {
 	clients   int
 	collector string
 	sampled   float64
+	ratio     float64      // tracing.sample_ratio; 0: its default, and clients decide
 	tap       *wiretap.Tap // nil: no house needs the wire's account
 	houses    map[string]*house
 	byPath    map[string]*exchange // made before the mix begins, and then only read
@@ -52,7 +56,7 @@ type Mix struct {
 // New starts the houses and writes the script. A house is one pace with its backends.
 func New(t testing.TB, seed uint64, o Options) *Mix {
 	mx := bare(t, seed)
-	mx.mode, mx.collector, mx.sampled = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95)
+	mx.mode, mx.collector, mx.sampled, mx.ratio = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95), o.Sampled
 	if o.Clients > 0 {
 		mx.clients = o.Clients
 	}

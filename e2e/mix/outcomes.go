@@ -82,27 +82,45 @@ func (x *exchange) errorType() string {
 // rejected are outcomes of the client's side that pace turned away.
 var rejected = []string{"rate_limited", "bad_request", "too_large", "request_timeout"}
 
-// keptFor is why the exchange's trace is exported although its head was not sampled; "" if it is not, or was.
-func (x *exchange) keptFor() string {
+// interest is why the exchange is interesting; "" if it is not. It is not sure where there may have been failovers and
+// retries that no backend knows of.
+func (x *exchange) interest() (reason string, sure bool) {
 	failovers, retries := Table{}, Table{}
 	x.steps(failovers, retries)
 	outcome, _ := x.ends()
 	side := sides[outcome]
+	sure = len(x.house.unseen) == 0 || x.quiet
 	switch {
-	case !x.quiet:
-		return ""
 	case side == "pace", side == "": // the backend's
-		return "error"
-	case len(failovers) > 0:
-		return "failover"
+		return "error", true
+	case len(failovers) > 0, x.followed():
+		return "failover", sure
 	case len(retries) > 0:
-		return "retry"
+		return "retry", sure
 	case slices.Contains(rejected, outcome):
-		return "rejected"
+		return "rejected", sure
 	case x.leftIn() != nil:
-		return "client_left"
+		return "client_left", sure
+	case x.overdue && x.stream == "":
+		return "slow", sure
 	}
-	return ""
+	return "", sure
+}
+
+// followed reports whether the attempt that a backend got is one that followed an attempt that no backend saw. The
+// trace was not sampled when the first one was sent, and is when another follows: the backend can tell by the flag.
+// That such attempts are as many as the recorded traffic shows is compared in total.
+func (x *exchange) followed() bool {
+	return x.quiet && len(x.house.unseen) > 0 && len(x.attempts) > 0 && sampledFlag(x.attempts[0].flags)
+}
+
+// keptFor is why the exchange's trace is exported although its head was not sampled; "" if it is not, or was.
+func (x *exchange) keptFor() string {
+	if !x.quiet {
+		return ""
+	}
+	reason, _ := x.interest()
+	return reason
 }
 
 // keptBy counts the exchanges whose traces are kept, by reason.

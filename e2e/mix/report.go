@@ -44,6 +44,16 @@ func (tr *Truth) row(outcome string) *row {
 	return tr.outcomes[outcome]
 }
 
+// keptRow is what is printed of one reason for which traces are kept.
+type keptRow struct{ truth, counter, log, ring, spans, jaeger int }
+
+func (tr *Truth) reason(word string) *keptRow {
+	if tr.reasons[word] == nil {
+		tr.reasons[word] = &keptRow{}
+	}
+	return tr.reasons[word]
+}
+
 // Report says what was compared.
 func (tr *Truth) Report() {
 	var text strings.Builder
@@ -57,6 +67,12 @@ func (tr *Truth) Report() {
 		sum = row{sum.truth + r.truth, sum.metrics + r.metrics, sum.log + r.log, sum.spans + r.spans}
 	}
 	fmt.Fprintf(&text, "%-20s %8d %8d %8d %8d\n", "all", sum.truth, sum.metrics, sum.log, sum.spans)
+	fmt.Fprintf(&text, "%-20s %8s %8s %8s %8s %8s %8s\n", "kept for", "truth", "counter", "log", "ring", "spans", "by id")
+	for _, word := range slices.Sorted(maps.Keys(tr.reasons)) {
+		r := tr.reasons[word]
+		fmt.Fprintf(&text, "%-20s %8d %8d %8d %8d %8d %8d\n", word, r.truth, r.counter, r.log, r.ring, r.spans, r.jaeger)
+	}
+	fmt.Fprintf(&text, "%d exemplars\n", tr.exemplars)
 	var tries, failovers, retries, refused, streams float64
 	unseen := map[string]int{}
 	for _, ac := range tr.houses {

@@ -51,7 +51,13 @@ func (mx *Mix) exchange(k *kind) *exchange {
 	}
 	if unsampled := mx.random.Float64() >= mx.sampled; x.house != nil {
 		x.proxy = x.house.Proxy
-		x.quiet = unsampled && len(x.house.unseen) == 0 // each has to speak of what no backend has seen
+		if len(x.house.wired) == 0 { // there, each has to speak of what no backend has seen
+			x.quiet = unsampled
+			x.orphan = mx.ratio > 0 && mx.random.IntN(2) == 0
+		}
+	}
+	if x.orphan {
+		x.trace, x.parent = "", ""
 	}
 	if x.method == "" {
 		x.method = "GET"

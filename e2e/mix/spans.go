@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,6 +122,9 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 	if x != tr.mx.held {
 		tr.row(text(s.Attrs["pace.outcome"])).spans++
 	}
+	if kept := text(s.Attrs["pace.keep.reason"]); kept != "" {
+		tr.reason(kept).spans++
+	}
 	want := map[string]any{
 		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.path, "http.route": "/", "pace.route": "default",
 		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port.Of(x.proxy)),
@@ -215,12 +219,9 @@ func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a
 	if address != a.backend || a.trace != x.trace {
 		tr.differs("%s: attempt %d went to %s in trace %s, its span says %s in %s", x.path, nth+1, a.backend, a.trace, address, x.trace)
 	}
-	flags := "01"
-	if x.quiet && nth == 0 { // pace keeps the span of an attempt that follows a failure
-		flags = "00"
-	}
-	if a.span != "" && a.flags != flags {
-		tr.differs("%s: attempt %d was sent with the flags %q", x.path, nth+1, a.flags)
+	// pace keeps the span of an attempt that follows a failure.
+	if want := x.flags(!x.quiet || nth > 0); a.span != "" && a.flags != want {
+		tr.differs("%s: attempt %d was sent with the flags %q, want %q", x.path, nth+1, a.flags, want)
 	}
 	tr.holdAttributes(x, fmt.Sprintf("CLIENT %d", nth+1), s, want)
 	theirs := strings.HasPrefix(a.failure, "client_") || slices.Contains([]string{"too_large", "bad_request", "request_timeout"}, a.failure)
@@ -265,6 +266,24 @@ func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failove
 	if !slices.Equal(got, want) {
 		tr.differs("%s: events %q, want %q", x.path, got, want)
 	}
+}
+
+// flags are those of a traceparent of the exchange.
+func (x *exchange) flags(sampled bool) string {
+	flags := 0
+	if sampled {
+		flags |= 1
+	}
+	if x.orphan { // pace chose a random id
+		flags |= 2
+	}
+	return fmt.Sprintf("%02x", flags)
+}
+
+// sampledFlag reports whether the flags of a traceparent say that the trace is sampled.
+func sampledFlag(flags string) bool {
+	n, _ := strconv.ParseUint(flags, 16, 8)
+	return n&1 == 1
 }
 
 // protocolVersion returns the client's protocol as network.protocol.version has it.

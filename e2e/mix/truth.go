@@ -2,6 +2,7 @@ package mix
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"pace/e2e/pacetest"
@@ -17,9 +18,12 @@ type Truth struct {
 	houses map[string]*account // by house
 
 	outcomes map[string]*row             // by outcome: how often each signal has it
+	reasons  map[string]*keptRow         // by reason: how often each signal has it as that for which a trace is kept
 	lines    map[*exchange]pacetest.Line // the access line of each
 	faults   int
-	shown    map[string]int // number of differences by subject
+
+	exemplars int            // that lead to a span
+	shown     map[string]int // number of differences by subject
 }
 
 // account has the counts of one house. Its tables have the same labels as Prometheus.
@@ -36,13 +40,32 @@ type account struct {
 // Truth returns what is known of the mix after its run. If something did not happen as the script says, the
 // result reports it as a difference.
 func (mx *Mix) Truth() *Truth {
-	tr := &Truth{t: mx.t, mx: mx, houses: map[string]*account{}, outcomes: map[string]*row{}, lines: map[*exchange]pacetest.Line{}, shown: map[string]int{}}
+	tr := &Truth{t: mx.t, mx: mx, houses: map[string]*account{}, outcomes: map[string]*row{}, reasons: map[string]*keptRow{}, lines: map[*exchange]pacetest.Line{}, shown: map[string]int{}}
 	tr.all = append(slices.Concat(mx.dying...), slices.Concat(mx.script, mx.late)...)
+	for _, x := range tr.all {
+		tr.adopt(x)
+	}
 	for name, h := range mx.houses {
 		tr.houses[name] = tr.account(h)
 	}
 	tr.clients()
 	return tr
+}
+
+// adopt gives an orphan the trace that client and backends know, and says whether its id makes it one that is sampled.
+func (tr *Truth) adopt(x *exchange) {
+	if !x.orphan || x.refused != "" {
+		return
+	}
+	if x.trace = x.got.Header.Get("X-Trace-Id"); x.trace == "" && len(x.attempts) > 0 {
+		x.trace = x.attempts[0].trace
+	}
+	// OpenTelemetry's consistent probability: the last 56 bits are random, and the highest of them are sampled.
+	random, err := strconv.ParseUint(x.trace[max(0, len(x.trace)-14):], 16, 64)
+	if err != nil {
+		tr.differs("%s: neither client nor backend knows its trace", x.path)
+	}
+	x.quiet = float64(random) < (1-tr.mx.ratio)*(1<<56)
 }
 
 // client compares what a client saw with its script.

@@ -12,7 +12,10 @@ import (
 	"pace/e2e/parts"
 )
 
-func TestMain(m *testing.M) { pacetest.Main(m) }
+func TestMain(m *testing.M) {
+	pacetest.ServeProcess(mix.Live)
+	pacetest.Main(m)
+}
 
 // exportTo is the environment of a pace whose spans go to jaeger.
 func exportTo(jaeger *parts.Jaeg, service string) []string {
