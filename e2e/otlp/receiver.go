@@ -12,12 +12,17 @@ import (
 	"testing"
 	"time"
 
+	logspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // exporters may compress
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"pace/e2e/port"
 )
 
 // patience bounds every Wait; it is a bound on failures, not a pause.
@@ -35,51 +40,78 @@ const (
 	Garbage           // answers with bytes that are neither HTTP nor gRPC
 )
 
-// Recv is an OTLP receiver for traces over gRPC and HTTP/protobuf, on loopback. Under any Fault
+// Recv is an OTLP receiver for all signals over gRPC and HTTP/protobuf, on loopback. Under any Fault
 // it keeps nothing; [Recv.Reject] makes it keep a part. It is safe for concurrent use.
 type Recv struct {
-	GRPC, HTTP string // addresses, host:port; over HTTP the path is /v1/traces
+	GRPC, HTTP string // addresses, host:port; over HTTP the paths are /v1/traces, /v1/metrics and /v1/logs
 
 	t        testing.TB
 	fault    atomic.Int32
 	requests atomic.Int64
 	hung     chan struct{} // closed at the end of the test
+	stop     func()        // ends what serves at present; nil: nothing does
 
-	mu      sync.Mutex // guards the following
-	spans   []Span
-	rejects int           // spans of each request that are not kept
-	why     string        // what the exporter is told of that
-	changed chan struct{} // closed and replaced when spans arrive
+	mu       sync.Mutex // guards the following
+	spans    []Span
+	exports  [][]Point // of metrics
+	lines    []Line
+	headers  map[string]http.Header // of the last request of each signal, by its path
+	later    []Later                // responses to the next requests
+	arrivals []time.Time            // of requests since Delay was called; nil: it was not
+	rejects  int                    // items of each request that are not kept
+	why      string                 // what the exporter is told of that
+	changed  chan struct{}          // closed and replaced when something arrives
 }
+
+// The signals, by their path over HTTP.
+const (
+	Traces  = "/v1/traces"
+	Metrics = "/v1/metrics"
+	Logs    = "/v1/logs"
+)
 
 // Receiver starts a receiver that lives as long as the test.
 func Receiver(t testing.TB) *Recv {
 	t.Helper()
-	r := &Recv{t: t, hung: make(chan struct{}), changed: make(chan struct{})}
-
-	overGRPC := grpc.NewServer()
-	collectorpb.RegisterTraceServiceServer(overGRPC, traceService{r: r})
-	grpcListener := r.listen()
-	r.GRPC = grpcListener.Addr().String()
-	go overGRPC.Serve(grpcListener)
-
-	overHTTP := &http.Server{Handler: http.HandlerFunc(r.serveHTTP)}
-	httpListener := r.listen()
-	r.HTTP = httpListener.Addr().String()
-	go overHTTP.Serve(httpListener)
-
+	r := &Recv{t: t, hung: make(chan struct{}), changed: make(chan struct{}), headers: map[string]http.Header{}}
+	_, r.GRPC = port.Reserve(t)
+	_, r.HTTP = port.Reserve(t)
+	r.Start()
 	t.Cleanup(func() {
 		close(r.hung)
-		overGRPC.Stop()
-		overHTTP.Close()
+		r.Stop()
 	})
 	return r
+}
+
+// Stop ends the receiver's connections, and refuses new ones until Start. It may be called again.
+func (r *Recv) Stop() {
+	if r.stop != nil {
+		r.stop()
+		r.stop = nil
+	}
+}
+
+// Start makes a receiver that was stopped serve again, at the same addresses.
+func (r *Recv) Start() {
+	r.t.Helper()
+	overGRPC := grpc.NewServer()
+	collectorpb.RegisterTraceServiceServer(overGRPC, traceService{r: r})
+	metricspb.RegisterMetricsServiceServer(overGRPC, metricsService{r: r})
+	logspb.RegisterLogsServiceServer(overGRPC, logsService{r: r})
+	go overGRPC.Serve(r.listen(r.GRPC))
+	overHTTP := &http.Server{Handler: http.HandlerFunc(r.serveHTTP)}
+	go overHTTP.Serve(r.listen(r.HTTP))
+	r.stop = func() {
+		overGRPC.Stop()
+		overHTTP.Close()
+	}
 }
 
 // Fail makes the receiver misbehave from now on, on connections that are open as well.
 func (r *Recv) Fail(f Fault) { r.fault.Store(int32(f)) }
 
-// Reject makes the receiver keep all but the first n spans of each request from now on, and say so
+// Reject makes the receiver keep all but the first n items of each request from now on, and say so
 // by a partial success with these words. With words alone it keeps all, and warns.
 func (r *Recv) Reject(n int, why string) {
 	r.mu.Lock()
@@ -107,36 +139,48 @@ func (r *Recv) ByTrace(id string) []Span {
 // that takes more than 15 s.
 func (r *Recv) Wait(enough func([]Span) bool) []Span {
 	r.t.Helper()
+	return wait(r, &r.spans, enough)
+}
+
+// wait waits until enough says yes to one of r's lists.
+func wait[T any](r *Recv, list *[]T, enough func([]T) bool) []T {
+	r.t.Helper()
 	deadline := time.After(patience)
 	for {
 		r.mu.Lock()
-		spans, changed := slices.Clone(r.spans), r.changed
+		got, changed := slices.Clone(*list), r.changed
 		r.mu.Unlock()
-		if enough(spans) {
-			return spans
+		if enough(got) {
+			return got
 		}
 		select {
 		case <-changed:
 		case <-deadline:
-			r.t.Fatalf("not enough after %s: %d spans in %d requests", patience, len(spans), r.Requests())
+			r.t.Fatalf("not enough after %s: %d %T in %d requests", patience, len(got), got, r.Requests())
 		}
 	}
 }
 
-// keep stores the accepted spans of a request, and returns the response.
-func (r *Recv) keep(req *collectorpb.ExportTraceServiceRequest) *collectorpb.ExportTraceServiceResponse {
+// accept stores n items of a signal by calling keep with how many of them are rejected, and returns that.
+func (r *Recv) accept(n int, keep func(rejected int)) (rejected int, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	spans := Spans(req.GetResourceSpans())
-	rejected := min(r.rejects, len(spans))
-	r.spans = append(r.spans, spans[rejected:]...)
+	rejected = min(r.rejects, n)
+	keep(rejected)
 	close(r.changed)
 	r.changed = make(chan struct{})
-	if rejected == 0 && r.why == "" {
+	return rejected, r.why
+}
+
+// keepSpans stores the accepted spans of a request, and returns the response.
+func (r *Recv) keepSpans(req *collectorpb.ExportTraceServiceRequest) *collectorpb.ExportTraceServiceResponse {
+	spans := Spans(req.GetResourceSpans())
+	rejected, why := r.accept(len(spans), func(rejected int) { r.spans = append(r.spans, spans[rejected:]...) })
+	if rejected == 0 && why == "" {
 		return &collectorpb.ExportTraceServiceResponse{}
 	}
 	return &collectorpb.ExportTraceServiceResponse{
-		PartialSuccess: &collectorpb.ExportTracePartialSuccess{RejectedSpans: int64(rejected), ErrorMessage: r.why},
+		PartialSuccess: &collectorpb.ExportTracePartialSuccess{RejectedSpans: int64(rejected), ErrorMessage: why},
 	}
 }
 
@@ -147,21 +191,43 @@ type traceService struct {
 
 // Export is the gRPC side.
 func (s traceService) Export(ctx context.Context, req *collectorpb.ExportTraceServiceRequest) (*collectorpb.ExportTraceServiceResponse, error) {
-	s.r.requests.Add(1)
-	switch Fault(s.r.fault.Load()) {
-	case Hang:
-		s.r.hang(ctx)
-		return nil, status.FromContextError(context.Canceled).Err()
-	case Unavailable:
-		return nil, status.Error(codes.Unavailable, "not now")
-	case Refuse:
-		return nil, status.Error(codes.InvalidArgument, "never")
+	if err := s.r.failGRPC(ctx, Traces); err != nil {
+		return nil, err
 	}
-	return s.r.keep(req), nil
+	return s.r.keepSpans(req), nil
+}
+
+// failGRPC returns how a request fails; nil if it does not.
+func (r *Recv) failGRPC(ctx context.Context, path string) error {
+	r.requests.Add(1)
+	fields, _ := metadata.FromIncomingContext(ctx)
+	header := http.Header{}
+	for name, values := range fields {
+		header[http.CanonicalHeaderKey(name)] = values
+	}
+	r.note(path, header)
+	if l, ok := r.next(); ok {
+		return l.status()
+	}
+	switch Fault(r.fault.Load()) {
+	case Hang:
+		r.hang(ctx)
+		return status.FromContextError(context.Canceled).Err()
+	case Unavailable:
+		return status.Error(codes.Unavailable, "not now")
+	case Refuse:
+		return status.Error(codes.InvalidArgument, "never")
+	}
+	return nil
 }
 
 func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
 	r.requests.Add(1)
+	r.note(req.URL.Path, req.Header)
+	if l, ok := r.next(); ok {
+		l.write(w)
+		return
+	}
 	switch Fault(r.fault.Load()) {
 	case Hang:
 		r.hang(req.Context())
@@ -173,12 +239,27 @@ func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "never", http.StatusBadRequest)
 		return
 	}
-	export, err := readExport(req)
-	if err != nil {
+	switch req.URL.Path {
+	case Metrics:
+		respond(w, req, r.keepMetrics)
+	case Logs:
+		respond(w, req, r.keepLogs)
+	default:
+		respond(w, req, r.keepSpans)
+	}
+}
+
+// respond reads an export request, has keep store it, and writes the response.
+func respond[Q any, R proto.Message, P interface {
+	*Q
+	proto.Message
+}](w http.ResponseWriter, req *http.Request, keep func(P) R) {
+	export := P(new(Q))
+	if err := read(req, export); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	response, err := proto.Marshal(r.keep(export))
+	response, err := proto.Marshal(keep(export))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -187,21 +268,34 @@ func (r *Recv) serveHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Write(response)
 }
 
-func readExport(req *http.Request) (*collectorpb.ExportTraceServiceRequest, error) {
+func read(req *http.Request, export proto.Message) error {
 	var body io.Reader = req.Body
 	if req.Header.Get("Content-Encoding") == "gzip" {
 		unzip, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		body = unzip
 	}
 	raw, err := io.ReadAll(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	export := new(collectorpb.ExportTraceServiceRequest)
-	return export, proto.Unmarshal(raw, export)
+	return proto.Unmarshal(raw, export)
+}
+
+// note keeps the header of a request.
+func (r *Recv) note(path string, header http.Header) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.headers[path] = header
+}
+
+// Header returns the header, or over gRPC the metadata, of the last request of a signal.
+func (r *Recv) Header(signal string) http.Header {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.headers[signal]
 }
 
 func (r *Recv) hang(ctx context.Context) {
@@ -212,9 +306,9 @@ func (r *Recv) hang(ctx context.Context) {
 }
 
 // listen opens a listener whose connections honour Reset and Garbage, for both protocols alike.
-func (r *Recv) listen() net.Listener {
+func (r *Recv) listen(address string) net.Listener {
 	r.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		r.t.Fatalf("OTLP receiver: %v", err)
 	}
