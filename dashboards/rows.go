@@ -110,6 +110,8 @@ func overview() []row {
 		{"Telemetry's own loss", []panel{
 			perSecond("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
 			perSecond("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
+			perSecond("Log records dropped", metrics.LogRecordsDropped.Name, metrics.Reason.Name),
+			perSecond("Exports of metrics that failed", metrics.MetricExportsFailed.Name, instance),
 			perSecond("Traces kept, by reason", metrics.TracesKept.Name, metrics.Reason.Name),
 			perSecond("Interesting traces dropped", metrics.TracesDropped.Name, metrics.Reason.Name),
 		}},

@@ -5,10 +5,10 @@ import "sync/atomic"
 // Loss is why something of a signal, or a copy for a mirror, was lost.
 type Loss uint8
 
-// The reasons of pace_spans_dropped_total, pace_log_dropped_total, pace_traces_dropped_total and
-// pace_mirror_dropped_total.
+// The reasons of pace_spans_dropped_total, pace_log_records_dropped_total, pace_log_dropped_total,
+// pace_traces_dropped_total and pace_mirror_dropped_total.
 const (
-	QueueFull    Loss = iota // spans come faster than the exporter sends them
+	QueueFull    Loss = iota // spans or log records come faster than the exporter sends them
 	ExportFailed             // the collector did not accept it
 	ShutDown                 // pace was ending
 	BufferFull               // lines come faster than they can be written
@@ -23,10 +23,11 @@ var lossWords = [lossCount]string{"queue_full", "export_failed", "shutdown", "bu
 
 // The reasons for which each signal, or a mirror, loses something.
 var (
-	SpanLosses = []Loss{QueueFull, ExportFailed, ShutDown}
-	LineLosses = []Loss{BufferFull, WriteFailed}
-	KeepLosses = []Loss{OverRate, QueueFull, ExportFailed}
-	CopyLosses = []Loss{Busy, BodyTooLarge}
+	SpanLosses      = []Loss{QueueFull, ExportFailed, ShutDown}
+	LogRecordLosses = []Loss{QueueFull, ExportFailed, ShutDown}
+	LineLosses      = []Loss{BufferFull, WriteFailed}
+	KeepLosses      = []Loss{OverRate, QueueFull, ExportFailed}
+	CopyLosses      = []Loss{Busy, BodyTooLarge}
 )
 
 // String returns the word of the reason.

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,89 @@ func TestCollector_TakesAPart(t *testing.T) {
 				})
 			}
 			p.WantMetric(responses[len(responses)-1].dropped, "pace_spans_dropped_total")
+		})
+	}
+}
+
+// TestCollector_IsTriedAgain: a batch that the collector does not take for now is sent again, not before the
+// pause that the collector asks for, and arrives once.
+func TestCollector_IsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for protocol, delays := range map[string][]otlp.Later{
+		"grpc":          {{Status: 503, After: 1500 * time.Millisecond}, {Status: 429, After: 1600 * time.Millisecond}, {Status: 503, After: 0}},
+		"http/protobuf": {{Status: 503, After: 2 * time.Second}, {Status: 429, After: 2 * time.Second}, {Status: 502, After: 0}},
+	} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			r := otlp.Receiver(t)
+			address := map[string]string{"grpc": r.GRPC, "http/protobuf": r.HTTP}[protocol]
+			cfg := set(set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "tracing", "endpoint", "http://"+address), "tracing", "protocol", protocol)
+			p := pacetest.Start(t, cfg, "OTEL_BSP_SCHEDULE_DELAY=20")
+			r.Delay(delays...)
+			wantStatus(t, p.Get("/x"), 200)
+			pacetest.WantTrace(r, 1, pacetest.Path("/x"))
+			at := r.Arrivals()
+			if len(at) != len(delays)+1 || len(r.Spans()) != 2 {
+				t.Fatalf("%d requests came, with %d spans, want %d with 2", len(at), len(r.Spans()), len(delays)+1)
+			}
+			for i, l := range delays {
+				if pause := at[i+1].Sub(at[i]); pause < l.After {
+					t.Errorf("after %+v pace waited %v", l, pause)
+				}
+			}
+			p.WantMetric(0, "pace_spans_dropped_total")
+			if lines := p.Lines("spans wait: the collector does not take them for now"); len(lines) != 1 {
+				t.Errorf("%d lines say that spans wait, want one", len(lines))
+			}
+		})
+	}
+}
+
+// TestCollector_ShortOutageCostsNothing: what happens while the collector is gone waits in the queues, and all of
+// it arrives when the collector is back.
+func TestCollector_ShortOutageCostsNothing(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			r := otlp.Receiver(t)
+			b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+				x.Write("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+			})
+			p := pacetest.Start(t, pacetest.Config{
+				"upstreams":    pacetest.Upstreams(b),
+				"tracing":      {"sample_ratio": 0.5},
+				"tracing.keep": {"per_second": 0, "per_reason": 0},
+			}, exportAll(r, protocol)...)
+			wantStatus(t, p.Get("/before"), 500)
+			r.WaitLines(func(l []otlp.Line) bool { return len(l) == 1 })
+			r.Stop()
+			for i := range 50 {
+				wantStatus(t, p.Get(fmt.Sprint("/", i)), 500)
+			}
+			pacetest.Eventually(t, func() error {
+				for _, what := range []string{"spans", "log records"} {
+					if len(p.Lines(what+" wait: the collector does not take them for now")) == 0 {
+						return notYet("nobody says that %s wait", what)
+					}
+				}
+				return nil
+			})
+			r.Start()
+			r.Wait(func(s []otlp.Span) bool { return len(s) >= 2*51 })
+			r.WaitLines(func(l []otlp.Line) bool { return len(l) >= 51 })
+			wantStatus(t, p.Get("/after"), 500)
+			if code := p.Stop(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			if spans, lines := len(r.Spans()), len(r.Lines()); spans != 2*52 || lines != 52 {
+				t.Errorf("%d spans and %d log records came, want 104 and 52", spans, lines)
+			}
+			for _, what := range []string{"spans", "log records"} {
+				if len(p.Lines("the collector takes "+what+" again")) != 1 || len(p.Lines(what+" are being lost: the collector does not take them")) != 0 {
+					t.Errorf("the log does not say that %s have only waited", what)
+				}
+			}
 		})
 	}
 }

@@ -304,6 +304,7 @@ func TestEnvironment_SenselessEndsTheStart(t *testing.T) {
 		"OTEL_PROPAGATORS=smoke", "OTEL_RESOURCE_ATTRIBUTES=foo", "OTEL_TRACES_SAMPLER=sometimes", "OTEL_TRACES_EXPORTER=zipkin",
 		"OTEL_RESOURCE_ATTRIBUTES=a=%FF", "OTEL_RESOURCE_ATTRIBUTES=le=1", "OTEL_RESOURCE_ATTRIBUTES=a=b,quantile=1", "OTEL_RESOURCE_ATTRIBUTES=job=1",
 		"OTEL_RESOURCE_ATTRIBUTES=instance=1", "OTEL_RESOURCE_ATTRIBUTES=__name__=x", "OTEL_RESOURCE_ATTRIBUTES=__a=x", "OTEL_SERVICE_NAME=\xff",
+		"OTEL_METRICS_EXPORTER=console", "OTEL_METRICS_EXPORTER=otlp,none", "OTEL_LOGS_EXPORTER=prometheus",
 	} {
 		variable, _, _ := strings.Cut(pair, "=")
 		got := pacetest.Exec(t, t.TempDir(), []string{pair}, "run", "--config", file)

@@ -21,42 +21,63 @@ type check func(variable, value string) (what, remedy string)
 // variables are those whose invalid values OpenTelemetry's libraries ignore: spans would go nowhere, or not where
 // they should, and nobody would notice.
 var variables = map[string]check{
+	"OTEL_LOGS_EXPORTER":       someOf("otlp", "console", "none"),
+	"OTEL_METRICS_EXPORTER":    someOf("otlp", "prometheus", "none"),
 	"OTEL_PROPAGATORS":         propagators,
 	"OTEL_RESOURCE_ATTRIBUTES": resourceAttributes,
 	"OTEL_SDK_DISABLED":        truth,
 	"OTEL_SERVICE_NAME":        plainText,
 }
 
-// exporterVariables matter only if spans are exported. Each name that begins with otlp stands for two variables:
-// the second one is for traces alone.
+// exporterVariables matter only if a signal is exported. Each stands for two variables: the second one has the
+// name of the signal in it, and is for that signal alone.
 var exporterVariables = map[string]check{
-	"OTEL_BSP_EXPORT_TIMEOUT":        digits,
-	"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": digits,
-	"OTEL_BSP_MAX_QUEUE_SIZE":        digits,
-	"OTEL_BSP_SCHEDULE_DELAY":        digits,
+	"CERTIFICATE":        authority,
+	"CLIENT_CERTIFICATE": identification,
+	"CLIENT_KEY":         keyOfIdentification,
+	"COMPRESSION":        oneOf("gzip", "none"),
+	"ENDPOINT":           collectorURL,
+	"HEADERS":            pairs,
+	"INSECURE":           truth,
+	"TIMEOUT":            digits,
+}
 
-	otlp + "CERTIFICATE":        authority,
-	otlp + "CLIENT_CERTIFICATE": identification,
-	otlp + "CLIENT_KEY":         keyOfIdentification,
-	otlp + "COMPRESSION":        oneOf("gzip", "none"),
-	otlp + "ENDPOINT":           collectorURL,
-	otlp + "HEADERS":            pairs,
-	otlp + "INSECURE":           truth,
-	otlp + "TIMEOUT":            digits,
+// signalVariables matter only if that signal is exported.
+var signalVariables = map[string]map[string]check{
+	traces: batches("OTEL_BSP_"),
+	logs:   batches("OTEL_BLRP_"),
+	metrics: {
+		"OTEL_METRIC_EXPORT_INTERVAL":                    digits,
+		"OTEL_METRIC_EXPORT_TIMEOUT":                     digits,
+		otlp + metrics + "TEMPORALITY_PREFERENCE":        lowerCase(oneOf("cumulative", "delta", "lowmemory")),
+		otlp + metrics + "DEFAULT_HISTOGRAM_AGGREGATION": lowerCase(histogramForm),
+	},
+}
+
+func batches(prefix string) map[string]check {
+	return map[string]check{
+		prefix + "EXPORT_TIMEOUT":        digits,
+		prefix + "MAX_EXPORT_BATCH_SIZE": digits,
+		prefix + "MAX_QUEUE_SIZE":        digits,
+		prefix + "SCHEDULE_DELAY":        digits,
+	}
 }
 
 const otlp = "OTEL_EXPORTER_OTLP_"
 
-// Check returns the faults of the environment, one line for each variable: VARIABLE: WHAT; REMEDY. exporting
-// says whether spans are exported, and so whether the variables of the exporter matter.
-func Check(exporting bool) error {
+// Check returns the faults of the environment, one line for each variable: VARIABLE: WHAT; REMEDY. The variables
+// of an exporter matter only if a signal is exported, and endpoint is the configuration's for traces.
+func (e Environment) Check(endpoint string) error {
 	checks := maps.Clone(variables)
-	if exporting {
-		for name, c := range exporterVariables {
-			checks[name] = c
-			if rest, ok := strings.CutPrefix(name, otlp); ok {
-				checks[otlp+"TRACES_"+rest] = c
-			}
+	for name, exported := range map[string]bool{
+		traces: e.ExportsTraces(endpoint), metrics: e.Exports(e.Metrics), logs: e.Exports(e.Logs),
+	} {
+		if !exported {
+			continue
+		}
+		maps.Copy(checks, signalVariables[name])
+		for rest, c := range exporterVariables {
+			checks[otlp+rest], checks[otlp+name+rest] = c, c
 		}
 	}
 	var faults []error
@@ -81,8 +102,36 @@ func oneOf(words ...string) check {
 	}
 }
 
+// someOf checks a list of exporters. The word none stands alone.
+func someOf(words ...string) check {
+	return func(variable, value string) (what, remedy string) {
+		list := exporters(value)
+		for _, word := range list {
+			if what, _ := oneOf(words...)(variable, word); what != "" {
+				return what, "write some of " + strings.Join(words, ", ") + ", separated by commas"
+			}
+		}
+		if len(list) > 1 && slices.Contains(list, "none") {
+			return `"none" beside another exporter`, `write "none" alone, or leave it out`
+		}
+		return "", ""
+	}
+}
+
+// histogramForm refuses what would hold for some histograms only.
+func histogramForm(variable, value string) (what, remedy string) {
+	if what, _ = oneOf("explicit_bucket_histogram")(variable, value); what != "" {
+		return what, "write explicit_bucket_histogram; metrics.native_histograms makes all histograms exponential"
+	}
+	return "", ""
+}
+
+func lowerCase(c check) check {
+	return func(variable, value string) (what, remedy string) { return c(variable, strings.ToLower(value)) }
+}
+
 func truth(variable, value string) (what, remedy string) {
-	return oneOf("true", "false")(variable, strings.ToLower(value))
+	return lowerCase(oneOf("true", "false"))(variable, value)
 }
 
 func digits(_, value string) (what, remedy string) {

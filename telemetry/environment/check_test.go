@@ -68,6 +68,16 @@ func TestEnvironment(t *testing.T) {
 		"a name that begins with underscores":    {[]string{"OTEL_RESOURCE_ATTRIBUTES=__name__=x"}, `OTEL_RESOURCE_ATTRIBUTES: the name "__name__" is reserved by Prometheus; write another name, such as "my.name"`},
 		"also those that are no name of a label": {[]string{"OTEL_RESOURCE_ATTRIBUTES=__a=x"}, `OTEL_RESOURCE_ATTRIBUTES: the name "__a" is reserved by Prometheus; write another name, such as "my.a"`},
 		"a name that no label can have":          {[]string{"OTEL_RESOURCE_ATTRIBUTES=é=x"}, `OTEL_RESOURCE_ATTRIBUTES: "é" cannot be the name of a Prometheus label; write a name with a letter or digit from ASCII in it`},
+		"exporters of metrics and logs": {[]string{"OTEL_METRICS_EXPORTER=otlp, prometheus", "OTEL_LOGS_EXPORTER=console,otlp", otlp + "METRICS_TEMPORALITY_PREFERENCE=Delta",
+			otlp + "METRICS_DEFAULT_HISTOGRAM_AGGREGATION=explicit_bucket_histogram", "OTEL_METRIC_EXPORT_INTERVAL=1000", "OTEL_BLRP_MAX_QUEUE_SIZE=7"}, ""},
+		"an exporter of metrics that pace lacks":  {[]string{"OTEL_METRICS_EXPORTER=console"}, `OTEL_METRICS_EXPORTER: unknown word "console"; write some of otlp, prometheus, none, separated by commas`},
+		"an exporter of logs that pace lacks":     {[]string{"OTEL_LOGS_EXPORTER=otlp,file"}, `OTEL_LOGS_EXPORTER: unknown word "file"; write some of otlp, console, none, separated by commas`},
+		"none beside another exporter":            {[]string{"OTEL_LOGS_EXPORTER=none,otlp"}, `OTEL_LOGS_EXPORTER: "none" beside another exporter; write "none" alone, or leave it out`},
+		"a temporality":                           {[]string{"OTEL_METRICS_EXPORTER=otlp", otlp + "METRICS_TEMPORALITY_PREFERENCE=both"}, otlp + `METRICS_TEMPORALITY_PREFERENCE: unknown word "both"; write one of cumulative, delta, lowmemory`},
+		"a form of histograms":                    {[]string{"OTEL_METRICS_EXPORTER=otlp", otlp + "METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram"}, otlp + `METRICS_DEFAULT_HISTOGRAM_AGGREGATION: unknown word "base2_exponential_bucket_histogram"; write explicit_bucket_histogram; metrics.native_histograms makes all histograms exponential`},
+		"the variables of logs":                   {[]string{"OTEL_LOGS_EXPORTER=otlp", otlp + "LOGS_HEADERS=secret", "OTEL_BLRP_SCHEDULE_DELAY=1s"}, `OTEL_BLRP_SCHEDULE_DELAY: "1s" is not a whole number; write digits only, such as 5000` + "\n" + otlp + "LOGS_HEADERS: item 1 is not name=value; write name=value, separated by commas, with percent-encoded values"},
+		"nobody reads those of another signal":    {[]string{"OTEL_LOGS_EXPORTER=otlp", otlp + "METRICS_TIMEOUT=x", "OTEL_METRIC_EXPORT_INTERVAL=x", "OTEL_BSP_SCHEDULE_DELAY=x"}, ""},
+		"nor those of metrics, if none are asked": {[]string{otlp + "METRICS_TIMEOUT=x", "OTEL_METRIC_EXPORT_INTERVAL=x"}, ""},
 		"two at once": {[]string{otlp + "TIMEOUT=x", "OTEL_PROPAGATORS=x"}, otlp + `TIMEOUT: "x" is not a whole number; write digits only, such as 5000` + "\n" +
 			`OTEL_PROPAGATORS: unknown word "x"; write some of tracecontext, baggage, b3, b3multi, jaeger, xray, ottrace, none, separated by commas`},
 		"those of an exporter that is none": {[]string{otlp + "TIMEOUT=x", "OTEL_TRACES_EXPORTER=none"}, ""},
@@ -79,7 +89,7 @@ func TestEnvironment(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			got := ""
-			if err := Check(Read().Exports("")); err != nil {
+			if err := Read().Check(""); err != nil {
 				got = err.Error()
 			}
 			if got != tt.want {

@@ -6,6 +6,7 @@ package environment
 import (
 	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,43 +16,79 @@ import (
 // themselves: the certificates, headers and timeouts of an exporter, and the resource.
 type Environment struct {
 	Disabled    bool   // OTEL_SDK_DISABLED is true
-	Exporter    string // OTEL_TRACES_EXPORTER
 	Propagators string // OTEL_PROPAGATORS, without blanks around it
 	Sampler     string // OTEL_TRACES_SAMPLER
 	SamplerArg  string // OTEL_TRACES_SAMPLER_ARG
-	Protocol    string // OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, or else OTEL_EXPORTER_OTLP_PROTOCOL
-	Endpoint    string // OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or else OTEL_EXPORTER_OTLP_ENDPOINT
-	OTLP        bool   // any OTEL_EXPORTER_OTLP_* variable is set
+	OTLP        bool   // any OTEL_EXPORTER_OTLP_* variable is set that is not of metrics or logs alone
 
-	// The limits of the queue of spans; 0: not set.
-	QueueSize     int           // OTEL_BSP_MAX_QUEUE_SIZE, in requests
-	BatchSize     int           // OTEL_BSP_MAX_EXPORT_BATCH_SIZE, in spans
-	Delay         time.Duration // OTEL_BSP_SCHEDULE_DELAY
-	ExportTimeout time.Duration // OTEL_BSP_EXPORT_TIMEOUT
+	Traces, Metrics, Logs Signal
+
+	Spans Batches // OTEL_BSP_*; the queue's size is in requests
+	Lines Batches // OTEL_BLRP_*
+}
+
+// Signal is what the variables say of the export of one signal; X stands for TRACES, METRICS or LOGS.
+type Signal struct {
+	Exporter string // OTEL_X_EXPORTER, without blanks around it
+	Protocol string // OTEL_EXPORTER_OTLP_X_PROTOCOL, or else OTEL_EXPORTER_OTLP_PROTOCOL
+	Endpoint string // OTEL_EXPORTER_OTLP_X_ENDPOINT, or else OTEL_EXPORTER_OTLP_ENDPOINT
+	Path     string // at which collectors take the signal over HTTP
+}
+
+// Batches are the limits of a queue whose content is exported in batches; 0: not set.
+type Batches struct {
+	QueueSize int           // …_MAX_QUEUE_SIZE
+	Size      int           // …_MAX_EXPORT_BATCH_SIZE
+	Delay     time.Duration // …_SCHEDULE_DELAY
+	Timeout   time.Duration // …_EXPORT_TIMEOUT
 }
 
 // Read reads the environment of the process.
 func Read() Environment {
 	return Environment{
 		Disabled:    strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true"),
-		Exporter:    os.Getenv("OTEL_TRACES_EXPORTER"),
 		Propagators: strings.TrimSpace(os.Getenv("OTEL_PROPAGATORS")),
 		Sampler:     os.Getenv("OTEL_TRACES_SAMPLER"),
 		SamplerArg:  os.Getenv("OTEL_TRACES_SAMPLER_ARG"),
-		Protocol:    cmp.Or(os.Getenv(otlp+"TRACES_PROTOCOL"), os.Getenv(otlp+"PROTOCOL")),
-		Endpoint:    cmp.Or(os.Getenv(otlp+"TRACES_ENDPOINT"), os.Getenv(otlp+"ENDPOINT")),
 		OTLP:        anyOTLP(),
 
-		QueueSize:     positive("OTEL_BSP_MAX_QUEUE_SIZE"),
-		BatchSize:     positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
-		Delay:         time.Duration(positive("OTEL_BSP_SCHEDULE_DELAY")) * time.Millisecond,
-		ExportTimeout: time.Duration(positive("OTEL_BSP_EXPORT_TIMEOUT")) * time.Millisecond,
+		Traces:  readSignal(traces, "/v1/traces"),
+		Metrics: readSignal(metrics, "/v1/metrics"),
+		Logs:    readSignal(logs, "/v1/logs"),
+
+		Spans: readBatches("OTEL_BSP_"),
+		Lines: readBatches("OTEL_BLRP_"),
 	}
 }
 
-// Exports reports whether the environment, or else the configuration's endpoint, names an exporter.
-func (e Environment) Exports(endpoint string) bool {
-	switch e.Exporter {
+// The parts of variables' names that stand for a signal.
+const (
+	traces  = "TRACES_"
+	metrics = "METRICS_"
+	logs    = "LOGS_"
+)
+
+func readSignal(name, path string) Signal {
+	return Signal{
+		Exporter: strings.TrimSpace(os.Getenv("OTEL_" + name + "EXPORTER")),
+		Protocol: cmp.Or(os.Getenv(otlp+name+"PROTOCOL"), os.Getenv(otlp+"PROTOCOL")),
+		Endpoint: cmp.Or(os.Getenv(otlp+name+"ENDPOINT"), os.Getenv(otlp+"ENDPOINT")),
+		Path:     path,
+	}
+}
+
+func readBatches(prefix string) Batches {
+	return Batches{
+		QueueSize: positive(prefix + "MAX_QUEUE_SIZE"),
+		Size:      positive(prefix + "MAX_EXPORT_BATCH_SIZE"),
+		Delay:     time.Duration(positive(prefix+"SCHEDULE_DELAY")) * time.Millisecond,
+		Timeout:   time.Duration(positive(prefix+"EXPORT_TIMEOUT")) * time.Millisecond,
+	}
+}
+
+// ExportsTraces reports whether the environment, or else the configuration's endpoint, names an exporter.
+func (e Environment) ExportsTraces(endpoint string) bool {
+	switch e.Traces.Exporter {
 	case "none":
 		return false
 	case "":
@@ -60,9 +97,24 @@ func (e Environment) Exports(endpoint string) bool {
 	return !e.Disabled
 }
 
+// Exports reports whether metrics or logs, which must be asked for by name, go to a collector.
+func (e Environment) Exports(s Signal) bool {
+	return !e.Disabled && slices.Contains(exporters(s.Exporter), "otlp")
+}
+
+// exporters returns the words of a list that is separated by commas.
+func exporters(list string) (words []string) {
+	for word := range strings.SplitSeq(list, ",") {
+		words = append(words, strings.TrimSpace(word))
+	}
+	return words
+}
+
 func anyOTLP() bool {
 	for _, pair := range os.Environ() {
-		if name, value, _ := strings.Cut(pair, "="); value != "" && strings.HasPrefix(name, otlp) {
+		name, value, _ := strings.Cut(pair, "=")
+		rest, ours := strings.CutPrefix(name, otlp)
+		if ours && value != "" && !strings.HasPrefix(rest, metrics) && !strings.HasPrefix(rest, logs) {
 			return true
 		}
 	}

@@ -31,8 +31,8 @@ func TestRead_NumbersArePositive(t *testing.T) {
 	for word, want := range map[string]int{"": 0, "5": 5, "0": 0, "-1": 0, "many": 0} {
 		t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", word)
 		t.Setenv("OTEL_BSP_SCHEDULE_DELAY", word)
-		if got := Read(); got.QueueSize != want || got.Delay != time.Duration(want)*time.Millisecond {
-			t.Errorf("%q: got %d and %v, want %d", word, got.QueueSize, got.Delay, want)
+		if got := Read(); got.Spans.QueueSize != want || got.Spans.Delay != time.Duration(want)*time.Millisecond {
+			t.Errorf("%q: got %d and %v, want %d", word, got.Spans.QueueSize, got.Spans.Delay, want)
 		}
 	}
 }

@@ -220,6 +220,14 @@ var (
 		Key: "pace.log.dropped", Type: Counter, Unit: "{line}",
 		Labels: []Label{Reason.of(lossWords(telemetry.LineLosses))}, Doc: "Log lines that were lost.",
 	})
+	LogRecordsDropped = named(Instrument{
+		Key: "pace.log_records.dropped", Type: Counter, Unit: "{record}",
+		Labels: []Label{Reason.of(lossWords(telemetry.LogRecordLosses))}, Doc: "OTLP log records that were lost. Each is an access line, which pace's own log has in any case.",
+	})
+	MetricExportsFailed = named(Instrument{
+		Key: "pace.metric_exports.failed", Type: Counter, Unit: "{export}",
+		Doc: "Exports of metrics over OTLP that the collector did not accept whole.",
+	})
 	MirrorDropped = named(Instrument{
 		Key: "pace.mirror.dropped", Type: Counter, Unit: "{request}",
 		Labels: []Label{Reason.of(lossWords(telemetry.CopyLosses))}, Doc: "Requests that a mirror was to get and did not.",

@@ -1,11 +1,12 @@
-// Package metrics is the signal that a scrape reads: instruments that are written when a record is published,
-// and state that is read from where it is kept. Nothing that a client sends can make a new series. The package
-// must not know the other signals, or any package of pace but telemetry.
+// Package metrics is the signal that a scrape reads, and that a collector gets: instruments that are written when
+// a record is published, and state that is read from where it is kept. Nothing that a client sends can make a new
+// series. The package must not know the other signals, or any package of pace but telemetry and telemetry/otlp.
 package metrics
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -24,14 +25,17 @@ import (
 
 // Options configure [New]; Resource and State must be set.
 type Options struct {
-	Version   string
-	Resource  *resource.Resource
-	State     *telemetry.State
-	Spans     *telemetry.Losses  // spans that the traces lost; nil: nobody exports them
-	Keeping   *telemetry.Keeping // the traces that were kept; nil: nobody exports them
-	Lines     *telemetry.Losses  // lines that the log lost; nil: there is no log
-	Exemplars bool               // write exemplars; only if the traces that they point to are exported
-	Native    bool               // make the histograms native; there are no classic ones then
+	Version    string
+	Resource   *resource.Resource
+	State      *telemetry.State
+	Spans      *telemetry.Losses  // spans that the traces lost; nil: nobody exports them
+	Keeping    *telemetry.Keeping // the traces that were kept; nil: nobody exports them
+	Lines      *telemetry.Losses  // lines that the log lost; nil: there is no log
+	LogRecords *telemetry.Losses  // log records that were lost; nil: nobody exports them
+	Exemplars  bool               // write exemplars; only if the traces that they point to are exported
+	Native     bool               // histograms are native, and not classic
+	Exporter   sdkmetric.Exporter // gets all metrics in intervals, beside the scrapes; nil: none does
+	Log        *slog.Logger       // about the exporter's collector; needed only with one
 }
 
 // Metrics is the signal. Safe for concurrent use.
@@ -51,6 +55,7 @@ type Metrics struct {
 	streams streams
 
 	exemplars *exemplars // nil: there are none
+	export    *export    // nil: nothing is exported
 }
 
 // New bridges a MeterProvider to a Prometheus registry.
@@ -58,6 +63,9 @@ func New(o Options) (*Metrics, error) {
 	m := &Metrics{Options: o, phases: newPhaseTallies(o.Native), routes: newRoutes(o.Native)}
 	if m.Keeping == nil {
 		m.Keeping = new(telemetry.Keeping) // its counters stay at 0
+	}
+	if m.LogRecords == nil {
+		m.LogRecords = new(telemetry.Losses)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -79,6 +87,10 @@ func New(o Options) (*Metrics, error) {
 	if o.Native {
 		options = append(options, sdkmetric.WithView(nativeView))
 	}
+	if o.Exporter != nil {
+		m.export = newExport(o.Exporter, o.Log)
+		options = append(options, sdkmetric.WithReader(m.export.reader(m.phases, m.routes)))
+	}
 	m.provider = sdkmetric.NewMeterProvider(options...)
 	var gatherer prometheus.Gatherer = registry
 	if o.Exemplars {
@@ -96,8 +108,20 @@ func New(o Options) (*Metrics, error) {
 // Handler serves scrapes, in the text format or OpenMetrics (with exemplars).
 func (m *Metrics) Handler() http.Handler { return m.handler }
 
-// Shutdown ends the provider.
-func (m *Metrics) Shutdown(ctx context.Context) { m.provider.Shutdown(ctx) }
+// Show makes the metrics be exported from now on, or not.
+func (m *Metrics) Show(shown bool) {
+	if m.export != nil {
+		m.export.hidden.Store(!shown)
+	}
+}
+
+// Shutdown exports the metrics a last time, until ctx ends, and ends the provider.
+func (m *Metrics) Shutdown(ctx context.Context) {
+	if m.export != nil {
+		defer context.AfterFunc(ctx, m.export.giveUp)() // an export may hang
+	}
+	m.provider.Shutdown(ctx)
+}
 
 // open makes the instruments that records are written to.
 func (m *Metrics) open(meter metric.Meter) error {

@@ -68,6 +68,14 @@ var stateInstruments = []stateInstrument{
 	}},
 	{TracesDropped, func(m *Metrics, o observe) { readLosses(m.Keeping.Dropped(), telemetry.KeepLosses, o) }},
 	{LogDropped, func(m *Metrics, o observe) { readLosses(m.Lines, telemetry.LineLosses, o) }},
+	{LogRecordsDropped, func(m *Metrics, o observe) { readLosses(m.LogRecords, telemetry.LogRecordLosses, o) }},
+	{MetricExportsFailed, func(m *Metrics, o observe) {
+		failed := int64(0)
+		if m.export != nil {
+			failed = m.export.failed.Load()
+		}
+		o(failed)
+	}},
 	{MirrorDropped, func(m *Metrics, o observe) { readLosses(m.State.LostCopies(), telemetry.CopyLosses, o) }},
 	{Streams, func(m *Metrics, o observe) {
 		for kind := telemetry.NoStream + 1; kind < telemetry.StreamKinds; kind++ {

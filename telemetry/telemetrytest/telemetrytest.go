@@ -26,6 +26,7 @@ import (
 	"pace/telemetry/accesslog"
 	"pace/telemetry/environment"
 	"pace/telemetry/metrics"
+	"pace/telemetry/otlplogs"
 	"pace/telemetry/recent"
 	"pace/telemetry/traces"
 )
@@ -49,6 +50,7 @@ type All struct {
 	Metrics  *metrics.Metrics // nil without metrics
 	Recent   *recent.Ring
 	Exporter *Keeper
+	OTLPLogs *otlplogs.Logs   // exports nothing: its own tests do
 	Route    *telemetry.Route // that of the short form
 
 	File string // of the log
@@ -83,6 +85,7 @@ func New(t testing.TB, change func(*Options)) *All {
 	if a.Traces, err = traces.New(to); err != nil {
 		t.Fatal(err)
 	}
+	a.OTLPLogs = otlplogs.New(otlplogs.Options{})
 	state := &telemetry.State{}
 	if !o.NoMetrics {
 		a.Metrics, err = metrics.New(metrics.Options{
@@ -108,9 +111,9 @@ func New(t testing.TB, change func(*Options)) *All {
 // Signals returns those that records are published to, in the order of pace.
 func (a *All) Signals() []telemetry.Signal {
 	if a.Metrics == nil {
-		return []telemetry.Signal{a.Log, a.Traces, a.Recent}
+		return []telemetry.Signal{a.Log, a.OTLPLogs, a.Traces, a.Recent}
 	}
-	return []telemetry.Signal{a.Metrics, a.Log, a.Traces, a.Recent}
+	return []telemetry.Signal{a.Metrics, a.Log, a.OTLPLogs, a.Traces, a.Recent}
 }
 
 // Close ends all, so that every signal is where it should be.

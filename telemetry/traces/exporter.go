@@ -1,11 +1,8 @@
 package traces
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"net/url"
-	"strings"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -13,58 +10,40 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"pace/telemetry/environment"
+	"pace/telemetry/otlp"
 )
-
-// Protocols are the words for tracing.protocol.
-var Protocols = []string{"grpc", "http/protobuf"}
 
 // NewExporter returns the exporter that the environment names, or else the options; nil if none is named. It
 // does not connect: the collector may start later, or never.
 func NewExporter(env environment.Environment, endpoint, protocol string) (sdktrace.SpanExporter, error) {
-	switch env.Exporter {
+	switch env.Traces.Exporter {
 	case "", "otlp", "none":
 	default:
-		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", env.Exporter)
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: unknown exporter %q; write otlp or none", env.Traces.Exporter)
 	}
-	if !env.Exports(endpoint) {
+	if !env.ExportsTraces(endpoint) {
 		return nil, nil
 	}
-	if env.Endpoint != "" {
-		endpoint = "" // the environment takes precedence over the file; the exporter reads it itself
-	}
-	client, err := newClient(endpoint, cmp.Or(env.Protocol, protocol))
+	collector, err := otlp.CollectorOf(env.Traces, endpoint, protocol)
 	if err != nil {
 		return nil, err
 	}
+	client := newClient(collector)
 	return &otlpExporter{client: client}, client.Start(context.Background()) // connects with the first batch
 }
 
-func newClient(endpoint, protocol string) (otlptrace.Client, error) {
-	if endpoint != "" && !strings.Contains(endpoint, "://") {
-		endpoint = "http://" + endpoint
-	}
-	switch protocol {
-	case "grpc":
-		var o []otlptracegrpc.Option
-		if endpoint != "" {
-			o = append(o, otlptracegrpc.WithEndpointURL(endpoint))
+// newClient returns a client that sends each batch once: the queue repeats what may be repeated.
+func newClient(to otlp.Collector) otlptrace.Client {
+	if to.OverGRPC() {
+		o := []otlptracegrpc.Option{otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{}), otlptracegrpc.WithDialOption(otlp.Reconnect())}
+		if to.URL != "" {
+			o = append(o, otlptracegrpc.WithEndpointURL(to.URL))
 		}
-		return otlptracegrpc.NewClient(o...), nil
-	case "http/protobuf":
-		var o []otlptracehttp.Option
-		if endpoint != "" {
-			o = append(o, otlptracehttp.WithEndpointURL(withPath(endpoint)))
-		}
-		return otlptracehttp.NewClient(o...), nil
+		return otlptracegrpc.NewClient(o...)
 	}
-	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: unknown protocol %q; write %s", protocol, strings.Join(Protocols, " or "))
-}
-
-// withPath adds the path for traces to a collector's address. Without it, the exporter would post to /.
-func withPath(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil || strings.Trim(u.Path, "/") != "" {
-		return endpoint
+	o := []otlptracehttp.Option{otlptracehttp.WithRetry(otlptracehttp.RetryConfig{})}
+	if to.URL != "" {
+		o = append(o, otlptracehttp.WithEndpointURL(to.URL))
 	}
-	return u.JoinPath("v1/traces").String()
+	return otlptracehttp.NewClient(o...)
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pace/telemetry/environment"
+	"pace/telemetry/otlp"
 )
 
 // newPartial starts a collector, over both protocols, that answers each request with a partial success.
@@ -61,7 +62,7 @@ func TestQueue_CountsWhatIsRejected(t *testing.T) {
 		"none, but with a warning": {0, "soon too old", 0, "level=WARN msg=\"the collector takes spans, but warns"},
 		"none, and nothing to say": {0, "", 0, ""},
 	} {
-		for _, protocol := range Protocols {
+		for _, protocol := range otlp.Protocols {
 			t.Run(name+" over "+protocol, func(t *testing.T) {
 				clearEnvironment(t)
 				e, err := NewExporter(environment.Read(), newPartial(t, tt.rejected, tt.message), protocol)

@@ -3,7 +3,6 @@ package traces
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -16,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"pace/telemetry"
+	"pace/telemetry/otlp"
 )
 
 // spanQueue passes ended records to an exporter, in batches, on a goroutine of its own. It is bounded: a record
@@ -27,6 +27,7 @@ import (
 // They have a place in it from the decision on.
 type spanQueue struct {
 	exporter   sdktrace.SpanExporter
+	delivery   *otlp.Delivery // only run uses it
 	log        *slog.Logger
 	onAccepted func(*telemetry.Record) // nil: nobody asks
 	records    chan *telemetry.Record  // that are sampled; closed by shutdown
@@ -49,8 +50,7 @@ type spanQueue struct {
 	giveUp  context.CancelFunc
 	batch   int           // about how many spans are exported at once
 	delay   time.Duration // how long a record waits at most for its batch to fill
-	timeout time.Duration // of one export
-	health  health        // of the collector, by the last export; only run uses it
+	timeout time.Duration // of the delivery of one batch
 
 	taken    []*telemetry.Record // whose spans are in the batch; only run uses it
 	panicked bool                // making spans has panicked, and a line says so; only run uses it
@@ -64,15 +64,16 @@ func newSpanQueue(o Options) *spanQueue {
 	env := o.Environment
 	q := &spanQueue{
 		exporter: o.Exporter,
+		delivery: otlp.NewDelivery("spans", o.Log),
 		log:      o.Log,
 		resource: o.Resource,
 		scope:    instrumentation.Scope{Name: "pace", Version: o.Version},
-		records:  make(chan *telemetry.Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
-		kept:     make(chan *telemetry.Record, cmp.Or(env.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		records:  make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		kept:     make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
 		done:     make(chan struct{}),
-		batch:    cmp.Or(env.BatchSize, sdktrace.DefaultMaxExportBatchSize),
-		delay:    cmp.Or(env.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
-		timeout:  cmp.Or(env.ExportTimeout, sdktrace.DefaultExportTimeout*time.Millisecond),
+		batch:    cmp.Or(env.Spans.Size, sdktrace.DefaultMaxExportBatchSize),
+		delay:    cmp.Or(env.Spans.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
+		timeout:  cmp.Or(env.Spans.Timeout, otlp.DefaultTimeout),
 	}
 	q.ctx, q.giveUp = context.WithCancel(context.Background())
 	go q.run()
@@ -241,17 +242,9 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
-	err := q.send(ctx, batch)
-	lost := lostOf(len(batch), err)
+	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.send(ctx, batch) })
+	lost := otlp.Lost(len(batch), err)
 	q.drop(telemetry.ExportFailed, lost)
-	switch {
-	case err == nil:
-		q.note(ctx, well, nil)
-	case lost == 0:
-		q.note(ctx, warning, err)
-	default:
-		q.note(ctx, failing, err)
-	}
 	for _, r := range q.taken {
 		q.settle(r, lost == 0) // of a part that was rejected nobody says whose spans it was
 		r.Release()
@@ -260,40 +253,4 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	q.taken = q.taken[:0]
 	clear(batch)
 	return batch[:0]
-}
-
-// lostOf returns how many spans of a batch were lost, by the export's error. It is never more than the batch had,
-// whatever the collector reports.
-func lostOf(batch int, err error) int {
-	if p, ok := errors.AsType[*partialSuccess](err); ok {
-		return int(min(max(p.rejected, 0), int64(batch)))
-	}
-	if err != nil {
-		return batch
-	}
-	return 0
-}
-
-// health is how the collector received a batch.
-type health uint8
-
-const (
-	well    health = iota
-	warning        // it accepted all spans, with a warning
-	failing        // it did not accept all spans
-)
-
-// note logs a change of the collector's health, once.
-func (q *spanQueue) note(ctx context.Context, now health, err error) {
-	before := q.health
-	q.health = now
-	switch {
-	case now == before:
-	case now == failing:
-		q.log.LogAttrs(ctx, slog.LevelWarn, "spans are being lost: the collector does not take them", slog.Any("error", err))
-	case now == warning:
-		q.log.LogAttrs(ctx, slog.LevelWarn, "the collector takes spans, but warns", slog.Any("error", err))
-	case before == failing:
-		q.log.LogAttrs(ctx, slog.LevelInfo, "the collector takes spans again")
-	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"pace/telemetry"
 	"pace/telemetry/environment"
+	"pace/telemetry/otlp"
 )
 
 // collector is an exporter that calls itself.
@@ -136,7 +137,7 @@ func TestQueue_LogsAChangeOnce(t *testing.T) {
 		var reported error
 		q := newQueue(collector(func(context.Context, []sdktrace.ReadOnlySpan) error { return reported }), slog.New(slog.NewTextHandler(&log, nil)))
 		down := errors.New("connection refused")
-		warns := &partialSuccess{error: errors.New("mind the size")}
+		warns := &otlp.PartialSuccess{Err: errors.New("mind the size")}
 		for _, reported = range []error{nil, down, down, down, nil, nil, down, nil, warns, warns, nil, warns, down, warns} {
 			q.put(ended(1))
 			time.Sleep(time.Minute)
@@ -341,9 +342,9 @@ func TestQueue_CountsWhatTheCollectorTook(t *testing.T) {
 		wantKeeping(t, q, 2, 0)
 		send(errors.New("connection refused"))
 		wantKeeping(t, q, 2, 2)
-		send(&partialSuccess{error: errors.New("too old"), rejected: 1})
+		send(&otlp.PartialSuccess{Err: errors.New("too old"), Rejected: 1})
 		wantKeeping(t, q, 2, 4)
-		send(&partialSuccess{error: errors.New("mind the size")})
+		send(&otlp.PartialSuccess{Err: errors.New("mind the size")})
 		wantKeeping(t, q, 4, 4)
 		broken := interesting(1)
 		q.reserve(broken)

@@ -89,6 +89,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 	return func(announce func()) {
 		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
 		p.recent.Resize(f.Tracing.Keep.Recent)
+		p.metrics.Show(f.Metrics.Enabled)
 		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
 		p.telemetry.WatchLimiters(next.limiters())
 		p.admin.change(f, token)

@@ -24,8 +24,12 @@ import (
 // Version appears in `pace version`, in the metrics and in the traces.
 const Version = "0.1.0"
 
-// flushTimeout limits how long pace waits for the collector before it exits.
-const flushTimeout = 5 * time.Second
+// flushTimeout limits how long pace waits for the collector before it exits. What is queued has the first part of
+// it, so that a collector of traces that is gone does not cost the last metrics.
+const (
+	flushTimeout       = 5 * time.Second
+	flushQueuesTimeout = 4 * time.Second
+)
 
 // Failure marks an error that is not one of usage or configuration.
 type Failure struct{ error }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"pace/config"
@@ -13,6 +14,8 @@ import (
 	"pace/telemetry/environment"
 	"pace/telemetry/inflight"
 	"pace/telemetry/metrics"
+	"pace/telemetry/otlp"
+	"pace/telemetry/otlplogs"
 	"pace/telemetry/recent"
 	"pace/telemetry/traces"
 )
@@ -23,6 +26,7 @@ type observed struct {
 	traces    *traces.Traces
 	metrics   *metrics.Metrics // kept also while the configuration shows none
 	recent    *recent.Ring
+	otlplogs  *otlplogs.Logs
 	telemetry *telemetry.Telemetry
 }
 
@@ -32,7 +36,7 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		return o, Failure{fmt.Errorf("log.file: %w; %s", err, logFileRemedy)}
 	}
 	env := environment.Read()
-	if err := environment.Check(env.Exports(f.Tracing.Endpoint)); err != nil {
+	if err := env.Check(f.Tracing.Endpoint); err != nil {
 		return o, err
 	}
 	resource, err := environment.Resource(ctx, Version)
@@ -51,16 +55,29 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 	if err != nil {
 		return o, err
 	}
+	logExporter, err := otlp.NewLogExporter(env, f.Tracing.Endpoint, f.Tracing.Protocol)
+	if err != nil {
+		return o, err
+	}
+	o.otlplogs = otlplogs.New(otlplogs.Options{
+		Environment: env, Version: Version, Resource: resource, Exporter: logExporter, Log: o.log.Logger,
+	})
+	metricExporter, err := otlp.NewMetricExporter(env, f.Tracing.Endpoint, f.Tracing.Protocol)
+	if err != nil {
+		return o, err
+	}
 	state := &telemetry.State{}
 	o.metrics, err = metrics.New(metrics.Options{
 		Version: Version, Resource: resource, State: state,
-		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(),
+		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(), LogRecords: o.otlplogs.Lost(),
 		Native:    f.Metrics.NativeHistograms,
 		Exemplars: exporter != nil, // without an exporter, the traces that exemplars point to do not exist
+		Exporter:  metricExporter, Log: o.log.Logger,
 	})
 	if err != nil {
 		return o, err
 	}
+	o.metrics.Show(f.Metrics.Enabled)
 	o.traces.OnAccepted(o.metrics.Accepted)
 	o.recent = recent.New(f.Tracing.Keep.Recent)
 	o.telemetry = telemetry.New(telemetry.Options{
@@ -94,9 +111,9 @@ func level(word string) (l slog.Level) {
 // signals returns those that f asks for, in the order in which records are published to them.
 func (o observed) signals(f *config.File) []telemetry.Signal {
 	if !f.Metrics.Enabled {
-		return []telemetry.Signal{o.log, o.traces, o.recent}
+		return []telemetry.Signal{o.log, o.otlplogs, o.traces, o.recent}
 	}
-	return []telemetry.Signal{o.metrics, o.log, o.traces, o.recent}
+	return []telemetry.Signal{o.metrics, o.log, o.otlplogs, o.traces, o.recent}
 }
 
 // scrape serves scrapes; nil if f asks for no metrics.
@@ -107,8 +124,14 @@ func (o observed) scrape(f *config.File) http.Handler {
 	return o.metrics.Handler()
 }
 
-// shutdown exports what is queued until ctx ends. The log stays open.
+// shutdown exports what is queued until ctx ends, and the metrics last, which count what became of the rest. The
+// log stays open.
 func (o observed) shutdown(ctx context.Context) {
-	o.traces.Shutdown(ctx)
+	queues, cancel := context.WithTimeout(ctx, flushQueuesTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	wait.Go(func() { o.traces.Shutdown(queues) })
+	wait.Go(func() { o.otlplogs.Shutdown(queues) })
+	wait.Wait()
 	o.metrics.Shutdown(ctx)
 }

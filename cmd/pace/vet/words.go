@@ -16,7 +16,7 @@ import (
 	"pace/proxy/front/handshake"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
-	"pace/telemetry/traces"
+	"pace/telemetry/otlp"
 )
 
 // Load reads a configuration, and checks its words against the lists of the parts that know them. It
@@ -71,7 +71,7 @@ var levels = []string{"debug", "info", "warn", "error"}
 // words returns the keys of f that hold words.
 func words(f *config.File) []word {
 	list := []word{
-		{"tracing.protocol", f.Tracing.Protocol, traces.Protocols},
+		{"tracing.protocol", f.Tracing.Protocol, otlp.Protocols},
 		{"tracing.trust", f.Tracing.Trust, proxy.Trusts},
 		{"log.format", f.Log.Format, accesslog.Formats},
 		{"log.level", f.Log.Level, levels},
