@@ -27,8 +27,8 @@ func (q *request) reject() bool {
 		q.miss.Miss == route.BadPath,
 		q.r.ProtoMajor == 1 && q.conn.Misframed():
 		q.respondOwn(causeUnfit)
-	case q.conn.RedirectTo() != 0 && q.rec.Scheme != message.HTTPS:
-		q.redirectToHTTPS(q.conn.RedirectTo())
+	case q.conn.RedirectTo != 0 && q.rec.Scheme != message.HTTPS:
+		q.redirectToHTTPS(q.conn.RedirectTo)
 	case q.miss.Miss == route.NoRoute:
 		q.respondOwn(causeNoRoute)
 	case q.miss.Miss == route.MethodNotAllowed:

@@ -26,6 +26,7 @@ import (
 type Conn struct {
 	socket.Conn
 	Peer       message.Peer
+	RedirectTo int                  // port over TLS to which the requests are redirected; 0: none is
 	Attached   interface{ Close() } // what the handler keeps with the connection, and that is closed with it
 	server     *Server
 	listener   *listener

@@ -127,8 +127,9 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 	default:
 		c.Conn = nc.(socket.Conn)
 	}
-	scheme := message.HTTP
-	if how := l.settings.Load(); how.TLS != nil {
+	scheme, how := message.HTTP, l.settings.Load()
+	c.RedirectTo = how.RedirectTo
+	if how.TLS != nil {
 		scheme = message.HTTPS
 		c.tls = l.terminator.Load().Server(c.Conn, c.handshakeFailed)
 		c.Conn = c.tls

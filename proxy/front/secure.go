@@ -46,9 +46,6 @@ func (c *Conn) TLS() (version, cipher string) {
 // Encrypted reports whether what goes over the socket is encrypted, so that the kernel cannot move it for pace.
 func (c *Conn) Encrypted() bool { return c.tls != nil }
 
-// RedirectTo returns the port over TLS to which the requests on the connection are redirected; 0: none is.
-func (c *Conn) RedirectTo() int { return c.listener.settings.Load().RedirectTo }
-
 // handshakeFailed counts and logs a handshake that failed.
 func (c *Conn) handshakeFailed(f *handshake.Failure) {
 	c.server.HandshakeFailed(f.Reason)
