@@ -76,7 +76,7 @@ func overview() []row {
 		{"Errors by side", []panel{errorRates(), errorShares()}},
 		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
 		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
-		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration()}},
+		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
 		{"Failovers, retries, mirrors", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
@@ -367,6 +367,22 @@ func backendDuration() panel {
 	return panel{
 		title: "p99 by backend", unit: units.Seconds, width: 8, exemplars: true, doc: docOf(attempts),
 		queries: []query{{onScreen.quantileBy(0.99, backend, metrics.ClientDuration.Name), at}},
+	}
+}
+
+func backendRequests() panel {
+	m := metrics.BackendRequests.Name
+	return panel{
+		title: "Requests in flight by backend", unit: units.Short, width: 12, doc: docOf(m),
+		queries: []query{{sumBy(backend, onScreen.series(m)), at}},
+	}
+}
+
+func backendConnections() panel {
+	m, state := metrics.BackendConnections.Name, metrics.State.Name
+	return panel{
+		title: "Connections by backend", unit: units.Short, width: 12, doc: docOf(m),
+		queries: []query{{sumBy(append(backend, state), onScreen.series(m)), at + " " + perLabel(state)}},
 	}
 }
 

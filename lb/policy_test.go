@@ -324,6 +324,11 @@ func BenchmarkPick(b *testing.B) {
 		}
 	}
 	picks["hash-overflow"] = func(r Request) { crowded.Pick(r) }
+	full := pool(RoundRobin, numbered(100, 1))
+	for _, b := range full.Backends() {
+		b.Begin()
+	}
+	picks["full"] = func(r Request) { r.Reserve = reserveOne; full.Pick(r) }
 	for name, pick := range picks {
 		b.Run("impl="+name, func(b *testing.B) {
 			for r := request(1); b.Loop(); r.Key = mix(r.Key) {

@@ -20,6 +20,24 @@ type Backend struct {
 // Begin notes that an attempt at b begins. One End must follow.
 func (b *Backend) Begin() { b.load.v.Add(1) }
 
+// TryBegin is Begin, unless limit attempts are in flight already. It reports whether the attempt may begin. However
+// many call it at once, no more than limit of them may. A limit of 0 is none.
+func (b *Backend) TryBegin(limit int64) bool {
+	if limit == 0 {
+		b.Begin()
+		return true
+	}
+	for {
+		v := b.load.v.Load()
+		if int64(int32(v)) >= limit { // under overload, this is all that a look at a backend costs
+			return false
+		}
+		if b.load.v.CompareAndSwap(v, v+1) {
+			return true
+		}
+	}
+}
+
 // End notes that b has nothing more to do for an attempt.
 func (b *Backend) End() { b.load.v.Add(oneEnded - 1) }
 

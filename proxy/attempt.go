@@ -26,14 +26,15 @@ func (q *request) ask() bool {
 	})
 	q.rec.Enter(telemetry.Own)
 	if next.Backend == nil {
-		q.respondOwn(causeNoBackend)
+		q.respondOwn(noBackend(next))
 		return false
 	}
+	q.step = next
 	q.startTimeout()
 	q.prepare()
 	var tried []*lb.Backend
 	for {
-		failure := q.attempt(next)
+		failure := q.attempt()
 		if failure == nil {
 			return true
 		}
@@ -42,7 +43,16 @@ func (q *request) ask() bool {
 			q.giveUp(failure)
 			return false
 		}
+		q.step = next
 	}
+}
+
+// noBackend returns why there is no backend for a request.
+func noBackend(s upstream.Step) cause {
+	if s.Full {
+		return causeOverload
+	}
+	return causeNoBackend
 }
 
 // prepare makes the request ready for its attempts. Its fields are rendered once; each attempt adds those that
@@ -81,24 +91,24 @@ type failure struct {
 	outcome telemetry.Outcome
 }
 
-// attempt makes one attempt; the response's header is in q.resp if it returns nil.
-func (q *request) attempt(s upstream.Step) *failure {
-	b := s.Backend
+// attempt makes the attempt that q.step says; the response's header is in q.resp if it returns nil. Otherwise the
+// request is not in flight at a backend any more.
+func (q *request) attempt() *failure {
+	b := q.step.Backend
 	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
-	a.PickReason = s.Reason
+	a.PickReason = q.step.Reason
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown
-	q.out.NewConnection, q.out.Host = s.Fresh || s.Trial, q.route.host(q.r.Host, b.Authority)
-	err := b.Do(q.ctx, &q.out, &q.resp)
+	q.out.NewConnection, q.out.Host = q.step.Fresh || q.step.Trial, q.route.host(q.r.Host, b.Authority)
+	err := q.send()
 	at := q.rec.Enter(telemetry.Own)
 	if err == nil {
 		a.Responded = at
 		noteResponse(a, &q.resp)
 		if q.resp.Status < 500 {
-			q.upstream.Responded(&s, at)
+			q.upstream.Responded(&q.step, at)
 		}
-		q.step = s
 		return nil
 	}
 	e, ok := errors.AsType[*transport.Error](err)
@@ -111,9 +121,19 @@ func (q *request) attempt(s upstream.Step) *failure {
 		a.Error = e.Words()
 	}
 	q.rec.EndAttempt()
-	q.reportFailed(s, f)
 	q.resp.Close()
+	q.leaveBackend(resultOf(f.outcome, 0, phases[f.Phase]))
 	return f
+}
+
+// send sends the request to the backend of q.step, or to an address of it, if that is a name.
+func (q *request) send() error {
+	b, err := q.step.Backend.Resolve(q.ctx, q.out.OnPhase)
+	if err != nil {
+		return err
+	}
+	q.step.Backend = b
+	return b.Do(q.ctx, &q.out, &q.resp)
 }
 
 // noteResponse notes what an attempt knows once its response has begun.

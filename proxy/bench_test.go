@@ -109,9 +109,33 @@ func BenchmarkHandler(b *testing.B) {
 		p := start(b, withRoutes(100), rawOrigin(b, responder))
 		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
 	})
+	b.Run("impl=pace, overload", func(b *testing.B) {
+		p := start(b, func(s *setup) { s.pool.MaxRequests = 1 }, rawOrigin(b, responder))
+		p.upstream.First(&upstream.Request{}) // and never ends
+		run(b, p.server.Handler, smallRequest(b.Context(), p.handler))
+	})
 	b.Run("impl=ReverseProxy", func(b *testing.B) {
 		target := &url.URL{Scheme: "http", Host: rawOrigin(b, responder)}
 		p := start(b, nil, target.Host)
 		run(b, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() }}, smallRequest(b.Context(), p.handler))
 	})
+}
+
+// overloadBudget is what a request may allocate for which no backend has room: the fields and the text of pace's own
+// response are made for it. In time it costs less than half of one that is served, so an overload does not make itself
+// worse.
+const overloadBudget = 50
+
+func TestOverload_AllocatesLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates, too")
+	}
+	p := start(t, func(s *setup) { s.pool.MaxRequests = 1 }, rawOrigin(t, responder))
+	p.upstream.First(&upstream.Request{}) // and never ends
+	h, r := p.server.Handler, smallRequest(t.Context(), p.handler)
+	got := testing.AllocsPerRun(500, func() { h.ServeHTTP(&nobody{http.Header{}}, r) })
+	if got > overloadBudget {
+		t.Errorf("%.0f allocations a request that is rejected, want at most %d", got, overloadBudget)
+	}
+	t.Logf("%.0f allocations a request that is rejected", got)
 }

@@ -97,6 +97,9 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	step := route.Mirror.Upstream.First(&upstream.Request{Path: rec.Path, Now: time.Now()})
 	b := step.Backend
 	if b == nil {
+		if step.Full {
+			h.Telemetry.LostCopies().Add(telemetry.Busy, 1)
+		}
 		return
 	}
 	a := rec.BeginAttempt(b.Addr, b.Host, b.Port)
@@ -104,16 +107,20 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	said := upstream.Result{} // unless a bug ends it
 	defer func() {
 		rec.EndAttempt()
+		step.Backend.End()
 		noteEjected(rec, step, a.End, route.Mirror.Upstream.Ended(step, a.End, said))
 	}()
 	c.Request.Fields = h.Telemetry.AppendPropagation(ctx, c.Request.Fields, rec, a)
 	c.Request.Host = route.host(host, b.Authority)
 	c.Request.NewConnection = step.Trial
 	var resp http1.Response
-	err := b.Do(ctx, &c.Request, &resp)
 	defer resp.Close()
+	at, err := b.Resolve(ctx, nil)
 	if err == nil {
-		defer b.End()
+		step.Backend = at
+		err = at.Do(ctx, &c.Request, &resp)
+	}
+	if err == nil {
 		noteResponse(a, &resp)
 		err = drop(&resp)
 	}

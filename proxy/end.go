@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
+	"pace/proxy/upstream"
 	"pace/telemetry"
 )
 
@@ -18,11 +19,9 @@ func (q *request) end() {
 	if q.body != nil {
 		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
 	}
-	if q.step.Backend != nil {
-		q.step.Backend.End()
-		q.reportResponded()
-	}
-	if bug := q.resp.Close(); bug != nil {
+	bug := q.resp.Close()
+	q.leaveBackend(q.said()) // only now, since others may use the room
+	if bug != nil {
 		q.failed(bug, string(debug.Stack()))
 	}
 	if q.body != nil {
@@ -40,6 +39,7 @@ func (q *request) close() {
 		q.failedTwice(bug)
 		q.dropCopy()
 	}
+	q.leaveBackend(upstream.Result{}) // if end did not come so far
 	q.timeout.release()
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {

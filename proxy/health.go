@@ -12,10 +12,17 @@ import (
 // that gets no response is reported when it has failed, and another one when its response has ended. A stream is
 // reported when it begins, too; its end says nothing about its backend.
 
-// reportFailed reports an attempt that got no response.
-func (q *request) reportFailed(s upstream.Step, f *failure) {
+// leaveBackend notes that the request is in flight at no backend any more, and reports what the attempt there says.
+// It does nothing if there is none.
+func (q *request) leaveBackend(said upstream.Result) {
+	s := q.step
+	if s.Backend == nil {
+		return
+	}
+	q.step = upstream.Step{}
+	s.Backend.End()
 	at := q.rec.Present().Since
-	noteEjected(q.rec, s, at, q.upstream.Ended(s, at, resultOf(f.outcome, 0, phases[f.Phase])))
+	noteEjected(q.rec, s, at, q.upstream.Ended(s, at, said))
 }
 
 // reportStream reports the attempt whose response has become a stream.
@@ -24,14 +31,13 @@ func (q *request) reportStream() {
 	noteEjected(q.rec, q.step, at, q.upstream.BecameStream(q.step, at, q.result()))
 }
 
-// reportResponded reports the attempt that got a response, at its end.
-func (q *request) reportResponded() {
-	if q.rec.Stream != telemetry.NoStream {
-		q.upstream.Ended(q.step, q.rec.Present().Since, upstream.Result{})
-		return
+// said returns what the attempt that got a response says in the end. A stream has been reported; and of an attempt
+// that a bug has ended, nothing is known.
+func (q *request) said() upstream.Result {
+	if n := len(q.rec.Attempts); n == 0 || q.rec.Attempts[n-1].Responded.IsZero() || q.rec.Stream != telemetry.NoStream {
+		return upstream.Result{}
 	}
-	at := q.rec.Present().Since
-	noteEjected(q.rec, q.step, at, q.upstream.Ended(q.step, at, q.result()))
+	return q.result()
 }
 
 // result returns what the attempt that got a response says about its backend.

@@ -30,6 +30,7 @@ const (
 	causeRedirect                   // its route redirects
 	causeRespond                    // its route has pace respond
 	causeNoBackend                  // there is nobody to ask
+	causeOverload                   // each backend has as many requests or connections as it may
 	causeBug                        // pace is at fault
 	causeCount
 )
@@ -46,6 +47,7 @@ var causes = [causeCount]telemetry.Outcome{
 	causeRedirect:  telemetry.Redirected,
 	causeRespond:   telemetry.Responded,
 	causeNoBackend: telemetry.NoBackend,
+	causeOverload:  telemetry.Overload,
 	causeBug:       telemetry.InternalError,
 }
 
@@ -100,6 +102,8 @@ func failedBy(k transport.Kind) telemetry.Outcome {
 		return telemetry.DNSFailed
 	case transport.Exhausted:
 		return telemetry.Exhausted
+	case transport.Full:
+		return telemetry.Overload
 	case transport.ConnectTimeout:
 		return telemetry.ConnectTimeout
 	case transport.ResponseTimeout:
@@ -156,10 +160,13 @@ func exactError(k transport.Kind) string {
 }
 
 // mayPassElsewhere reports whether another backend may do better. That pace lacks a port is so for one
-// destination; what else it lacks, it lacks for all.
+// destination; what else it lacks, it lacks for all. That a backend has no room says nothing about another.
 func (f *failure) mayPassElsewhere() bool {
-	if f.outcome == telemetry.Exhausted {
+	switch f.outcome {
+	case telemetry.Exhausted:
 		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
+	case telemetry.Overload:
+		return true
 	}
 	return f.outcome.Info().Side == telemetry.BackendSide
 }

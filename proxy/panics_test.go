@@ -125,6 +125,11 @@ func (p *proxied) wantOneBug(t *testing.T) {
 	if n := p.handler.InFlight.Count(); n != 0 {
 		t.Errorf("%d requests are running, want none", n)
 	}
+	for _, b := range p.upstream.Backends() {
+		if n := b.InFlight(); n != 0 {
+			t.Errorf("%d requests are in flight at %s, want none", n, b.Addr)
+		}
+	}
 }
 
 // The same over HTTP/2, whose streams share a connection.

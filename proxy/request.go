@@ -35,8 +35,8 @@ type request struct {
 	out      transport.Request  // as it goes to a backend
 	fields   []byte             // of out; each attempt adds its own to those that all of them share
 	upstream *upstream.Upstream // that the route's action has named
-	step     upstream.Step      // the attempt that got a response; its Backend is nil until then
-	resp     http1.Response     // that response
+	step     upstream.Step      // the attempt in progress, or the one that got the response; its Backend is nil: there is none
+	resp     http1.Response     // its response
 	copy     *mirror.Copy       // of the request, until it is sent; nil: none
 
 	proxyError string // of the Proxy-Status field, if it is not the outcome's

@@ -113,7 +113,7 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return number(a.Port) }},
 	{"peer.service", OnSpan, "Upstream and backend, as in default/10.0.0.7:8000, so that a list of spans shows which is which.",
 		func(a *AttemptOf) slog.Value { return text(a.Upstream + "/" + a.Attempt.Backend) }},
-	{"pace.pick.reason", OnSpan, "Why the policy's first choice of a backend was not taken: failover, login (the client has logged in at this backend), sticky (its cookie names it), overflow (the key's own backend has too many requests in flight), no_key, trial (it is ejected, and the request shows whether it works again) or panic (no backend may be picked, so all are that are not drained); absent if it was taken.",
+	{"pace.pick.reason", OnSpan, "Why the policy's first choice of a backend was not taken: failover, login (the client has logged in at this backend), sticky (its cookie names it), overflow (the first choice has as many requests or connections as it may, or is the key's own backend and has too many requests in flight), no_key, trial (it is ejected, and the request shows whether it works again) or panic (no backend may be picked, so all are that are not drained); absent if it was taken.",
 		func(a *AttemptOf) slog.Value { return text(a.PickReason) }},
 	{"pace.connection.reused", OnSpan, "Whether the connection came from the pool.",
 		func(a *AttemptOf) slog.Value { return slog.BoolValue(a.Reused) }},

@@ -18,6 +18,7 @@ type State struct {
 	limits map[string]LimiterState // replaced, never changed
 
 	certificates func() []CertificateState
+	backends     func() []BackendState
 }
 
 // Refusal is why a request or a connection was refused before the handler.
@@ -86,4 +87,33 @@ func (s *State) Limiters() map[string]LimiterState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.limits
+}
+
+// BackendState is what is known of a backend at one instant. A backend that leaves the configuration, or whose name
+// resolves to other addresses, is no longer among them.
+type BackendState struct {
+	Upstream string
+	Host     string // or the path of a unix socket
+	Port     int    // 0: a unix socket has none
+	InFlight int    // requests, streams included
+	Open     int    // connections, with idle ones and those of streams
+	Idle     int    // connections that wait for a request
+}
+
+// WatchBackends sets the function that returns the state of each backend.
+func (s *State) WatchBackends(read func() []BackendState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backends = read
+}
+
+// Backends returns the state of each backend.
+func (s *State) Backends() []BackendState {
+	s.mu.Lock()
+	read := s.backends
+	s.mu.Unlock()
+	if read == nil {
+		return nil
+	}
+	return read()
 }

@@ -18,7 +18,7 @@ var sides = map[string][]string{
 	"none":    words("ok upgraded responded redirected"),
 	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large no_route method_not_allowed forbidden"),
 	"limiter": words("rate_limited"),
-	"pace":    words("draining drain_timeout exhausted internal_error"),
+	"pace":    words("draining drain_timeout exhausted overload internal_error"),
 	"backend": words("upstream_error no_backend dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated upstream_stalled route_timeout"),
 }
 
@@ -47,7 +47,7 @@ func TestCounters_ExistFromZero(t *testing.T) {
 			t.Errorf("there is no %s", series)
 		}
 	}
-	for _, o := range words("rate_limited no_backend draining bad_request too_large") {
+	for _, o := range words("rate_limited no_backend overload draining bad_request too_large") {
 		if series := fmt.Sprintf("pace_rejections_total{http_route=\"/\",pace_route=\"default\",reason=%q} 0\n", o); !strings.Contains(before, series) {
 			t.Errorf("there is no %s", series)
 		}

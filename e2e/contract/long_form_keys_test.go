@@ -390,6 +390,8 @@ var effects = map[string]func(*testing.T, *town){
 			return nil
 		})
 	},
+	"upstream.max_requests":    wantOneAtOnce("max_requests"),
+	"upstream.max_connections": wantOneAtOnce("max_connections"),
 	"upstream.idle_timeout": func(t *testing.T, x *town) {
 		p := x.start(t, route("/", `upstream = "own"`)+x.slowUpstream("own", `idle_timeout = "100ms"`))
 		wantStatus(t, p.Get("/fine"), 200)
@@ -614,4 +616,17 @@ func (o *object) keys(path string) (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// wantOneAtOnce wants that, with this limit at 1, a second request is rejected while the first is in flight.
+func wantOneAtOnce(key string) func(*testing.T, *town) {
+	return func(t *testing.T, x *town) {
+		p := x.start(t, route("/", `upstream = "own"`)+x.slowUpstream("own", key+" = 1"))
+		done := make(chan pacetest.Response)
+		go func() { done <- p.Get("/later") }()
+		p.WantMetric(1, "pace_backend_active_requests", "pace_upstream", "own")
+		wantStatus(t, p.Get("/fine"), 503)
+		wantStatus(t, <-done, 200)
+		wantStatus(t, p.Get("/fine"), 200)
+	}
 }

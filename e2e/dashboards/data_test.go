@@ -26,7 +26,7 @@ var empty = map[string]string{
 
 const anHour = "an hour ago this town did not stand"
 
-// unheard are outcomes that nothing which comes over the wire can cause, and those that come later.
+// unheard are outcomes that nothing which comes over the wire can cause, and those that this town does not bring about.
 var unheard = []string{"unset", "no_backend", "internal_error", "overload"}
 
 // TestExpressions_HaveData drives all that can happen, and runs every expression of every panel and

@@ -39,7 +39,7 @@ func leftBy(counts map[string]float64) Table {
 
 // sides are whose doing each outcome is, by interface.md; all others are the backend's.
 var sides = map[string]string{
-	"ok": "none", "upgraded": "none", "responded": "none", "rate_limited": "limiter", "draining": "pace", "drain_timeout": "pace", "exhausted": "pace", "internal_error": "pace",
+	"ok": "none", "upgraded": "none", "responded": "none", "rate_limited": "limiter", "draining": "pace", "drain_timeout": "pace", "exhausted": "pace", "overload": "pace", "internal_error": "pace",
 	"client_error": "client", "client_gone": "client", "client_aborted": "client", "request_timeout": "client", "bad_request": "client", "too_large": "client",
 }
 

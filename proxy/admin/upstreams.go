@@ -19,8 +19,8 @@ type Backend struct {
 	Reason      string    `json:"reason"` // of the last change of state, in words; "" if there was none
 	Since       time.Time `json:"since"`
 	Weight      int       `json:"weight"`
-	Active      int       `json:"active"`      // connections on which a request is in flight
-	Connections int       `json:"connections"` // that are open; streams are in neither number
+	Active      int       `json:"active"`      // requests in flight, streams included
+	Connections int       `json:"connections"` // that are open, with idle ones and those of streams
 	LastCheck   *Check    `json:"last_check"`  // null: none yet
 }
 

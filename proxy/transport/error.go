@@ -27,6 +27,7 @@ const (
 	ConnectTimeout                  // no connection in time
 	DNSFailed                       // the backend's name could not be resolved, or not in time
 	Exhausted                       // this machine had no descriptor, port or memory for a connection
+	Full                            // the backend has as many connections or requests as it may; nothing was sent
 	ResponseTimeout                 // no whole response header in time, or a write that blocked for as long
 	Reset                           // connection lost before the response header was whole
 	Invalid                         // what came was not an acceptable response header
@@ -47,6 +48,7 @@ var kinds = [...]struct {
 	ConnectTimeout:  {"connect timeout", Backend},
 	DNSFailed:       {"name not resolved", Backend},
 	Exhausted:       {"out of resources", Pace},
+	Full:            {"no room at the backend", Pace},
 	ResponseTimeout: {"response timeout", Backend},
 	Reset:           {"connection lost", Backend},
 	Invalid:         {"invalid response", Backend},

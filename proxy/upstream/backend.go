@@ -35,6 +35,7 @@ type Backend struct {
 	token     string // in the cookies of clients that stay at it
 	condition *condition
 
+	limit    atomic.Int64 // of the requests in flight; 0: none
 	users    atomic.Int32 // entries that have it
 	observed atomic.Bool  // a policy goes by its response times
 }
@@ -106,24 +107,13 @@ func (b *Backend) release() {
 	}
 }
 
-// Do makes one attempt: it sends the request at most once. Its errors are of type [*transport.Error]. If it
-// returns nil, the request is in flight at b until the caller calls [Backend.End], once.
+// Do makes one attempt: it sends the request at most once. b must not be a name that was never resolved: see
+// [Backend.Resolve]. Its errors are of type [*transport.Error].
 func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
-	b.Begin()
-	inFlight := false
-	defer func() {
-		if !inFlight { // also after a panic
-			b.End()
-		}
-	}()
-	var err error
 	if b.observed.Load() && !req.HasBody() {
-		err = b.observe(ctx, req, resp)
-	} else {
-		err = b.attempt(ctx, req, resp)
+		return b.observe(ctx, req, resp)
 	}
-	inFlight = err == nil
-	return err
+	return b.conns.Do(ctx, req, resp)
 }
 
 // failureCost is the response time that a failure counts as, if it did not take longer: a backend that fails at
@@ -134,7 +124,7 @@ const failureCost = time.Second
 // body takes is mostly the client's doing.
 func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *http1.Response) error {
 	began := time.Now()
-	err := b.attempt(ctx, req, resp)
+	err := b.conns.Do(ctx, req, resp)
 	now := time.Now()
 	took := now.Sub(began)
 	failed := err == nil && resp.Status >= 500
@@ -151,23 +141,6 @@ func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *htt
 	return err
 }
 
-func (b *Backend) attempt(ctx context.Context, req *transport.Request, resp *http1.Response) error {
-	if b.unknown == nil {
-		return b.conns.Do(ctx, req, resp)
-	}
-	if req.OnPhase != nil {
-		req.OnPhase(transport.DNS)
-	}
-	resolved, kind, err := b.unknown.resolve(ctx)
-	switch {
-	case err == nil:
-		return resolved.conns.Do(ctx, req, resp)
-	case ctx.Err() != nil:
-		kind, err = transport.Canceled, context.Cause(ctx)
-	}
-	return &transport.Error{Kind: kind, Phase: transport.DNS, Err: err}
-}
-
 // Member is a backend at one instant.
 type Member struct {
 	*Backend
@@ -176,8 +149,7 @@ type Member struct {
 	Since       time.Time                // when it came into that state
 	Reason      string                   // "" if that was when pace began to use it
 	Changes     [health.StateCount]int64 // how often it came into each state
-	Active      int                      // connections on which a request is in flight
-	Connections int                      // that are open, idle ones included; streams are in neither number
+	Connections int                      // that are open, with idle ones and those of streams
 	LastCheck   *Check                   // nil: none yet
 }
 
@@ -201,7 +173,6 @@ func (m *member) now() Member {
 	}
 	if m.conns != nil {
 		one.Connections = m.conns.Open()
-		one.Active = max(0, one.Connections-m.conns.Idle())
 	}
 	return one
 }

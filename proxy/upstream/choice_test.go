@@ -1,12 +1,9 @@
 package upstream
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +59,7 @@ func TestFirst_HashKeepsAKeyTogether(t *testing.T) {
 		if got := u.First(r); got != want || got.Reason != "" {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
+		want.Backend.End()
 	}
 	if got := u.First(&Request{}); got.Reason != "no_key" {
 		t.Errorf("without the field: %+v", got)
@@ -109,38 +107,6 @@ func TestStickyCookie_KeepsAClientAtItsBackend(t *testing.T) {
 	}
 }
 
-// A request is in flight at its backend until End, and an attempt that fails or panics is not.
-func TestDo_CountsWhatIsInFlight(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *network, o Options) {
-		o.Addresses = []Address{{Addr: "10.0.0.1:80"}}
-		o.Policy = lb.PeakEWMA
-		u := New(o, nil)
-		defer u.Close()
-		b := u.Backends()[0]
-		if err := get(t, b, nil); err != nil || b.InFlight() != 1 {
-			t.Errorf("%v, and %d in flight", err, b.InFlight())
-		}
-		b.End()
-		for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
-			"fails":  func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED },
-			"panics": func(context.Context, string, string) (net.Conn, error) { panic("a bug") },
-		} {
-			o.Transport.Dial = dial
-			u := New(o, nil)
-			b := u.Backends()[0]
-			func() {
-				defer func() { recover() }()
-				if err := get(t, b, nil); err == nil {
-					t.Errorf("an attempt that %s returned nil", name)
-				}
-			}()
-			if u.Close(); b.InFlight() != 0 {
-				t.Errorf("an attempt that %s is in flight", name)
-			}
-		}
-	})
-}
-
 // A backend that fails at once must not look like the fastest.
 func TestPeakEWMA_AvoidsABackendThatFails(t *testing.T) {
 	for name, fail := range map[string]func(n *network, addr string){
@@ -159,9 +125,7 @@ func TestPeakEWMA_AvoidsABackendThatFails(t *testing.T) {
 					if b.Addr == "10.0.0.1:80" {
 						got++
 					}
-					if get(t, b, nil) == nil {
-						b.End()
-					}
+					get(t, b, nil)
 				}
 				if got > 2 {
 					t.Errorf("%d of 100 went to the backend that fails", got)

@@ -70,6 +70,7 @@ func (e *entry) take(before *Upstream) {
 	b := newBackend(dial.Address{Network: tcp, Addr: e.Addr}, e.Addr, e.u.o.Transport)
 	b.unknown = e
 	b.condition = e.u.conditionOf(b.at, before, before != nil)
+	b.limitTo(e.u.o.MaxRequests, e.u.o.MaxConnections)
 	b.use()
 	e.backends = []*Backend{b}
 }
@@ -92,6 +93,7 @@ func (e *entry) backend(a dial.Address, before *Upstream, late bool) *Backend {
 		b.conns = http1.NewPool(a, e.u.o.Transport)
 		b.condition = e.u.conditionOf(a, before, late)
 	}
+	b.limitTo(e.u.o.MaxRequests, e.u.o.MaxConnections)
 	b.use()
 	if e.u.o.Policy == lb.PeakEWMA {
 		b.observed.Store(true)
@@ -126,7 +128,7 @@ func (e *entry) close() {
 	}
 }
 
-// resolve resolves the name for a request, and returns one of its backends.
+// resolve resolves the name for a request, and returns one of its backends, at which it has reserved room.
 func (e *entry) resolve(ctx context.Context) (*Backend, transport.Kind, error) {
 	found, kind, err := e.u.resolver.Lookup(ctx, e.host, cmp.Or(e.u.o.Transport.ConnectTimeout, time.Second))
 	if err != nil {
@@ -136,7 +138,12 @@ func (e *entry) resolve(ctx context.Context) (*Backend, transport.Kind, error) {
 	defer e.u.mu.Unlock()
 	e.set(found)
 	e.turn++
-	return e.backends[e.turn%len(e.backends)], 0, nil
+	for i := range e.backends {
+		if b := e.backends[(e.turn+i)%len(e.backends)]; reserve(b.Backend) {
+			return b, 0, nil
+		}
+	}
+	return nil, transport.Full, errFull
 }
 
 // lookupTimeout is how long a lookup of the timer may take. Nobody waits for it.

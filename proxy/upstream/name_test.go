@@ -122,12 +122,17 @@ func inBubble(t *testing.T, f func(t *testing.T, n *network, o Options)) {
 	})
 }
 
-// get asks b once, and reads the response.
+// get makes a request for which b was picked, reads the response, and lets go of b.
 func get(t *testing.T, b *Backend, onPhase func(transport.Phase)) error {
 	t.Helper()
-	var resp http1.Response
-	err := b.Do(t.Context(), &transport.Request{Method: "GET", Target: "/", Host: "x", OnPhase: onPhase}, &resp)
+	at, err := b.Resolve(t.Context(), onPhase)
 	if err != nil {
+		b.End()
+		return err
+	}
+	defer at.End()
+	var resp http1.Response
+	if err := at.Do(t.Context(), &transport.Request{Method: "GET", Target: "/", Host: "x", OnPhase: onPhase}, &resp); err != nil {
 		return err
 	}
 	defer resp.Close()
@@ -150,7 +155,7 @@ func ask(t *testing.T, u *Upstream, n int) {
 	}
 }
 
-func TestDo_ResolvesAnUnknownName(t *testing.T) {
+func TestResolve_OfAnUnknownName(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		addr  string
@@ -181,7 +186,7 @@ func TestDo_ResolvesAnUnknownName(t *testing.T) {
 				u := New(o, nil)
 				defer u.Close()
 				spent, now, since := map[transport.Phase]time.Duration{}, transport.Phase(0), time.Now()
-				err := get(t, u.Backends()[0], func(p transport.Phase) {
+				err := get(t, u.First(&Request{}).Backend, func(p transport.Phase) {
 					spent[now] += time.Since(since)
 					now, since = p, time.Now()
 				})
@@ -201,7 +206,7 @@ func TestDo_ResolvesAnUnknownName(t *testing.T) {
 	}
 }
 
-func TestDo_CanceledInALookup(t *testing.T) {
+func TestResolve_CanceledInALookup(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *network, o Options) {
 		n.takes = time.Hour
 		u := New(o, nil)
@@ -209,7 +214,7 @@ func TestDo_CanceledInALookup(t *testing.T) {
 		why := errors.New("the client has left")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(10*time.Millisecond, func() { cancel(why) })
-		err := u.Backends()[0].Do(ctx, &transport.Request{Method: "GET", Target: "/", Host: "x"}, new(http1.Response))
+		_, err := u.First(&Request{}).Backend.Resolve(ctx, nil)
 		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Kind != transport.Canceled || !errors.Is(err, why) {
 			t.Errorf("got %v", err)
 		}

@@ -13,6 +13,7 @@ type Step struct {
 	Fresh   bool     // a retry: on a new connection
 	Reason  string   // why this backend, if it is not the policy's first choice; ""
 	Trial   bool     // it is the trial of a backend that is ejected
+	Full    bool     // there is none only because all have as many requests or connections as they may
 }
 
 // Reasons why a backend is picked that is not the policy's first choice, beside those of lb.
@@ -33,15 +34,17 @@ type Tries struct {
 
 // Next decides what follows an attempt that failed with e, where another one may be made at all. Failovers
 // are bounded by the configuration; a retry is made at most once, and only where the backend may have closed
-// an idle connection in the moment pace took it (docs/interface.md, "Attempts, failovers, retries").
+// an idle connection in the moment pace took it (docs/interface.md, "Attempts, failovers, retries"). The request is
+// in flight at the backend until the caller calls [Backend.End], once.
 func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 	if t.Failovers < u.o.Failovers {
-		if b := u.pool.Pick(lb.Request{Tried: t.At}).Backend; b != nil {
+		if b := u.pool.Pick(lb.Request{Tried: t.At, Reserve: reserve}).Backend; b != nil {
 			return u.picked(Step{Backend: owner(b), Reason: pickedAsNext})
 		}
 	}
-	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {
-		return Step{Backend: owner(t.At[len(t.At)-1]), Fresh: true}
+	last := t.At[len(t.At)-1]
+	if e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 && reserve(last) {
+		return Step{Backend: owner(last), Fresh: true}
 	}
 	return Step{}
 }

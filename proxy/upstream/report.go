@@ -116,10 +116,11 @@ func (u *Upstream) takeTrial(r *Request) *Backend {
 			first, when = b, since
 		}
 	}
-	if first != nil {
-		first.condition.machine.BeginTrial()
-		u.applyAll(now)
+	if first == nil || !reserve(first.Backend) {
+		return nil
 	}
+	first.condition.machine.BeginTrial()
+	u.applyAll(now)
 	return first
 }
 

@@ -34,6 +34,9 @@ type Options struct {
 	HashBy       By         // of the policy lb.Hash
 	StickyCookie string     // name of the cookie that keeps a client at its backend; "": none
 
+	MaxRequests    int // in flight at each backend; 0: any number
+	MaxConnections int // to each backend; 0: any number
+
 	Health   health.Rules
 	MaxShare float64 // of the backends, that may be ejected at once
 
@@ -171,12 +174,13 @@ func (u *Upstream) Backends() []*Backend {
 // First returns the first attempt of a request; its Backend is nil if there is none. A client that has logged in
 // on the connection of its pin goes where the login is known, and one with a cookie of this upstream's to the
 // backend that the cookie names, while these may be picked. A backend that is ejected and whose time is up gets one
-// request. For all others the policy chooses.
+// request. For all others the policy chooses. The request is in flight at the backend until the caller calls
+// [Backend.End], once.
 func (u *Upstream) First(r *Request) Step {
-	if b := u.loggedInAt(r.Pin, r.Client); b != nil {
+	if b := u.loggedInAt(r.Pin, r.Client); b != nil && reserve(b.Backend) {
 		return u.picked(Step{Backend: b, Reason: pickedByLogin})
 	}
-	if b := u.stickyTo(r.Header); b != nil {
+	if b := u.stickyTo(r.Header); b != nil && reserve(b.Backend) {
 		return u.picked(Step{Backend: b, Reason: pickedByCookie})
 	}
 	if u.special.Load()&trialDue != 0 {
@@ -184,12 +188,12 @@ func (u *Upstream) First(r *Request) Step {
 			return Step{Backend: b, Reason: pickedAsTrial, Trial: true}
 		}
 	}
-	asked := lb.Request{Now: r.Now}
+	asked := lb.Request{Now: r.Now, Reserve: reserve}
 	if u.o.Policy == lb.Hash {
 		asked.Key = u.o.HashBy.Key(r)
 	}
 	pick := u.pool.Pick(asked)
-	step := Step{Backend: owner(pick.Backend)}
+	step := Step{Backend: owner(pick.Backend), Full: pick.Reason == lb.AllFull}
 	if pick.Reason != lb.InTurn {
 		step.Reason = pick.Reason.String()
 	}

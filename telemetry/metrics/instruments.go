@@ -196,6 +196,15 @@ var (
 		Key: "pace.connections", Type: Gauge, Unit: "{connection}",
 		Labels: []Label{State.of([]string{connectionActive, connectionIdle})}, Doc: "Client connections.",
 	})
+	BackendRequests = named(Instrument{
+		Key: "pace.backend.active_requests", Type: Gauge, Unit: "{request}",
+		Labels: []Label{Upstream, ServerAddress, ServerPort}, Doc: "Requests in flight at a backend, streams included.",
+	})
+	BackendConnections = named(Instrument{
+		Key: "pace.backend.connections", Type: Gauge, Unit: "{connection}",
+		Labels: []Label{Upstream, ServerAddress, ServerPort, State.of([]string{connectionActive, connectionIdle})},
+		Doc:    "Connections to a backend; those of streams are active.",
+	})
 	LimiterKeys = named(Instrument{
 		Key: "pace.limiter.keys", Type: Gauge, Unit: "{key}",
 		Labels: []Label{Policy}, Doc: "Keys that a limiter keeps in memory.",

@@ -118,6 +118,9 @@ func TestProbes(t *testing.T) {
 		return telemetry.LimiterState{Keys: func() int { return keys }, Evicted: func() uint64 { return evicted }}
 	}
 	b.WatchLimiters(map[string]telemetry.LimiterState{"a": limiter(5, 7), "b": limiter(6, 8)})
+	one := telemetry.BackendState{Upstream: "api", Host: "10.0.0.1", Port: 80, InFlight: 2, Open: 5, Idle: 3}
+	socket := telemetry.BackendState{Upstream: "api", Host: "/run/app.sock", Idle: 1} // idle before it was counted as open
+	b.WatchBackends(func() []telemetry.BackendState { return []telemetry.BackendState{one, socket} })
 	for range 2 {
 		b.Refused(telemetry.RefusedH2Error)
 	}
@@ -135,6 +138,28 @@ func TestProbes(t *testing.T) {
 	} {
 		if v, ok := telemetrytest.Value(scraped[tt.metric], tt.label, tt.word); v != tt.want || !ok {
 			t.Errorf("%s{%s=%q}: got %v, %v; want %v", tt.metric, tt.label, tt.word, v, ok, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		metric string
+		labels []string
+		want   float64
+	}{
+		{metrics.BackendRequests.Name, []string{"pace_upstream", "api", "server_address", "10.0.0.1", "server_port", "80"}, 2},
+		{metrics.BackendRequests.Name, []string{"pace_upstream", "api", "server_address", "/run/app.sock"}, 0},
+		{metrics.BackendConnections.Name, []string{"server_address", "10.0.0.1", "state", "active"}, 2},
+		{metrics.BackendConnections.Name, []string{"server_address", "10.0.0.1", "state", "idle"}, 3},
+		{metrics.BackendConnections.Name, []string{"server_address", "/run/app.sock", "state", "active"}, 0},
+	} {
+		if v, ok := telemetrytest.Value(scraped[tt.metric], tt.labels...); v != tt.want || !ok {
+			t.Errorf("%s%v: got %v, %v; want %v", tt.metric, tt.labels, v, ok, tt.want)
+		}
+	}
+	b.WatchBackends(func() []telemetry.BackendState { return []telemetry.BackendState{socket} })
+	scraped = b.Scrape(t)
+	for _, name := range []string{metrics.BackendRequests.Name, metrics.BackendConnections.Name} {
+		if _, ok := telemetrytest.Value(scraped[name], "server_address", "10.0.0.1"); ok {
+			t.Errorf("a backend that is gone still has its series of %s", name)
 		}
 	}
 	b.WatchLimiters(map[string]telemetry.LimiterState{"a": limiter(5, 7)})

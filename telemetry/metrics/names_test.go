@@ -23,6 +23,9 @@ func TestNames_AreThoseOfTheScrape(t *testing.T) {
 	b.WatchCertificates(func() []telemetry.CertificateState {
 		return []telemetry.CertificateState{{Name: "a", NotAfter: time.Now()}}
 	})
+	b.WatchBackends(func() []telemetry.BackendState {
+		return []telemetry.BackendState{{Upstream: "default", Host: "10.0.0.7", Port: 8000, InFlight: 1, Open: 2, Idle: 1}}
+	})
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		telemetrytest.Fill(r)
 		b.End(r)

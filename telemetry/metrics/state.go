@@ -50,6 +50,17 @@ var stateInstruments = []stateInstrument{
 		o(int64(active), State.is(connectionActive))
 		o(int64(idle), State.is(connectionIdle))
 	}},
+	{BackendRequests, func(m *Metrics, o observe) {
+		for _, b := range m.State.Backends() {
+			o(int64(b.InFlight), backendLabels(b)...)
+		}
+	}},
+	{BackendConnections, func(m *Metrics, o observe) {
+		for _, b := range m.State.Backends() {
+			o(int64(max(0, b.Open-b.Idle)), append(backendLabels(b), State.is(connectionActive))...)
+			o(int64(b.Idle), append(backendLabels(b), State.is(connectionIdle))...)
+		}
+	}},
 	{LimiterKeys, func(m *Metrics, o observe) {
 		for policy, l := range m.State.Limiters() {
 			o(int64(l.Keys()), Policy.is(policy))
@@ -127,6 +138,15 @@ func (m *Metrics) observeState(meter metric.Meter) error {
 		}
 	}
 	return nil
+}
+
+// backendLabels are the labels of a backend, as those of its attempts: a unix socket has no port.
+func backendLabels(b telemetry.BackendState) []attribute.KeyValue {
+	labels := []attribute.KeyValue{Upstream.is(b.Upstream), ServerAddress.is(b.Host)}
+	if b.Port > 0 {
+		labels = append(labels, attribute.Int(ServerPort.Key, b.Port))
+	}
+	return labels
 }
 
 func readLosses(l *telemetry.Losses, reasons []telemetry.Loss, observe observe) {

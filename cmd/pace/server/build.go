@@ -44,6 +44,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	var plan proxy.PlanOptions
 	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
 	p.telemetry.WatchLimiters(p.standing.limiters())
+	p.telemetry.WatchBackends(p.standing.backends)
 	p.handler = proxy.NewHandler(proxy.Options{
 		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
 	})
@@ -92,6 +93,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		p.metrics.Show(f.Metrics.Enabled)
 		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
 		p.telemetry.WatchLimiters(next.limiters())
+		p.telemetry.WatchBackends(next.backends)
 		p.admin.change(f, token)
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)

@@ -88,6 +88,18 @@ func (s standing) limiters() map[string]telemetry.LimiterState {
 	return of
 }
 
+// backends returns the backends for the metrics.
+func (s standing) backends() (list []telemetry.BackendState) {
+	for name, u := range s.upstreams {
+		for _, m := range u.to.Members() {
+			list = append(list, telemetry.BackendState{
+				Upstream: name, Host: m.Host, Port: m.Port, InFlight: m.InFlight(), Open: m.Connections, Idle: m.Idle(),
+			})
+		}
+	}
+	return list
+}
+
 // buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
 func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
 	return upstream.New(upstream.Options{
@@ -100,6 +112,9 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		Policy:       lb.PolicyOf(u.Policy),
 		HashBy:       upstream.ParseBy(u.HashBy),
 		StickyCookie: u.StickyCookie,
+
+		MaxRequests:    u.MaxRequests,
+		MaxConnections: u.MaxConnections,
 
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,

@@ -40,9 +40,9 @@ func newConn(nc net.Conn) *conn {
 	return c
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. The connection is counted until it is closed, so that no other takes its place before.
 func (c *conn) Close() error {
-	c.leave()
+	defer c.leave()
 	return c.Conn.Close()
 }
 

@@ -128,12 +128,39 @@ func (x *exchange) connect(unseen bool) error {
 			return x.use(c, true)
 		}
 	}
+	return x.dial()
+}
+
+// dial opens a new connection, if there may be one more, and replaces the exchange's present one by it.
+func (x *exchange) dial() error {
+	if dead := x.conn(); dead != nil {
+		dead.leave() // the backend has ended it; use closes it
+	}
+	for {
+		idle, ok := x.pool.admit()
+		switch {
+		case !ok:
+			return x.fail(transport.Full, errFull)
+		case idle == nil:
+			return x.dialAdmitted()
+		case !x.req.NewConnection && idle.alive():
+			return x.use(idle, true)
+		}
+		idle.Close() // dead, or in the way of a new one
+	}
+}
+
+// dialAdmitted opens a connection that is counted already.
+func (x *exchange) dialAdmitted() error {
 	x.enter(transport.Connect)
 	nc, kind, err := x.pool.dialer.Dial(x.ctx)
-	switch {
-	case err == nil:
-		return x.use(x.pool.counted(newConn(nc)), false)
-	case x.ctx.Err() != nil:
+	if err == nil {
+		c := newConn(nc)
+		c.pool = x.pool
+		return x.use(c, false)
+	}
+	x.pool.open.Add(-1)
+	if x.ctx.Err() != nil {
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
 	return x.fail(kind, err)

@@ -15,7 +15,8 @@ type Pool struct {
 	dialer *dial.Dialer
 
 	watcher watcher
-	open    atomic.Int64 // connections, without those of streams
+	open    atomic.Int64 // connections, those of streams and those being dialed included
+	limit   atomic.Int64 // of open; 0: none
 
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // a stack: the one used last is used next, so that the rest are idle for long and expire
@@ -35,16 +36,6 @@ func (p *Pool) Idle() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.idle)
-}
-
-// Open returns how many connections there are, idle ones included. One that became a stream is not counted.
-func (p *Pool) Open() int { return int(p.open.Load()) }
-
-// counted counts a new connection.
-func (p *Pool) counted(c *conn) *conn {
-	c.pool = p
-	p.open.Add(1)
-	return c
 }
 
 // Close closes the idle connections. One that is in use is closed when its exchange ends.
@@ -78,6 +69,10 @@ func (p *Pool) get(unseen bool) *conn {
 func (p *Pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.popLocked()
+}
+
+func (p *Pool) popLocked() *conn {
 	n := len(p.idle)
 	if n == 0 {
 		return nil
@@ -113,7 +108,7 @@ func (x *exchange) keep() {
 func (p *Pool) put(c *conn) {
 	c.idle = time.Now()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.o.MaxIdle {
+	if p.closed || len(p.idle) >= p.o.MaxIdle || p.isOver() {
 		p.mu.Unlock()
 		c.Close()
 		return

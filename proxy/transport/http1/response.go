@@ -27,8 +27,9 @@ type Response struct {
 	// caller may set it at any time.
 	BodyTimeout time.Duration
 
-	x     exchange
-	timed bool // the wait of Next before had a limit
+	x        exchange
+	timed    bool  // the wait of Next before had a limit
+	switched *conn // given away by Hijack; nil: none
 }
 
 // take copies what the caller may know into r, after the final header was parsed.
@@ -130,7 +131,7 @@ func (r *Response) Spliced(n int64, err error) error {
 }
 
 // Hijack gives the connection to the caller after a 101, with the bytes that came after the header. The caller
-// closes it. Close may still be called, and does nothing.
+// closes it, and then calls Close, which ends its count.
 func (r *Response) Hijack() (net.Conn, []byte) {
 	x := &r.x
 	rest := slices.Clone(x.in.unread())
@@ -141,8 +142,8 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 	x.c = nil
 	x.mu.Unlock()
 	c.SetDeadline(time.Time{})
-	c.leave()
 	r.Close()
+	r.switched = c
 	return c.Conn, rest
 }
 
@@ -151,6 +152,10 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 // again does nothing. The error is a panic on another goroutine that neither Do nor Next has passed on.
 func (r *Response) Close() error {
 	x := &r.x
+	if r.switched != nil {
+		r.switched.leave()
+		r.switched = nil
+	}
 	if x.pool == nil {
 		return nil
 	}
