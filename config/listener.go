@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -13,11 +14,13 @@ type Listener struct {
 	Name string
 	Key  string // the path of its table, for [File.Fault]: listener.https, or server
 
-	Listen          string `toml:"listen" is:"address" example:"0.0.0.0:443" doc:"Address that it listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
-	TLS             bool   `toml:"tls" default:"false" doc:"Clients must speak TLS; HTTP/2 and HTTP/1.1 are agreed on by ALPN. The certificates are those of [[certificate]]."`
-	MinVersion      string `toml:"min_version" default:"1.2" doc:"Lowest version of TLS: 1.2 or 1.3."`
-	StrictSNI       bool   `toml:"strict_sni" default:"false" doc:"Refuse a handshake for a name that no certificate has, or for none. Otherwise the client gets the first certificate."`
-	RedirectToHTTPS bool   `toml:"redirect_to_https" default:"false" doc:"Redirect every request (308) to the same URL at the first listener that has TLS."`
+	Listen        string         `toml:"listen" is:"address" example:"0.0.0.0:443" doc:"Address that it listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
+	TLS           bool           `toml:"tls" default:"false" doc:"Clients must speak TLS; HTTP/2 and HTTP/1.1 are agreed on by ALPN. The certificates are those of [[certificate]]."`
+	MinVersion    string         `toml:"min_version" default:"1.2" doc:"Lowest version of TLS: 1.2 or 1.3."`
+	StrictSNI     bool           `toml:"strict_sni" default:"false" doc:"Refuse a handshake for a name that no certificate has, or for none. Otherwise the client gets the first certificate."`
+	ProxyProtocol []netip.Prefix `toml:"proxy_protocol" default:"" doc:"Networks of the proxies in front whose connections must begin with a header of the PROXY protocol, version 1 or 2. The client that it names is the peer everywhere. Nobody else may send one."`
+
+	RedirectToHTTPS bool `toml:"redirect_to_https" default:"false" doc:"Redirect every request (308) to the same URL at the first listener that has TLS."`
 }
 
 // minVersion is the default of min_version.

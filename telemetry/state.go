@@ -32,10 +32,11 @@ const (
 	RefusedUnsupported
 	RefusedTLSHandshake
 	RefusedH2Error
+	RefusedProxyHeader
 	refusalCount
 )
 
-var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error"}
+var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header"}
 
 // String returns the word of the reason.
 func (r Refusal) String() string { return refusals[r] }

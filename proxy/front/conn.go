@@ -3,11 +3,13 @@ package front
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,23 +27,24 @@ import (
 // is a refusal.
 type Conn struct {
 	socket.Conn
-	Peer       message.Peer
-	RedirectTo int                  // port over TLS to which the requests are redirected; 0: none is
-	Attached   interface{ Close() } // what the handler keeps with the connection, and that is closed with it
-	server     *Server
-	listener   *listener
-	generation *generation     // that serves it
-	tls        *handshake.Conn // nil: clear text; else it is Conn
-	h2         *h2.Conn        // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
-	spoken     atomic.Bool     // net/http has begun to write HTTP/2
-	preface    int             // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
-	lost       atomic.Bool     // the client has closed it, or it broke, or pace has closed it
-	begun      atomic.Bool     // a request has begun since the last one, if there was one
-	rested     atomic.Bool     // net/http has set a deadline since the last request
-	handled    atomic.Bool     // the present request reached the handler
-	timedOut   atomic.Bool     // the last read ran into its deadline
-	detour     detour
-	state      atomic.Int32 // an http.ConnState
+	Peer         message.Peer
+	RedirectTo   int                  // port over TLS to which the requests are redirected; 0: none is
+	Attached     interface{ Close() } // what the handler keeps with the connection, and that is closed with it
+	server       *Server
+	listener     *listener
+	generation   *generation // that serves it
+	announcement announcement
+	tls          *handshake.Conn // nil: clear text; else it is Conn
+	h2           *h2.Conn        // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	spoken       atomic.Bool     // net/http has begun to write HTTP/2
+	preface      int             // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost         atomic.Bool     // the client has closed it, or it broke, or pace has closed it
+	begun        atomic.Bool     // a request has begun since the last one, if there was one
+	rested       atomic.Bool     // net/http has set a deadline since the last request
+	handled      atomic.Bool     // the present request reached the handler
+	timedOut     atomic.Bool     // the last read ran into its deadline
+	detour       detour
+	state        atomic.Int32 // an http.ConnState
 
 	h1        h1.Reader
 	nth       int  // number of the present request, over HTTP/1
@@ -107,6 +110,10 @@ func (c *Conn) late() bool { return c.begun.Load() && !c.handled.Load() && c.tim
 
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.announcement == misannounced || c.announcement == mustAnnounce && !c.readAnnouncement() {
+		c.lost.Store(true)
+		return 0, io.EOF // of which net/http says nothing to the client
+	}
 	if !c.padded && !c.spoken.Load() && c.h1.Malformed() {
 		c.padded = true
 		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as many bytes as net/http waits for
@@ -157,6 +164,9 @@ func (c *Conn) readOn(b []byte) (n int, err error) {
 		} else {
 			n, err = c.detour.read(c.Conn, b)
 		}
+		if n > 0 && c.announcement == mustNotClaim && c.claims(b[:n]) {
+			return 0, io.EOF
+		}
 		if n == 0 {
 			continue
 		}
@@ -180,13 +190,17 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
+// under returns the connection below TLS.
+func (c *Conn) under() net.Conn {
+	if c.tls != nil {
+		return c.tls.Under()
+	}
+	return c.Conn
+}
+
 // ResetOnClose makes the end of the connection a reset. Only TCP has such a thing.
 func (c *Conn) ResetOnClose() {
-	under := c.Conn
-	if c.tls != nil {
-		under = c.tls.Under()
-	}
-	if tcp, ok := under.(*net.TCPConn); ok {
+	if tcp, ok := c.under().(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
 }
@@ -296,7 +310,7 @@ func (s *Server) refuse(why telemetry.Refusal, c *Conn, more ...slog.Attr) {
 	}
 	attrs := []slog.Attr{slog.String("reason", why.String())}
 	if c != nil {
-		attrs = append(attrs, slog.String("peer", c.RemoteAddr().String()))
+		attrs = append(attrs, slog.String("peer", net.JoinHostPort(c.Peer.Text, strconv.Itoa(c.Peer.Port))))
 	}
 	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", append(attrs, more...)...)
 }

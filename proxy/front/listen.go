@@ -135,6 +135,7 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 		c.Conn = c.tls
 	}
 	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort(), scheme)
+	c.announcement = how.announcementOf(&c.Peer)
 	return c, nil
 }
 

@@ -1,8 +1,11 @@
 package front
 
 import (
+	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 
 	"pace/proxy/front/handshake"
 	"pace/telemetry"
@@ -10,6 +13,7 @@ import (
 
 // ListenerSettings are what may change of a listener while it is served.
 type ListenerSettings struct {
+	Announced  []netip.Prefix     // peers whose connections must begin with a PROXY header; nobody else's may
 	TLS        *handshake.Options // nil: clear text
 	RedirectTo int                // port of the listener over TLS to which each request is redirected; 0: none is
 }
@@ -48,6 +52,9 @@ func (c *Conn) Encrypted() bool { return c.tls != nil }
 
 // handshakeFailed counts and logs a handshake that failed.
 func (c *Conn) handshakeFailed(f *handshake.Failure) {
+	if record, ok := errors.AsType[tls.RecordHeaderError](f.Err); ok && c.announcement == mustNotClaim && c.claims(record.RecordHeader[:]) {
+		return
+	}
 	c.server.HandshakeFailed(f.Reason)
 	c.server.refuse(telemetry.RefusedTLSHandshake, c, slog.String("why", f.Reason.String()), slog.String("error", f.Err.Error()), slog.String("offered", f.Offer.String()))
 }

@@ -89,6 +89,7 @@ func (p *parts) changeListeners(next []serving) {
 
 // listenerSettings returns what is spoken on a listener.
 func (p *parts) listenerSettings(l config.Listener) (n front.ListenerSettings) {
+	n.Announced = l.ProxyProtocol
 	switch {
 	case l.TLS:
 		n.TLS = &handshake.Options{MinVersion: handshake.Versions[l.MinVersion], Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
