@@ -134,7 +134,7 @@ func (u *Upstream) logPanic() {
 }
 
 // apply has the backends picked that may be: those that are healthy or starting. If there is none, all are picked that
-// are not drained. A backend that is starting gets a part of its weight. u.mu is held.
+// are not drained; else these are asked when the others have failed. A backend that is starting gets a part of its weight. u.mu is held.
 func (u *Upstream) apply(now time.Time) {
 	u.keepShare(now)
 	special, scale := uint32(0), 1
@@ -147,23 +147,25 @@ func (u *Upstream) apply(now time.Time) {
 			special |= trialDue
 		}
 	}
-	var picked []lb.Member
+	var picked, out []lb.Member
 	for i := range u.members {
-		if m := &u.members[i]; m.state().MayBePicked() {
+		switch m := &u.members[i]; {
+		case m.state().MayBePicked():
 			weight := m.weight * scale * m.condition.machine.Step(&u.o.Health, now) / health.Steps
 			picked = append(picked, lb.Member{Backend: m.Backend.Backend, Weight: weight})
+		case m.state() != health.Drained:
+			out = append(out, lb.Member{Backend: m.Backend.Backend, Weight: m.weight})
 		}
 	}
-	if len(picked) == 0 {
-		for i := range u.members {
-			if m := &u.members[i]; m.state() != health.Drained {
-				special |= inPanic
-				picked = append(picked, lb.Member{Backend: m.Backend.Backend, Weight: m.weight})
-			}
-		}
+	if len(picked) == 0 && len(out) > 0 {
+		special |= inPanic
+		picked, out = out, nil
 	}
 	if !slices.Equal(picked, u.pool.Members()) {
 		u.pool.Set(picked)
+	}
+	if !slices.Equal(out, u.out.Members()) {
+		u.out.Set(out)
 	}
 	u.special.Store(special)
 }

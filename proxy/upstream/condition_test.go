@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pace/lb/health"
+	"pace/proxy/transport"
 )
 
 var refused = Result{Failure, health.Failure{One: "connect failure", Many: "connect failures"}}
@@ -354,4 +355,32 @@ func TestBecameStream(t *testing.T) {
 	if got := s.Backend.condition.total(); got != 45 {
 		t.Errorf("%d attempts were counted, of 35 failures and 10 streams", got)
 	}
+}
+
+// When all that may be picked have failed, one that is out is asked before the client gets a failure. A drained one is not.
+func TestNext_AsksWhatIsOutAtLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWard(t, 3, func(o *Options) { o.Failovers = 2 })
+		ejected, good, drained := w.members[0].Backend, w.members[1].Backend, w.members[2].Backend
+		w.fail(1, 5)
+		w.Command(drained.Addr, Drain, "a test")
+		w.wantPicks(2, "2:2")
+		for _, tt := range []struct {
+			name  string
+			tried []*Backend
+			want  *Backend
+		}{
+			{"the others have failed", []*Backend{good}, ejected},
+			{"it has failed itself", []*Backend{good, ejected}, nil},
+			{"another one may be picked", []*Backend{ejected}, good},
+		} {
+			tries := Tries{}
+			for _, b := range tt.tried {
+				tries.At = append(tries.At, b.Backend)
+			}
+			if got := w.Next(tries, &transport.Error{}).Backend; got != tt.want {
+				t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+			}
+		}
+	})
 }

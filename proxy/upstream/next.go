@@ -38,8 +38,8 @@ type Tries struct {
 // in flight at the backend until the caller calls [Backend.End], once.
 func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 	if t.Failovers < u.o.Failovers {
-		if b := u.pool.Pick(lb.Request{Tried: t.At, Reserve: reserve}).Backend; b != nil {
-			return u.picked(Step{Backend: owner(b), Reason: pickedAsNext})
+		if b := u.pickFurther(t.At); b != nil {
+			return u.picked(Step{Backend: b, Reason: pickedAsNext})
 		}
 	}
 	last := t.At[len(t.At)-1]
@@ -47,6 +47,16 @@ func (u *Upstream) Next(t Tries, e *transport.Error) Step {
 		return Step{Backend: owner(last), Fresh: true}
 	}
 	return Step{}
+}
+
+// pickFurther picks a backend that was not tried: one that may be picked, or else one that is out and not drained. What
+// has failed at all the others has a better chance there than none.
+func (u *Upstream) pickFurther(tried []*lb.Backend) *Backend {
+	r := lb.Request{Tried: tried, Reserve: reserve}
+	if b := u.pool.Pick(r).Backend; b != nil {
+		return owner(b)
+	}
+	return owner(u.out.Pick(r).Backend)
 }
 
 // idempotent are the methods that RFC 9110 §9.2.2 allows to repeat, and QUERY, which is safe.

@@ -71,6 +71,7 @@ type Upstream struct {
 	o        Options
 	resolver *dial.Resolver
 	pool     lb.Pool       // the backends that are picked
+	out      lb.Pool       // those that are not, and not drained either: they are asked when all others have failed
 	special  atomic.Uint32 // what a pick must look after; mostly 0
 
 	*shared          // with the one before it, and the one after it; its mu guards what follows
