@@ -3,8 +3,11 @@ package dashboards
 //lint:file-ignore SA1019 every Grafana imports the first model of dashboards, only the newest one the second
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -66,10 +69,14 @@ func overviewJSON(routes []Route) ([]byte, error) {
 
 // equalWidth returns the width of each of n panels in a row, so that they fill every line of the grid.
 func equalWidth(n int) uint32 {
-	if n%3 == 0 {
+	switch {
+	case n%3 == 0:
 		return 8
+	case n%4 == 0:
+		return 6
+	default:
+		return 12
 	}
-	return 12
 }
 
 // number sets the ids by which links and alerts refer to panels.
@@ -165,7 +172,12 @@ func (p panel) Build() (dashboard.Panel, error) {
 		made.GridPos = dashboard.NewGridPos()
 	}
 	made.GridPos.W = p.width
-	made.FieldConfig.Defaults.Unit = new(p.unit)
+	if made.FieldConfig == nil {
+		made.FieldConfig = dashboard.NewFieldConfigSource()
+	}
+	if p.unit != "" {
+		made.FieldConfig.Defaults.Unit = new(p.unit)
+	}
 	for i, q := range p.queries {
 		target, err := p.target(q, i).Build()
 		if err != nil {
@@ -198,50 +210,84 @@ func (p panel) graph() (dashboard.Panel, error) {
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).
 			DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
-	if p.stacked {
-		b.FillOpacity(40).Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
+	if p.stacked { // without lines: those of series that are zero would lie on top of the others
+		b.FillOpacity(70).LineWidth(0).Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
+	}
+	if p.unit == each {
+		b.AxisSoftMax(0.1) // else the axis of what never happens ends at 100
+	}
+	for _, s := range p.shades {
+		b.OverrideByRegexp(s.pattern, colored("shades", s.color))
 	}
 	for _, q := range p.queries {
 		if color := p.colors[q.legend]; color != "" {
-			b.OverrideByName(q.legend, fixed(color))
+			b.OverrideByName(q.legend, colored("fixed", color))
 		}
 	}
 	return b.Build()
 }
 
-func fixed(color string) []dashboard.DynamicConfigValue {
-	return []dashboard.DynamicConfigValue{{Id: "color", Value: map[string]string{"mode": "fixed", "fixedColor": color}}}
+func colored(mode, color string) []dashboard.DynamicConfigValue {
+	return []dashboard.DynamicConfigValue{{Id: "color", Value: map[string]string{"mode": mode, "fixedColor": color}}}
 }
 
 func (p panel) figure() (dashboard.Panel, error) {
-	steps := []dashboard.Threshold{{Color: "green"}}
-	if p.limit > 0 {
-		steps = append(steps, dashboard.Threshold{Color: "red", Value: new(p.limit)})
-	}
-	return stat.NewPanelBuilder().Height(5).
+	b := stat.NewPanelBuilder().Height(4).
 		GraphMode(common.BigValueGraphModeNone).
-		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
-		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps)).
-		Build()
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+	if p.limit > 0 {
+		return b.ColorMode(common.BigValueColorModeBackgroundSolid).Thresholds(redFrom(p.limit, "dark-")).Build()
+	}
+	return b.ColorMode(common.BigValueColorModeNone).Build()
 }
 
-// table shows each query as a column named by its legend.
+// redFrom colours values green, and red from a limit on. White text needs the dark tone of both.
+func redFrom(limit float64, tone string) *dashboard.ThresholdsConfigBuilder {
+	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
+		Steps([]dashboard.Threshold{{Color: tone + "green"}, {Color: tone + "red", Value: new(limit)}})
+}
+
+// table shows each query as a column named by its legend, and each label as one.
 func (p panel) table() (dashboard.Panel, error) {
-	names, hidden := map[string]string{}, map[string]bool{"Time": true}
+	titles, hidden := map[string]string{}, map[string]bool{"Time": true}
 	for i, q := range p.queries {
-		names["Value #"+refID(i)] = q.legend
+		titles["Value #"+refID(i)] = q.legend
 	}
-	names["Value"] = p.queries[0].legend // its name if there is only one query
-	b := newTable().Height(8).
+	titles["Value"] = p.queries[0].legend // its name if there is only one query
+	b := newTable().Height(cmp.Or(p.height, 8)).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": names, "excludeByName": hidden}}).
 		SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(p.worst).Desc(true)})
-	for _, q := range p.queries {
-		if unit := p.units[q.legend]; unit != "" {
-			b.OverrideByName(q.legend, []dashboard.DynamicConfigValue{{Id: "unit", Value: unit}})
+	for _, name := range slices.Sorted(maps.Keys(p.columns)) {
+		c := p.columns[name]
+		if c.title != "" {
+			titles[name] = c.title
+		}
+		set, err := c.set()
+		if err != nil {
+			return dashboard.Panel{}, err
+		}
+		if len(set) > 0 {
+			b.OverrideByName(name, set)
 		}
 	}
+	b.WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": titles, "excludeByName": hidden}})
 	return b.Build()
+}
+
+// set returns what the column has of its own.
+func (c column) set() (list []dashboard.DynamicConfigValue, err error) {
+	if c.unit != "" {
+		list = append(list, dashboard.DynamicConfigValue{Id: "unit", Value: c.unit})
+	}
+	if c.limit > 0 {
+		thresholds, err := redFrom(c.limit, "").Build()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, dashboard.DynamicConfigValue{Id: "thresholds", Value: thresholds},
+			dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]string{"type": "color-text"}})
+	}
+	return list, nil
 }
 
 // newTable begins a table without a footer: the library's default footer has a null that Grafana's model

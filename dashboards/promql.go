@@ -88,11 +88,12 @@ func count(histogram string) string { return histogram + "_count" }
 
 // oneOf matches a label whose value is the word of one of the outcomes.
 func oneOf(label string, outcomes []telemetry.OutcomeInfo) string {
-	words := make([]string, len(outcomes))
-	for i, o := range outcomes {
-		words[i] = o.Word
-	}
-	return fmt.Sprintf("%s=~%q", label, strings.Join(words, "|"))
+	return fmt.Sprintf("%s=~%q", label, words(outcomes))
+}
+
+// words is a regular expression that matches the word of each outcome.
+func words(outcomes []telemetry.OutcomeInfo) string {
+	return strings.Join(telemetry.WordsOf(outcomes), "|")
 }
 
 // is matches a label that has the value.

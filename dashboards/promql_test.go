@@ -150,7 +150,7 @@ var (
 	name       = regexp.MustCompile(`^[A-Za-z_]`)
 	operators  = []string{"or", "and", "unless", "offset"}
 	groupers   = []string{"by", "on", "group_left"}
-	functions  = []string{"sum", "count", "min", "max", "topk", "rate", "increase", "changes", "histogram_quantile", "vector", "last_over_time", "time"}
+	functions  = []string{"sum", "count", "min", "max", "topk", "rate", "increase", "changes", "histogram_quantile", "label_replace", "round", "vector", "last_over_time", "time"}
 	aggregator = regexp.MustCompile(`\bby \(([^)]*)\)`)
 )
 

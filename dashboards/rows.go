@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/units"
@@ -23,14 +24,26 @@ type panel struct {
 	kind    kind
 	unit    string
 	width   uint32 // of 24
+	height  uint32 // of a table; 0: that of a graph
 	queries []query
 
 	stacked   bool
 	exemplars bool
 	colors    map[string]string // of a legend
-	limit     float64           // a figure is red from here on; 0: never
+	shades    []shade           // of legends that mean the same
+	limit     float64           // a figure is red from here on, otherwise green; 0: it is neither
 	worst     string            // the column by which a table is sorted, in descending order
-	units     map[string]string // of the columns of a table whose unit is not the panel's
+	columns   map[string]column // of a table, by the legend of a query or by a label
+}
+
+// shade gives the legends that a regular expression matches as a whole shades of one colour.
+type shade struct{ pattern, color string }
+
+// column is how a table shows a query or a label.
+type column struct {
+	title string  // "": the legend, or the name of the label
+	unit  string  // "": none
+	limit float64 // a value is red from here on, otherwise green; 0: it is neither
 }
 
 // kind is how a panel shows its queries.
@@ -61,26 +74,25 @@ var (
 	requests = metrics.Requests.Name
 	attempts = count(metrics.ClientDuration.Name)
 	backend  = by(metrics.ServerAddress.Name, metrics.ServerPort.Name)
-	at       = perLabel(metrics.ServerAddress.Name, metrics.ServerPort.Name)
+	at       = perLabel(metrics.ServerAddress.Name) + ":" + perLabel(metrics.ServerPort.Name)
 )
+
+// each is the unit of what happens so many times per second.
+const each = "suffix:/s"
 
 // overview returns the rows of the dashboard "pace overview", in the order in which someone who is woken
 // at three in the morning needs them.
 func overview() []row {
 	return []row{
-		{"At a glance", append([]panel{running(), load()}, append(shares(), slowest(), firing())...)},
-		{"Rate", []panel{
-			perSecond("Requests by route", requests, metrics.RouteName.Name),
-			perSecond("Requests by status", count(metrics.ServerDuration.Name), metrics.Status.Name),
-		}},
-		{"Errors by side", []panel{errorRates(), errorShares()}},
-		{"Duration", []panel{quantiles(), byRoute(), phases(), overhead()}},
-		{"Outcomes", []panel{byOutcome(), totals(), clientsLeft()}},
+		{"Is it well? If not, who is the cause?", append(append([]panel{firing()}, shares()...), slowest(), load(), running())},
+		{"What went wrong", []panel{errorRates(), errorShares(), totals()}},
+		{"Rate", []panel{byRoute(), byStatus(), byOutcome()}},
+		{"Duration", []panel{quantiles(), slowestByRoute(), phases(), overhead()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
 		{"Failovers, retries, mirrors", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
-			perSecond("Mirrored requests dropped", metrics.MirrorDropped.Name, metrics.Reason.Name),
+			lost("Mirrored requests dropped", metrics.MirrorDropped.Name, metrics.Reason.Name),
 		}},
 		{"Turned away", []panel{
 			perSecond("Rejections by reason", metrics.Rejections.Name, metrics.Reason.Name),
@@ -88,14 +100,15 @@ func overview() []row {
 			gauge("Limiter keys", units.Short, metrics.LimiterKeys.Name, metrics.Policy.Name),
 			perSecond("Limiter keys forgotten too soon", metrics.LimiterEvicted.Name, metrics.Policy.Name),
 		}},
-		{"Connections", []panel{
+		{"Clients", []panel{
 			gauge("Client connections", units.Short, metrics.Connections.Name, metrics.State.Name),
 			gauge("Active requests", units.Short, metrics.ActiveRequests.Name, metrics.Method.Name),
+			clientsLeft(),
 		}},
 		{"TLS", []panel{
-			perSecond("Handshakes that failed", metrics.HandshakeFailures.Name, metrics.Reason.Name),
+			lost("Handshakes that failed", metrics.HandshakeFailures.Name, metrics.Reason.Name),
 			daysLeft(),
-			perSecond("New certificates refused", metrics.CertificateReloadFailures.Name, metrics.Certificate.Name),
+			lost("New certificates refused", metrics.CertificateReloadFailures.Name, metrics.Certificate.Name),
 		}},
 		{"Streams", []panel{
 			gauge("Open streams", units.Short, metrics.Streams.Name, metrics.StreamKind.Name),
@@ -103,17 +116,17 @@ func overview() []row {
 			streamBytes(),
 		}},
 		{"Configuration", []panel{
-			perSecond("Reloads by result", metrics.ConfigReloads.Name, metrics.Result.Name),
+			reloads(),
 			gauge("Last reload succeeded", units.Short, metrics.ConfigSuccessful.Name, instance),
 			sinceLoaded(),
 		}},
-		{"Telemetry's own loss", []panel{
-			perSecond("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
-			perSecond("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
-			perSecond("Log records dropped", metrics.LogRecordsDropped.Name, metrics.Reason.Name),
-			perSecond("Exports of metrics that failed", metrics.MetricExportsFailed.Name, instance),
+		{"Traces kept, and telemetry lost", []panel{
 			perSecond("Traces kept, by reason", metrics.TracesKept.Name, metrics.Reason.Name),
-			perSecond("Interesting traces dropped", metrics.TracesDropped.Name, metrics.Reason.Name),
+			lost("Interesting traces dropped", metrics.TracesDropped.Name, metrics.Reason.Name),
+			lost("Spans dropped", metrics.SpansDropped.Name, metrics.Reason.Name),
+			lost("Log lines dropped", metrics.LogDropped.Name, metrics.Reason.Name),
+			lost("Log records dropped", metrics.LogRecordsDropped.Name, metrics.Reason.Name),
+			lost("Exports of metrics that failed", metrics.MetricExportsFailed.Name, instance),
 		}},
 		{"Go runtime", []panel{
 			gauge("Goroutines", units.Short, goroutines, instance),
@@ -127,9 +140,16 @@ func overview() []row {
 // perSecond graphs the rate of a counter for each value of a label. The doc is the instrument's.
 func perSecond(title, metric, label string) panel {
 	return panel{
-		title: title, doc: docOf(metric), unit: units.CountsPerSecond, stacked: true,
+		title: title, doc: docOf(metric), unit: each, stacked: true,
 		queries: []query{{onScreen.rateBy(by(label), metric), perLabel(label)}},
 	}
+}
+
+// lost is perSecond of what should not happen.
+func lost(title, metric, label string) panel {
+	p := perSecond(title, metric, label)
+	p.shades = []shade{{".*", "red"}}
+	return p
 }
 
 // gauge graphs a gauge for each value of a label.
@@ -152,7 +172,7 @@ func docOf(metric string) string {
 
 func running() panel {
 	return panel{
-		title: "Running", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
+		title: "Instances", doc: "Instances that were scraped, and the version of each.", kind: figure, unit: units.Short, width: 3,
 		queries: []query{{aggregate("count", by(metrics.Version.Name), onScreen.series(metrics.BuildInfo.Name)), perLabel(metrics.Version.Name)}},
 	}
 }
@@ -160,10 +180,17 @@ func running() panel {
 // daysLeft shows when each certificate expires.
 func daysLeft() panel {
 	return panel{
-		title: "Days until a certificate expires", kind: table, unit: units.Days,
+		title: "Days until a certificate expires", kind: table,
 		doc:     docOf(metrics.CertificateExpiry.Name),
+		columns: map[string]column{"days left": {unit: units.Days}},
 		queries: []query{{fmt.Sprintf("(%s - time()) / 86400", aggregate("min", by(metrics.Certificate.Name), onScreen.series(metrics.CertificateExpiry.Name))), "days left"}},
 	}
+}
+
+func reloads() panel {
+	p := perSecond("Reloads by result", metrics.ConfigReloads.Name, metrics.Result.Name)
+	p.shades = []shade{{"applied", "green"}, {"unchanged", "blue"}, {"refused", "red"}}
+	return p
 }
 
 func sinceLoaded() panel {
@@ -185,9 +212,9 @@ func load() panel {
 
 // shares returns a figure for each side: the share of requests that it made fail, now and before.
 func shares() (list []panel) {
-	for _, s := range sides() {
+	for _, s := range slices.Backward(sides()) {
 		list = append(list, panel{
-			title: "Fault: " + s.title, doc: explain(s.outcomes), kind: figure, unit: units.PercentUnit, width: 3, limit: s.limit,
+			title: "Failed by " + s.title, doc: explain(s.outcomes), kind: figure, unit: units.PercentUnit, width: 3, limit: s.limit,
 			queries: []query{{share(recent, s), "now"}, {share(before, s), "1 h ago"}},
 		})
 	}
@@ -215,7 +242,7 @@ func firing() panel {
 
 func errorRates() panel {
 	p := panel{
-		title: "Requests that went wrong, by side", unit: units.CountsPerSecond, stacked: true, colors: map[string]string{},
+		title: "Requests that went wrong, by side", unit: units.RequestsPerSecond, stacked: true, colors: map[string]string{},
 		doc: "One side causes each outcome. client: sent a request that cannot be served, or left (in the phase wait usually because the backend was slow, see the graph of clients that left). limiter: the client exhausted its quota. pace: an error of its own. backend: failed, or could not be reached.",
 	}
 	for _, s := range sides() {
@@ -236,7 +263,7 @@ func errorShares() panel {
 
 func quantiles() panel {
 	p := panel{
-		title: "Duration of requests", unit: units.Seconds, exemplars: true,
+		title: "Duration of requests", unit: units.Seconds, exemplars: true, colors: quantileColors,
 		doc: "Each dot is a request; its trace_id leads to Jaeger once the Prometheus data source has an exemplar link of that label to the Jaeger data source. Or put the trace_id into the field above, and see the last row.",
 	}
 	for _, q := range []float64{0.5, 0.95, 0.99} {
@@ -245,12 +272,20 @@ func quantiles() panel {
 	return p
 }
 
-func byRoute() panel {
+// quantileColors are those of quantiles by their legend.
+var quantileColors = map[string]string{"p50": "green", "p95": "yellow", "p99": "orange"}
+
+func slowestByRoute() panel {
 	return panel{
 		title: "p99 by route", unit: units.Seconds, exemplars: true,
 		doc:     "99 of 100 requests took no longer than this, for each route.",
-		queries: []query{{onScreen.quantileBy(0.99, by(metrics.RouteName.Name), metrics.ServerDuration.Name), perLabel(metrics.RouteName.Name)}},
+		queries: []query{{ofRoute(onScreen.quantileBy(0.99, by(metrics.RouteName.Name), metrics.ServerDuration.Name)), perLabel(metrics.RouteName.Name)}},
 	}
+}
+
+// ofRoute names the route of requests that had none, because Grafana would call their series "Value".
+func ofRoute(expr string) string {
+	return fmt.Sprintf(`label_replace(%s, %q, "no route", %[2]q, "")`, expr, metrics.RouteName.Name)
 }
 
 // phases divides the duration of requests into phases. The rest is pace's own time, in the next graph.
@@ -267,7 +302,7 @@ func phases() panel {
 
 func overhead() panel {
 	return panel{
-		title: "Time in pace itself", unit: units.Seconds, doc: docOf(metrics.Overhead.Name),
+		title: "Time in pace itself", unit: units.Seconds, colors: quantileColors, doc: docOf(metrics.Overhead.Name),
 		queries: []query{
 			{onScreen.quantileBy(0.5, nil, metrics.Overhead.Name), "p50"},
 			{onScreen.quantileBy(0.99, nil, metrics.Overhead.Name), "p99"},
@@ -284,20 +319,51 @@ func streamBytes() panel {
 // happened leaves out the outcomes that no request had. Their counters exist from the start.
 const happened = " > 0"
 
-func byOutcome() panel {
-	p := perSecond("Requests by outcome", requests, metrics.Outcome.Name)
-	p.doc = explain(telemetry.Outcomes())
+// requestsBy graphs the rate of requests for each value of a label that occurred.
+func requestsBy(title, metric, label string) panel {
+	p := perSecond(title, metric, label)
+	p.unit = units.RequestsPerSecond
 	p.queries[0].expr += happened
+	return p
+}
+
+func byRoute() panel {
+	p := requestsBy("Requests by route", requests, metrics.RouteName.Name)
+	p.queries[0].expr = ofRoute(p.queries[0].expr)
+	return p
+}
+
+func byStatus() panel {
+	p := requestsBy("Requests by status", count(metrics.ServerDuration.Name), metrics.Status.Name)
+	p.shades = []shade{{"1..", "purple"}, {"2..", "green"}, {"3..", "blue"}, {"4..", "yellow"}, {"5..", "red"}}
+	return p
+}
+
+// byOutcome stacks the failures on top of what went well.
+func byOutcome() panel {
+	o := metrics.Outcome.Name
+	p := requestsBy("Requests by outcome", requests, o)
+	p.queries = nil
+	for _, operator := range []string{"=", "!="} {
+		expr := onScreen.rateBy(by(o), requests, fmt.Sprintf("%s%s%q", metrics.Side.Name, operator, telemetry.NoSide))
+		p.queries = append(p.queries, query{expr + happened, perLabel(o)})
+	}
+	p.doc = explain(telemetry.Outcomes())
+	p.shades = []shade{{".*", "green"}}
+	for _, s := range sides() {
+		p.shades = append(p.shades, shade{"(" + words(s.outcomes) + ")", s.color})
+	}
 	return p
 }
 
 func totals() panel {
 	o := metrics.Outcome.Name
 	return panel{
-		title: "Outcomes in the time shown", kind: table, unit: units.Short, worst: "requests",
-		doc: "Requests by outcome, counted over the whole time shown.",
+		title: "Outcomes in the time shown", kind: table, worst: "requests",
+		doc:     "Requests by outcome, counted over the whole time shown.",
+		columns: map[string]column{o: {title: "outcome"}, "requests": {unit: units.Short}},
 		queries: []query{{
-			sumBy(by(o), fmt.Sprintf("increase(%s[$__range])", onScreen.series(requests))) + happened, "requests",
+			fmt.Sprintf("round(%s)", sumBy(by(o), fmt.Sprintf("increase(%s[$__range])", onScreen.series(requests)))) + happened, "requests",
 		}},
 	}
 }
@@ -320,11 +386,14 @@ func clientsLeft() panel {
 
 func backendTable() panel {
 	return panel{
-		title: "Backends now", kind: table, unit: units.Short, width: 24, worst: "failed",
-		doc:   "The last 5 minutes, worst first.",
-		units: map[string]string{"failed": units.PercentUnit, "p50": units.Seconds, "p99": units.Seconds},
+		title: "Backends now", kind: table, width: 24, height: 6, worst: "failed",
+		doc: "The last 5 minutes, worst first.",
+		columns: map[string]column{
+			metrics.ServerAddress.Name: {title: "backend"}, metrics.ServerPort.Name: {title: "port"}, "attempts": {unit: each},
+			"failed": {unit: units.PercentUnit, limit: backendLimit}, "p50": {unit: units.Seconds}, "p99": {unit: units.Seconds, limit: slow},
+		},
 		queries: []query{
-			{recent.rateBy(backend, attempts), "attempts/s"},
+			{recent.rateBy(backend, attempts), "attempts"},
 			{failed(recent) + " / " + recent.rateBy(backend, attempts), "failed"},
 			{recent.quantileBy(0.5, backend, metrics.ClientDuration.Name), "p50"},
 			{recent.quantileBy(0.99, backend, metrics.ClientDuration.Name), "p99"},
@@ -340,16 +409,12 @@ func failed(v view) string {
 
 // failing matches attempts without a response or with a 5xx.
 func failing() string {
-	words := make([]string, 0, 8)
-	for _, o := range outcomesOf(telemetry.BackendSide) {
-		words = append(words, o.Word)
-	}
-	return fmt.Sprintf("%s=~%q", metrics.ErrorType.Name, strings.Join(append(words, "5.."), "|"))
+	return fmt.Sprintf("%s=~%q", metrics.ErrorType.Name, words(outcomesOf(telemetry.BackendSide))+"|5..")
 }
 
 func backendRate() panel {
 	return panel{
-		title: "Attempts by backend", unit: units.CountsPerSecond, width: 8, doc: docOf(attempts),
+		title: "Attempts by backend", unit: each, width: 8, doc: docOf(attempts),
 		queries: []query{{onScreen.rateBy(backend, attempts), at}},
 	}
 }
@@ -357,7 +422,7 @@ func backendRate() panel {
 func backendErrors() panel {
 	e := metrics.ErrorType.Name
 	return panel{
-		title: "Attempts that failed, by backend and error", unit: units.CountsPerSecond, width: 8, stacked: true,
+		title: "Attempts that failed, by backend and error", unit: each, width: 8, stacked: true,
 		doc:     "Attempts without a response, or with a 5xx.",
 		queries: []query{{onScreen.rateBy(append(backend, e), attempts, failing()), at + " " + perLabel(e)}},
 	}

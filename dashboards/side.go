@@ -14,13 +14,16 @@ type side struct {
 	outcomes []telemetry.OutcomeInfo
 }
 
+// backendLimit is the share of attempts or requests that a backend may fail.
+const backendLimit = 0.05
+
 // sides returns the sides that can make a request fail, in the order in which a graph stacks them.
 func sides() []side {
 	list := []side{
 		{Side: telemetry.ClientSide, title: "client", color: "blue", limit: 0.5},
 		{Side: telemetry.LimiterSide, title: "limiter", color: "yellow", limit: 0.1},
 		{Side: telemetry.PaceSide, title: "pace", color: "purple", limit: 0.01},
-		{Side: telemetry.BackendSide, title: "backend", color: "red", limit: 0.05},
+		{Side: telemetry.BackendSide, title: "backend", color: "red", limit: backendLimit},
 	}
 	for i := range list {
 		list[i].outcomes = outcomesOf(list[i].Side)

@@ -17,11 +17,11 @@ import (
 
 // empty is what has no data although everything happens, and why.
 var empty = map[string]string{
-	"Requests / 1 h ago":       anHour,
-	"Fault: client / 1 h ago":  anHour,
-	"Fault: limiter / 1 h ago": anHour,
-	"Fault: pace / 1 h ago":    anHour,
-	"Fault: backend / 1 h ago": anHour,
+	"Requests / 1 h ago":          anHour,
+	"Failed by client / 1 h ago":  anHour,
+	"Failed by limiter / 1 h ago": anHour,
+	"Failed by pace / 1 h ago":    anHour,
+	"Failed by backend / 1 h ago": anHour,
 }
 
 const anHour = "an hour ago this town did not stand"

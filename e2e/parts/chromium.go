@@ -27,7 +27,7 @@ func Browse[T any](t testing.TB, url string, width int, until string) (p Page[T]
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
-	ctx, stop := context.WithTimeout(t.Context(), 2*patience)
+	ctx, stop := context.WithTimeout(t.Context(), 3*patience)
 	defer stop()
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
 	defer stop()

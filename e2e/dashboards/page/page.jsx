@@ -81,7 +81,7 @@ function Place({ panel }) {
   if (panel.type === 'row') return <h3 style={{ ...style, margin: 0, lineHeight: '36px', fontSize: 16 }}>⌄ {panel.title}</h3>;
   return (
     <div style={style} id={`panel-${panel.id}`}>
-      <PanelChrome title={fill(panel.title)} description={panel.description} {...{ width, height }} statusMessage={panel.error}>
+      <PanelChrome title={fill(panel.title)} padding={panel.type === 'stat' ? 'none' : 'md'} description={panel.description} {...{ width, height }} statusMessage={panel.error}>
         {(w, h) => <Caught panel={panel}>{panel.frames?.length ? draw[panel.type](panel, panel.frames, w, h) : <Empty />}</Caught>}
       </PanelChrome>
     </div>
