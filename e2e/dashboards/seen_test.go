@@ -69,7 +69,7 @@ func (g grafana) draw(t *testing.T) (panels []seen, picture []byte) {
 	span := g.to.Sub(g.from)
 	view := url.Values{
 		"width": {width}, "rows": {fmt.Sprint(g.rows)},
-		"from": {fmt.Sprint(g.from.Unix())}, "to": {fmt.Sprint(g.to.Unix())}, "step": {fmt.Sprint(max(1, int(span.Seconds())/points))},
+		"from": {fmt.Sprint(g.from.Unix())}, "to": {fmt.Sprintf("%.3f", float64(g.to.UnixMilli())/1000)}, "step": {fmt.Sprint(max(1, int(span.Seconds())/points))},
 		// The variables.
 		"job": {".*"}, "instance": {".*"}, "pace_route": {".*"}, "service": {service}, "outcome": {"upstream_error"}, "trace_id": {""},
 		"__rate_interval": {"10s"}, "__range": {fmt.Sprintf("%.0fs", span.Seconds())},

@@ -25,6 +25,7 @@ type town struct {
 	prom   *parts.Prom
 	held   []*pacetest.Wire // kept open: a request that waits, a stream
 	late   []*pacetest.Wire // to the house that drains: each has sent half a header
+	seal   string           // the file with the key of the house that serves TLS
 }
 
 // service is the service name of all houses in Jaeger.
@@ -63,6 +64,10 @@ func settle(t *testing.T, collector string) *town {
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
+	certificate := pacetest.NewCA(t).Issue("sealed.test")
+	w.seal = certificate.Key
+	w.houses["sealed"] = pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(backend()),
+		"listener.a": {"listen": "127.0.0.1:0", "tls": true}, "certificate[0]": certificate.Table()})
 	w.houses["mute"] = startMute(t, pacetest.NewClosed(t).Address(), pacetest.NewClosed(t).Address(), backend())
 	var targets []string
 	for name, h := range w.houses {
@@ -153,7 +158,8 @@ func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest
 	}
 	nobody := pacetest.NewClosed(t).Address()
 	// Its log cannot report the addresses, so the test chooses them.
-	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_BSP_SCHEDULE_DELAY=50"}, "run", "--config", file)
+	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_EXPORTER_OTLP_TIMEOUT=200", "OTEL_BSP_SCHEDULE_DELAY=50",
+		"OTEL_METRICS_EXPORTER=otlp", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_LOGS_EXPORTER=otlp", "OTEL_BLRP_SCHEDULE_DELAY=50"}, "run", "--config", file)
 	p.Proxy, p.Admin = proxy, admin
 	p.AwaitReady()
 	return p
@@ -252,6 +258,8 @@ func (w *town) busy() {
 		{2, w.get("routed", "/stall")},
 		{2, func() { w.houses["routed"].Send("POST", "/copied", strings.Repeat("x", 1<<20)) }}, // too large for a mirror
 		{1, func() { w.houses["routed"].HUP() }},
+		{2, w.raw("sealed", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")}, // no TLS
+		{1, w.spoil},
 		{lateComers / 4, w.comeLate},
 	} {
 		wait.Go(func() {
@@ -287,6 +295,13 @@ func (w *town) leave(path string, bytes int64) func() {
 			c.Rest()
 		}
 		c.Leave()
+	}
+}
+
+// spoil writes nonsense in place of a key. The certificate before stays in force.
+func (w *town) spoil() {
+	if err := os.WriteFile(w.seal, fmt.Append(nil, "nonsense of ", time.Now()), 0o600); err != nil {
+		w.t.Error(err)
 	}
 }
 
