@@ -55,7 +55,7 @@ func TestExpressions_HaveData(t *testing.T) {
 	}
 	wantExemplars(t, town.prom, o, began)
 	wantTraces(t, jaeger, o)
-	wantSeen(t, grafana{prometheus: town.prom.URL, jaeger: jaeger.URL, dashboard: written.overview, from: began, to: town.prom.AllUp()})
+	wantSeen(t, grafana{prometheus: town.prom.URL, jaeger: jaeger.URL, dashboard: written.overview, from: began})
 	town.houses["far"].Kill() // for the alert that a pace is down
 	town.houses["routed"].WriteTOML("nonsense")
 	town.houses["routed"].HUP() // for the alert that a reload was refused

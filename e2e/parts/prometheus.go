@@ -124,20 +124,6 @@ func (p *Prom) Scraped() {
 	})
 }
 
-// AllUp waits for a moment at which every target was up, and returns it. All scrapes that began before it are over.
-func (p *Prom) AllUp() (moment time.Time) {
-	p.t.Helper()
-	poll(p.t, func() error {
-		moment = time.Now().Add(-time.Second) // twice the time that a scrape may take
-		up, err := p.query(fmt.Sprintf(`up{job="pace"} @ %d.%03d == 1`, moment.Unix(), moment.UnixMilli()%1000))
-		if err == nil && len(up) < p.targets {
-			err = fmt.Errorf("%d of %d targets are up: %s", len(up), p.targets, p.lastErrors())
-		}
-		return err
-	})
-	return moment
-}
-
 // Query evaluates a PromQL expression now.
 func (p *Prom) Query(expr string) []Sample {
 	p.t.Helper()
