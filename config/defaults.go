@@ -25,8 +25,15 @@ func WriteDefaults(w io.Writer) error {
 			fmt.Fprintf(b, "# To set it, remove the # from %s and from the keys you change.\n", header)
 		}
 		fmt.Fprintf(b, "%s%s\n", off, header)
-		for k := range t.every() {
-			fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.Meaning, off, strings.TrimPrefix(k.Name, t.path+"."), k.example)
+		for inner := range t.all() {
+			hidden := off
+			if inner.kind == optional && inner != t {
+				hidden = "#"
+				fmt.Fprintf(b, "# %s To set it, remove the # from the keys you change.\n", inner.doc)
+			}
+			for _, k := range inner.keys {
+				fmt.Fprintf(b, "# %s\n%s%s = %s\n", k.Meaning, hidden, strings.TrimPrefix(k.Name, t.path+"."), k.example)
+			}
 		}
 	}
 	return b.Flush()

@@ -138,7 +138,8 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		Admin: Admin{"", true, "/etc/pace/token", []string{"pace.example.com", "::1"}},
 		Upstreams: Upstreams{[]Backend{{"http", "example.com:80", 1}, {"http", "[::1]:8000", 1}, {"http", "[fe80::1%eth0]:80", 1},
 			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1}},
-			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 100, 50, 0, "hash", "header:X-Tenant", "backend"},
+			0, 1500 * time.Millisecond, 90 * time.Second, 10 * time.Second, 16 << 20, 1, time.Hour, 100, 50, 0, "hash", "header:X-Tenant", "backend",
+			&Health{"whatever", "/healthz?deep=1", "app.example:8080", "200-299, 404", 10 * time.Millisecond, 10 * time.Minute, 1, 1000, 65535}},
 		RateLimit: &RateLimit{false, 1, 31_536_000, "whatever", 763_000_000},
 		Metrics:   Metrics{false, "/-/metrics", []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}, true},
 		Tracing:   Tracing{1, "https://collector.example:4318/v1/traces", "http/protobuf", "none", "", []string{"page", "q"}, Keep{false, 0, 100_000, 0, 0}},
@@ -160,7 +161,8 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		NamedUpstreams: []Upstream{
 			{"spare", "upstream.spare", spare},
 			{"api", "upstream.api", Upstreams{[]Backend{{"http", "10.0.0.2:80", 1}}, 2, 2 * time.Second, 2 * time.Second,
-				2 * time.Second, 2048, 2, 2 * time.Second, 2, 1, 2 * time.Second, "hash", "path", "at"}},
+				2 * time.Second, 2048, 2, 2 * time.Second, 2, 1, 2 * time.Second, "hash", "path", "at",
+				&Health{"http", "/", "[::1]", "204", 24 * time.Hour, time.Millisecond, 2, 2, 1}}},
 		},
 		NamedLimits: []Limit{{"per_client", "limit.per_client", RateLimit{true, 2, 2, "client_ip", 2}}},
 	}

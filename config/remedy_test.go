@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -172,9 +173,9 @@ func applyToTree(tree map[string]any, f *Fault) error {
 		return err
 	}
 	if m := writeHeader.FindStringSubmatch(f.Remedy); m != nil {
-		tree[m[1]] = map[string]any{}
+		set(tree, segments(m[1]), map[string]any{})
 		if strings.Contains(f.Remedy, "[[") {
-			tree[m[1]] = []map[string]any{{}}
+			set(tree, segments(m[1]), []map[string]any{{}})
 		}
 		return nil
 	}
@@ -511,7 +512,7 @@ func TestRemedies_NameTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for table := range root.all() {
-		if header := strings.Replace(table.header(), "NAME", table.sample, 1); table != root && !bytes.Contains(text, []byte(header+": ")) {
+		if header := strings.Replace(table.header(), "NAME", cmp.Or(table.sample, "api"), 1); table != root && !bytes.Contains(text, []byte(header+": ")) {
 			t.Errorf("%s lacks %s", file, header)
 		}
 	}

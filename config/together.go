@@ -38,6 +38,7 @@ func (r *reader) together() {
 	}
 	for u := range c.upstreams() {
 		r.hashed(u)
+		r.checks(u)
 	}
 	for i := range c.Routes {
 		if r.full() {

@@ -23,6 +23,8 @@ type Upstreams struct {
 	Policy                 string        `toml:"policy" default:"round_robin" doc:"Which backend gets a request: round_robin (in turns), random, least_request (of two at random, the one with fewer requests in flight), peak_ewma (of two at random, the one that is expected to respond sooner) or hash (by hash_by). All but peak_ewma give each backend its weight while there is no load."`
 	HashBy                 string        `toml:"hash_by" default:"client_ip" is:"hash_by" doc:"What keeps requests at one backend with policy = \"hash\": client_ip, header:NAME, cookie:NAME, or path (without the query). A request without it goes to a backend at random. A backend that has more than 8 requests in flight, and more than 1.25 times the mean, passes further ones on."`
 	StickyCookie           string        `toml:"sticky_cookie" default:"" is:"cookie?" doc:"Name of a cookie that pace sets, and that keeps a client at the backend that it got first, whatever the policy; \"\": none."`
+
+	Health *Health `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
 }
 
 // Upstream is a pool of backends under a name.

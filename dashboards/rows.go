@@ -89,10 +89,11 @@ func overview() []row {
 		{"Rate", []panel{byRoute(), byStatus(), byOutcome()}},
 		{"Duration", []panel{quantiles(), slowestByRoute(), phases(), overhead()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
-		{"Failovers, retries, mirrors", []panel{
+		{"Failovers, retries, mirrors, checks", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
 			lost("Mirrored requests dropped", metrics.MirrorDropped.Name, metrics.Reason.Name),
+			perSecond("Checks of backends, by result", metrics.HealthChecks.Name, metrics.Result.Name),
 		}},
 		{"Turned away", []panel{
 			perSecond("Rejections by reason", metrics.Rejections.Name, metrics.Reason.Name),

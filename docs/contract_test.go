@@ -3,6 +3,7 @@ package docs
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"pace/config"
@@ -28,6 +29,8 @@ func TestKeys_AreInTheContract(t *testing.T) {
 		table, leaf := of[1], of[2]
 		if other, ok := sameAs[table]; ok {
 			table = other
+		} else if inner, ok := strings.CutPrefix(table, "upstreams."); ok {
+			table = "upstream.NAME." + inner
 		}
 		if !regexp.MustCompile(`\b` + leaf + `\b`).MatchString(rows[table]) {
 			t.Errorf("the row of [%s] in interface.md lacks the key %s", table, leaf)

@@ -15,7 +15,8 @@ type State struct {
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)
-	limits map[string]LimiterState // replaced, never changed
+	limits map[string]LimiterState  // replaced, never changed
+	pools  map[string]UpstreamState // the same
 
 	certificates func() []CertificateState
 	backends     func() []BackendState
@@ -57,6 +58,32 @@ func (s *State) LostCopies() *Losses { return &s.copies }
 type LimiterState struct {
 	Keys    func() int
 	Evicted func() uint64
+}
+
+// UpstreamState is what an upstream reports about itself.
+type UpstreamState struct {
+	// Checks returns how many checks of backends have passed and failed. ok is false if there are none.
+	Checks func() (passed, failed int64, ok bool)
+}
+
+// The results of checks.
+const (
+	CheckPassed = "passed"
+	CheckFailed = "failed"
+)
+
+// WatchUpstreams sets the upstreams whose state is published, by name.
+func (s *State) WatchUpstreams(of map[string]UpstreamState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pools = of
+}
+
+// Upstreams returns the state of each upstream.
+func (s *State) Upstreams() map[string]UpstreamState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pools
 }
 
 // WatchConnections sets the function that returns the number of client connections.

@@ -133,8 +133,10 @@ func isDots(segment string) bool {
 }
 
 // authority is keep, backend, or host[:port].
-func authority(s, _ string) (string, *Refusal) {
-	const form = `"keep", "backend" or a host`
+func authority(s, _ string) (string, *Refusal) { return hostField(s, `"keep", "backend" or a host`) }
+
+// hostField is host[:port]. form says what else it may be.
+func hostField(s, form string) (string, *Refusal) {
 	if _, rest, isURL := strings.Cut(s, "://"); isURL {
 		_, bare := tooMuch(rest)
 		return "", &Refusal{What: toml.Redact(s) + " is a URL", Form: form, Instead: bare}

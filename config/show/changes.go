@@ -143,11 +143,26 @@ func (s section) changes(was section) (list []Change) {
 			continue
 		}
 		key := s.path + "." + name
+		if field.Kind() == reflect.Pointer && field.Type().Elem().Kind() == reflect.Struct {
+			list = append(list, optionalChanges(key, old[name], field)...)
+			continue
+		}
 		if what := difference(old[name], field); what != "" {
 			list = append(list, Change{key, what, restarts[key]})
 		}
 	}
 	return list
+}
+
+// optionalChanges returns how a table that may be absent differs from what it was.
+func optionalChanges(path string, was, is reflect.Value) []Change {
+	switch {
+	case was.IsNil():
+		return []Change{{Key: path, What: "added"}}
+	case is.IsNil():
+		return []Change{{Key: path, What: "removed"}}
+	}
+	return section{path: path, value: is.Elem()}.changes(section{value: was.Elem()})
 }
 
 // fields yields the keys of a table with their values.

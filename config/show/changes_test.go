@@ -40,6 +40,10 @@ func TestChanges(t *testing.T) {
 			[]string{`upstreams.backends: in another order`}},
 		{"a limit that comes is one change, and the routes on which it holds are others", minimal, minimal + "[rate_limit]\nmax_requests = 7\n",
 			[]string{`rate_limit: added`, `route "default".limits: added "default"`}},
+		{"checks that come are one change", minimal, minimal + "[upstreams.health]\npath = \"/healthz\"\n", []string{`upstreams.health: added`}},
+		{"checks that go", minimal + "health = {}\n", minimal, []string{`upstreams.health: removed`}},
+		{"checks of another kind", minimal + "health = {}\n", minimal + "health = { type = \"tcp\", interval = \"1s\" }\n",
+			[]string{`upstreams.health.type: "http" became "tcp"`, `upstreams.health.interval: "5s" became "1s"`}},
 		{"a limit that goes", minimal + "[rate_limit]\n", minimal + "[rate_limit]\nenabled = false\n",
 			[]string{`route "default".limits: removed "default"`, `rate_limit: removed`}},
 	}

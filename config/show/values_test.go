@@ -12,6 +12,8 @@ func TestValues(t *testing.T) {
 	f := parsed(t, `
 [upstream.api]
 backends = ["http://10.0.0.1", { url = "http://10.0.0.2:81", weight = 3 }]
+[upstream.api.health]
+path = "/healthz"
 [upstreams]
 backends = ["unix:/run/app.sock"]
 [[route]]
@@ -32,6 +34,7 @@ allow = ["10.0.0.0/8"]
 		`"listener":{"default":{"listen":"0.0.0.0:8080"`, `"idle_timeout":"1m15s"`, `"slow":"1s"`,
 		`"backends":[{"url":"http://10.0.0.1:80","weight":1},{"url":"http://10.0.0.2:81","weight":3}]`,
 		`{"url":"unix:/run/app.sock","weight":1}`, `"Authorization":"***","X-Team":"red"`, `"allow":["10.0.0.0/8"]`, `"name":"rest"`,
+		`"health":null`, `"path":"/healthz","port":0,"rise":2,"status":"200-399"`,
 	} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("%s is not in %s", want, got)

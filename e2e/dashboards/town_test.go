@@ -47,7 +47,7 @@ func settle(t *testing.T, collector string) *town {
 		"limited": {"upstreams": pacetest.Upstreams(backend()), "rate_limit": {"max_requests": 2, "window_seconds": 3600}},
 		"crowded": {"upstreams": pacetest.Upstreams(backend()), "server": {"trusted_proxies": []string{"127.0.0.0/8"}},
 			"rate_limit": {"max_requests": 2, "window_seconds": 3600, "max_keys": 1}},
-		"lone": {"upstreams": pacetest.Upstreams(backend())},
+		"lone": {"upstreams": pacetest.Upstreams(backend()).With("health", pacetest.Table{"type": "tcp", "interval": "1s"})},
 		"half": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
 		"dead": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}, // its traces are kept for their errors
 			"tracing.keep": {"per_second": 1, "per_reason": 1}}, // but not all of them

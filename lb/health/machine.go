@@ -223,6 +223,12 @@ func (m *Machine) Checked(r *Rules, now time.Time, passed bool, why string) (Tra
 	return m.show(r, now, Checks, why)
 }
 
+// CheckNoMore learns that the backend is not checked any more.
+func (m *Machine) CheckNoMore(r *Rules, now time.Time) (Transition, bool) {
+	m.checks = checks{}
+	return m.show(r, now, Operator, "it is not checked any more")
+}
+
 // Drain takes the backend out until [Machine.Undrain]. why says who wants it.
 func (m *Machine) Drain(r *Rules, now time.Time, why string) (Transition, bool) {
 	m.drained, m.trial = true, false

@@ -16,6 +16,7 @@ import (
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
+	"pace/proxy/upstream/check"
 )
 
 // Backend is a member of the pool: an address with its connections. A name that was never resolved is a Backend
@@ -150,7 +151,7 @@ type Member struct {
 	Reason      string                   // "" if that was when pace began to use it
 	Changes     [health.StateCount]int64 // how often it came into each state
 	Connections int                      // that are open, with idle ones and those of streams
-	LastCheck   *Check                   // nil: none yet
+	LastCheck   *check.Result            // nil: none yet
 }
 
 // Members returns all backends.

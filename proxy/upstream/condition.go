@@ -11,6 +11,7 @@ import (
 
 	"pace/lb"
 	"pace/lb/health"
+	"pace/proxy/upstream/check"
 )
 
 // condition is whether a backend may be picked, and why. It belongs to an address of an upstream and survives a
@@ -23,7 +24,7 @@ type condition struct {
 	machine   *health.Machine // guarded by the mutex of the upstream, as is what follows
 	of        []*lb.Backend   // those that have it
 	ended     uint32          // attempts at those that had it
-	lastCheck *Check
+	lastCheck *check.Result   // nil: none yet
 }
 
 func newCondition(r *health.Rules, late bool) *condition {
@@ -58,6 +59,9 @@ type shared struct {
 	timer      *time.Timer // for what happens to backends as time passes
 	panics     bool        // none may be picked, and the log says so
 	panicPicks atomic.Int64
+	runners    map[*Backend]*runner
+
+	checksPassed, checksFailed atomic.Int64
 }
 
 // Change is a change of state of a backend.

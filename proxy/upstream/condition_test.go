@@ -11,6 +11,7 @@ import (
 
 	"pace/lb/health"
 	"pace/proxy/transport"
+	"pace/proxy/upstream/check"
 )
 
 var refused = Result{Failure, health.Failure{One: "connect failure", Many: "connect failures"}}
@@ -215,19 +216,24 @@ func TestPanic(t *testing.T) {
 func TestChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWard(t, 2, func(o *Options) { o.Health.Checked, o.Health.Fall, o.Health.Rise = true, 2, 1 })
-		b, failed := w.members[0].Backend, Check{At: time.Now(), Status: 500, Error: "status 500"}
-		w.Checked(b, failed)
-		w.Checked(b, failed)
+		learn := func(r check.Result) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.checked(w.members[0].Backend, r)
+		}
+		failed := check.Result{At: time.Now(), Status: 500, Error: "status 500"}
+		learn(failed)
+		learn(failed)
 		w.wantPicks(2, "2:2")
 		if m := w.Members()[0]; m.State != health.Unhealthy || *m.LastCheck != failed {
 			t.Errorf("%+v", m)
 		}
-		w.Checked(b, Check{At: time.Now(), Passed: true})
+		learn(check.Result{At: time.Now(), Passed: true})
 		w.wantPicks(2, "1:1 2:1")
 		w.fail(1, 5)
 		time.Sleep(10 * time.Second)
 		w.wantPicks(2, "2:2") // no request is the trial, where there are checks
-		w.Checked(b, Check{At: time.Now(), Passed: true})
+		learn(check.Result{At: time.Now(), Passed: true})
 		w.wantStates("healthy healthy")
 	})
 }

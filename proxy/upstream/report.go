@@ -124,25 +124,6 @@ func (u *Upstream) takeTrial(r *Request) *Backend {
 	return first
 }
 
-// Check is the result of a check of a backend.
-type Check struct {
-	At       time.Time
-	Passed   bool
-	Status   int // of the response; 0: none
-	Duration time.Duration
-	Error    string // why it failed, in words; "" if it passed
-}
-
-// Checked reports the result of a check.
-func (u *Upstream) Checked(b *Backend, c Check) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	b.condition.lastCheck = &c
-	u.learn(b, c.At, func(m *health.Machine) (health.Transition, bool) {
-		return m.Checked(&u.o.Health, c.At, c.Passed, c.Error)
-	})
-}
-
 // Order is what an operator may want of a backend.
 type Order uint8
 

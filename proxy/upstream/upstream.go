@@ -39,6 +39,7 @@ type Options struct {
 
 	Health   health.Rules
 	MaxShare float64 // of the backends, that may be ejected at once
+	Checks   Checks
 
 	Log      *slog.Logger // gets a line when the addresses of a name change, and about panic; nil: none
 	OnChange func(Change) // is told of each change of state of a backend, in order; it must not call the Upstream; may be nil
@@ -80,7 +81,7 @@ type Upstream struct {
 	closed  bool
 }
 
-// New returns an Upstream. It connects, and resolves names, when the first request comes. before may be nil.
+// New returns an Upstream. It connects, and resolves names, when the first request or check comes. before may be nil.
 func New(o Options, before *Upstream) *Upstream {
 	u := &Upstream{Name: o.Name, o: o, resolver: dial.NewResolver(o.Lookup), list: make([]*entry, len(o.Addresses))}
 	u.pool.Policy = o.Policy
@@ -107,7 +108,7 @@ func (u *Upstream) share(before *Upstream) *Upstream {
 		}
 		u.mu.Unlock()
 	}
-	u.shared = &shared{}
+	u.shared = &shared{runners: map[*Backend]*runner{}}
 	u.mu.Lock()
 	return nil
 }
@@ -125,7 +126,9 @@ func (u *Upstream) Close() {
 		e.close()
 	}
 	u.inUse = slices.DeleteFunc(u.inUse, func(one *Upstream) bool { return one == u })
-	u.setTimer(time.Now())
+	now := time.Now()
+	u.setTimer(now)
+	u.checkAll(now)
 }
 
 // publish makes the backends of all entries the members. u.mu is held. Two entries may have the same backend, if a
@@ -148,6 +151,7 @@ func (u *Upstream) publish() {
 		u.apply(now)
 	}
 	u.applyAll(now)
+	u.checkAll(now)
 }
 
 // find returns the backend of u that is at a, or nil. u.mu is held.

@@ -6,6 +6,7 @@ package accesslog
 import (
 	"context"
 	"io"
+	"log"
 	"log/slog"
 	"math"
 	"os"
@@ -128,8 +129,12 @@ func (h inForce) adding(add func(slog.Handler) slog.Handler) slog.Handler {
 	return h
 }
 
-// hearLibraries sends the messages of OpenTelemetry's libraries to l instead of standard error.
+// hearLibraries sends the messages of libraries to l instead of standard error: those of OpenTelemetry's, and those
+// in Go's standard log, to which net/http writes what is wrong with a backend that is checked over HTTP/2. The check
+// reports that, too, so they are for debugging.
 func (l *Log) hearLibraries() {
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(l.Handler(), slog.LevelDebug).Writer())
 	otel.SetLogger(logr.FromSlogHandler(l.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		l.Warn("OpenTelemetry complains", slog.Any("error", err))

@@ -213,6 +213,11 @@ var (
 		Key: "pace.limiter.evicted", Type: Counter, Unit: "{key}",
 		Labels: []Label{Policy}, Doc: "Keys that a full limiter forgot before their window had passed; each starts again with its whole quota.",
 	})
+	HealthChecks = named(Instrument{
+		Key: "pace.health.checks", Type: Counter, Unit: "{check}",
+		Labels: []Label{Upstream, Result.of([]string{telemetry.CheckPassed, telemetry.CheckFailed})},
+		Doc:    "Checks of backends, which are in no other metric. A check that pace itself could not make, without a descriptor for example, is not counted.",
+	})
 	SpansDropped = named(Instrument{
 		Key: "pace.spans.dropped", Type: Counter, Unit: "{span}",
 		Labels: []Label{Reason.of(lossWords(telemetry.SpanLosses))}, Doc: "Spans that were lost.",

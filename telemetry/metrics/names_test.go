@@ -26,6 +26,7 @@ func TestNames_AreThoseOfTheScrape(t *testing.T) {
 	b.WatchBackends(func() []telemetry.BackendState {
 		return []telemetry.BackendState{{Upstream: "default", Host: "10.0.0.7", Port: 8000, InFlight: 1, Open: 2, Idle: 1}}
 	})
+	b.WatchUpstreams(map[string]telemetry.UpstreamState{"default": {Checks: func() (int64, int64, bool) { return 1, 1, true }}})
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		telemetrytest.Fill(r)
 		b.End(r)

@@ -71,6 +71,14 @@ var stateInstruments = []stateInstrument{
 			o(int64(l.Evicted()), Policy.is(policy))
 		}
 	}},
+	{HealthChecks, func(m *Metrics, o observe) {
+		for name, u := range m.State.Upstreams() {
+			if passed, failed, ok := u.Checks(); ok {
+				o(passed, Upstream.is(name), Result.is(telemetry.CheckPassed))
+				o(failed, Upstream.is(name), Result.is(telemetry.CheckFailed))
+			}
+		}
+	}},
 	{SpansDropped, func(m *Metrics, o observe) { readLosses(m.Spans, telemetry.SpanLosses, o) }},
 	{TracesKept, func(m *Metrics, o observe) {
 		for _, why := range telemetry.KeepReasons() {

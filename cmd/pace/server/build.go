@@ -45,6 +45,7 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
 	p.telemetry.WatchLimiters(p.standing.limiters())
 	p.telemetry.WatchBackends(p.standing.backends)
+	p.telemetry.WatchUpstreams(p.standing.pools())
 	p.handler = proxy.NewHandler(proxy.Options{
 		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
 	})
@@ -94,6 +95,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		p.telemetry.Change(p.signals(f), f.Tracing.QueryAllow)
 		p.telemetry.WatchLimiters(next.limiters())
 		p.telemetry.WatchBackends(next.backends)
+		p.telemetry.WatchUpstreams(next.pools())
 		p.admin.change(f, token)
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)

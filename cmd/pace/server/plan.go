@@ -9,10 +9,12 @@ import (
 
 	"pace/config"
 	"pace/lb"
+	"pace/lb/health"
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
+	"pace/proxy/upstream/check"
 	"pace/telemetry"
 )
 
@@ -100,6 +102,15 @@ func (s standing) backends() (list []telemetry.BackendState) {
 	return list
 }
 
+// pools returns the upstreams for the metrics.
+func (s standing) pools() map[string]telemetry.UpstreamState {
+	of := map[string]telemetry.UpstreamState{}
+	for name, u := range s.upstreams {
+		of[name] = telemetry.UpstreamState{Checks: u.to.Checks}
+	}
+	return of
+}
+
 // buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
 func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
 	return upstream.New(upstream.Options{
@@ -116,6 +127,9 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		MaxRequests:    u.MaxRequests,
 		MaxConnections: u.MaxConnections,
 
+		Health: buildRules(u),
+		Checks: buildChecks(u.Health),
+
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,
 			ResponseTimeout: u.ResponseTimeout,
@@ -125,6 +139,32 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 			IdleTimeout:     u.IdleTimeout,
 		},
 	}, before)
+}
+
+// buildRules returns what changes the state of a backend.
+func buildRules(u config.Upstream) health.Rules {
+	var r health.Rules
+	if h := u.Health; h != nil {
+		r.Checked, r.Fall, r.Rise = true, h.Fall, h.Rise
+	}
+	return r
+}
+
+// buildChecks returns how backends are checked. h is nil if they are not.
+func buildChecks(h *config.Health) upstream.Checks {
+	if h == nil {
+		return upstream.Checks{}
+	}
+	statuses, err := check.ParseStatuses(h.Status)
+	if err != nil {
+		panic("pace: BUG: package config accepted a status: " + err.Error())
+	}
+	return upstream.Checks{
+		Port: h.Port,
+		Options: check.Options{
+			Type: h.Type, Path: h.Path, Host: h.Host, Statuses: statuses, Interval: h.Interval, Timeout: h.Timeout,
+		},
+	}
 }
 
 func buildAddresses(backends []config.Backend) []upstream.Address {

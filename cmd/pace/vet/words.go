@@ -14,6 +14,7 @@ import (
 	"pace/lb"
 	"pace/proxy"
 	"pace/proxy/front/handshake"
+	"pace/proxy/upstream/check"
 	"pace/telemetry"
 	"pace/telemetry/accesslog"
 	"pace/telemetry/otlp"
@@ -75,10 +76,10 @@ func words(f *config.File) []word {
 		{"tracing.trust", f.Tracing.Trust, proxy.Trusts},
 		{"log.format", f.Log.Format, accesslog.Formats},
 		{"log.level", f.Log.Level, levels},
-		{"upstreams.policy", f.Upstreams.Policy, lb.PolicyNames()},
 	}
+	list = append(list, upstreamWords("upstreams", f.Upstreams)...)
 	for _, u := range f.NamedUpstreams {
-		list = append(list, word{u.Key + ".policy", u.Policy, lb.PolicyNames()})
+		list = append(list, upstreamWords(u.Key, u.Upstreams)...)
 	}
 	for _, l := range f.NamedListeners {
 		list = append(list, word{l.Key + ".min_version", l.MinVersion, slices.Sorted(maps.Keys(handshake.Versions))})
@@ -93,6 +94,15 @@ func words(f *config.File) []word {
 		list = append(list, word{r.Key + ".log", r.Log, telemetry.LineWords()})
 	}
 	return list
+}
+
+// upstreamWords returns those of the table of an upstream.
+func upstreamWords(key string, u config.Upstreams) []word {
+	kind := check.Types()[0] // of the checks that are not there
+	if u.Health != nil {
+		kind = u.Health.Type
+	}
+	return []word{{key + ".policy", u.Policy, lb.PolicyNames()}, {key + ".health.type", kind, check.Types()}}
 }
 
 // Words returns the words of every key that holds one, by the names of config.Keys.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pace/config"
+	"pace/proxy/upstream/check"
 )
 
 // TestLoad_EveryWordOfARemedyPasses: the remedy of an unknown word lists the words that are known, as
@@ -79,6 +80,22 @@ func TestWords_AreInTheMeaningOfTheirKey(t *testing.T) {
 			if !strings.Contains(docs[w.key], known) {
 				t.Errorf("%s: its meaning %q does not name %q", w.key, docs[w.key], known)
 			}
+		}
+	}
+}
+
+// What the configuration takes for statuses, the checks can read, and it takes what they should read.
+func TestStatuses_AreReadByTheChecks(t *testing.T) {
+	for text, good := range map[string]bool{
+		"200": true, "200-399": true, "200-299, 404,503": true, "599": true, "200-200": true, " 204 ": true,
+		"": false, "199": false, "600": false, "399-200": false, "200,": false, "2xx": false, "0200": false, "+200": false, "200 - 299": false, "200-299-399": false,
+	} {
+		_, err := config.Parse("proxy.toml", fmt.Appendf(nil, "[upstreams]\nbackends = [\"http://10.0.0.1\"]\nhealth.status = %q\n", text))
+		if (err == nil) != good {
+			t.Errorf("%q: the configuration says %v", text, err)
+		}
+		if _, err := check.ParseStatuses(text); good && err != nil {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
