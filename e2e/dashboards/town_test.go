@@ -60,7 +60,7 @@ func settle(t *testing.T, collector string) *town {
 		"lost":   {"upstreams": pacetest.Upstreams(noSuchName{})},
 		"poor":   {"upstreams": pacetest.Upstreams(backend())},
 		"hasty":  {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "100ms"}},
-		"ending": {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
+		"ending": {"upstreams": pacetest.Upstreams(backend()).With("response_timeout", "10m"), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
@@ -113,12 +113,6 @@ func (w *town) starve() {
 func (w *town) cutShort() {
 	p := w.houses["hasty"]
 	w.hold(p)
-	pacetest.Eventually(w.t, func() error {
-		if n := p.Metrics().Sum("http_server_active_requests"); n != 1 {
-			return fmt.Errorf("http_server_active_requests = %v", n)
-		}
-		return nil
-	})
 	p.Signal(syscall.SIGTERM)
 	p.Wait()
 }
@@ -179,11 +173,17 @@ func (w *town) occupy() {
 	w.held = append(w.held, upgrade(w.t, main))
 }
 
-// hold sends a request that gets no response.
+// hold sends a request that gets no response, and waits until it is the pace's only active one.
 func (w *town) hold(p *pacetest.Pace) {
 	c := p.Wire()
 	c.Send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
 	w.held = append(w.held, c)
+	pacetest.Eventually(w.t, func() error {
+		if n := p.Metrics().Sum("http_server_active_requests"); n != 1 {
+			return fmt.Errorf("http_server_active_requests = %v", n)
+		}
+		return nil
+	})
 }
 
 // upgrade switches protocols and receives the echo of one message; the stream stays open.
