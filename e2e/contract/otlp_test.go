@@ -104,8 +104,8 @@ type amount struct {
 	count uint64 // of a histogram; value is its sum then
 }
 
-// passing are families that change without a request.
-var passing = []string{"pace_connections", "go_", "process_", "target_info", "pace_metric_exports", "pace_spans", "pace_log"}
+// passing are families that change without a request: the last export is of when all connections are closed.
+var passing = []string{"pace_connections", "pace_backend_connections", "go_", "process_", "target_info", "pace_metric_exports", "pace_spans", "pace_log"}
 
 func isPassing(name string) bool {
 	return slices.ContainsFunc(passing, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
@@ -302,6 +302,52 @@ func TestOTLP_LinesFollowTheLevel(t *testing.T) {
 	q.Stop()
 	if l := quiet.Lines(); len(l) != 1 || l[0].Attrs["path"] != "/before" {
 		t.Errorf("got %v, want one log record, because log.level = error hides the other", l)
+	}
+}
+
+// TestOTLP_LossesAreCounted: a collector that takes nothing costs no request, and each line that it did not get is
+// counted, and so are the exports of metrics. The log says when it begins and ends.
+func TestOTLP_LossesAreCounted(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]otlp.Fault{"it refuses": otlp.Refuse, "it hangs": otlp.Hang, "it is unavailable": otlp.Unavailable, "it answers garbage": otlp.Garbage} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := otlp.Receiver(t)
+			r.Fail(fault)
+			p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)), exportAll(r, "http/protobuf",
+				"OTEL_BLRP_EXPORT_TIMEOUT=1000", "OTEL_BSP_EXPORT_TIMEOUT=1000", "OTEL_METRIC_EXPORT_TIMEOUT=1000",
+				"OTEL_BLRP_MAX_QUEUE_SIZE=20", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE=10")...)
+			client := pacetest.H1.Client(t)
+			for range 200 {
+				wantStatus(t, pacetest.Do(client, p.Request("GET", "/x", "")), 200)
+			}
+			p.WantMetric(200, "pace_log_records_dropped_total")
+			pacetest.Eventually(t, func() error {
+				if n := p.Metrics().Sum("pace_metric_exports_failed_total"); n < 2 {
+					return notYet("%v exports of metrics are counted as failed", n)
+				}
+				return nil
+			})
+			r.Fail(otlp.None)
+			exports := len(r.Exports())
+			r.WaitExports(func(e [][]otlp.Point) bool { return len(e) > exports })
+			pacetest.Eventually(t, func() error { // the first ones may be lost on connections that are gone
+				wantStatus(t, p.Get("/after"), 200)
+				if len(r.Lines()) == 0 {
+					return notYet("no log record comes")
+				}
+				return nil
+			})
+			if code := p.Stop(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			for _, what := range []string{"metrics", "log records"} {
+				lost, again := p.Lines(what+" are being lost: the collector does not take them"), p.Lines("the collector takes "+what+" again")
+				if len(lost) == 0 || len(lost) > 3 || len(again) == 0 { // not one for each batch
+					t.Errorf("%d lines say that %s are lost, and %d that they are taken again", len(lost), what, len(again))
+				}
+			}
+		})
 	}
 }
 

@@ -69,7 +69,7 @@ func TestExpressions_HaveData(t *testing.T) {
 		}
 		wantData(t, town.prom, ask{"rule / " + r.Name, r.Query})
 	}
-	for _, alert := range []string{"PaceSpansDropped", "PaceLogDropped"} { // these do not wait
+	for _, alert := range []string{"PaceSpansDropped", "PaceLogRecordsDropped", "PaceLogDropped"} { // these do not wait
 		wantData(t, town.prom, ask{"alert / " + alert, `ALERTS{alertstate="firing",alertname="` + alert + `"}`})
 	}
 }

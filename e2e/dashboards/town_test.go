@@ -139,7 +139,7 @@ func behaviour(hold <-chan struct{}) pacetest.Behaviour {
 	})
 }
 
-// startMute starts a pace that loses all its telemetry: no collector takes its spans, and its log is full.
+// startMute starts a pace that loses all its telemetry: no collector takes what it exports, and its log is full.
 func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest.Pace {
 	t.Helper()
 	cfg := pacetest.Config{
@@ -152,8 +152,11 @@ func startMute(t *testing.T, proxy, admin string, b *pacetest.Backend) *pacetest
 	}
 	nobody := pacetest.NewClosed(t).Address()
 	// Its log cannot report the addresses, so the test chooses them.
-	p := pacetest.Launch(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_EXPORTER_OTLP_TIMEOUT=200", "OTEL_BSP_SCHEDULE_DELAY=50",
-		"OTEL_METRICS_EXPORTER=otlp", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_LOGS_EXPORTER=otlp", "OTEL_BLRP_SCHEDULE_DELAY=50"}, "run", "--config", file)
+	p := pacetest.Launch(t, []string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody, "OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp",
+		"OTEL_BSP_SCHEDULE_DELAY=50", "OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_BLRP_SCHEDULE_DELAY=50", "OTEL_BLRP_EXPORT_TIMEOUT=100",
+		"OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_METRIC_EXPORT_TIMEOUT=100",
+	}, "run", "--config", file)
 	p.Proxy, p.Admin = proxy, admin
 	p.AwaitReady()
 	return p

@@ -35,6 +35,7 @@ type Options struct {
 	Exemplars  bool               // write exemplars; only if the traces that they point to are exported
 	Native     bool               // histograms are native, and not classic
 	Exporter   sdkmetric.Exporter // gets all metrics in intervals, beside the scrapes; nil: none does
+	Hidden     bool               // nothing is exported before [Metrics.Show] says so
 	Log        *slog.Logger       // about the exporter's collector; needed only with one
 }
 
@@ -89,6 +90,7 @@ func New(o Options) (*Metrics, error) {
 	}
 	if o.Exporter != nil {
 		m.export = newExport(o.Exporter, o.Log)
+		m.Show(!o.Hidden) // before its reader begins
 		options = append(options, sdkmetric.WithReader(m.export.reader(m.phases, m.routes)))
 	}
 	m.provider = sdkmetric.NewMeterProvider(options...)

@@ -72,12 +72,11 @@ func buildSignals(ctx context.Context, f *config.File) (o observed, err error) {
 		Spans: o.traces.Lost(), Keeping: o.traces.Keeping(), Lines: o.log.Lost(), LogRecords: o.otlplogs.Lost(),
 		Native:    f.Metrics.NativeHistograms,
 		Exemplars: exporter != nil, // without an exporter, the traces that exemplars point to do not exist
-		Exporter:  metricExporter, Log: o.log.Logger,
+		Exporter:  metricExporter, Log: o.log.Logger, Hidden: !f.Metrics.Enabled,
 	})
 	if err != nil {
 		return o, err
 	}
-	o.metrics.Show(f.Metrics.Enabled)
 	o.traces.OnAccepted(o.metrics.Accepted)
 	o.recent = recent.New(f.Tracing.Keep.Recent)
 	o.telemetry = telemetry.New(telemetry.Options{
