@@ -32,7 +32,8 @@ func (p prometheus) by(h *house, name string, labels ...string) Table {
 	if strings.HasSuffix(name, "_bucket") {
 		last = `,le="+Inf"`
 	}
-	return p.By(fmt.Sprintf("%s{instance=%q%s}", name, h.Admin, last), labels...)
+	// A series whose last scrape took too long is stale. What the scrape before it said is what the test waited for.
+	return p.By(fmt.Sprintf("last_over_time(%s{instance=%q%s}[5m])", name, h.Admin, last), labels...)
 }
 
 func (p prometheus) refresh() { p.Scraped() }
