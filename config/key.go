@@ -225,6 +225,9 @@ func describeKey(table string, f reflect.StructField, at []int) *key {
 	if k.typ.Kind() == reflect.String {
 		k.sample = cmp.Or(f.Tag.Get("default"), f.Tag.Get("example"), k.sample)
 	}
+	if words := strings.Fields(f.Tag.Get("default")); k.typ == reflect.TypeFor[[]string]() && is == "" && len(words) > 0 {
+		k.sample = words[0]
+	}
 	k.isWord = k.typ.Kind() == reflect.String && is == "" || strings.TrimSuffix(is, "?") == "name"
 	if k.among = strings.Fields(f.Tag.Get("among")); len(k.among) == 0 {
 		k.min, k.max = bound(k.typ, k.low), bound(k.typ, k.top)

@@ -31,7 +31,7 @@ type schema struct {
 }
 
 // WriteSchema writes a JSON Schema of all keys. Editors check and complete a file by it. It refuses no file
-// that Parse accepts, but Parse knows more. words are the values of the keys that hold one of a list, by the
+// that Parse accepts, but Parse knows more. words are the values of the keys that hold some of a list, by the
 // names of [Keys]. Errors are w's.
 func WriteSchema(w io.Writer, words map[string][]string) error {
 	s := root.jsonSchema(words)
@@ -80,8 +80,12 @@ func (k *key) jsonSchema(words []string) *schema {
 			s.Enum = append(s.Enum, whole)
 		}
 	}
+	of := s // what is a word: the value, or each element of a list
+	if s.Items != nil {
+		of = s.Items
+	}
 	for _, word := range words {
-		s.Enum = append(s.Enum, word)
+		of.Enum = append(of.Enum, word)
 	}
 	return s
 }

@@ -25,6 +25,15 @@ type Upstreams struct {
 	StickyCookie           string        `toml:"sticky_cookie" default:"" is:"cookie?" doc:"Name of a cookie that pace sets, and that keeps a client at the backend that it got first, whatever the policy; \"\": none."`
 
 	Health *Health `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
+	Retry  Retry   `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept."`
+}
+
+// Retry says when an attempt is followed by another one.
+type Retry struct {
+	On           []string      `toml:"on" default:"connect_failed connect_timeout upstream_reset" doc:"What an attempt must have come to: connect_failed (a name that does not resolve and a missing local port are that, too), connect_timeout, dns_failed, upstream_timeout, upstream_reset, upstream_invalid, or the status of the response: \"429\", \"502\", \"503\" or \"504\". []: no request is sent twice."`
+	Budget       float64       `toml:"budget" default:"0.2" min:"0" max:"1" doc:"Further attempts as a share of the requests, within any 10 s. 30 more are allowed, so that an upstream with few requests has some. A request that would need more fails at once."`
+	Backoff      time.Duration `toml:"backoff" default:"0s" min:"0s" max:"1m" doc:"Longest pause before the second attempt of a request, doubled before each further one, up to 1m. How long it is within that is random; 0s: none."`
+	MaxKeptBytes int64         `toml:"max_replay_bytes" default:"0" min:"0" max:"1048576" doc:"Largest body of a request that is kept in memory so that it can be sent again; 0: none is. Each request in flight with a body may take that much, and all together 64 MiB; a body that finds no room is not kept."`
 }
 
 // Upstream is a pool of backends under a name.

@@ -89,9 +89,12 @@ func overview() []row {
 		{"Rate", []panel{byRoute(), byStatus(), byOutcome()}},
 		{"Duration", []panel{quantiles(), slowestByRoute(), phases(), overhead()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
-		{"Failovers, retries, mirrors, checks", []panel{
+		{"Failovers and retries", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
+			lost("Requests over the budget of further attempts", metrics.BudgetExhausted.Name, metrics.Upstream.Name),
+		}},
+		{"Mirrors and checks", []panel{
 			lost("Mirrored requests dropped", metrics.MirrorDropped.Name, metrics.Reason.Name),
 			perSecond("Checks of backends, by result", metrics.HealthChecks.Name, metrics.Result.Name),
 		}},

@@ -13,8 +13,8 @@ import (
 	"pace/telemetry"
 )
 
-// ask sends the request to a backend, and to another one where that is safe and allowed, until one
-// responds. If none does, it responds in their place and returns false.
+// ask sends the request to a backend, and to another one where that is safe and allowed, until there is a
+// response to deliver. If there is none, it responds in the backends' place and returns false.
 func (q *request) ask() bool {
 	up := q.upstream
 	q.rec.Upstream = up.Name
@@ -30,18 +30,18 @@ func (q *request) ask() bool {
 		return false
 	}
 	q.step = next
+	up.Begin(now)
 	q.startTimeout()
 	q.prepare()
 	var tried []*lb.Backend
 	for {
-		failure := q.attempt()
-		if failure == nil {
+		f := q.attempt()
+		if f == nil {
 			return true
 		}
 		tried = append(tried, next.Backend.Backend)
-		if next = q.next(failure, tried); next.Backend == nil {
-			q.giveUp(failure)
-			return false
+		if next, f = q.next(f, tried); next.Backend == nil {
+			return q.settle(f)
 		}
 		q.step = next
 	}
@@ -64,17 +64,20 @@ func (q *request) prepare() {
 		q.rec.SentPath, _, _ = strings.Cut(out.Target, "?")
 	}
 	out.ResponseTimeout = q.route.ResponseTimeout
+	q.rec.Repeatable = upstream.Idempotent(r.Method)
 	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {
 		q.body.AllowEarlyResponse()
+		if q.rec.Repeatable {
+			q.body.Keep(q.upstream.MaxKept(), q.h.room)
+		}
 		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.Stop
 		out.Expect = q.body.Expects()
 		connection, filter, rules := r.Header["Connection"], q.plan.filter, q.route.requests
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names
 		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection, rules) }
 	}
-	q.rec.Repeatable = upstream.Idempotent(r.Method)
-	out.Repeatable = q.body == nil && q.rec.Repeatable
+	out.Repeatable = q.body == nil && q.rec.Repeatable && q.upstream.RepeatsReset()
 	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
 	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted(), q.route.requests)
 	b = q.route.requests.AppendFields(b)
@@ -85,14 +88,8 @@ func (q *request) prepare() {
 	q.beginCopy()
 }
 
-// failure is why an attempt failed.
-type failure struct {
-	*transport.Error
-	outcome telemetry.Outcome
-}
-
-// attempt makes the attempt that q.step says; the response's header is in q.resp if it returns nil. Otherwise the
-// request is not in flight at a backend any more.
+// attempt makes the attempt that q.step says; unless it fails, the response's header is in q.resp. If
+// it does, the request is not in flight at a backend any more.
 func (q *request) attempt() *failure {
 	b := q.step.Backend
 	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
@@ -109,20 +106,14 @@ func (q *request) attempt() *failure {
 		if q.resp.Status < 500 {
 			q.upstream.Responded(&q.step, at)
 		}
-		return nil
+		q.backend, q.delivering = q.step.Backend, len(q.rec.Attempts)-1
+		return q.unwanted()
 	}
-	e, ok := errors.AsType[*transport.Error](err)
-	if !ok {
-		panic("pace: BUG: " + err.Error())
-	}
-	f := &failure{e, q.outcomeOf(e)}
-	a.Failure, a.Reused, a.Remote, a.BytesSent = f.outcome, e.Reused, e.Remote, e.BytesSent
-	if !f.clientLeft() {
-		a.Error = e.Words()
-	}
+	f := q.attemptFailed(a, transportError(err))
+	a.Reused, a.Remote, a.BytesSent = f.Reused, f.Remote, f.BytesSent
 	q.rec.EndAttempt()
 	q.resp.Close()
-	q.leaveBackend(resultOf(f.outcome, 0, phases[f.Phase]))
+	q.leaveBackend(resultOf(f.outcome, 0, f.in))
 	return f
 }
 
@@ -136,29 +127,28 @@ func (q *request) send() error {
 	return b.Do(q.ctx, &q.out, &q.resp)
 }
 
+// attemptFailed notes why an attempt failed.
+func (q *request) attemptFailed(a *telemetry.Attempt, e *transport.Error) *failure {
+	f := q.failedBy(e)
+	a.Failure = f.outcome
+	if !f.clientLeft() {
+		a.Error = e.Words()
+	}
+	return f
+}
+
+// transportError returns the error of a transport, which has no other type.
+func transportError(err error) *transport.Error {
+	e, ok := errors.AsType[*transport.Error](err)
+	if !ok {
+		panic("pace: BUG: " + err.Error())
+	}
+	return e
+}
+
 // noteResponse notes what an attempt knows once its response has begun.
 func noteResponse(a *telemetry.Attempt, r *http1.Response) {
 	a.Protocol, a.Status, a.Reused, a.Remote, a.BytesSent = backendVersion(r), r.Status, r.Reused, r.Remote, r.BytesSent
-}
-
-// next decides what follows a failed attempt, and notes it.
-func (q *request) next(f *failure, tried []*lb.Backend) upstream.Step {
-	if !f.mayPassElsewhere() || !upstream.MayRepeat(q.r.Method, f.Error) || q.body != nil && !q.body.Again() {
-		return upstream.Step{}
-	}
-	step := q.upstream.Next(upstream.Tries{At: tried, Failovers: len(q.rec.Failovers), Retries: len(q.rec.Retries)}, f.Error)
-	n, last := len(q.rec.Attempts), tried[len(tried)-1]
-	at := q.rec.Attempts[n-1].End
-	switch {
-	case step.Backend == nil:
-	case step.Fresh:
-		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: at, Backend: last.Addr, Attempt: n})
-	default:
-		q.rec.Failovers = append(q.rec.Failovers, telemetry.Failover{
-			At: at, From: last.Addr, To: step.Backend.Addr, Reason: f.outcome, Attempt: n, BytesSent: f.BytesSent,
-		})
-	}
-	return step
 }
 
 // giveUp responds for a backend that did not, with the last attempt's outcome.

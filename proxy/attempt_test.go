@@ -23,10 +23,10 @@ func TestNext(t *testing.T) {
 	t.Parallel()
 	const sent = 100 // bytes
 	reset := func(sent int64, reused, responded bool) *failure {
-		return &failure{&transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Responded: responded}, telemetry.UpstreamReset}
+		return &failure{Error: &transport.Error{Kind: transport.Reset, BytesSent: sent, Reused: reused, Responded: responded}, outcome: telemetry.UpstreamReset}
 	}
 	failed := func(kind transport.Kind, o telemetry.Outcome, sent int64) *failure {
-		return &failure{&transport.Error{Kind: kind, BytesSent: sent}, o}
+		return &failure{Error: &transport.Error{Kind: kind, BytesSent: sent}, outcome: o}
 	}
 	for name, tt := range map[string]struct {
 		method     string
@@ -64,11 +64,11 @@ func TestNext(t *testing.T) {
 		"once":                                                      {"GET", -1, reset(sent, true, false), 2, 1, 1, 1, "end"},
 		"not if the connection was new":                             {"GET", -1, reset(sent, false, false), 2, 1, 0, 1, "end"},
 		"not if a byte of the answer had come":                      {"GET", -1, reset(sent, true, true), 2, 1, 0, 1, "end"},
-		"not if it answered rubbish":                                {"GET", -1, &failure{&transport.Error{Kind: transport.Invalid, BytesSent: sent, Reused: true}, telemetry.UpstreamInvalid}, 2, 1, 0, 1, "end"},
+		"not if it answered rubbish":                                {"GET", -1, &failure{Error: &transport.Error{Kind: transport.Invalid, BytesSent: sent, Reused: true}, outcome: telemetry.UpstreamInvalid}, 2, 1, 0, 1, "end"},
 		"an early byte of the answer is no reason against failover": {"GET", -1, reset(sent, true, true), 1, 0, 0, 1, "failover"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool := upstream.New(upstream.Options{Addresses: addresses("10.0.0.1:80", "10.0.0.2:80"), Failovers: tt.maxRetries}, nil)
+			pool := upstream.New(upstream.Options{Addresses: addresses("10.0.0.1:80", "10.0.0.2:80"), Retry: upstream.RetryOptions{On: RetryWords(), Failovers: tt.maxRetries}}, nil)
 			var tried []*lb.Backend
 			for _, b := range pool.Backends()[:tt.tried] {
 				tried = append(tried, b.Backend)
@@ -82,7 +82,11 @@ func TestNext(t *testing.T) {
 				io.CopyN(io.Discard, q.body, tt.read)
 			}
 			last := tried[len(tried)-1]
-			next := q.next(tt.failure, tried)
+			q.rec.Attempts[tt.tried-1] = telemetry.Attempt{Backend: last.Addr, BytesSent: tt.failure.BytesSent}
+			next, ended := q.next(tt.failure, tried)
+			if tt.want == "end" && ended != tt.failure {
+				t.Errorf("the attempts ended as %v, want the failure", ended)
+			}
 			switch got := next; {
 			case tt.want == "end" && (got != upstream.Step{}):
 				t.Errorf("got %+v, want no further attempt", got)
@@ -97,7 +101,7 @@ func TestNext(t *testing.T) {
 			}
 			if failovers == 1 {
 				f := q.rec.Failovers[tt.failovers]
-				if f.From != last.Addr || f.To != next.Backend.Addr || f.Reason != tt.failure.outcome || f.Attempt != tt.tried || f.BytesSent != tt.failure.BytesSent {
+				if f.From != last.Addr || f.To != next.Backend.Addr || f.Reason != tt.failure.outcome.String() || f.Attempt != tt.tried || f.BytesSent != tt.failure.BytesSent {
 					t.Errorf("noted %+v", f)
 				}
 			}

@@ -44,6 +44,7 @@ func (q *request) close() {
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {
 		q.body.Rest()
+		q.body.Release()
 	}
 	q.h.at(inRecord)
 	q.h.Telemetry.End(q.rec)

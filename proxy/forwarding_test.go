@@ -48,6 +48,7 @@ func (h *Handler) outgoing(peer string, r *http.Request) (lines string) {
 		defer q.leave()
 		defer q.end()
 		q.describe()
+		q.act()
 		q.prepare()
 		lines = string(h.Telemetry.AppendPropagation(r.Context(), q.fields, q.rec, q.rec.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)))
 	}), nil).ServeHTTP(httptest.NewRecorder(), r)

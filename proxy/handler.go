@@ -1,6 +1,6 @@
 // Package proxy is the data path: the walk of a request from the listener to a backend and back.
 // [Handler.serve] reads as its table of contents, and its steps stand in files of their own, in order of
-// time: request.go, reject.go, limit.go, act.go, attempt.go, interim.go, respond.go, deliver.go, stream.go, end.go.
+// time: request.go, reject.go, limit.go, act.go, attempt.go, further.go, interim.go, respond.go, deliver.go, stream.go, end.go.
 // Each step writes what happens into the request's [telemetry.Record]; outcome.go alone decides how an
 // exchange ended. The package must not know the configuration's format, nor OpenTelemetry.
 package proxy
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"pace/proxy/body"
 	"pace/proxy/front"
 	"pace/telemetry"
 )
@@ -56,12 +57,16 @@ type Handler struct {
 
 	plan atomic.Pointer[Plan]
 
+	room          *body.Room       // for bodies of requests that are kept to be sent again
 	loops, panics telemetry.Capped // lines in the log about each
 }
 
+// maxKeptBodies is the memory for bodies of requests that are kept to be sent again.
+const maxKeptBodies = 64 << 20
+
 // NewHandler returns a Handler; it connects when the first request comes.
 func NewHandler(o Options) *Handler {
-	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, seam: o.seam}
+	h := &Handler{Telemetry: o.Telemetry, Log: o.Log, InFlight: o.InFlight, seam: o.seam, room: body.NewRoom(maxKeptBodies)}
 	h.Swap(o.PlanOptions)
 	return h
 }

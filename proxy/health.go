@@ -40,10 +40,11 @@ func (q *request) said() upstream.Result {
 	return q.result()
 }
 
-// result returns what the attempt that got a response says about its backend.
+// result returns what the attempt that got a response says about its backend. If the response is kept, the exchange
+// has no outcome yet.
 func (q *request) result() upstream.Result {
 	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
-	return resultOf(cmp.Or(a.Failure, q.rec.Outcome), a.Status, q.rec.LeftIn)
+	return resultOf(cmp.Or(a.Failure, q.rec.Outcome, ofStatus(a.Status)), a.Status, q.rec.LeftIn)
 }
 
 // noteEjected notes that an attempt has ejected its backend, if there is a reason.

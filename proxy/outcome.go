@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -159,6 +160,14 @@ func exactError(k transport.Kind) string {
 	return ""
 }
 
+// RetryWords are the words for what an attempt may come to that another one follows, if the configuration says so.
+// That pace lacks a port, or a backend has no room, is not among them: it counts as connect_failed.
+func RetryWords() []string {
+	return slices.DeleteFunc(telemetry.FailoverReasons(), func(w string) bool {
+		return w == telemetry.Exhausted.String() || w == telemetry.Overload.String()
+	})
+}
+
 // mayPassElsewhere reports whether another backend may do better. That pace lacks a port is so for one
 // destination; what else it lacks, it lacks for all. That a backend has no room says nothing about another.
 func (f *failure) mayPassElsewhere() bool {
@@ -201,12 +210,17 @@ func resultOf(o telemetry.Outcome, status int, in telemetry.Phase) upstream.Resu
 	return upstream.Result{}
 }
 
+// mayBeCovered reports whether the client gets the response of an earlier attempt, if there is one, after this one.
+func (f *failure) mayBeCovered() bool {
+	return f.Error == nil || f.outcome.Info().Failover != telemetry.NoFailover
+}
+
 // clientLeft reports whether the client left before it got a response: there is nobody to respond to.
 func (f *failure) clientLeft() bool { return f.outcome == telemetry.ClientGone }
 
 // leftUnanswered writes down that the client left before it got a response.
 func (f *failure) leftUnanswered(rec *telemetry.Record) {
-	rec.Status, rec.LeftIn = f.outcome.Info().Status, phases[f.Phase]
+	rec.Status, rec.LeftIn = f.outcome.Info().Status, f.in
 	ends(rec, f.outcome)
 }
 
@@ -218,7 +232,7 @@ func (q *request) delivered(e ending) {
 		return
 	}
 	o := q.notDelivered(e)
-	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
+	a := &q.rec.Attempts[q.delivering]
 	a.Failure = o
 	if err, ok := errors.AsType[*transport.Error](e.unread); ok && o != telemetry.ClientAborted {
 		a.Error = err.Words()

@@ -100,7 +100,7 @@ func TestExhausted_AnotherBackendIsTriedOnlyWhereThatHelps(t *testing.T) {
 	for errno, dials := range map[syscall.Errno]int32{syscall.EADDRNOTAVAIL: 2, syscall.EMFILE: 1, syscall.ENFILE: 1, syscall.ENOBUFS: 1, syscall.ENOMEM: 1} {
 		var n atomic.Int32
 		p := start(t, func(o *setup) {
-			o.pool.Failovers = 1
+			o.pool.Retry.Failovers = 1
 			o.pool.Transport.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				n.Add(1)
 				return failing(errno)(ctx, network, addr)

@@ -87,7 +87,7 @@ func startServer(t testing.TB, change func(*setup, *ServerOptions), backends ...
 			PlanOptions: PlanOptions{ProxyName: "X-Proxy", ProxyValue: "pace", BackendName: "X-Backend", TraceName: "X-Trace-Id"},
 		},
 		pool: upstream.Options{
-			Name: "default", Addresses: addresses(backends...), Failovers: 1,
+			Name: "default", Addresses: addresses(backends...), Retry: upstream.RetryOptions{Failovers: 1},
 			Transport: http1.Options{ConnectTimeout: 10 * time.Second, ResponseTimeout: 10 * time.Second}, // the machine may be busy
 		},
 	}

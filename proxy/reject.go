@@ -97,7 +97,7 @@ func (q *request) rejectIfBodyFails() bool {
 	q.rec.Enter(telemetry.Own)
 	if err != nil {
 		e := &transport.Error{Kind: transport.RequestBody, Phase: transport.ReadRequest, Err: err}
-		q.giveUp(&failure{e, q.outcomeOf(e)})
+		q.giveUp(q.failedBy(e))
 		return true
 	}
 	if empty {

@@ -35,9 +35,13 @@ type request struct {
 	out      transport.Request  // as it goes to a backend
 	fields   []byte             // of out; each attempt adds its own to those that all of them share
 	upstream *upstream.Upstream // that the route's action has named
+	backend  *upstream.Backend  // that responded
 	step     upstream.Step      // the attempt in progress, or the one that got the response; its Backend is nil: there is none
-	resp     http1.Response     // its response
-	copy     *mirror.Copy       // of the request, until it is sent; nil: none
+	resp     http1.Response     // the backend's response
+
+	delivering int          // index of the attempt whose response it is
+	kept       keptResponse // a response that is delivered if there is no other
+	copy       *mirror.Copy // of the request, until it is sent; nil: none
 
 	proxyError string // of the Proxy-Status field, if it is not the outcome's
 	spoiled    bool   // a bug has left it in any state, and no other exchange must get it
@@ -126,8 +130,8 @@ var phases = [...]telemetry.Phase{
 func (q *request) release() {
 	q.fields = kept(q.fields)
 	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
-	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
-	q.miss, q.client, q.asked, q.step, q.proxyError = route.Result{}, client{}, message.Forwarding{}, upstream.Step{}, ""
+	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	q.miss, q.client, q.asked, q.step, q.proxyError, q.kept = route.Result{}, client{}, message.Forwarding{}, upstream.Step{}, "", keptResponse{}
 	requests.Put(q)
 }
 

@@ -81,11 +81,11 @@ func (q *request) copyFields(h http.Header) {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
 	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
-	if cookie := q.upstream.StickyCookie(q.step.Backend, q.r.Header, q.asked.Scheme() == "https"); cookie != "" {
+	if cookie := q.upstream.StickyCookie(q.backend, q.r.Header, q.asked.Scheme() == "https"); cookie != "" {
 		h["Set-Cookie"] = append(h["Set-Cookie"], cookie) // beside the backend's
 	}
 	if name := q.plan.BackendName; name != "" {
-		set(name, q.step.Backend.Label)
+		set(name, q.backend.Label)
 	}
 	set(message.RequestIDField, q.rec.RequestID)
 	if q.plan.TraceName != "" {

@@ -41,6 +41,7 @@ const (
 	EventFailover = "pace.failover"
 	EventRetry    = "pace.retry"
 	EventEjected  = "pace.ejected"
+	EventBudget   = "pace.budget_exhausted"
 	EventMirrored = "pace.mirrored"
 )
 
@@ -64,8 +65,8 @@ var FailoverDetails = []Detail[Failover]{
 		func(f *Failover) slog.Value { return slog.StringValue(f.From) }},
 	{"pace.failover.to", OnSpan, "Backend that was asked next, host:port.",
 		func(f *Failover) slog.Value { return slog.StringValue(f.To) }},
-	{"pace.failover.reason", OnSpan, "How the attempt failed: the word of an outcome.",
-		func(f *Failover) slog.Value { return slog.StringValue(f.Reason.String()) }},
+	{"pace.failover.reason", OnSpan, "How the attempt failed, the word of an outcome; or the status of its response.",
+		func(f *Failover) slog.Value { return slog.StringValue(f.Reason) }},
 	{"pace.failover.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(f *Failover) slog.Value { return slog.IntValue(f.Attempt) }},
 	{"pace.failover.bytes_sent", OnSpan, "Bytes of the request that the failed attempt had sent.",
@@ -88,6 +89,16 @@ var EjectedDetails = []Detail[Ejected]{
 		func(e *Ejected) slog.Value { return slog.StringValue(e.Backend) }},
 	{"pace.reason", OnSpan, "Why, in words: the reason that the log and the API have, too.",
 		func(e *Ejected) slog.Value { return slog.StringValue(e.Reason) }},
+}
+
+// BudgetDetails are the attributes of [EventBudget].
+var BudgetDetails = []Detail[OverBudget]{
+	{"pace.upstream", OnSpan, "Upstream whose budget would have been exceeded.",
+		func(o *OverBudget) slog.Value { return slog.StringValue(o.Upstream) }},
+	{"pace.budget.reason", OnSpan, "Why another attempt was called for: a reason of failovers or retries.",
+		func(o *OverBudget) slog.Value { return slog.StringValue(o.Reason) }},
+	{"pace.budget.attempt", OnSpan, "Number of the last attempt, from 1.",
+		func(o *OverBudget) slog.Value { return slog.IntValue(o.Attempt) }},
 }
 
 // MirroredDetails are the attributes of [EventMirrored].

@@ -24,6 +24,7 @@ func Events() []Event {
 		{EventFailover, "An attempt failed, and pace asks another backend.", Describe(FailoverDetails)},
 		{EventRetry, "A pooled connection died, and pace asks the same backend again on a new one.", Describe(RetryDetails)},
 		{EventEjected, "An attempt of the request failed, and its backend was ejected for that.", Describe(EjectedDetails)},
+		{EventBudget, "Another attempt was called for, and the budget of the upstream allowed none, so the request ended with what it had.", Describe(BudgetDetails)},
 		{EventMirrored, "A copy of the request was sent to another upstream; a span of its own, in a trace of its own, has a link to this one.", Describe(MirroredDetails)},
 	}
 }
@@ -50,6 +51,7 @@ func (r *Record) Happenings() []Happening {
 		happenings(EventFailover, FailoverDetails, r.Failovers, func(f *Failover) time.Time { return f.At }),
 		happenings(EventRetry, RetryDetails, r.Retries, func(y *Retry) time.Time { return y.At }),
 		happenings(EventEjected, EjectedDetails, r.Ejected, func(e *Ejected) time.Time { return e.At }),
+		happenings(EventBudget, BudgetDetails, r.OverBudget, func(o *OverBudget) time.Time { return o.At }),
 		happenings(EventMirrored, MirroredDetails, r.Mirrored, func(m *Mirrored) time.Time { return m.At }))
 	slices.SortStableFunc(list, func(a, b Happening) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
 	return list

@@ -82,7 +82,7 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
 	{"", "error", false, "Why the last attempt failed, in the system's words; also the description of the spans' status. Absent if it did not fail.",
 		func(r *Record) slog.Value { return text(r.LastError()) }},
-	{"", "failovers", false, "Failovers, in order: from (the backend that failed, host:port) and reason (an outcome's word).",
+	{"", "failovers", false, "Failovers, in order: from (the backend that failed, host:port) and reason (an outcome's word, or the status of its response).",
 		func(r *Record) slog.Value {
 			if len(r.Failovers) == 0 {
 				return slog.Value{}

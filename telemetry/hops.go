@@ -14,7 +14,7 @@ func (h Hops) AppendJSON(b []byte) []byte {
 			b = append(b, ',')
 		}
 		b = AppendQuoted(append(b, `{"from":`...), Printable(f.From))
-		b = AppendQuoted(append(b, `,"reason":`...), f.Reason.String())
+		b = AppendQuoted(append(b, `,"reason":`...), f.Reason)
 		b = append(b, '}')
 	}
 	return append(b, ']')
@@ -27,7 +27,7 @@ func (h Hops) MarshalText() ([]byte, error) {
 		if i > 0 {
 			b = append(b, ", "...)
 		}
-		b = append(append(append(b, Printable(f.From)...), ' '), f.Reason.String()...)
+		b = append(append(append(b, Printable(f.From)...), ' '), f.Reason...)
 	}
 	return b, nil
 }

@@ -225,13 +225,7 @@ func WordsOf(list []OutcomeInfo) (words []string) {
 	return words
 }
 
-// FailoverReasons returns the outcomes of an attempt that got no response: they are the reasons of failovers
-// and error types of attempts.
-func FailoverReasons() []OutcomeInfo {
-	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover != NoFailover })
-}
-
-// BackendFailures returns the reasons of failovers that count against the backend. A name that does not
+// BackendFailures returns the outcomes of an attempt that got no response that count against the backend. A name that does not
 // resolve, or a resource that pace lacks, says nothing about the backend.
 func BackendFailures() []OutcomeInfo {
 	return outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover == FailoverCounts })

@@ -52,6 +52,9 @@ type Record struct {
 	Failovers  []Failover
 	Retries    []Retry
 	Ejected    []Ejected
+	OverBudget []OverBudget
+	NoFurther  NoFurther // why the last attempt was not followed by another one
+	Delivered  int       // number of the attempt whose response the client got, from 1, if it was not the last; else 0
 	Mirrored   []Mirrored
 	Mirror     bool  // it is the copy of a request: it has attempts, and is no exchange with a client
 	Status     int   // what the client got; 499 if it left before
@@ -116,8 +119,8 @@ type Limited struct {
 type Failover struct {
 	At        time.Time
 	From, To  string // host:port
-	Reason    Outcome
-	Attempt   int // number of the attempt that failed, from 1
+	Reason    string // the word of an outcome, or the status of a response
+	Attempt   int    // number of the attempt that failed, from 1
 	BytesSent int64
 }
 
@@ -168,7 +171,7 @@ func (r *Record) Release() {
 	case n < 0:
 		panic("pace: BUG: a record was released more often than it was held")
 	case n == 0:
-		*r = Record{Attempts: emptied(r.Attempts), Passed: emptied(r.Passed), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Ejected: emptied(r.Ejected), Mirrored: emptied(r.Mirrored)}
+		*r = Record{Attempts: emptied(r.Attempts), Passed: emptied(r.Passed), Limited: emptied(r.Limited), Failovers: emptied(r.Failovers), Retries: emptied(r.Retries), Ejected: emptied(r.Ejected), OverBudget: emptied(r.OverBudget), Mirrored: emptied(r.Mirrored)}
 		records.Put(r)
 	}
 }

@@ -33,6 +33,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 			want[telemetry.EventLimited] += len(r.Limited)
 			want[telemetry.EventFailover] += len(r.Failovers)
 			want[telemetry.EventRetry] += len(r.Retries)
+			want[telemetry.EventBudget] += len(r.OverBudget)
 			want["outcome "+r.Outcome.String()]++
 			if r.Outcome.Info().Rejection == telemetry.Rejected {
 				want["rejected"]++
@@ -44,7 +45,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 	b.Close()
 	for name, n := range map[string]int{
 		metrics.OlderDuration.Name: requests, metrics.ServerDuration.Name: requests, metrics.Overhead.Name: requests,
-		metrics.ClientDuration.Name: want["attempts"], metrics.Failovers.Name: want[telemetry.EventFailover], metrics.Retries.Name: want[telemetry.EventRetry],
+		metrics.ClientDuration.Name: want["attempts"], metrics.Failovers.Name: want[telemetry.EventFailover], metrics.Retries.Name: want[telemetry.EventRetry], metrics.BudgetExhausted.Name: want[telemetry.EventBudget],
 		metrics.Rejections.Name: want["rejected"], metrics.Requests.Name: requests, metrics.ClientLeft.Name: want["outcome client_gone"] + want["outcome client_aborted"],
 	} {
 		if got := telemetrytest.Count(scraped[name]); got != float64(n) {
@@ -71,7 +72,7 @@ func TestEnd_PublishesEachSignalOnce(t *testing.T) {
 		}
 	}
 	for name, n := range map[string]int{"server": requests, "client": want["attempts"], telemetry.EventLimited: want[telemetry.EventLimited],
-		telemetry.EventFailover: want[telemetry.EventFailover], telemetry.EventRetry: want[telemetry.EventRetry]} {
+		telemetry.EventFailover: want[telemetry.EventFailover], telemetry.EventRetry: want[telemetry.EventRetry], telemetry.EventBudget: want[telemetry.EventBudget]} {
 		if events[name] != n {
 			t.Errorf("spans and events: got %d of %s, want %d", events[name], name, n)
 		}
@@ -89,12 +90,16 @@ func happen(r *telemetry.Record, random *rand.Rand) {
 		return
 	}
 	r.Upstream = "default"
+	reasons := telemetry.FailoverReasons()
 	for i := range random.IntN(4) {
 		a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 		if i > 0 && random.IntN(3) > 0 {
-			r.Failovers = append(r.Failovers, telemetry.Failover{At: a.Start, Reason: []telemetry.Outcome{telemetry.ConnectFailed, telemetry.ConnectTimeout, telemetry.DNSFailed, telemetry.Exhausted, telemetry.UpstreamReset, telemetry.UpstreamTimeout, telemetry.UpstreamInvalid}[random.IntN(7)], Attempt: i})
+			r.Failovers = append(r.Failovers, telemetry.Failover{At: a.Start, Reason: reasons[random.IntN(len(reasons))], Attempt: i})
 		} else if i > 0 {
 			r.Retries = append(r.Retries, telemetry.Retry{At: a.Start, Attempt: i})
+		}
+		if i > 0 && random.IntN(5) == 0 {
+			r.OverBudget = append(r.OverBudget, telemetry.OverBudget{At: a.Start, Upstream: r.Upstream, Attempt: i})
 		}
 		if random.IntN(2) == 0 {
 			r.EndAttempt()
@@ -198,7 +203,7 @@ func TestEnd_NamesBackendAndError(t *testing.T) {
 				a := r.BeginAttempt("10.0.0.1:80", "10.0.0.1", 80)
 				a.Failure, a.Error = telemetry.ConnectFailed, refused
 				r.EndAttempt()
-				r.Failovers = append(r.Failovers, telemetry.Failover{From: "10.0.0.1:80", To: "10.0.0.2:80", Reason: telemetry.ConnectFailed, Attempt: 1})
+				r.Failovers = append(r.Failovers, telemetry.Failover{From: "10.0.0.1:80", To: "10.0.0.2:80", Reason: "connect_failed", Attempt: 1})
 				a = r.BeginAttempt("10.0.0.2:80", "10.0.0.2", 80)
 				a.Status, a.Failure, a.Error, a.Protocol = tt.second.Status, tt.second.Failure, tt.second.Error, tt.second.Protocol
 				a.Remote = netip.MustParseAddrPort("10.0.0.2:80")
@@ -234,7 +239,7 @@ func TestEnd_NamesBackendAndError(t *testing.T) {
 func TestHops_InText(t *testing.T) {
 	b := telemetrytest.New(t, func(o *telemetrytest.Options) { o.Format = "text" })
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
-		r.Outcome, r.Failovers = telemetry.OK, []telemetry.Failover{{From: "10.0.0.1:80", Reason: telemetry.ConnectFailed}, {From: "10.0.0.2:80", Reason: telemetry.UpstreamReset}}
+		r.Outcome, r.Failovers = telemetry.OK, []telemetry.Failover{{From: "10.0.0.1:80", Reason: "connect_failed"}, {From: "10.0.0.2:80", Reason: "upstream_reset"}}
 		b.End(r)
 	})
 	b.Close()

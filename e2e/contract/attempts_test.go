@@ -18,14 +18,15 @@ func TestFailover(t *testing.T) {
 		bad  func(t *testing.T) address
 		cfg  pacetest.Table
 		sent bool // bytes went out before it failed
+		on   bool // retry.on must name it
 	}{
 		"connect_failed":   {bad: func(t *testing.T) address { return pacetest.NewClosed(t) }},
 		"connect_timeout":  {bad: func(t *testing.T) address { return pacetest.NewBlackhole(t) }, cfg: pacetest.Table{"connect_timeout": "200ms"}},
 		"upstream_reset":   {bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.ResetBefore) }, sent: true},
-		"upstream_invalid": {bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Garbage) }, sent: true},
+		"upstream_invalid": {bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Garbage) }, sent: true, on: true},
 		"upstream_timeout": {
 			bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Hang) },
-			cfg: pacetest.Table{"response_timeout": "200ms"}, sent: true,
+			cfg: pacetest.Table{"response_timeout": "200ms"}, sent: true, on: true,
 		},
 	}
 	for reason, tt := range tests {
@@ -35,6 +36,9 @@ func TestFailover(t *testing.T) {
 			cfg := upstreams(bad, fine)
 			for key, value := range tt.cfg {
 				set(cfg, "upstreams", key, value)
+			}
+			if tt.on {
+				cfg["upstreams.retry"] = pacetest.Table{"on": []string{reason}}
 			}
 			p, spans := pacetest.StartTraced(t, cfg)
 			const requests = 4
@@ -102,13 +106,12 @@ func TestFailover_OnlyWhatIsSafeToRepeat(t *testing.T) {
 		maxSent      int // requests that may reach a backend
 		minSent      int
 	}{
-		"GET":              {"GET", "", 2, 2},
-		"HEAD":             {"HEAD", "", 2, 2},
-		"OPTIONS":          {"OPTIONS", "", 2, 2},
-		"DELETE":           {"DELETE", "", 2, 2},
-		"PUT without body": {"PUT", "", 2, 2},
-		// Whether a short body is kept for a replay is pace's choice; a POST never is.
-		"PUT with a body":     {"PUT", "data", 2, 1},
+		"GET":                 {"GET", "", 2, 2},
+		"HEAD":                {"HEAD", "", 2, 2},
+		"OPTIONS":             {"OPTIONS", "", 2, 2},
+		"DELETE":              {"DELETE", "", 2, 2},
+		"PUT without body":    {"PUT", "", 2, 2},
+		"PUT with a body":     {"PUT", "data", 1, 1}, // which is not kept unless max_replay_bytes says so
 		"POST":                {"POST", "data", 1, 1},
 		"POST without body":   {"POST", "", 1, 1},
 		"PATCH":               {"PATCH", "data", 1, 1},
@@ -173,7 +176,9 @@ func TestFailover_EachBackendOnceThenTheLastOneDecides(t *testing.T) {
 	t.Parallel()
 	a, b := pacetest.NewBackend(t, pacetest.ResetBefore), pacetest.NewBackend(t, pacetest.Garbage)
 	dead := pacetest.NewClosed(t)
-	p, spans := pacetest.StartTraced(t, set(upstreams(a, b, dead), "upstreams", "max_retries", 9))
+	cfg := set(upstreams(a, b, dead), "upstreams", "max_retries", 9)
+	cfg["upstreams.retry"] = pacetest.Table{"on": []string{"connect_failed", "upstream_reset", "upstream_invalid"}}
+	p, spans := pacetest.StartTraced(t, cfg)
 	for i := range 3 {
 		path := fmt.Sprintf("/%d", i)
 		got := p.Get(path)

@@ -133,6 +133,7 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	server := pacetest.Table{"trusted_proxies": []string{"127.0.0.1/32"}} // the clients say by X-Forwarded-For who they are
 	maps.Copy(server, p.cfg["server"])
 	p.cfg["upstreams"], p.cfg["server"] = pool, server
+	p.cfg["upstreams.retry"] = pacetest.Table{"on": failoverReasons, "budget": 1.0}
 	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
 	// Only in the house slow, the script says which exchanges are slow. The test looks for each trace that pace must keep.
 	keep := pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0, "recent": recent}

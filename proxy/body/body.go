@@ -23,7 +23,7 @@ import (
 )
 
 // Body is the body of a request. One goroutine at a time reads it: Read, ReadPipe and Peek. Received, Whole,
-// Fault, Gone, Stop and Interim may be called concurrently with that. All else is the handler's, while nobody
+// Fault, Gone, MayAgain, Stop and Interim may be called concurrently with that. All else is the handler's, while nobody
 // reads.
 type Body struct {
 	ctx     context.Context // of the request
@@ -41,6 +41,7 @@ type Body struct {
 	fault    atomic.Uint32 // a Fault, the first one
 	peeked   bool          // first holds a byte that Read has yet to return
 	first    [1]byte
+	kept     *kept // nil: nothing is kept
 
 	mu       sync.Mutex // guards what follows, and orders the deadlines of await and Stop
 	reading  reading
@@ -55,7 +56,7 @@ type Body struct {
 //
 //	open ──────────── its end is read ─▶ whole
 //	 │ ▲                                   ▲
-//	Stop Again (nothing was read)          │
+//	Stop Again (all that was read is kept) │
 //	 ▼ │                                   │
 //	stopping ──────── its end is read ─────┘
 //	 │
@@ -119,6 +120,16 @@ var errTooLarge = errors.New("body over the limit")
 
 // Read implements io.Reader.
 func (b *Body) Read(p []byte) (int, error) {
+	if n, err, ok := b.readAgain(p); ok {
+		return n, err
+	}
+	n, err := b.readNew(p)
+	b.keep(p[:n])
+	return n, err
+}
+
+// readNew reads from the client.
+func (b *Body) readNew(p []byte) (int, error) {
 	b.await()
 	if b.peeked {
 		b.peeked = false

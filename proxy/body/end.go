@@ -26,13 +26,16 @@ func (b *Body) Stop() {
 	b.control.SetReadDeadline(b.until)
 }
 
-// Again makes the body ready for another attempt. It returns false if there is nothing left to read,
-// or only a part.
+// Again makes the body ready for another attempt, which reads it from its beginning. It returns false if something
+// was read and not kept, or if the rest cannot be read any more.
 func (b *Body) Again() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.Received() > 0 || b.reading == cut {
+	if !b.mayAgain() {
 		return false
+	}
+	if b.kept != nil {
+		b.kept.at = 0
 	}
 	if !b.until.IsZero() {
 		b.until = time.Time{}

@@ -7,7 +7,7 @@ import (
 
 // Pipes implements [http1.PipeReader].
 func (b *Body) Pipes(left int64) bool {
-	return b.http1 && b.length >= 0 && b.client.Piped(left)
+	return b.http1 && b.length >= 0 && b.kept == nil && b.client.Piped(left)
 }
 
 // ReadPipe implements [http1.PipeReader].

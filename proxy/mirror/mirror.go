@@ -93,6 +93,9 @@ func (k *keeper) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Again notes that the body is read once more from its beginning, for another attempt.
+func (c *Copy) Again() { c.kept, c.whole, c.over = nil, false, false }
+
 // Ready reports whether the whole request is there, and gives the copy its body. lost says that there was too
 // much of it.
 func (c *Copy) Ready() (ready, lost bool) {

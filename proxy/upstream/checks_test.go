@@ -91,7 +91,7 @@ func TestChecks_OverReloads(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		runners := maps.Clone(u.runners)
 
-		o.Failovers, o.Addresses = 3, append(o.Addresses, Address{Addr: "10.0.0.3:80"})
+		o.Retry.Failovers, o.Addresses = 3, append(o.Addresses, Address{Addr: "10.0.0.3:80"})
 		next := New(o, u)
 		u.Close()
 		n.wantChecks(t, "10.0.0.1:80", "10.0.0.3:80")

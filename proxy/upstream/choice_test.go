@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pace/lb"
-	"pace/proxy/transport"
 )
 
 func header(pairs ...string) http.Header {
@@ -70,13 +69,13 @@ func TestFirst_HashKeepsAKeyTogether(t *testing.T) {
 	if got := u.First(r); got.Backend == want.Backend || got.Reason != "overflow" {
 		t.Errorf("with nine in flight: %+v", got)
 	}
-	if got := u.Next(Tries{At: []*lb.Backend{want.Backend.Backend}}, &transport.Error{}); got != (Step{}) {
+	if got := u.Further(Tries{At: []*lb.Backend{want.Backend.Backend}}, "connect_failed", nil, time.Now()); got != NoMoreFailovers {
 		t.Errorf("without failovers: %+v", got)
 	}
 }
 
 func TestStickyCookie_KeepsAClientAtItsBackend(t *testing.T) {
-	o := Options{Addresses: threeBackends(), StickyCookie: "at", Failovers: 1}
+	o := Options{Addresses: threeBackends(), StickyCookie: "at", Retry: RetryOptions{Failovers: 1}}
 	u, again := New(o, nil), New(o, nil)
 	first := u.First(&Request{}).Backend
 	set := u.StickyCookie(first, nil, false)
@@ -96,7 +95,7 @@ func TestStickyCookie_KeepsAClientAtItsBackend(t *testing.T) {
 	if got := u.StickyCookie(first, mine, false); got != "" {
 		t.Errorf("a client that has the cookie gets it again: %s", got)
 	}
-	if step := u.Next(Tries{At: []*lb.Backend{first.Backend}}, &transport.Error{}); step.Reason != "failover" || u.StickyCookie(step.Backend, mine, false) == "" {
+	if step := u.Next(Tries{At: []*lb.Backend{first.Backend}}, Failover); step.Reason != "failover" || u.StickyCookie(step.Backend, mine, false) == "" {
 		t.Errorf("after a failover to %+v, the client gets no new cookie", step)
 	}
 	if got := u.First(&Request{Header: header("Cookie", "at=unknown")}); got.Reason != "" || u.StickyCookie(got.Backend, header("Cookie", "at=unknown"), false) == "" {

@@ -25,6 +25,7 @@ type condition struct {
 	of        []*lb.Backend   // those that have it
 	ended     uint32          // attempts at those that had it
 	lastCheck *check.Result   // nil: none yet
+	pausedTo  time.Time       // until then it is not picked, because it asked for that; zero or past: it is
 }
 
 func newCondition(r *health.Rules, late bool) *condition {
@@ -54,6 +55,8 @@ func (c *condition) lose(b *lb.Backend) {
 
 // shared is what the Upstreams have in common that succeed each other at reloads.
 type shared struct {
+	spending spending // of the budget
+
 	mu         sync.Mutex  // guards what follows, the conditions of the backends and the entries; and orders the changes of pools
 	inUse      []*Upstream // those that are not closed, the newest last
 	timer      *time.Timer // for what happens to backends as time passes
@@ -137,8 +140,9 @@ func (u *Upstream) logPanic() {
 	}
 }
 
-// apply has the backends picked that may be: those that are healthy or starting. If there is none, all are picked that
-// are not drained; else these are asked when the others have failed. A backend that is starting gets a part of its weight. u.mu is held.
+// apply has the backends picked that may be: those that are healthy or starting, and of these the ones that have not
+// asked for a pause, unless all have. If there is none, all are picked that are not drained; else these are asked when
+// the others have failed. A backend that is starting gets a part of its weight. u.mu is held.
 func (u *Upstream) apply(now time.Time) {
 	u.keepShare(now)
 	special, scale := uint32(0), 1
@@ -151,15 +155,23 @@ func (u *Upstream) apply(now time.Time) {
 			special |= trialDue
 		}
 	}
-	var picked, out []lb.Member
+	var picked, paused, out []lb.Member
 	for i := range u.members {
 		switch m := &u.members[i]; {
 		case m.state().MayBePicked():
 			weight := m.weight * scale * m.condition.machine.Step(&u.o.Health, now) / health.Steps
-			picked = append(picked, lb.Member{Backend: m.Backend.Backend, Weight: weight})
+			one := lb.Member{Backend: m.Backend.Backend, Weight: weight}
+			if m.condition.pausedTo.After(now) {
+				paused = append(paused, one)
+			} else {
+				picked = append(picked, one)
+			}
 		case m.state() != health.Drained:
 			out = append(out, lb.Member{Backend: m.Backend.Backend, Weight: m.weight})
 		}
+	}
+	if len(picked) == 0 {
+		picked = paused
 	}
 	if len(picked) == 0 && len(out) > 0 {
 		special |= inPanic
@@ -236,8 +248,11 @@ func (u *Upstream) setTimer(now time.Time) {
 	var next time.Time
 	for _, one := range u.inUse {
 		for i := range one.members {
-			if at := one.members[i].condition.machine.Next(&one.o.Health, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-				next = at
+			c := one.members[i].condition
+			for _, at := range []time.Time{c.machine.Next(&one.o.Health, now), c.pausedTo} {
+				if at.After(now) && (next.IsZero() || at.Before(next)) {
+					next = at
+				}
 			}
 		}
 	}

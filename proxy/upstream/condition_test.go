@@ -27,7 +27,7 @@ type ward struct {
 func newWard(t *testing.T, n int, change func(*Options)) *ward {
 	w := &ward{t: t}
 	w.o = Options{
-		Name: "default", Failovers: 1, MaxShare: 0.5,
+		Name: "default", Retry: RetryOptions{Failovers: 1}, MaxShare: 0.5,
 		Health: health.Rules{Ejection: health.Ejection{
 			Enabled: true, ConsecutiveFailures: 5, FailureShare: 0.5, MinRequests: 20, Window: 10 * time.Second, Base: 10 * time.Second, Max: 5 * time.Minute,
 		}},
@@ -366,7 +366,7 @@ func TestBecameStream(t *testing.T) {
 // When all that may be picked have failed, one that is out is asked before the client gets a failure. A drained one is not.
 func TestNext_AsksWhatIsOutAtLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWard(t, 3, func(o *Options) { o.Failovers = 2 })
+		w := newWard(t, 3, func(o *Options) { o.Retry.Failovers = 2 })
 		ejected, good, drained := w.members[0].Backend, w.members[1].Backend, w.members[2].Backend
 		w.fail(1, 5)
 		w.Command(drained.Addr, Drain, "a test")
@@ -384,7 +384,7 @@ func TestNext_AsksWhatIsOutAtLast(t *testing.T) {
 			for _, b := range tt.tried {
 				tries.At = append(tries.At, b.Backend)
 			}
-			if got := w.Next(tries, &transport.Error{}).Backend; got != tt.want {
+			if got := w.stepAfter(tries, &transport.Error{}).Backend; got != tt.want {
 				t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 			}
 		}

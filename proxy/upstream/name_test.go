@@ -349,7 +349,7 @@ func TestNew_TakesOverWhatStaysTheSame(t *testing.T) {
 		ask(t, before, 4)
 
 		o.Addresses = []Address{{Addr: "10.0.0.9:80"}, {Addr: "backend:80", Weight: 3}, {Network: "unix", Addr: "/run/app.sock"}}
-		o.Failovers, o.Resolve = 5, time.Hour
+		o.Retry.Failovers, o.Resolve = 5, time.Hour
 		refused := New(o, before) // a configuration that is refused after all
 		refused.Close()
 		after := New(o, before)

@@ -15,6 +15,12 @@ import (
 // reserve reserves room for one request at a backend, if there is any. It captures nothing: a pick allocates nothing.
 func reserve(b *lb.Backend) bool { return b.TryBegin(owner(b).limit.Load()) }
 
+// hasRoom reports whether there is room for one request at a backend, at this moment.
+func hasRoom(b *lb.Backend) bool {
+	limit := owner(b).limit.Load()
+	return limit == 0 || int64(b.InFlight()) < limit
+}
+
 // limitTo bounds the requests in flight at b, and its connections; 0: no bound.
 func (b *Backend) limitTo(requests, connections int) {
 	limit := requests

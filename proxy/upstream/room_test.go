@@ -60,22 +60,22 @@ func TestFirst_OfAnEmptyPoolIsNotFull(t *testing.T) {
 
 // However a backend is picked, its limit holds.
 func TestFirst_NobodyIsAboveTheLimit(t *testing.T) {
-	u := New(Options{Addresses: threeBackends(), MaxRequests: 1, StickyCookie: "at", Failovers: 2}, nil)
+	u := New(Options{Addresses: threeBackends(), MaxRequests: 1, StickyCookie: "at", Retry: RetryOptions{Failovers: 2}}, nil)
 	b := u.First(&Request{}).Backend
 	mine := header("Cookie", "at="+b.token)
 	if step := u.First(&Request{Header: mine}); step.Backend == nil || step.Backend == b {
 		t.Errorf("the cookie's backend is full: got %+v, want another one", step)
 	}
-	step := u.Next(Tries{At: []*lb.Backend{b.Backend}}, &transport.Error{})
+	step := u.stepAfter(Tries{At: []*lb.Backend{b.Backend}}, &transport.Error{})
 	if step.Backend == nil || step.Backend == b {
 		t.Errorf("one backend has room: got %+v, want a failover to it", step)
 	}
 	stale := &transport.Error{Kind: transport.Reset, Reused: true}
-	if step := u.Next(Tries{At: []*lb.Backend{b.Backend}}, stale); step.Backend != nil {
+	if step := u.stepAfter(Tries{At: []*lb.Backend{b.Backend}}, stale); step.Backend != nil {
 		t.Errorf("no backend has room: got %+v, want neither failover nor retry", step)
 	}
 	b.End()
-	if step := u.Next(Tries{At: []*lb.Backend{b.Backend}}, stale); step.Backend != b || !step.Fresh {
+	if step := u.stepAfter(Tries{At: []*lb.Backend{b.Backend}}, stale); step.Backend != b || !step.Fresh {
 		t.Errorf("the backend of the failed attempt has room again: got %+v, want a retry", step)
 	}
 	if n := b.InFlight(); n != 1 {

@@ -28,7 +28,7 @@ type Options struct {
 	Addresses []Address
 	Transport http1.Options
 	Resolve   time.Duration // how often names are resolved again; 0: once
-	Failovers int           // of one request; 0: none
+	Retry     RetryOptions
 
 	Policy       *lb.Policy // nil: lb.RoundRobin
 	HashBy       By         // of the policy lb.Hash
@@ -64,7 +64,7 @@ type Address struct {
 //	before.Close()                        // once no new request gets it
 //
 // What stays the same is a backend's address and how its connections are made. Such a backend keeps its
-// connections and its state, whichever of the two is closed first. Requests that still use a closed Upstream go
+// connections and its state, whichever of the two is closed first. The budget goes on with its counts. Requests that still use a closed Upstream go
 // on: each connection is closed when its exchange ends. Addresses of names that before knows are taken over
 // too, so that no request waits for a name again.
 type Upstream struct {
@@ -74,6 +74,9 @@ type Upstream struct {
 	pool     lb.Pool       // the backends that are picked
 	out      lb.Pool       // those that are not, and not drained either: they are asked when all others have failed
 	special  atomic.Uint32 // what a pick must look after; mostly 0
+	budget   budget
+
+	repeatsReset bool // Repeats(upstreamReset)
 
 	*shared          // with the one before it, and the one after it; its mu guards what follows
 	list    []*entry // one for each address, in order
@@ -83,6 +86,9 @@ type Upstream struct {
 
 // New returns an Upstream. It connects, and resolves names, when the first request or check comes. before may be nil.
 func New(o Options, before *Upstream) *Upstream {
+	if o.Retry.On == nil {
+		o.Retry.On = DefaultOn
+	}
 	u := &Upstream{Name: o.Name, o: o, resolver: dial.NewResolver(o.Lookup), list: make([]*entry, len(o.Addresses))}
 	u.pool.Policy = o.Policy
 	before = u.share(before)
@@ -93,6 +99,8 @@ func New(o Options, before *Upstream) *Upstream {
 	for _, e := range u.list {
 		e.take(before)
 	}
+	u.budget = budget{o.Retry.Budget, &u.spending}
+	u.repeatsReset = u.Repeats(upstreamReset)
 	u.inUse = append(u.inUse, u)
 	u.publish()
 	return u
@@ -108,7 +116,7 @@ func (u *Upstream) share(before *Upstream) *Upstream {
 		}
 		u.mu.Unlock()
 	}
-	u.shared = &shared{runners: map[*Backend]*runner{}}
+	u.shared = &shared{runners: map[*Backend]*runner{}, spending: spending{start: time.Now()}}
 	u.mu.Lock()
 	return nil
 }
@@ -175,6 +183,9 @@ func (u *Upstream) Backends() []*Backend {
 	}
 	return backends
 }
+
+// Begin counts a request that is about to be made, for the budget of further attempts.
+func (u *Upstream) Begin(now time.Time) { u.budget.request(now) }
 
 // First returns the first attempt of a request; its Backend is nil if there is none. A client that has logged in
 // on the connection of its pin goes where the login is known, and one with a cookie of this upstream's to the

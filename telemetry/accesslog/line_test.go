@@ -31,7 +31,7 @@ func withStrings(r *telemetry.Record, a, b string) *telemetry.Record {
 	r.Method, r.Path, r.Client, r.RequestID, r.Route, r.Upstream = a, b, a+b, b+a, &telemetry.Route{Path: b, Name: a}, a
 	r.Attempts = []telemetry.Attempt{{Backend: a, Error: b + a}}
 	if a != b {
-		r.Failovers = []telemetry.Failover{{From: b, Reason: telemetry.ConnectFailed}, {From: a, Reason: telemetry.UpstreamReset}}
+		r.Failovers = []telemetry.Failover{{From: b, Reason: "connect_failed"}, {From: a, Reason: "upstream_reset"}}
 	}
 	r.Scheme, r.Host, r.Query, r.UserAgent, r.Peer, r.Protocol = "http", a, b, a+b, b, a
 	return r

@@ -144,13 +144,18 @@ var (
 	})
 	Failovers = named(Instrument{
 		Key: "pace.failovers", Type: Counter, Unit: "{failover}",
-		Labels: []Label{Upstream, Reason.of(telemetry.WordsOf(telemetry.FailoverReasons()))},
-		Doc:    "Attempts that failed and were followed by one at another backend.",
+		Labels: []Label{Upstream, Reason.of(telemetry.FailoverReasons())},
+		Doc:    "Attempts that failed, or whose response had such a status, and were followed by one at another backend.",
 	})
 	Retries = named(Instrument{
 		Key: "pace.retries", Type: Counter, Unit: "{retry}",
 		Labels: []Label{Upstream, Reason.of([]string{telemetry.StaleConnection})},
 		Doc:    "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
+	})
+	BudgetExhausted = named(Instrument{
+		Key: "pace.retry.budget_exhausted", Type: Counter, Unit: "{request}",
+		Labels: []Label{Upstream},
+		Doc:    "Requests that ended because the budget of their upstream allowed no further attempt.",
 	})
 	Rejections = named(Instrument{
 		Key: "pace.rejections", Type: Counter, Unit: "{request}",
@@ -283,7 +288,7 @@ var semconvBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0
 
 // Instruments returns every metric family of pace's own, in the order of the docs.
 func Instruments() []Instrument {
-	list := []Instrument{OlderDuration, ServerDuration, ClientDuration, PhaseDuration, Overhead, StreamDuration, Failovers, Retries, Rejections, Requests, ClientLeft}
+	list := []Instrument{OlderDuration, ServerDuration, ClientDuration, PhaseDuration, Overhead, StreamDuration, Failovers, Retries, BudgetExhausted, Rejections, Requests, ClientLeft}
 	for _, s := range stateInstruments {
 		list = append(list, s.Instrument)
 	}

@@ -45,10 +45,10 @@ type Metrics struct {
 	handler  http.Handler
 	provider *sdkmetric.MeterProvider
 
-	older, client, streamDuration metric.Float64Histogram
-	failovers, retries            metric.Int64Counter
-	olderSets                     recordOptions[olderKey]
-	clientSets                    recordOptions[attemptKey]
+	older, client, streamDuration  metric.Float64Histogram
+	failovers, retries, overBudget metric.Int64Counter
+	olderSets                      recordOptions[olderKey]
+	clientSets                     recordOptions[attemptKey]
 
 	active  activeRequests
 	phases  *phaseTallies
@@ -127,12 +127,13 @@ func (m *Metrics) Shutdown(ctx context.Context) {
 
 // open makes the instruments that records are written to.
 func (m *Metrics) open(meter metric.Meter) error {
-	var errs [5]error
+	var errs [6]error
 	m.older, errs[0] = histogram(meter, OlderDuration)
 	m.client, errs[1] = histogram(meter, ClientDuration)
 	m.streamDuration, errs[2] = histogram(meter, StreamDuration)
 	m.failovers, errs[3] = counter(meter, Failovers)
 	m.retries, errs[4] = counter(meter, Retries)
+	m.overBudget, errs[5] = counter(meter, BudgetExhausted)
 	return errors.Join(errs[:]...)
 }
 
@@ -151,10 +152,11 @@ func (m *Metrics) Configure(routes []*telemetry.Route, upstreams []string) {
 	m.routes.configure(routes)
 	ctx := context.Background()
 	for _, name := range upstreams {
-		for _, o := range telemetry.FailoverReasons() {
-			m.failovers.Add(ctx, 0, upstreamReason(name, o.Word))
+		for _, reason := range telemetry.FailoverReasons() {
+			m.failovers.Add(ctx, 0, upstreamReason(name, reason))
 		}
 		m.retries.Add(ctx, 0, upstreamReason(name, telemetry.StaleConnection))
+		m.overBudget.Add(ctx, 0, metric.WithAttributes(Upstream.is(name)))
 	}
 }
 
@@ -195,10 +197,13 @@ func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	m.phases.add(r)
 	m.routes.of(r.Route).add(r, took)
 	for _, f := range r.Failovers {
-		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason.String()))
+		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason))
 	}
 	for range r.Retries {
 		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, telemetry.StaleConnection))
+	}
+	for range r.OverBudget {
+		m.overBudget.Add(ctx, 1, metric.WithAttributes(Upstream.is(r.Upstream)))
 	}
 }
 

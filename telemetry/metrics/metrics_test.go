@@ -43,13 +43,16 @@ func TestMetrics_SeriesAreBounded(t *testing.T) {
 func TestMetrics_AreAnnounced(t *testing.T) {
 	b := telemetrytest.New(t, nil)
 	scraped := b.Scrape(t)
-	for _, o := range telemetry.FailoverReasons() {
-		if v, ok := telemetrytest.Value(scraped[metrics.Failovers.Name], metrics.Reason.Name, o.Word, metrics.Upstream.Name, "default"); !ok || v != 0 {
-			t.Errorf("failovers because of %v: got %v, %v", o.Word, v, ok)
+	for _, reason := range telemetry.FailoverReasons() {
+		if v, ok := telemetrytest.Value(scraped[metrics.Failovers.Name], metrics.Reason.Name, reason, metrics.Upstream.Name, "default"); !ok || v != 0 {
+			t.Errorf("failovers because of %v: got %v, %v", reason, v, ok)
 		}
 	}
 	if v, ok := telemetrytest.Value(scraped[metrics.Retries.Name], metrics.Reason.Name, telemetry.StaleConnection, metrics.Upstream.Name, "default"); !ok || v != 0 {
 		t.Errorf("retries: got %v, %v", v, ok)
+	}
+	if v, ok := telemetrytest.Value(scraped[metrics.BudgetExhausted.Name], metrics.Upstream.Name, "default"); !ok || v != 0 {
+		t.Errorf("exhausted budgets: got %v, %v", v, ok)
 	}
 	for _, o := range telemetry.Outcomes() {
 		if o.Later {

@@ -74,7 +74,7 @@ var correlated = map[string]bool{"trace_id": true, "span_id": true}
 func hops(list telemetry.Hops) attribute.Value {
 	all := make([]attribute.Value, len(list))
 	for i, f := range list {
-		all[i] = attribute.MapValue(attribute.String("from", telemetry.Printable(f.From)), attribute.String("reason", f.Reason.String()))
+		all[i] = attribute.MapValue(attribute.String("from", telemetry.Printable(f.From)), attribute.String("reason", f.Reason))
 	}
 	return attribute.SliceValue(all...)
 }

@@ -22,6 +22,7 @@ func Explain(r *telemetry.Record) []string {
 	for i := range r.Attempts {
 		s.attempt(i)
 	}
+	s.pauses()
 	s.response()
 	s.left()
 	s.stream()
@@ -99,7 +100,7 @@ func (s *story) attempt(i int) {
 	default:
 		s.say("%s ended after %s without a response%s.", begin, span(a.End.Sub(a.Start)), waited)
 	}
-	if failed && a.Status == 0 && !theirs {
+	if !theirs {
 		s.next(i)
 	}
 }
@@ -117,13 +118,17 @@ func (s *story) next(i int) {
 		if f.Attempt != i+1 {
 			continue
 		}
+		because := ""
+		if a.Failure == telemetry.Unset {
+			because = fmt.Sprintf(" because of the %s", f.Reason)
+		}
 		switch {
 		case f.BytesSent == 0 && r.Repeatable:
-			s.say("pace failed over to %s: %s is safe to repeat and nothing had been sent.", f.To, method)
+			s.say("pace failed over to %s%s: %s is safe to repeat and nothing had been sent.", f.To, because, method)
 		case f.BytesSent == 0:
-			s.say("pace failed over to %s: nothing had been sent.", f.To)
+			s.say("pace failed over to %s%s: nothing had been sent.", f.To, because)
 		default:
-			s.say("pace failed over to %s: %s is safe to repeat, although %s had been sent.", f.To, method, size(f.BytesSent))
+			s.say("pace failed over to %s%s: %s is safe to repeat, although %s had been sent.", f.To, because, method, size(f.BytesSent))
 		}
 		return
 	}
@@ -133,10 +138,40 @@ func (s *story) next(i int) {
 			return
 		}
 	}
-	if a.BytesSent > 0 && !r.Repeatable {
-		s.say("pace asked no other backend: %s is not safe to repeat, and %s had been sent.", method, size(a.BytesSent))
-	} else {
-		s.say("pace asked no other backend: none was left, or max_retries allowed no more.")
+	if i == len(r.Attempts)-1 {
+		s.noFurther(a)
+	}
+}
+
+// noFurther says why no attempt followed the last one, if another one could have been called for.
+func (s *story) noFurther(a *telemetry.Attempt) {
+	why := ""
+	switch s.r.NoFurther {
+	case telemetry.NotCalledFor:
+		why = fmt.Sprintf("retry.on of the upstream does not name %s", a.Failure)
+	case telemetry.NotRepeatable:
+		why = fmt.Sprintf("%s is not safe to repeat, and %s had been sent", telemetry.Printable(s.r.Method), size(a.BytesSent))
+	case telemetry.BodyNotKept:
+		why = "the request's body had been read, and was not kept: retry.max_replay_bytes says up to which size bodies are"
+	case telemetry.NoMoreFailovers:
+		why = "max_retries allows no more"
+	case telemetry.AllTried:
+		why = "none was left"
+	case telemetry.BudgetExceeded:
+		why = "the budget of the upstream for further attempts was used up (retry.budget)"
+	case telemetry.ResponseTooLarge:
+		why = "its response was too large to be kept meanwhile"
+	default:
+		return
+	}
+	s.say("pace asked no other backend: %s.", why)
+}
+
+// pauses says how long pace waited before further attempts.
+func (s *story) pauses() {
+	r := s.r
+	if d := r.Phases[telemetry.Pick]; d >= time.Millisecond && len(r.Attempts) > 0 {
+		s.say("It paused for %s before further attempts (retry.backoff).", span(d))
 	}
 }
 
@@ -146,6 +181,10 @@ func (s *story) response() {
 	last := &telemetry.Attempt{}
 	if n := len(r.Attempts); n > 0 {
 		last = &r.Attempts[n-1]
+	}
+	if n := r.Delivered; n > 0 {
+		last = &r.Attempts[n-1]
+		s.say("The client got the response of attempt %d, because no later one had any.", n)
 	}
 	switch {
 	case last.Status > 0 && r.Stream == telemetry.NoStream && r.BytesOut > 0:

@@ -49,7 +49,7 @@ var explained = map[telemetry.Outcome]struct {
 		func(r *telemetry.Record) {
 			r.Passed = []telemetry.Passed{{Policy: "default", Used: 7, Limit: 10}}
 			r.Attempts = []telemetry.Attempt{failed(telemetry.ConnectFailed, 0.4, "dial tcp 10.0.0.7:8000: connection refused", 0), attempt(200, 12.1)}
-			r.Failovers = []telemetry.Failover{{From: one, To: two, Reason: telemetry.ConnectFailed, Attempt: 1}}
+			r.Failovers = []telemetry.Failover{{From: one, To: two, Reason: "connect_failed", Attempt: 1}}
 			r.BytesOut, r.Phases[telemetry.Deliver] = 18_000, 300*time.Microsecond
 		},
 		[]string{
@@ -101,8 +101,9 @@ var explained = map[telemetry.Outcome]struct {
 	telemetry.ConnectFailed: {
 		func(r *telemetry.Record) {
 			r.Attempts = []telemetry.Attempt{failed(telemetry.ConnectFailed, 0.4, "dial tcp 10.0.0.7:8000: connection refused", 0)}
+			r.NoFurther = telemetry.NoMoreFailovers
 		},
-		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 0.4 ms: dial tcp 10.0.0.7:8000: connection refused.", "none was left, or max_retries", "pace responded 502 itself.", "connect_failed", "side: backend", "start the backend"},
+		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 0.4 ms: dial tcp 10.0.0.7:8000: connection refused.", "pace asked no other backend: max_retries allows no more.", "pace responded 502 itself.", "connect_failed", "side: backend", "start the backend"},
 	},
 	telemetry.ConnectTimeout: {
 		func(r *telemetry.Record) {
@@ -126,23 +127,23 @@ var explained = map[telemetry.Outcome]struct {
 		func(r *telemetry.Record) {
 			a := failed(telemetry.UpstreamTimeout, 90, "no response header in 90ms", 300)
 			a.Waited = 89 * time.Millisecond
-			r.Method, r.Repeatable, r.Attempts = "POST", false, []telemetry.Attempt{a}
+			r.Method, r.Repeatable, r.Attempts, r.NoFurther = "POST", false, []telemetry.Attempt{a}, telemetry.NotRepeatable
 		},
 		[]string{"failed after 90 ms, of which 89 ms were spent waiting for its first byte: no response header in 90ms.", "POST is not safe to repeat, and 300 B had been sent.", "pace responded 504 itself.", "upstream_timeout", "side: backend"},
 	},
 	telemetry.UpstreamReset: {
 		func(r *telemetry.Record) {
 			r.Attempts = []telemetry.Attempt{failed(telemetry.UpstreamReset, 2, "connection reset by peer", 200), failed(telemetry.UpstreamReset, 5, "connection reset by peer", 200)}
-			r.Retries = []telemetry.Retry{{Backend: one, Attempt: 1}}
+			r.Retries, r.NoFurther = []telemetry.Retry{{Backend: one, Attempt: 1}}, telemetry.AllTried
 		},
-		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 2 ms: connection reset by peer.", "pace retried it there on a new connection", "Attempt 2, at 10.0.0.7:8000, failed after 5 ms", "none was left", "pace responded 502 itself.", "upstream_reset", "side: backend"},
+		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 2 ms: connection reset by peer.", "pace retried it there on a new connection", "Attempt 2, at 10.0.0.7:8000, failed after 5 ms", "pace asked no other backend: none was left.", "pace responded 502 itself.", "upstream_reset", "side: backend"},
 	},
 	telemetry.UpstreamInvalid: {
 		func(r *telemetry.Record) {
 			r.Attempts = []telemetry.Attempt{failed(telemetry.UpstreamInvalid, 2, "malformed status line", 200)}
-			r.Failovers = nil
+			r.NoFurther = telemetry.NotCalledFor
 		},
-		[]string{"failed after 2 ms: malformed status line.", "pace responded 502 itself.", "upstream_invalid", "side: backend"},
+		[]string{"failed after 2 ms: malformed status line.", "pace asked no other backend: retry.on of the upstream does not name upstream_invalid.", "pace responded 502 itself.", "upstream_invalid", "side: backend"},
 	},
 	telemetry.UpstreamTruncated: {
 		func(r *telemetry.Record) {
@@ -216,6 +217,53 @@ func TestExplain_EveryOutcome(t *testing.T) {
 				t.Errorf("%s: %q is no sentence", o, s)
 			}
 		}
+	}
+}
+
+// TestExplain_FurtherAttempts: why another attempt was made, or none, and whose response the client got.
+func TestExplain_FurtherAttempts(t *testing.T) {
+	unavailable := attempt(503, 5)
+	unavailable.Backend, unavailable.BytesSent = one, 200
+	refused := failed(telemetry.ConnectFailed, 0.4, "connection refused", 0)
+	for _, tt := range []struct {
+		name string
+		of   func(*telemetry.Record)
+		want []string
+	}{
+		{"a status leads to another backend, after a pause", func(r *telemetry.Record) {
+			r.Attempts, r.Phases[telemetry.Pick] = []telemetry.Attempt{unavailable, attempt(200, 9)}, 20*time.Millisecond
+			r.Failovers = []telemetry.Failover{{From: one, To: two, Reason: "503", Attempt: 1, BytesSent: 200}}
+		}, []string{
+			"Attempt 1, at 10.0.0.7:8000, answered 503 after 5 ms", "pace failed over to 10.0.0.8:8000 because of the 503: GET is safe to repeat, although 200 B had been sent.",
+			"Attempt 2, at 10.0.0.8:8000, answered 200", "It paused for 20 ms before further attempts (retry.backoff).",
+		}},
+		{"the client gets the only response that there was", func(r *telemetry.Record) {
+			r.Attempts, r.Delivered, r.BytesOut, r.Outcome = []telemetry.Attempt{unavailable, refused}, 1, 100, telemetry.UpstreamError
+			r.Failovers = []telemetry.Failover{{From: one, To: two, Reason: "503", Attempt: 1, BytesSent: 200}}
+			r.NoFurther = telemetry.AllTried
+		}, []string{
+			"answered 503", "failed over", "Attempt 2", "connection refused.", "pace asked no other backend: none was left.",
+			"The client got the response of attempt 1, because no later one had any.", "The response's 100 B took", "It ended as upstream_error",
+		}},
+		{"the budget is used up", func(r *telemetry.Record) {
+			r.Attempts, r.NoFurther = []telemetry.Attempt{refused}, telemetry.BudgetExceeded
+		}, []string{"connection refused.", "pace asked no other backend: the budget of the upstream for further attempts was used up (retry.budget)."}},
+		{"the request's body was not kept", func(r *telemetry.Record) {
+			r.Attempts, r.NoFurther = []telemetry.Attempt{refused}, telemetry.BodyNotKept
+		}, []string{"pace asked no other backend: the request's body had been read, and was not kept: retry.max_replay_bytes says"}},
+		{"the response could not be kept", func(r *telemetry.Record) {
+			r.Attempts, r.NoFurther = []telemetry.Attempt{unavailable}, telemetry.ResponseTooLarge
+		}, []string{"answered 503", "pace asked no other backend: its response was too large to be kept meanwhile."}},
+		{"a status of a POST", func(r *telemetry.Record) {
+			r.Method, r.Attempts, r.NoFurther = "POST", []telemetry.Attempt{unavailable}, telemetry.NotRepeatable
+		}, []string{"answered 503", "pace asked no other backend: POST is not safe to repeat, and 200 B had been sent."}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sentences := Explain(ofCart(telemetry.ConnectFailed, tt.of))
+			if missing := wrong(sentences, tt.want); missing != "" {
+				t.Errorf("%q is not where it should be in\n%s", missing, strings.Join(sentences, "\n"))
+			}
+		})
 	}
 }
 

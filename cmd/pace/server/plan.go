@@ -117,8 +117,15 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		Name:      u.Name,
 		Addresses: buildAddresses(u.Backends),
 		Resolve:   u.Resolve,
-		Failovers: u.MaxRetries,
 		Log:       log,
+
+		Retry: upstream.RetryOptions{
+			On:        append([]string{}, u.Retry.On...), // none is not nil
+			Failovers: u.MaxRetries,
+			Budget:    u.Retry.Budget,
+			Backoff:   u.Retry.Backoff,
+			MaxKept:   u.Retry.MaxKeptBytes,
+		},
 
 		Policy:       lb.PolicyOf(u.Policy),
 		HashBy:       upstream.ParseBy(u.HashBy),

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"pace/config"
+	"pace/config/toml"
 	"pace/lb"
 	"pace/proxy"
 	"pace/proxy/front/handshake"
@@ -29,16 +30,44 @@ func Load(file string) (*config.File, error) {
 	}
 	var unknown []*config.Fault
 	faults := config.Faults(err)
+	hold := func(key, got string, known []string) {
+		if i := faultAt(faults, key); i >= 0 {
+			correct(faults[i], known)
+		} else if !slices.Contains(known, got) {
+			unknown = append(unknown, f.Fault(key, fmt.Sprintf("unknown word %q", got), "write "+oneOf(known)))
+		}
+	}
 	for _, w := range words(f) {
-		i := slices.IndexFunc(faults, func(f *config.Fault) bool { return f.Key == w.key })
-		switch {
-		case i >= 0 && !w.knows(faults[i].Remedy):
-			faults[i].Remedy = "write " + oneOf(w.known)
-		case i < 0 && !slices.Contains(w.known, w.got):
-			unknown = append(unknown, f.Fault(w.key, fmt.Sprintf("unknown word %q", w.got), "write "+oneOf(w.known)))
+		hold(w.key, w.got, w.known)
+	}
+	for _, l := range wordLists(f) {
+		at := 0
+		for _, got := range l.got {
+			for ; faultAt(faults, toml.Element(l.key, at)) >= 0; at++ { // config has left this element out
+				hold(toml.Element(l.key, at), "", l.known)
+			}
+			hold(toml.Element(l.key, at), got, l.known)
+			at++
+		}
+		for ; faultAt(faults, toml.Element(l.key, at)) >= 0; at++ {
+			hold(toml.Element(l.key, at), "", l.known)
 		}
 	}
 	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), certificateFaults(f, faults))...)
+}
+
+// faultAt returns the index of the fault of a key, or -1.
+func faultAt(faults []*config.Fault, key string) int {
+	return slices.IndexFunc(faults, func(f *config.Fault) bool { return f.Key == key })
+}
+
+// correct makes the remedy of a fault right. config makes remedies without knowing the words, so it may
+// propose one that does not exist.
+func correct(f *config.Fault, known []string) {
+	text, _ := strings.CutPrefix(f.Remedy, "write ")
+	if proposed, err := strconv.Unquote(text); err == nil && !slices.Contains(known, proposed) {
+		f.Remedy = "write " + oneOf(known)
+	}
 }
 
 // oneOf lists words in TOML's quotes.
@@ -59,12 +88,11 @@ type word struct {
 	known    []string
 }
 
-// knows reports whether a remedy is right. config makes remedies without knowing the words, so it may
-// propose one that does not exist.
-func (w word) knows(remedy string) bool {
-	text, _ := strings.CutPrefix(remedy, "write ")
-	proposed, err := strconv.Unquote(text)
-	return err != nil || slices.Contains(w.known, proposed)
+// wordList is a key whose value is a list of such words.
+type wordList struct {
+	key   string
+	got   []string
+	known []string
 }
 
 var levels = []string{"debug", "info", "warn", "error"}
@@ -105,7 +133,16 @@ func upstreamWords(key string, u config.Upstreams) []word {
 	return []word{{key + ".policy", u.Policy, lb.PolicyNames()}, {key + ".health.type", kind, check.Types()}}
 }
 
-// Words returns the words of every key that holds one, by the names of config.Keys.
+// wordLists returns the keys of f that hold lists of words.
+func wordLists(f *config.File) []wordList {
+	list := []wordList{{"upstreams.retry.on", f.Upstreams.Retry.On, proxy.RetryWords()}}
+	for _, u := range f.NamedUpstreams {
+		list = append(list, wordList{u.Key + ".retry.on", u.Retry.On, proxy.RetryWords()})
+	}
+	return list
+}
+
+// Words returns the words of every key that holds one, or a list of them, by the names of config.Keys.
 func Words() map[string][]string {
 	f := &config.File{}
 	f.RateLimit = &config.RateLimit{}
@@ -116,6 +153,9 @@ func Words() map[string][]string {
 	known := map[string][]string{}
 	for _, w := range words(f) {
 		known[w.key] = w.known
+	}
+	for _, l := range wordLists(f) {
+		known[l.key] = l.known
 	}
 	return known
 }

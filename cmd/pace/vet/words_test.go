@@ -56,6 +56,36 @@ func TestLoad_EveryWordOfARemedyPasses(t *testing.T) {
 	}
 }
 
+// TestLoad_EveryElementOfAListOfWords: each element is checked at its own position, whatever is wrong with others.
+func TestLoad_EveryElementOfAListOfWords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "proxy.toml")
+	text := `[upstreams]
+backends = ["http://10.0.0.1:8000"]
+[upstreams.retry]
+on = [500, "503", 503, "nonsense", "upstream_reset",
+  true, "tls_failed"]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(file)
+	var got []string
+	for _, f := range config.Faults(err) {
+		got = append(got, fmt.Sprintf("%d %s: %s; %s", f.Line, f.Key, f.What, f.Remedy))
+	}
+	words := `write one of "connect_failed", "connect_timeout", "dns_failed", "upstream_timeout", "upstream_reset", "upstream_invalid", "429", "502", "503", "504"`
+	want := []string{
+		`4 upstreams.retry.on[0]: expected a string, got the integer 500; ` + words,
+		`4 upstreams.retry.on[2]: expected a string, got the integer 503; write "503"`,
+		`4 upstreams.retry.on[3]: unknown word "nonsense"; ` + words,
+		`5 upstreams.retry.on[5]: expected a string, got the boolean true; write a string, such as "connect_failed"`,
+		`5 upstreams.retry.on[6]: unknown word "tls_failed"; ` + words,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // A word without its quotes gets them, and one that is no word at all an example that is known.
 func TestLoad_RemediesOfWordsAreKnown(t *testing.T) {
 	f := &config.File{Config: config.Default()}
@@ -79,6 +109,18 @@ func TestWords_AreInTheMeaningOfTheirKey(t *testing.T) {
 		for _, known := range w.known {
 			if !strings.Contains(docs[w.key], known) {
 				t.Errorf("%s: its meaning %q does not name %q", w.key, docs[w.key], known)
+			}
+		}
+	}
+	for _, l := range wordLists(f) {
+		for _, known := range l.known {
+			if !strings.Contains(docs[l.key], known) {
+				t.Errorf("%s: its meaning %q does not name %q", l.key, docs[l.key], known)
+			}
+		}
+		for _, word := range l.got {
+			if !slices.Contains(l.known, word) {
+				t.Errorf("%s: %q of its default is not among its words %q", l.key, word, l.known)
 			}
 		}
 	}

@@ -14,6 +14,21 @@ import (
 // Response is a backend's response: its header, and the calls that read its body. The zero value is ready for
 // Do, and so is one that was closed. One goroutine at a time may use it.
 type Response struct {
+	Head
+
+	// BodyTimeout is the longest wait of Next for more of the body; 0: no limit. Do sets it to the pool's. The
+	// caller may set it at any time.
+	BodyTimeout time.Duration
+
+	x        exchange
+	timed    bool   // the wait of Next before had a limit
+	ahead    []byte // of the body, read by Keep; Next returns it first
+	kept     bool   // it was kept and recalled: there is nothing but ahead
+	switched *conn  // given away by Hijack; nil: none
+}
+
+// Head is all of a response but its body.
+type Head struct {
 	Status        int
 	HTTP10        bool              // the backend's version is HTTP/1.0
 	Fields        []transport.Field // all, in order, hop-by-hop ones too; the array is reused after Close
@@ -22,20 +37,12 @@ type Response struct {
 	Reused        bool              // the connection came from the pool
 	BytesSent     int64             // bytes of the request that the kernel took, until Do returned; after Close in all
 	Remote        netip.AddrPort
-
-	// BodyTimeout is the longest wait of Next for more of the body; 0: no limit. Do sets it to the pool's. The
-	// caller may set it at any time.
-	BodyTimeout time.Duration
-
-	x        exchange
-	timed    bool  // the wait of Next before had a limit
-	switched *conn // given away by Hijack; nil: none
 }
 
 // take copies what the caller may know into r, after the final header was parsed.
 func (r *Response) take() {
 	x := &r.x
-	r.BodyTimeout, r.timed = x.pool.o.BodyTimeout, false
+	r.BodyTimeout, r.timed, r.ahead, r.kept = x.pool.o.BodyTimeout, false, nil, false
 	r.Status, r.HTTP10, r.Fields, r.Trailer, r.ContentLength = x.head.Status, x.head.HTTP10, x.head.Fields, nil, x.in.body.Length()
 	x.mu.Lock()
 	r.Reused, r.BytesSent, r.Remote = x.reused, x.sent, x.c.remote
@@ -46,6 +53,18 @@ func (r *Response) take() {
 // valid until the next call of any method. At the end of a whole body, the error is io.EOF. Any other error is
 // a [*transport.Error] of kind Truncated, Stalled, Canceled or RequestBody.
 func (r *Response) Next() ([]byte, error) {
+	if p := r.ahead; len(p) > 0 {
+		r.ahead = nil
+		return p, nil
+	}
+	if r.kept {
+		return nil, io.EOF
+	}
+	return r.read()
+}
+
+// read returns the next piece from the connection.
+func (r *Response) read() ([]byte, error) {
 	x := &r.x
 	for {
 		ready, err := x.in.advance()
@@ -86,6 +105,9 @@ func (x *exchange) broken(err error) error {
 // Buffered reports whether Next returns without waiting for the backend. If it does not, the caller should
 // flush what it has.
 func (r *Response) Buffered() bool {
+	if len(r.ahead) > 0 || r.kept {
+		return true
+	}
 	ready, err := r.x.in.advance()
 	return ready || err != nil
 }
@@ -96,6 +118,9 @@ func (r *Response) Buffered() bool {
 // Spliced. Otherwise src is nil.
 func (r *Response) Splice(minimum int64) (src *net.TCPConn, n int64) {
 	x := &r.x
+	if len(r.ahead) > 0 || r.kept {
+		return nil, 0
+	}
 	n = x.in.body.Plain()
 	if n == 0 || n < minimum || x.in.pos != x.in.end {
 		return nil, 0
@@ -152,6 +177,7 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 // again does nothing. The error is a panic on another goroutine that neither Do nor Next has passed on.
 func (r *Response) Close() error {
 	x := &r.x
+	r.ahead = nil
 	if r.switched != nil {
 		r.switched.leave()
 		r.switched = nil
