@@ -174,7 +174,10 @@ func TestHealth_SaysWhyACheckFails(t *testing.T) {
 		{"a header that is too large", `path = "/healthz"`, pacetest.With(200, "X: "+strings.Repeat("x", 70<<10)+"\r\n", ""), 0, "malformed response: header is too large"},
 		{"no HTTP", `path = "/healthz"`, pacetest.Raw("220 mail\r\n{\"msg\":\"forged\"}\r\n"), 0, "malformed response: not HTTP/1"},
 		{"a connection that is reset", `path = "/healthz"`, (*pacetest.Exchange).Reset, 0, "connection reset by peer"},
-		{"no HTTP/2", `type = "grpc"`, pacetest.Fine, 0, "invalid response"},
+		{"no HTTP/2", `type = "grpc"`, func(x *pacetest.Exchange) {
+			x.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			x.AwaitClose()
+		}, 0, "invalid response"},
 		{"HTTP/2 that begins wrong", `type = "grpc"`, func(x *pacetest.Exchange) {
 			x.Write("%s", "\x00\x00\x00\x00\x00\x00\x00\x00\x01") // DATA before SETTINGS
 			x.AwaitClose()
