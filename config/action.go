@@ -258,6 +258,11 @@ func (f *File) Warnings() (all []*Fault) {
 		all = append(all, f.Fault(t.Key, fmt.Sprintf("warning: it is named %s like the route on line %d, so metrics and logs do not tell the two apart",
 			toml.Quote(t.label()), f.lines[first.Key]), "write a name"))
 	}
+	for _, l := range f.NamedListeners {
+		if l.ClientCA != "" && l.ClientAuth == clientAuth {
+			all = append(all, f.Fault(l.Key+".client_ca", "warning: has no effect, because clients show no certificate", `write client_auth = "require", or remove it`))
+		}
+	}
 	for i := range f.Routes {
 		all = append(all, f.unasked(&f.Routes[i])...)
 	}

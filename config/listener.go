@@ -18,13 +18,18 @@ type Listener struct {
 	TLS           bool           `toml:"tls" default:"false" doc:"Clients must speak TLS; HTTP/2 and HTTP/1.1 are agreed on by ALPN. The certificates are those of [[certificate]]."`
 	MinVersion    string         `toml:"min_version" default:"1.2" doc:"Lowest version of TLS: 1.2 or 1.3."`
 	StrictSNI     bool           `toml:"strict_sni" default:"false" doc:"Refuse a handshake for a name that no certificate has, or for none. Otherwise the client gets the first certificate."`
+	ClientAuth    string         `toml:"client_auth" default:"none" doc:"Whether clients show a certificate: none, request (one that is shown must be signed by client_ca) or require. Backends get it in Client-Cert and Client-Cert-Chain (RFC 9440)."`
+	ClientCA      string         `toml:"client_ca" default:"" is:"file?" doc:"File with the certificates, in PEM, of those who sign the certificates of clients. It is read at the start and at each reload."`
 	ProxyProtocol []netip.Prefix `toml:"proxy_protocol" default:"" doc:"Networks of the proxies in front whose connections must begin with a header of the PROXY protocol, version 1 or 2. The client that it names is the peer everywhere. Nobody else may send one."`
 
 	RedirectToHTTPS bool `toml:"redirect_to_https" default:"false" doc:"Redirect every request (308) to the same URL at the first listener that has TLS."`
 }
 
-// minVersion is the default of min_version.
-const minVersion = "1.2"
+// The defaults of min_version and client_auth.
+const (
+	minVersion = "1.2"
+	clientAuth = "none"
+)
 
 // Certificate is a certificate that clients see, and its key.
 type Certificate struct {
@@ -57,7 +62,7 @@ type ownAddress struct{ key, listen string }
 // listeners are those of both forms. That of the short form is one only if it is written, or if there is no other.
 func (c *Config) listeners() (all []Listener) {
 	if c.Server.Listen != "" {
-		all = append(all, Listener{Name: DefaultName, Key: "server", Listen: c.Server.Listen, MinVersion: minVersion})
+		all = append(all, Listener{Name: DefaultName, Key: "server", Listen: c.Server.Listen, MinVersion: minVersion, ClientAuth: clientAuth})
 	}
 	return append(all, c.NamedListeners...)
 }
@@ -79,6 +84,13 @@ func (r *reader) tls(c *Config) {
 		}
 		if key := l.Key + ".min_version"; !l.TLS && l.MinVersion != minVersion && !r.faulted(key) {
 			r.fault(key, "means nothing without TLS", "remove it")
+		}
+		asks := l.ClientAuth != clientAuth && !r.faulted(l.Key+".client_auth")
+		switch ca := l.Key + ".client_ca"; {
+		case asks && !l.TLS:
+			r.fault(l.Key+".client_auth", "means nothing without TLS", "remove it")
+		case asks && l.ClientCA == "" && !r.faulted(ca):
+			r.at(r.file.lines[l.Key], ca, "missing: somebody has signed the certificates of the clients", "write client_ca, the file of who signs the clients' certificates")
 		}
 		if !l.TLS && l.StrictSNI {
 			r.fault(l.Key+".strict_sni", "means nothing without TLS", "remove it")

@@ -19,7 +19,7 @@ func TestInLongForm_OfTheShortForm(t *testing.T) {
 	everything := defaultRoute()
 	everything.Limits = []string{"default"}
 	want := LongForm{
-		Listeners: []Listener{{Name: "default", Key: "server", Listen: "127.0.0.1:1", MinVersion: "1.2"}},
+		Listeners: []Listener{{Name: "default", Key: "server", Listen: "127.0.0.1:1", MinVersion: "1.2", ClientAuth: "none"}},
 		Routes:    []Route{everything},
 		Upstreams: []Upstream{{"default", "upstreams", Upstreams{
 			Backends: []Backend{{"http", "a:80", 1}, {"http", "b:81", 1}}, MaxRetries: 1,

@@ -32,6 +32,7 @@ var aPersonDecides = []struct {
 	{regexp.MustCompile(`^pace reads TOML$`), "the whole file has to be written anew"},
 	{regexp.MustCompile(`^define \[(upstream|limit)\.`), "only a person knows which backends an upstream has, and what a limit allows"},
 	{regexp.MustCompile(`^write \[\[certificate\]\] with cert and key`), "only a person knows where the certificate is"},
+	{regexp.MustCompile(`^write client_ca, the file`), "only a person knows who signs the clients' certificates"},
 	{regexp.MustCompile(`^write a listener with tls = true`), "only a person knows at which address"},
 	{regexp.MustCompile(`^write another name$`), "only a person knows what to call a route"},
 	{regexp.MustCompile(`^write KEY = VALUE, with text in double quotes`), "nothing is known of the key, and the value is no TOML"},
@@ -492,7 +493,8 @@ func fileWith(k Key, value string) string {
 }
 
 // tlsFor has the keys of TLS that mean nothing without it; a remedy of them passes only beside this line.
-var tlsFor = map[string]string{"listener.NAME.min_version": "tls = true\n", "listener.NAME.strict_sni": "tls = true\n"}
+var tlsFor = map[string]string{"listener.NAME.min_version": "tls = true\n", "listener.NAME.strict_sni": "tls = true\n",
+	"listener.NAME.client_auth": "tls = true\nclient_ca = \"/ca.pem\"\n"}
 
 // tlsListener is a listener to redirect to, and a certificate for it.
 const tlsListener = "[listener.other]\nlisten = \"127.0.0.1:8444\"\ntls = true\n[[certificate]]\ncert = \"/a.crt\"\nkey = \"/a.key\"\n"

@@ -79,7 +79,14 @@ func (q *request) prepare() {
 	}
 	out.Repeatable = q.body == nil && q.rec.Repeatable && q.upstream.RepeatsReset()
 	out.Login, out.Pin, out.Client = message.BindsConnection(r.Header["Authorization"]), pinOf(q.conn), q.asked.Client
+	cert := q.conn.ClientCert()
+	if cert != nil {
+		message.DropClientCert(r.Header)
+	}
 	b := q.plan.filter.Append(q.fields[:0], r.Method, r.Header, q.trusted(), q.route.requests)
+	if cert != nil {
+		b = append(b, cert.Lines...)
+	}
 	b = q.route.requests.AppendFields(b)
 	b = q.asked.AppendFields(b, &q.conn.Peer)
 	b = message.AppendField(b, "Via", message.Via(r.Header["Via"], q.rec.Protocol))

@@ -91,6 +91,9 @@ func (q *request) describe() {
 	rec.Slow = q.route.slow
 	rec.Protocol = message.Version(r.ProtoMajor, r.ProtoMinor)
 	rec.TLS, rec.Cipher = q.conn.TLS()
+	if cert := q.conn.ClientCert(); cert != nil {
+		rec.TLSClient = cert.Subject
+	}
 	rec.Client = peer.Text
 	if q.asked.Client != peer.Addr {
 		rec.Client = q.asked.Client.String()

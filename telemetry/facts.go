@@ -57,6 +57,8 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return text(r.TLS) }},
 	{"tls.cipher", "", false, "Cipher suite that was agreed on with the client.",
 		func(r *Record) slog.Value { return text(r.Cipher) }},
+	{"tls.client.subject", "", false, "Subject of the certificate with which the client has authenticated itself.",
+		func(r *Record) slog.Value { return text(r.TLSClient) }},
 	{"server.address", "", false, "Host that the client asked for.",
 		func(r *Record) slog.Value { host, _ := hostPort(r); return text(host) }},
 	{"server.port", "", false, "Port that the client asked for.",

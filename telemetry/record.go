@@ -33,6 +33,7 @@ type Record struct {
 	Protocol   string          // "1.0", "1.1", "2"
 	TLS        string          // the version of TLS that the client speaks to pace: "1.3"; "": none
 	Cipher     string          // and its cipher suite
+	TLSClient  string          // the subject of the client's certificate, which is verified; "": none
 	UserAgent  string
 	RequestID  string
 	Peer       string // address of the connected peer

@@ -52,7 +52,10 @@ func (ca *CA) Issue(names ...string) Certificate {
 func (ca *CA) IssueTo(c Certificate, names ...string) {
 	ca.t.Helper()
 	key := newKey(ca.t)
-	cert := ca.sign(&x509.Certificate{DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature}, key)
+	cert := ca.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: names[0]}, DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, key)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		ca.t.Fatal(err)
@@ -102,6 +105,13 @@ func writePEM(t testing.TB, file, kind string, der []byte) {
 	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// File writes the CA's own certificate, and returns the name of the file.
+func (ca *CA) File() string {
+	file := filepath.Join(ca.t.TempDir(), "ca.pem")
+	writePEM(ca.t, file, "CERTIFICATE", ca.cert.Raw)
+	return file
 }
 
 // Config returns what a client of the CA's does over TLS when it asks for a name.

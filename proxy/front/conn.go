@@ -35,14 +35,16 @@ type Conn struct {
 	generation   *generation // that serves it
 	announcement announcement
 	tls          *handshake.Conn // nil: clear text; else it is Conn
-	h2           *h2.Conn        // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
-	spoken       atomic.Bool     // net/http has begun to write HTTP/2
-	preface      int             // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
-	lost         atomic.Bool     // the client has closed it, or it broke, or pace has closed it
-	begun        atomic.Bool     // a request has begun since the last one, if there was one
-	rested       atomic.Bool     // net/http has set a deadline since the last request
-	handled      atomic.Bool     // the present request reached the handler
-	timedOut     atomic.Bool     // the last read ran into its deadline
+	certOnce     sync.Once
+	cert         *ClientCert // made once
+	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	spoken       atomic.Bool // net/http has begun to write HTTP/2
+	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
+	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
+	begun        atomic.Bool // a request has begun since the last one, if there was one
+	rested       atomic.Bool // net/http has set a deadline since the last request
+	handled      atomic.Bool // the present request reached the handler
+	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
 	state        atomic.Int32 // an http.ConnState
 

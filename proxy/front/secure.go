@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"pace/proxy/front/handshake"
+	"pace/proxy/message"
 	"pace/telemetry"
 )
 
@@ -45,6 +46,26 @@ func (c *Conn) TLS() (version, cipher string) {
 		return "", ""
 	}
 	return c.tls.Version, c.tls.Cipher
+}
+
+// ClientCert is the certificate with which a client has authenticated itself.
+type ClientCert struct {
+	Subject string // its distinguished name (RFC 2253), cut to longestSubject bytes
+	Lines   []byte // the fields of RFC 9440 for a backend
+}
+
+const longestSubject = 1 << 10
+
+// ClientCert returns the client's certificate, which is verified; nil: it has shown none.
+func (c *Conn) ClientCert() *ClientCert {
+	if c.tls == nil || len(c.tls.Client) == 0 {
+		return nil
+	}
+	c.certOnce.Do(func() {
+		subject := c.tls.Client[0].Subject.String()
+		c.cert = &ClientCert{subject[:min(len(subject), longestSubject)], message.ClientCertLines(c.tls.Client)}
+	})
+	return c.cert
 }
 
 // Encrypted reports whether what goes over the socket is encrypted, so that the kernel cannot move it for pace.

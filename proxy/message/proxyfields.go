@@ -46,6 +46,9 @@ var proxyFields = map[string]bool{
 	// with which scheme
 	"X-Scheme": true, "X-Url-Scheme": true, "Front-End-Https": true, "X-Arr-Ssl": true,
 	"X-Https": true,
+
+	// with which certificate (RFC 9440)
+	clientCert: true, clientCertChain: true,
 }
 
 // IsProxied reports whether a proxy has left its mark on a request: who sent it may be anybody.

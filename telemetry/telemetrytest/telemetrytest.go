@@ -276,7 +276,7 @@ var DefaultRoute = &telemetry.Route{Path: "/", Name: "default"}
 // Fill gives the record something of all that can be told: a failover, a retry, a limiter's no.
 func Fill(r *telemetry.Record) {
 	r.Host, r.Path, r.Query, r.Protocol, r.UserAgent, r.RequestID = "example.org:8080", "/p", "q=1", "1.1", "test", "id"
-	r.TLS, r.Cipher = "1.3", "TLS_AES_128_GCM_SHA256"
+	r.TLS, r.Cipher, r.TLSClient = "1.3", "TLS_AES_128_GCM_SHA256", "CN=client"
 	r.Peer, r.PeerPort, r.Client = "192.0.2.1", 1234, "192.0.2.2"
 	r.Route, r.Upstream = DefaultRoute, "default"
 	r.BeginAttempt("10.0.0.1:8000", "10.0.0.1", 8000).Failure = telemetry.ConnectFailed

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"slices"
@@ -17,8 +18,9 @@ import (
 
 // serving is a listener of the proxy that is served.
 type serving struct {
-	socket net.Listener
-	config config.Listener
+	socket    net.Listener
+	config    config.Listener
+	clientCAs *x509.CertPool // nil: clients show no certificates
 }
 
 // named returns the listener of this name; its socket is nil if there is none.
@@ -30,12 +32,17 @@ func named(list []serving, name string) serving {
 }
 
 // serveProxy serves the listeners of the proxy for the first time.
-func (p *parts) serveProxy(f *config.File, open []Listener) {
+func (p *parts) serveProxy(f *config.File, open []Listener) error {
 	var next []serving
 	for i, l := range f.InLongForm().Listeners {
-		next = append(next, serving{open[i].Listener, l})
+		pool, bad := vet.ClientCAs(f, l)
+		if bad != nil {
+			return config.Join(nil, bad)
+		}
+		next = append(next, serving{open[i].Listener, l, pool})
 	}
 	p.changeListeners(next)
+	return nil
 }
 
 // prepareListeners opens the new addresses of f. change serves them, puts in force what else is new of a listener,
@@ -57,6 +64,11 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 			}
 			opened = append(opened, s.socket)
 		}
+		var bad *config.Fault
+		if s.clientCAs, bad = vet.ClientCAs(f, l); bad != nil {
+			cancel()
+			return nil, nil, config.Join(nil, bad)
+		}
 		s.config = l
 		next = append(next, s)
 	}
@@ -75,9 +87,9 @@ func (p *parts) changeListeners(next []serving) {
 	p.listeners = next
 	for _, s := range next {
 		if named(last, s.config.Name).socket == s.socket {
-			p.server.ChangeListener(s.socket, p.listenerSettings(s.config))
+			p.server.ChangeListener(s.socket, p.listenerSettings(s))
 		} else {
-			go p.reportFailure(func() error { return p.server.Serve(s.socket, p.listenerSettings(s.config)) })
+			go p.reportFailure(func() error { return p.server.Serve(s.socket, p.listenerSettings(s)) })
 		}
 	}
 	for _, s := range last {
@@ -88,7 +100,8 @@ func (p *parts) changeListeners(next []serving) {
 }
 
 // listenerSettings returns what is spoken on a listener.
-func (p *parts) listenerSettings(l config.Listener) (n front.ListenerSettings) {
+func (p *parts) listenerSettings(s serving) (n front.ListenerSettings) {
+	l := s.config
 	n.Announced = l.ProxyProtocol
 	switch {
 	case l.TLS:
@@ -97,11 +110,18 @@ func (p *parts) listenerSettings(l config.Listener) (n front.ListenerSettings) {
 				return c, nil
 			}
 			return nil, handshake.ErrNoCertificate
-		}}
+		}, Client: l.ClientAuth, ClientCAs: s.clientCAs}
 	case l.RedirectToHTTPS:
 		n.RedirectTo = p.portOfHTTPS()
 	}
 	return n
+}
+
+// otherClientCAs reports whether a listener's file of client_ca is the same, and has another content.
+func (p *parts) otherClientCAs(f *config.File, l config.Listener) bool {
+	now := named(p.listeners, l.Name)
+	pool, bad := vet.ClientCAs(f, l)
+	return now.config.ClientCA == l.ClientCA && now.clientCAs != nil && bad == nil && !now.clientCAs.Equal(pool)
 }
 
 // portOfHTTPS is the port of the first listener with TLS, which [config] wants; that of https if the listener has none.

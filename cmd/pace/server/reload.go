@@ -105,6 +105,11 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	if token != r.token && r.inForce.Admin.TokenFile == next.Admin.TokenFile {
 		changes = append(changes, show.Change{Key: "admin.token_file", What: "its content changed"})
 	}
+	for _, l := range next.InLongForm().Listeners {
+		if r.parts.otherClientCAs(next, l) {
+			changes = append(changes, show.Change{Key: l.Key + ".client_ca", What: "its content changed"})
+		}
+	}
 	if err := needRestart(next, changes); err != nil {
 		return nil, err
 	}
@@ -181,6 +186,11 @@ func (r *reloader) files() []string {
 	files := []string{r.file}
 	if token := r.inForce.Admin.TokenFile; token != "" {
 		files = append(files, token)
+	}
+	for _, l := range r.inForce.InLongForm().Listeners {
+		if l.ClientCA != "" {
+			files = append(files, l.ClientCA)
+		}
 	}
 	return files
 }

@@ -64,7 +64,9 @@ func Run(file string, watch bool) error {
 	p.sockets.warnOfUnused(f, p.log.Logger)
 	r := newReloader(file, f, token, p)
 	end := catchEnd()
-	p.accept(f, l)
+	if err := p.accept(f, l); err != nil {
+		return err
+	}
 	defer r.onSignals(s)()
 	if watch {
 		ctx, stop := context.WithCancel(context.Background())
@@ -85,7 +87,9 @@ func RunOn(f *config.File, l Listeners, ready func()) error {
 	ready()
 	r := newReloader("", f, "", p)
 	end := catchEnd()
-	p.accept(f, l)
+	if err := p.accept(f, l); err != nil {
+		return err
+	}
 	return p.serve(r, end)
 }
 
@@ -103,13 +107,16 @@ func catchEnd() chan os.Signal {
 }
 
 // accept begins to serve l.
-func (p *parts) accept(f *config.File, l Listeners) {
+func (p *parts) accept(f *config.File, l Listeners) error {
 	if l.Admin != nil {
 		go p.reportFailure(func() error { return p.admin.serve(l.Admin) })
 	}
-	p.serveProxy(f, l.Proxy)
+	if err := p.serveProxy(f, l.Proxy); err != nil {
+		return err
+	}
 	p.admin.ready.Store(true)
 	p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", l.attrs()...)
+	return nil
 }
 
 // reportFailure runs serve, and sends its error to p.failed. serve must return nil if it was ended on purpose.

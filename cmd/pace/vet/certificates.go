@@ -1,6 +1,7 @@
 package vet
 
 import (
+	"crypto/x509"
 	"slices"
 	"strings"
 
@@ -33,7 +34,24 @@ func certificateFaults(f *config.File, known []*config.Fault) []*config.Fault {
 		return nil
 	}
 	_, faults := Certificates(f, nil)
+	for _, l := range f.NamedListeners {
+		if _, bad := ClientCAs(f, l); bad != nil {
+			faults = append(faults, bad)
+		}
+	}
 	return faults
+}
+
+// ClientCAs reads who may have signed the certificates of a listener's clients; nil: they show none.
+func ClientCAs(f *config.File, l config.Listener) (*x509.CertPool, *config.Fault) {
+	if l.ClientCA == "" {
+		return nil, nil
+	}
+	pool, err := certificate.Pool(l.ClientCA)
+	if err != nil {
+		return nil, f.Fault(l.Key+".client_ca", err.Error(), "name a file with certificates in PEM, that pace may read")
+	}
+	return pool, nil
 }
 
 // LooseKeys warns of the keys that every user of the machine may read.

@@ -110,7 +110,8 @@ func words(f *config.File) []word {
 		list = append(list, upstreamWords(u.Key, u.Upstreams)...)
 	}
 	for _, l := range f.NamedListeners {
-		list = append(list, word{l.Key + ".min_version", l.MinVersion, slices.Sorted(maps.Keys(handshake.Versions))})
+		list = append(list, word{l.Key + ".min_version", l.MinVersion, slices.Sorted(maps.Keys(handshake.Versions))},
+			word{l.Key + ".client_auth", l.ClientAuth, handshake.ClientAuths})
 	}
 	if f.RateLimit != nil {
 		list = append(list, word{"rate_limit.key_extractor", f.RateLimit.KeyExtractor, proxy.KeyKinds()})

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -182,4 +183,17 @@ func reasonOf(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+// Pool reads the certificates of those who sign others.
+func Pool(name string) (*x509.CertPool, error) {
+	text, err := readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificate in PEM", name)
+	}
+	return pool, nil
 }

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"syscall"
@@ -20,6 +21,7 @@ type Conn struct {
 
 	// Version and Cipher are what was agreed, as OpenTelemetry names it; empty before the end of the handshake.
 	Version, Cipher string
+	Client          []*x509.Certificate // that the client has shown, its own first; verified
 }
 
 // wire is the connection as crypto/tls has it, with what the client offers.
@@ -31,7 +33,7 @@ type wire struct {
 // Server returns the connection over nc. If its handshake fails, failed is called, once.
 func (t *Terminator) Server(nc socket.Conn, failed func(*Failure)) *Conn {
 	w := &wire{Conn: nc}
-	return &Conn{Conn: tls.Server(w, t.config), wire: w, failed: failed}
+	return &Conn{Conn: tls.Server(w, t.config.Load()), wire: w, failed: failed}
 }
 
 // Read implements net.Conn. The first one makes the handshake, within the deadline of the read.
@@ -53,6 +55,7 @@ func (c *Conn) shake() error {
 	if err == nil {
 		state := c.ConnectionState()
 		c.Version, c.Cipher = versionNumber(state.Version), tls.CipherSuiteName(state.CipherSuite)
+		c.Client = state.PeerCertificates
 		c.wire.offer = Offer{}
 		return nil
 	}

@@ -22,7 +22,7 @@ type Failure struct {
 // ErrNoCertificate is what [Options.Certificate] returns if there is none for the client.
 var ErrNoCertificate = errors.New("no certificate for this name")
 
-// failureOf finds the reason. crypto/tls does not export each of its errors, so two are known by their text;
+// failureOf finds the reason. crypto/tls does not export each of its errors, so three are known by their text;
 // TestFailures_HaveTheirReason holds that to the Go of today.
 func failureOf(err error, offer *Offer) *Failure {
 	f := &Failure{Reason: telemetry.HandshakeOther, Err: err, Offer: *offer}
@@ -35,7 +35,7 @@ func failureOf(err error, offer *Offer) *Failure {
 		f.Reason = telemetry.HandshakeTimeout
 	case garbled && looksLikeHTTP(record.RecordHeader):
 		f.Reason = telemetry.HandshakePlainHTTP
-	case unverified:
+	case unverified, strings.Contains(err.Error(), "didn't provide a certificate"):
 		f.Reason = telemetry.HandshakeClientCertificate
 	case strings.Contains(err.Error(), "unsupported versions"):
 		f.Reason = telemetry.HandshakeVersion

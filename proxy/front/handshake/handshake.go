@@ -6,6 +6,7 @@ package handshake
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"slices"
 	"sync/atomic"
 )
@@ -14,6 +15,22 @@ import (
 type Options struct {
 	MinVersion  uint16 // the lowest version; 0: TLS 1.2
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	Client    string         // one of ClientAuths, whether clients must show a certificate; "": they need not
+	ClientCAs *x509.CertPool // who may have signed it
+}
+
+// ClientAuths are the words for whether clients show a certificate.
+var ClientAuths = []string{authNone, authRequest, authRequire}
+
+const (
+	authNone    = "none"
+	authRequest = "request" // one that is shown must verify
+	authRequire = "require"
+)
+
+var clientAuth = map[string]tls.ClientAuthType{
+	authRequest: tls.VerifyClientCertIfGiven, authRequire: tls.RequireAndVerifyClientCert,
 }
 
 // Versions are the versions of TLS that may be the lowest, by their names in a configuration.
@@ -22,9 +39,11 @@ var Versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS1
 // Terminator makes the handshakes of a listener. It is safe for concurrent use.
 //
 // crypto/tls keeps the keys of session tickets, and rotates them daily, in the Config that a connection begins
-// with. So each listener has one for ever, and what changes hangs from it.
+// with. So each listener keeps its Config, and what changes hangs from that. But where clients show certificates, a
+// change makes old tickets useless: crypto/tls does not check again who has signed the certificate of a session that
+// is resumed.
 type Terminator struct {
-	config  *tls.Config
+	config  atomic.Pointer[tls.Config]
 	inForce atomic.Pointer[configs]
 }
 
@@ -35,16 +54,21 @@ type configs struct{ both, http1 *tls.Config }
 func NewTerminator(o Options) *Terminator {
 	t := &Terminator{}
 	t.Change(o)
-	t.config = &tls.Config{GetConfigForClient: t.configFor, MinVersion: tls.VersionTLS12, NextProtos: protocols}
 	return t
 }
 
 // Change puts o in force for the handshakes that begin from now on.
 func (t *Terminator) Change(o Options) {
-	both := &tls.Config{MinVersion: max(o.MinVersion, tls.VersionTLS12), GetCertificate: o.Certificate, NextProtos: protocols}
+	both := &tls.Config{
+		MinVersion: max(o.MinVersion, tls.VersionTLS12), GetCertificate: o.Certificate, NextProtos: protocols,
+		ClientAuth: clientAuth[o.Client], ClientCAs: o.ClientCAs,
+	}
 	http1 := both.Clone()
 	http1.NextProtos = protocols[1:]
-	t.inForce.Store(&configs{both, http1})
+	last := t.inForce.Swap(&configs{both, http1})
+	if last == nil || last.both.ClientAuth != both.ClientAuth || both.ClientAuth != tls.NoClientCert {
+		t.config.Store(&tls.Config{GetConfigForClient: t.configFor, MinVersion: tls.VersionTLS12, NextProtos: protocols})
+	}
 }
 
 // protocols are what a client may speak over TLS, in order of preference.
