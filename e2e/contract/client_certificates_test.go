@@ -41,7 +41,7 @@ func TestClientCertificates(t *testing.T) {
 			req.Header.Set("Client_cert", ":AAAA:")
 			return pacetest.Do(client, req)
 		}
-		alice, stranger := clients.Issue("alice.test"), others.Issue("alice.test")
+		alice, unknown := clients.Issue("alice.test"), others.Issue("alice.test")
 		pair, err := tls.LoadX509KeyPair(alice.Cert, alice.Key)
 		if err != nil {
 			t.Fatal(err)
@@ -56,12 +56,12 @@ func TestClientCertificates(t *testing.T) {
 			server := pacetest.WantTrace(spans, 1, pacetest.ID(got.Header.Get("X-Trace-Id"))).Server
 			wantAttr(t, server.Attrs, "tls.client.subject", "CN=alice.test")
 		}
-		for _, certificate := range []*pacetest.Certificate{nil, &stranger} {
+		for _, certificate := range []*pacetest.Certificate{nil, &unknown} {
 			if got := show(p.Listeners[0], certificate); got.Err == nil {
 				t.Errorf("got %d without a certificate that is signed", got.Status)
 			}
 		}
-		if got := show(p.Listeners[1], &stranger); got.Err == nil {
+		if got := show(p.Listeners[1], &unknown); got.Err == nil {
 			t.Errorf("got %d with a certificate of somebody else", got.Status)
 		}
 		wantStatus(t, show(p.Listeners[1], nil), 200)
