@@ -266,6 +266,9 @@ func (q *request) closeReason(e ending) telemetry.CloseReason {
 	if e.whole() {
 		return telemetry.ClosedByBackend
 	}
+	if q.drained.Load() {
+		return telemetry.ClosedByDrain
+	}
 	o := q.notDelivered(e)
 	switch {
 	case q.client.aborted():

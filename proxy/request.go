@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pace/proxy/body"
 	"pace/proxy/front"
@@ -46,7 +47,8 @@ type request struct {
 	proxyError string // of the Proxy-Status field, if it is not the outcome's
 	spoiled    bool   // a bug has left it in any state, and no other exchange must get it
 
-	living front.Exchange
+	living  front.Exchange
+	drained atomic.Bool // its backend is drained, and it has been a stream for too long since
 }
 
 var requests = sync.Pool{New: func() any {
@@ -133,6 +135,7 @@ var phases = [...]telemetry.Phase{
 func (q *request) release() {
 	q.fields = kept(q.fields)
 	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
+	q.drained.Store(false)
 	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	q.miss, q.client, q.asked, q.step, q.proxyError, q.kept = route.Result{}, client{}, message.Forwarding{}, upstream.Step{}, "", keptResponse{}
 	requests.Put(q)

@@ -36,7 +36,7 @@ func (q *request) respond() {
 		copyUpgrade(h, q.resp.Fields)
 	}
 	q.client.begin(q.resp.Status)
-	events := q.resp.ContentLength != 0 && isEventStream(h)
+	events := q.resp.ContentLength != 0 && isEventStream(h) && q.step.Backend != nil // one that was kept is whole
 	if h["Trailer"] != nil {
 		clear(h) // or net/http would send from it, as a trailer, each field that is announced as one
 	}

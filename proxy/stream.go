@@ -29,7 +29,16 @@ func (q *request) streamEvents() {
 	q.resp.BodyTimeout = 0
 	q.h.Telemetry.BecomeStream(q.rec, telemetry.EventStream)
 	q.reportStream()
+	defer q.step.Backend.OpenStream(q.endEvents)()
 	q.streamed(q.deliver())
+}
+
+// endEvents ends a stream of server-sent events, because its backend is drained and the time of its streams is up. It
+// runs on another goroutine, and wakes the handler wherever that waits.
+func (q *request) endEvents() {
+	q.drained.Store(true)
+	q.resp.Interrupt()
+	q.living.Interrupt()
 }
 
 // upgrade sends the 101 and joins the two connections until both have ended. The request's metrics
@@ -54,6 +63,7 @@ func (q *request) upgrade() {
 	q.reportStream()
 	q.client.count(int64(len(early)))
 	s := &stream{q: q, client: conn, server: server}
+	defer q.step.Backend.OpenStream(s.endDrained)()
 	s.join(buffered)
 }
 
@@ -109,12 +119,20 @@ func (s *stream) join(read *bufio.Reader) {
 	if other := <-done; bug == nil {
 		bug = other
 	}
-	if rec.Closed = s.closed; s.q.h.InFlight.Aborted() {
+	if rec.Closed = s.reason(); s.q.h.InFlight.Aborted() {
 		rec.Closed = telemetry.ClosedByDrain
 	}
 	if bug != nil { // both directions have ended, so nobody else touches the record
 		panic(bug)
 	}
+}
+
+// endDrained ends the stream, because its backend is drained and the time of its streams is up. It runs on another
+// goroutine.
+func (s *stream) endDrained() {
+	s.because(telemetry.ClosedByDrain)
+	s.client.Close()
+	s.server.Close()
 }
 
 // because notes why the stream ends, unless it is ending already.
@@ -124,6 +142,13 @@ func (s *stream) because(why telemetry.CloseReason) {
 	if s.closed == telemetry.NotClosed {
 		s.closed = why
 	}
+}
+
+// reason returns why the stream ended.
+func (s *stream) reason() telemetry.CloseReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // pump is one direction of a stream.

@@ -32,13 +32,13 @@ func takeAdmin(c *cobra.Command) {
 func runningOf(c *cobra.Command) (*running, error) {
 	address := c.Flags().Lookup("admin").Value.String()
 	if address == "" {
-		if address = config.Default().Admin.Listen; os.Getenv("PACE_CONFIG") != "" {
-			f, err := vet.Load(os.Getenv("PACE_CONFIG"))
+		if address = config.Default().Admin.Listen; configOf(c) != "" {
+			f, err := vet.Load(configOf(c))
 			if err != nil {
 				return nil, err
 			}
 			if address = f.Admin.Listen; address == "" {
-				return nil, usageError(c, errors.New("$PACE_CONFIG switches the admin listener off; name another one with --admin"))
+				return nil, usageError(c, errors.New(configOf(c)+" switches the admin listener off; name another one with --admin"))
 			}
 		}
 	}
@@ -63,15 +63,32 @@ func runningOf(c *cobra.Command) (*running, error) {
 	return r, nil
 }
 
-// get makes a call of the API. A response that is not 200 is an error, in the words of the response.
+// configOf returns the configuration of the pace that a command asks; "": none is named.
+func configOf(c *cobra.Command) string {
+	if f := c.Flags().Lookup("config"); f != nil && f.Changed {
+		return f.Value.String()
+	}
+	return os.Getenv("PACE_CONFIG")
+}
+
+// get makes a call of the API that only looks.
 func (r *running) get(ctx context.Context, path string) (*http.Response, error) {
+	return r.call(ctx, http.MethodGet, path, "")
+}
+
+// call makes a call of the API, with a token if it is not "". A response that is not 200 is an error, in the words of
+// the response.
+func (r *running) call(ctx context.Context, method, path, token string) (*http.Response, error) {
 	host := r.address
 	if strings.HasPrefix(host, "unix:") {
 		host = "localhost"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/api/v1/"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+"/api/v1/"+path, nil)
 	if err != nil {
 		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
@@ -81,6 +98,9 @@ func (r *running) get(ctx context.Context, path string) (*http.Response, error) 
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized {
+		return nil, runFailure{fmt.Errorf("%s: the token is missing or wrong; name the file that has it with --token-file", r.address)}
+	}
 	var said struct {
 		Error string `json:"error"`
 	}

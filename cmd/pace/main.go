@@ -62,6 +62,7 @@ func command() *cobra.Command {
 	}
 	root.SetVersionTemplate(versionLine())
 	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tailCommand(), demoCommand(), dashboardsCommand(), versionCommand())
+	root.AddCommand(orderCommands()...)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -49,6 +49,8 @@ var rows = map[string]row{
 	"pace_rejections_total":             {dto.MetricType_COUNTER, words("reason http_route pace_route"), words("reason http_route pace_route"), nil},
 	"pace_refused_total":                {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_connections":                  {dto.MetricType_GAUGE, words("state"), words("state"), nil},
+	"pace_backend_active_requests":      {dto.MetricType_GAUGE, words("pace_upstream server_address server_port"), words("pace_upstream server_address server_port"), nil},
+	"pace_backend_connections":          {dto.MetricType_GAUGE, words("pace_upstream server_address server_port state"), words("pace_upstream server_address server_port state"), nil},
 	"pace_limiter_keys":                 {dto.MetricType_GAUGE, words("policy"), words("policy"), nil},
 	"pace_limiter_evicted_total":        {dto.MetricType_COUNTER, words("policy"), words("policy"), nil},
 	"pace_spans_dropped_total":          {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},

@@ -61,6 +61,12 @@ func fake(token string) (http.Handler, *bytes.Buffer) {
 				{Address: "10.0.0.2:80", State: "unhealthy", Reason: "3 checks in a row failed", LastCheck: &Check{Error: "refused"}},
 			}}}
 		},
+		Order: func(o BackendOrder) (Backend, error) {
+			if o.Upstream != name || o.Address != "10.0.0.1:80" && o.Address != "/run/app.sock" {
+				return Backend{}, errors.New("there is none")
+			}
+			return Backend{Address: o.Address, State: o.Order, Reason: o.By}, nil
+		},
 		Reload: func(by string) Reload {
 			if strings.Contains(by, "unix") {
 				return Reload{Result: Refused, Faults: []string{"p.toml:1: a fault"}}
@@ -104,6 +110,10 @@ func TestCalls_RespondAsTheTableSays(t *testing.T) {
 		{"a match of two URLs", "GET", "/api/v1/routes/match?url=/x&url=/y", "", false, 400},
 		{"a match of half a query", "GET", "/api/v1/routes/match?url=/x;header=A:%201", "", false, 400},
 		{"the upstreams", "GET", "/api/v1/upstreams", "", false, 200},
+		{"a drain", "POST", "/api/v1/upstreams/api/backends/10.0.0.1:80/drain", "", false, 200},
+		{"an undrain of a unix socket", "POST", "/api/v1/upstreams/api/backends/%2Frun%2Fapp.sock/undrain", "", true, 200},
+		{"an ejection of what is no backend", "POST", "/api/v1/upstreams/api/backends/10.0.0.9:80/eject", "", false, 404},
+		{"a readmission in an upstream that is none", "POST", "/api/v1/upstreams/ape/backends/10.0.0.1:80/readmit", "", false, 404},
 		{"a reload", "POST", "/api/v1/reload", "", false, 200},
 		{"a reload that is refused", "POST", "/api/v1/reload", "", true, 422},
 		{"a level", "PUT", "/api/v1/log/level", level, false, 200},
@@ -119,9 +129,9 @@ func TestCalls_RespondAsTheTableSays(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", tt.name, w.Code, w.Body, tt.status)
 			continue
 		}
-		path, _, _ := strings.Cut(tt.target, "?")
+		_, pattern := h.(*http.ServeMux).Handler(httptest.NewRequest(tt.method, tt.target, nil))
 		for _, c := range calls {
-			if c.method == tt.method && c.path == path {
+			if c.method+" "+c.path == pattern {
 				wantType(t, tt.name, w.Body.Bytes(), schemaFor(c, tt.status))
 			}
 		}

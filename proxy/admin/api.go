@@ -22,6 +22,7 @@ type Options struct {
 	Routes    func() []Route                                                 // in order of precedence
 	Match     func(method, url string, header []string) (Match, error)       // header has lines "Name: value"
 	Upstreams func() []Upstream                                              // in the order of the configuration
+	Order     func(o BackendOrder) (Backend, error)                          // carries it out; an error: there is no such backend
 	Reload    func(by string) Reload                                         // puts the configuration's file in force
 	SetLevel  func(l slog.Level, d time.Duration, ended func(of slog.Level)) // of the log, for a while
 }
@@ -76,6 +77,10 @@ var calls = []call{
 		method: "GET", path: "/api/v1/upstreams", summary: "The upstreams and their backends.",
 		serve: (*api).upstreams, responses: map[int]any{200: upstreamList{}},
 	},
+	order("drain", "Takes a backend out of picking. Requests in flight finish, streams get drain_streams. It survives a reload."),
+	order("undrain", "Lets a backend that was drained be picked again, unless something else speaks against it."),
+	order("eject", "Takes a backend out of picking as if its requests had failed, until it is readmitted."),
+	order("readmit", "Ends the ejection of a backend, whoever ejected it."),
 	{
 		method: "POST", path: "/api/v1/reload", summary: "Reloads the configuration. One with a fault changes nothing.", changes: true,
 		serve: (*api).reload, responses: map[int]any{200: applied{}, 422: refused{}},

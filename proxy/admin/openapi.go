@@ -91,8 +91,12 @@ func (c call) operation() object {
 	}
 	o := object{"summary": c.summary, "responses": responses}
 	parameters := []object{}
-	if _, rest, ok := strings.Cut(c.path, "{"); ok {
-		name, _, _ := strings.Cut(rest, "}")
+	for segment := range strings.SplitSeq(c.path, "/") {
+		name, ok := strings.CutPrefix(segment, "{")
+		if !ok {
+			continue
+		}
+		name = strings.TrimSuffix(name, "}")
 		parameters = append(parameters, object{"name": name, "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range c.query {

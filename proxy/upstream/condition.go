@@ -26,6 +26,7 @@ type condition struct {
 	ended     uint32          // attempts at those that had it
 	lastCheck *check.Result   // nil: none yet
 	pausedTo  time.Time       // until then it is not picked, because it asked for that; zero or past: it is
+	streams   streams         // has a lock of its own
 }
 
 func newCondition(r *health.Rules, late bool) *condition {

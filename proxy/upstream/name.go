@@ -199,6 +199,9 @@ func (e *entry) set(found []netip.Addr) {
 	} else {
 		e.look()
 	}
+	if !e.known {
+		e.u.orderAs(last[0], next)
+	}
 	e.known = true
 	e.u.publish()
 	for _, b := range last {

@@ -37,6 +37,8 @@ type Options struct {
 	MaxRequests    int // in flight at each backend; 0: any number
 	MaxConnections int // to each backend; 0: any number
 
+	DrainStreams time.Duration // that the streams at a backend which an operator drains get; 0: any time
+
 	Health   health.Rules
 	MaxShare float64 // of the backends, that may be ejected at once
 	Checks   Checks

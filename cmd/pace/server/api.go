@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +26,7 @@ func (r *reloader) apiOptions(token string) adminapi.Options {
 		Routes:    r.shownRoutes,
 		Match:     r.shownMatch,
 		Upstreams: r.shownUpstreams,
+		Order:     r.order,
 		Reload:    func(by string) adminapi.Reload { return r.reload(by).shown() },
 		SetLevel: func(l slog.Level, d time.Duration, ended func(slog.Level)) {
 			r.parts.log.SetLevelFor(l, d, ended)
@@ -120,4 +123,43 @@ func shownBackend(m upstream.Member) adminapi.Backend {
 		}
 	}
 	return b
+}
+
+// order carries out what an operator wants of a backend.
+func (r *reloader) order(o adminapi.BackendOrder) (adminapi.Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := r.parts.standing.upstreams[o.Upstream].to
+	if u == nil {
+		return adminapi.Backend{}, fmt.Errorf("there is no upstream %q; write one of %s", o.Upstream, listed(slices.Sorted(maps.Keys(r.parts.standing.upstreams))))
+	}
+	m, ok := u.Command(o.Address, orderOf(o.Order), o.By)
+	if !ok {
+		var addresses []string
+		for _, m := range u.Members() {
+			addresses = append(addresses, m.Addr)
+		}
+		return adminapi.Backend{}, fmt.Errorf("%s has no backend %q; write one of %s", o.Upstream, o.Address, listed(addresses))
+	}
+	return shownBackend(m), nil
+}
+
+// orderOf returns the order of this word. It is one that package admin has a call for.
+func orderOf(word string) upstream.Order {
+	for o := range upstream.OrderCount {
+		if o.String() == word {
+			return o
+		}
+	}
+	panic("pace: BUG: unknown order: " + word)
+}
+
+// maxListed is how many names a message lists.
+const maxListed = 10
+
+func listed(names []string) string {
+	if n := len(names) - maxListed; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), n)
+	}
+	return strings.Join(names, ", ")
 }

@@ -133,6 +133,7 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 
 		MaxRequests:    u.MaxRequests,
 		MaxConnections: u.MaxConnections,
+		DrainStreams:   u.DrainStreams,
 
 		Health: buildRules(u),
 		Checks: buildChecks(u.Health),

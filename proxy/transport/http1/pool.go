@@ -21,6 +21,7 @@ type Pool struct {
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // a stack: the one used last is used next, so that the rest are idle for long and expire
 	closed bool
+	drops  bool        // keeps no connection for another exchange
 	timer  *time.Timer // runs expire; nil before the first idle connection
 	armed  bool        // timer is running
 }
@@ -45,6 +46,18 @@ func (p *Pool) Close() {
 	p.idle, p.closed = nil, true
 	if p.timer != nil {
 		p.timer.Stop()
+	}
+	p.mu.Unlock()
+	closeAll(idle)
+}
+
+// KeepIdle sets whether connections are kept for another exchange. If not, idle ones are closed at once, and others when
+// their exchanges end.
+func (p *Pool) KeepIdle(keep bool) {
+	p.mu.Lock()
+	var idle []*conn
+	if p.drops = !keep; p.drops {
+		idle, p.idle = p.idle, nil
 	}
 	p.mu.Unlock()
 	closeAll(idle)
@@ -108,7 +121,7 @@ func (x *exchange) keep() {
 func (p *Pool) put(c *conn) {
 	c.idle = time.Now()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.o.MaxIdle || p.isOver() {
+	if p.closed || p.drops || len(p.idle) >= p.o.MaxIdle || p.isOver() {
 		p.mu.Unlock()
 		c.Close()
 		return

@@ -172,6 +172,12 @@ func (r *Response) Hijack() (net.Conn, []byte) {
 	return c.Conn, rest
 }
 
+var errInterrupted = errors.New("interrupted by the caller")
+
+// Interrupt makes Next return, now and from now on, with an error of kind Canceled. It may be called on another
+// goroutine, before Close.
+func (r *Response) Interrupt() { r.x.fail(transport.Canceled, errInterrupted) }
+
 // Close ends the exchange. The connection goes back to the pool if the request and the response were whole and
 // nothing else came; otherwise it is closed. Close returns when nobody uses the request any more. To call it
 // again does nothing. The error is a panic on another goroutine that neither Do nor Next has passed on.
