@@ -40,6 +40,8 @@ func responds(status int, header string) behaviour {
 	})
 }
 
+func busy(_ *exchange, p *pacetest.Exchange) { pacetest.Status(503, "busy")(p) }
+
 // first fails the first attempt and answers the second.
 func first(e ending, a act) behaviour { return firstThen(e, a, 200) }
 

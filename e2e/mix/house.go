@@ -133,7 +133,7 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	server := pacetest.Table{"trusted_proxies": []string{"127.0.0.1/32"}} // the clients say by X-Forwarded-For who they are
 	maps.Copy(server, p.cfg["server"])
 	p.cfg["upstreams"], p.cfg["server"] = pool, server
-	p.cfg["upstreams.retry"] = pacetest.Table{"on": failoverReasons, "budget": 1.0}
+	p.cfg["upstreams.retry"] = pacetest.Table{"on": append(h.repeated(), failoverReasons...), "budget": 1.0}
 	p.cfg["log"] = pacetest.Table{"file": filepath.Join(mx.t.TempDir(), "log"), "slow_after": "0s"}
 	// Only in the house slow, the script says which exchanges are slow. The test looks for each trace that pace must keep.
 	keep := pacetest.Table{"slow": "0s", "per_second": 0, "per_reason": 0, "recent": recent}
@@ -145,6 +145,14 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
 	return h
+}
+
+// repeated are the statuses after which another backend is asked.
+func (h *house) repeated() []string {
+	if h.name == "patient" {
+		return []string{"503"}
+	}
+	return nil
 }
 
 // Backend starts a backend that records each attempt before it does what the exchange's kind says.

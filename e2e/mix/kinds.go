@@ -140,6 +140,11 @@ var kinds = []kind{
 		stream: "sse", closed: "backend_closed"},
 	{name: "prompt", house: "slow", share: 2, outcome: "ok", status: 200, serve: responds(200, "")},
 
+	// A status leads to another backend.
+	{name: "busyonce", house: "patient", share: 8, outcome: "ok", status: 200, serve: first(ending{status: 503, failure: "503"}, busy)},
+	{name: "busypost", house: "patient", share: 4, method: "POST", outcome: "upstream_error", status: 503, serve: responds(503, "")},
+	{name: "busy", house: "patient", share: 8, outcome: "upstream_error", status: 503, serve: responds(503, "")},
+
 	// Connections fail, or go stale.
 	{name: "stale", house: "lone", share: 30, outcome: "ok", status: 200, serve: closesReused(closeBefore)},
 	{name: "stalereset", house: "lone", share: 10, outcome: "ok", status: 200, serve: closesReused(resetBefore)},

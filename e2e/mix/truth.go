@@ -117,7 +117,7 @@ func (x *exchange) due(outcome string) int {
 	for i, a := range x.attempts {
 		tried[a.backend] = true
 		switch {
-		case !slices.Contains(failoverReasons, a.failure) || x.body != "" || x.method == "POST" || x.method == "BREW":
+		case !slices.Contains(failoverReasons, a.failure) && !slices.Contains(x.house.repeated(), a.failure) || x.body != "" || x.method == "POST" || x.method == "BREW":
 			return i + 1
 		case i == 0 && len(tried) < x.house.backends: // max_retries = 1
 		case a.failure == "upstream_reset" && a.nth != 1 && !a.begun && retries == 0:
