@@ -26,7 +26,7 @@ type Upstreams struct {
 	StickyCookie           string        `toml:"sticky_cookie" default:"" is:"cookie?" doc:"Name of a cookie that pace sets, and that keeps a client at the backend that it got first, whatever the policy; \"\": none."`
 
 	Health *Health `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
-	Retry  Retry   `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept."`
+	Retry  Retry   `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept. A backend that responds 503 or 429 with Retry-After, where on has that status, gets no request for so long, at most 10 s, while another one may be picked."`
 }
 
 // Retry says when an attempt is followed by another one.

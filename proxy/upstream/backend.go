@@ -169,6 +169,9 @@ func (u *Upstream) Members() []Member {
 func (m *member) now() Member {
 	one := Member{Backend: m.Backend, Weight: m.weight, LastCheck: m.condition.lastCheck}
 	one.State, one.Since, one.Reason = m.condition.machine.State()
+	if until := m.condition.pausedTo; until.After(time.Now()) && one.State.MayBePicked() {
+		one.Reason = "paused until " + until.Format(time.TimeOnly) + ", as its Retry-After asks"
+	}
 	for i := range one.Changes {
 		one.Changes[i] = m.condition.changes[i].Load()
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,9 @@ func TestPause(t *testing.T) {
 		u.Pause(a, 503, time.Second/2)
 		u.Pause(b, 429, time.Hour)
 		want("two paused", c.Addr)
+		if m := u.Members(); !strings.HasPrefix(m[0].Reason, "paused until ") || !strings.HasPrefix(m[1].Reason, "paused until ") || m[2].Reason != "" {
+			t.Errorf("the reasons of the states are %q, %q and %q", m[0].Reason, m[1].Reason, m[2].Reason)
+		}
 		time.Sleep(time.Second)
 		want("the first is back, at the end of its longest pause", a.Addr, c.Addr)
 		u.Pause(a, 503, 3*time.Second)
