@@ -266,6 +266,11 @@ func (f *File) Warnings() (all []*Fault) {
 	for i := range f.Routes {
 		all = append(all, f.unasked(&f.Routes[i])...)
 	}
+	for _, u := range form.Upstreams {
+		if e := u.Ejection; e.Base > e.Max {
+			all = append(all, f.Fault(u.Key+".ejection.base", fmt.Sprintf("warning: it is %s and max is %s, so each ejection takes as long as max says", e.Base, e.Max), "write a shorter base, or a longer max"))
+		}
+	}
 	if f.Metrics.NativeHistograms && !f.Metrics.Enabled {
 		all = append(all, f.Fault("metrics.native_histograms", "warning: has no effect, because metrics.enabled is false", "remove it"))
 	}

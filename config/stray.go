@@ -95,6 +95,9 @@ func nearest(t *table, path, name, noun string) string {
 			consider(toml.Join(path, inner.name), d)
 		}
 	}
+	if best != "" && noun == "table" { // a table of this one, and not one that has its name by chance
+		return best
+	}
 	for _, other := range root.tables {
 		if noun == "table" {
 			near := other.nearName(t, leaf)

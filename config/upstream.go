@@ -24,9 +24,11 @@ type Upstreams struct {
 	Policy                 string        `toml:"policy" default:"round_robin" doc:"Which backend gets a request: round_robin (in turns), random, least_request (of two at random, the one with fewer requests in flight), peak_ewma (of two at random, the one that is expected to respond sooner) or hash (by hash_by). All but peak_ewma give each backend its weight while there is no load."`
 	HashBy                 string        `toml:"hash_by" default:"client_ip" is:"hash_by" doc:"What keeps requests at one backend with policy = \"hash\": client_ip, header:NAME, cookie:NAME, or path (without the query). A request without it goes to a backend at random. A backend that has more than 8 requests in flight, and more than 1.25 times the mean, passes further ones on."`
 	StickyCookie           string        `toml:"sticky_cookie" default:"" is:"cookie?" doc:"Name of a cookie that pace sets, and that keeps a client at the backend that it got first, whatever the policy; \"\": none."`
+	SlowStart              time.Duration `toml:"slow_start" default:"0s" min:"0s" max:"24h" doc:"How long a backend that may be picked again, or that comes to a pool while pace runs, gets only a part of its requests: a tenth at first, and then more from step to step. 0s: it gets all at once."`
 
-	Health *Health `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
-	Retry  Retry   `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept. A backend that responds 503 or 429 with Retry-After, where on has that status, gets no request for so long, at most 10 s, while another one may be picked."`
+	Ejection Ejection `toml:"ejection" doc:"Which backends get no requests for a time, because requests failed at them. A failure is an outcome of side backend; what clients or pace itself do does not count. When the time is up, one request is the trial: if it succeeds, the backend is back, and if it fails, it is out for twice as long."`
+	Health   *Health  `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
+	Retry    Retry    `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept. A backend that responds 503 or 429 with Retry-After, where on has that status, gets no request for so long, at most 10 s, while another one may be picked."`
 }
 
 // Retry says when an attempt is followed by another one.
@@ -35,6 +37,18 @@ type Retry struct {
 	Budget       float64       `toml:"budget" default:"0.2" min:"0" max:"1" doc:"Further attempts as a share of the requests, within any 10 s. 30 more are allowed, so that an upstream with few requests has some. A request that would need more fails at once."`
 	Backoff      time.Duration `toml:"backoff" default:"0s" min:"0s" max:"1m" doc:"Longest pause before the second attempt of a request, doubled before each further one, up to 1m. How long it is within that is random; 0s: none."`
 	MaxKeptBytes int64         `toml:"max_replay_bytes" default:"0" min:"0" max:"1048576" doc:"Largest body of a request that is kept in memory so that it can be sent again; 0: none is. Each request in flight with a body may take that much, and all together 64 MiB; a body that finds no room is not kept."`
+}
+
+// Ejection says which backends get no requests for a time.
+type Ejection struct {
+	Enabled             bool          `toml:"enabled" default:"true" doc:"Eject backends at which requests fail."`
+	ConsecutiveFailures int           `toml:"consecutive_failures" default:"5" min:"0" max:"1000000" doc:"Failures in a row that eject a backend; 0: no number does."`
+	FailureShare        float64       `toml:"failure_share" default:"0.5" min:"0" max:"1" doc:"Share of failures among a backend's requests of the last window that ejects it; 0: no share does."`
+	MinRequests         int           `toml:"min_requests" default:"20" min:"1" max:"1000000" doc:"Requests that a backend must have had within window for failure_share to count."`
+	Window              time.Duration `toml:"window" default:"10s" min:"100ms" max:"1h" doc:"The time over which failure_share is measured; it moves on by a tenth of itself."`
+	Base                time.Duration `toml:"base" default:"10s" min:"1ms" max:"24h" doc:"How long the first ejection takes. Each further one takes twice as long as the one before; after max without one, the next is a first one again."`
+	Max                 time.Duration `toml:"max" default:"5m" min:"1ms" max:"24h" doc:"How long an ejection takes at most."`
+	MaxShare            float64       `toml:"max_share" default:"0.5" min:"0" max:"1" doc:"Share of the backends, drained ones aside, of which no more are ejected at once, rounded down: with 0.5, a single backend never is. If none may be picked, all are asked that are not drained."`
 }
 
 // Upstream is a pool of backends under a name.

@@ -89,6 +89,11 @@ func overview() []row {
 		{"Rate", []panel{byRoute(), byStatus(), byOutcome()}},
 		{"Duration", []panel{quantiles(), slowestByRoute(), phases(), overhead()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
+		{"States of backends", []panel{
+			backendsUp(),
+			perSecond("Changes of state, by the new one", metrics.BackendTransitions.Name, metrics.To.Name),
+			perSecond("Picks in panic", metrics.PanicPicks.Name, metrics.Upstream.Name),
+		}},
 		{"Failovers and retries", []panel{
 			perSecond("Failovers by reason", metrics.Failovers.Name, metrics.Reason.Name),
 			perSecond("Retries by reason", metrics.Retries.Name, metrics.Reason.Name),
@@ -452,6 +457,14 @@ func backendConnections() panel {
 	return panel{
 		title: "Connections by backend", unit: units.Short, width: 12, doc: docOf(m),
 		queries: []query{{sumBy(append(backend, state), onScreen.series(m)), at + " " + perLabel(state)}},
+	}
+}
+
+func backendsUp() panel {
+	upstream := metrics.Upstream.Name
+	return panel{
+		title: "Backends that may be picked", unit: units.Short, doc: docOf(metrics.BackendUp.Name),
+		queries: []query{{sumBy(append(by(upstream), backend...), onScreen.series(metrics.BackendUp.Name)), perLabel(upstream) + " " + at}},
 	}
 }
 

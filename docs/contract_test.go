@@ -21,6 +21,7 @@ func TestKeys_AreInTheContract(t *testing.T) {
 	}
 	sameAs := map[string]string{ // the row of the first says that the second has them all
 		"upstream.NAME": "upstreams", "limit.NAME": "rate_limit",
+		"upstreams.ejection":    "upstream.NAME.ejection",
 		"route.request_headers": "route", "route.response_headers": "route",
 	}
 	name := regexp.MustCompile(`^(.*)\.(.*)$`)

@@ -63,7 +63,8 @@ type LimiterState struct {
 // UpstreamState is what an upstream reports about itself.
 type UpstreamState struct {
 	// Checks returns how many checks of backends have passed and failed. ok is false if there are none.
-	Checks func() (passed, failed int64, ok bool)
+	Checks     func() (passed, failed int64, ok bool)
+	PanicPicks func() int64 // picks although no backend might be picked
 }
 
 // The results of checks.
@@ -121,12 +122,17 @@ func (s *State) Limiters() map[string]LimiterState {
 // resolves to other addresses, is no longer among them.
 type BackendState struct {
 	Upstream string
-	Host     string // or the path of a unix socket
-	Port     int    // 0: a unix socket has none
-	InFlight int    // requests, streams included
-	Open     int    // connections, with idle ones and those of streams
-	Idle     int    // connections that wait for a request
+	Host     string  // or the path of a unix socket
+	Port     int     // 0: a unix socket has none
+	InFlight int     // requests, streams included
+	Open     int     // connections, with idle ones and those of streams
+	Idle     int     // connections that wait for a request
+	Up       bool    // it may be picked
+	Changes  []int64 // how often it came into each state, in the order of [BackendStates]
 }
+
+// BackendStates are the states in which a backend can be: the words of package health.
+var BackendStates = []string{"healthy", "starting", "unhealthy", "ejected", "drained"}
 
 // WatchBackends sets the function that returns the state of each backend.
 func (s *State) WatchBackends(read func() []BackendState) {

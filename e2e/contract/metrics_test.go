@@ -64,6 +64,10 @@ var rows = map[string]row{
 	"pace_stream_io_bytes_total":        {dto.MetricType_COUNTER, words("kind direction"), words("kind direction"), nil},
 	"pace_mirror_dropped_total":         {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_config_reloads_total":         {dto.MetricType_COUNTER, words("result"), words("result"), nil},
+	"pace_backend_up":                   {dto.MetricType_GAUGE, words("pace_upstream server_address server_port"), words("pace_upstream server_address"), nil},
+	"pace_panic_picks_total":            {dto.MetricType_COUNTER, words("pace_upstream"), words("pace_upstream"), nil},
+
+	"pace_backend_transitions_total": {dto.MetricType_COUNTER, words("pace_upstream server_address server_port to"), words("pace_upstream server_address to"), nil},
 
 	"pace_config_last_reload_successful":                {dto.MetricType_GAUGE, nil, nil, nil},
 	"pace_config_last_reload_success_timestamp_seconds": {dto.MetricType_GAUGE, nil, nil, nil},

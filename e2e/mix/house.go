@@ -54,7 +54,7 @@ func plans() []plan {
 		{"main", pacetest.Config{
 			"server":     {"max_body_bytes": maxBody, "drain_timeout": "2m", "read_header_timeout": "1m"},
 			"rate_limit": {"max_requests": quota, "window_seconds": 3600},
-		}, []backendKind{scriptedBackend, scriptedBackend}, quota},
+		}, []backendKind{scriptedBackend, scriptedBackend, scriptedBackend}, quota}, // one may be ejected, and two are left
 		{"strict", pacetest.Config{"upstreams": {"response_timeout": "300ms"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
 		{"patient", pacetest.Config{"upstreams": {"response_timeout": "2s"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
 		{"brief", pacetest.Config{"server": {"body_timeout": "200ms", "read_header_timeout": "300ms"}}, []backendKind{scriptedBackend}, 0},

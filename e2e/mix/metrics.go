@@ -128,6 +128,8 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	hold("pace_stream_duration_seconds_count", ac.streams, "kind", "pace_close_reason")
 	hold("pace_stream_io_bytes_total", ac.bytes, "kind", "direction")
 	hold("pace_streams", Table{}, "kind")
+	ac.changed = of("pace_backend_transitions_total", "server_port", "to")
+	hold("pace_panic_picks_total", Table{}, "pace_upstream")
 	hold("pace_spans_dropped_total", Table{}, "reason")
 	hold("pace_log_dropped_total", Table{}, "reason")
 	if ac.quota > 0 {

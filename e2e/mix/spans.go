@@ -53,9 +53,9 @@ func (tr *Truth) HoldSpans(spans []otlp.Span) {
 		}
 		servers[x] = append(servers[x], s)
 	}
-	missed, failovers, retries := map[string]Table{}, map[string]Table{}, map[string]Table{}
+	missed, failovers, retries, ejected := map[string]Table{}, map[string]Table{}, map[string]Table{}, map[string]Table{}
 	for name := range tr.houses {
-		missed[name], failovers[name], retries[name] = Table{}, Table{}, Table{}
+		missed[name], failovers[name], retries[name], ejected[name] = Table{}, Table{}, Table{}, Table{}
 	}
 	for _, x := range tr.entered() {
 		want := 0
@@ -77,12 +77,15 @@ func (tr *Truth) HoldSpans(spans []otlp.Span) {
 		})
 		tr.holdServer(x, s, len(tries))
 		tr.holdClients(x, s, tries, missed[x.house.name])
-		tr.holdEvents(x, s, tries, failovers[x.house.name], retries[x.house.name])
+		tr.holdEvents(x, s, tries, failovers[x.house.name], retries[x.house.name], ejected[x.house.name])
 	}
 	for parent, n := range orphans {
 		tr.differs("%d CLIENT spans have no SERVER span %s", n, parent)
 	}
 	tr.holdTotals(missed, failovers, retries)
+	for name, ac := range tr.houses {
+		tr.compare(name+": pace.ejected events", ejected[name], ac.ejections())
+	}
 }
 
 // holdTotals compares what is known only in total: the attempts in the recorded traffic that no backend saw,
@@ -233,8 +236,9 @@ func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a
 	}
 }
 
-// holdEvents requires one event for each failover and retry, and one for each rejection by a limiter.
-func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failovers, retries Table) {
+// holdEvents requires one event for each failover and retry, and one for each rejection by a limiter. It counts those
+// of ejections.
+func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failovers, retries, ejected Table) {
 	var want, got []string
 	for i := range max(0, len(tries)-1) {
 		if from, to := tries[i].Peer(), tries[i+1].Peer(); from == to {
@@ -259,6 +263,8 @@ func (tr *Truth) holdEvents(x *exchange, s otlp.Span, tries []otlp.Span, failove
 			if at["pace.limit.retry_after_seconds"] == nil {
 				tr.differs("%s: its event %s has no pace.limit.retry_after_seconds", x.path, e.Name)
 			}
+		case "pace.ejected":
+			ejected[Key(at["pace.backend"], at["pace.reason"])]++
 		default:
 			got = append(got, e.Name)
 		}

@@ -56,12 +56,13 @@ func (c counted) words() string {
 
 // span returns a duration in the unit that suits it.
 func span(d time.Duration) string {
-	if d >= time.Minute {
-		return d.Round(time.Second).String()
+	switch {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	case d < time.Minute:
+		return strings.TrimSuffix(strconv.FormatFloat(d.Seconds(), 'f', 1, 64), ".0") + " s"
 	}
-	n, unit := d.Seconds(), " s"
-	if d < time.Second {
-		n, unit = n*1000, " ms"
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(n, 'f', 1, 64), ".0") + unit
+	return d.Round(time.Second).String()
 }

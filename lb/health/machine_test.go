@@ -95,7 +95,7 @@ func (p *patient) do(words ...string) {
 }
 
 func TestMachine(t *testing.T) {
-	const fiveRefused = "healthy → ejected by requests: 5 connect failures in 0 ms"
+	const fiveRefused = "healthy → ejected by requests: 5 connect failures in less than 1 ms"
 	for _, tt := range []struct {
 		name  string
 		rules func(*Rules)
@@ -112,7 +112,7 @@ func TestMachine(t *testing.T) {
 			want: []string{"healthy → ejected by requests: 5 failures in 12 ms: 2 connect failures, 3 responses with 503"}},
 		{name: "one failure ejects, where that is the number",
 			rules: func(r *Rules) { r.Ejection.ConsecutiveFailures = 1 },
-			do:    "503", want: []string{"healthy → ejected by requests: 1 response with 503 in 0 ms"}},
+			do:    "503", want: []string{"healthy → ejected by requests: 1 response with 503 in less than 1 ms"}},
 		{name: "half of twenty requests within the window failed",
 			do:   "ok; 503; ok; 503; ok; 503; ok; 503; ok; 503; ok; 503; ok; 503; ok; 503; ok; 503; ok; 503",
 			want: []string{"healthy → ejected by requests: 10 of 20 requests failed within 10 s"}},
@@ -128,7 +128,7 @@ func TestMachine(t *testing.T) {
 			do:    strings.Repeat("503; ", 50) + "503"},
 		{name: "it is not ejected while too many others are, and then at the next failure",
 			do:   "refused; refused; refused; refused; refused, but others are out; refused, but others are out; refused",
-			want: []string{"healthy → ejected by requests: 7 connect failures in 0 ms"}},
+			want: []string{"healthy → ejected by requests: 7 connect failures in less than 1 ms"}},
 		{name: "after ten seconds one request is the trial, and lets it in",
 			do:   "refused; refused; refused; refused; refused; no trial; 9.9s; no trial; 100ms; trial; no trial; 20ms; trial passes; ok",
 			want: []string{fiveRefused, "ejected → healthy by requests: the trial passed, 10 s after the ejection"}},
@@ -148,7 +148,7 @@ func TestMachine(t *testing.T) {
 			want: []string{fiveRefused, "ejected → healthy by requests: the trial passed, 10 s after the ejection"}},
 		{name: "a response that ends badly after a passed trial ejects at once",
 			do:   "refused; refused; refused; refused; refused; 10s; trial; trial passes; 50ms; 503",
-			want: []string{fiveRefused, "ejected → healthy by requests: the trial passed, 10 s after the ejection", "healthy → ejected by requests: 1 response with 503 in 0 ms, right after the trial"}},
+			want: []string{fiveRefused, "ejected → healthy by requests: the trial passed, 10 s after the ejection", "healthy → ejected by requests: 1 response with 503 in less than 1 ms, right after the trial"}},
 		{name: "what ends while it is ejected changes nothing",
 			do:   "refused; refused; refused; refused; refused; refused; ok; 503; trial passes; trial fails",
 			want: []string{fiveRefused}},
@@ -168,7 +168,7 @@ func TestMachine(t *testing.T) {
 				"unhealthy → healthy by check: 2 checks in a row passed"}},
 		{name: "a drain hides all else, and ends with what still holds",
 			do:   "drain; drain; refused; refused; refused; refused; refused; 1h; no trial; undrain; trial; trial passes",
-			want: []string{"healthy → drained by operator: drained by ops", "drained → ejected by operator: undrained by ops; still ejected: 5 connect failures in 0 ms", "ejected → healthy by requests: the trial passed, 1h0m0s after the ejection"}},
+			want: []string{"healthy → drained by operator: drained by ops", "drained → ejected by operator: undrained by ops; still ejected: 5 connect failures in less than 1 ms", "ejected → healthy by requests: the trial passed, 1h0m0s after the ejection"}},
 		{name: "a drain ends",
 			do:   "drain; undrain; undrain",
 			want: []string{"healthy → drained by operator: drained by ops", "drained → healthy by operator: undrained by ops"}},
@@ -183,7 +183,7 @@ func TestMachine(t *testing.T) {
 			rules: func(r *Rules) { r.SlowStart = 30 * time.Second },
 			do:    "tick; drain; undrain; 29s; tick; 1s; tick; tick; refused; refused; refused; refused; refused; 10s; trial; trial passes; refused",
 			want: []string{"healthy → drained by operator: drained by ops", "drained → starting by operator: undrained by ops", "starting → healthy by operator: it has started, in 30 s",
-				fiveRefused, "ejected → starting by requests: the trial passed, 10 s after the ejection", "starting → ejected by requests: 1 connect failure in 0 ms, right after the trial"}},
+				fiveRefused, "ejected → starting by requests: the trial passed, 10 s after the ejection", "starting → ejected by requests: 1 connect failure in less than 1 ms, right after the trial"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := gentle()

@@ -131,12 +131,12 @@ func TestEjection(t *testing.T) {
 		if got := w.fail(1, 4); got != "" {
 			t.Errorf("ejected because of %q, although a request succeeded in between", got)
 		}
-		if got := w.fail(1, 1); got != "5 connect failures in 0 ms" {
+		if got := w.fail(1, 1); got != "5 connect failures in less than 1 ms" {
 			t.Errorf("ejected because of %q", got)
 		}
 		w.wantPicks(6, "2:3 3:3")
 		w.fail(2, 50)
-		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in 0 ms") // half of 3 is 1
+		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in less than 1 ms") // half of 3 is 1
 		w.end(Step{Backend: w.members[1].Backend}, Result{Kind: Success})
 
 		time.Sleep(10 * time.Second)
@@ -152,7 +152,7 @@ func TestEjection_TrialOfOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWard(t, 2, nil)
 		w.fail(1, 5)
-		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in 0 ms")
+		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in less than 1 ms")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if s := w.First(&Request{}); s.Trial {
@@ -285,7 +285,7 @@ func TestSlowStart(t *testing.T) {
 		time.Sleep(time.Second)
 		w.wantPicks(10, "1:5 2:5")
 		w.wantStates("healthy healthy")
-		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in 0 ms",
+		w.wantLog("default/10.0.0.1:80 healthy → ejected by requests: 5 connect failures in less than 1 ms",
 			"default/10.0.0.1:80 ejected → starting by requests: the trial passed, 10 s after the ejection",
 			"default/10.0.0.1:80 starting → healthy by requests: it has started, in 10 s")
 	})
@@ -321,7 +321,7 @@ func TestNew_KeepsStates(t *testing.T) {
 		w.fail(1, 5)
 		reload(func(o *Options) { o.Health.Ejection.Enabled = false })
 		w.wantStates("starting drained healthy")
-		w.wantLog("default/10.0.0.1:80 starting → ejected by requests: 5 connect failures in 0 ms",
+		w.wantLog("default/10.0.0.1:80 starting → ejected by requests: 5 connect failures in less than 1 ms",
 			"default/10.0.0.1:80 ejected → starting by operator: ejection is not enabled any more")
 	})
 }

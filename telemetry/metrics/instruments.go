@@ -99,6 +99,7 @@ var (
 	StreamKind    = label("kind")
 	CloseReason   = label("pace.close_reason")
 	Direction     = label("direction")
+	To            = label("to")
 	Version       = label("version")
 	GoVersion     = label("goversion")
 
@@ -222,6 +223,20 @@ var (
 		Key: "pace.health.checks", Type: Counter, Unit: "{check}",
 		Labels: []Label{Upstream, Result.of([]string{telemetry.CheckPassed, telemetry.CheckFailed})},
 		Doc:    "Checks of backends, which are in no other metric. A check that pace itself could not make, without a descriptor for example, is not counted.",
+	})
+	BackendUp = named(Instrument{
+		Key: "pace.backend.up", Type: Gauge,
+		Labels: []Label{Upstream, ServerAddress, ServerPort},
+		Doc:    "1 if the backend may be picked: it is healthy or starting. 0 if not; it may be asked nevertheless if no other may be picked either.",
+	})
+	BackendTransitions = named(Instrument{
+		Key: "pace.backend.transitions", Type: Counter, Unit: "{transition}",
+		Labels: []Label{Upstream, ServerAddress, ServerPort, To.of(telemetry.BackendStates)},
+		Doc:    "Changes of a backend's state, by the new state; each is a line of the log. A failed trial is another change to ejected.",
+	})
+	PanicPicks = named(Instrument{
+		Key: "pace.panic.picks", Type: Counter, Unit: "{pick}",
+		Labels: []Label{Upstream}, Doc: "Picks while no backend may be picked, so that all are asked that are not drained.",
 	})
 	SpansDropped = named(Instrument{
 		Key: "pace.spans.dropped", Type: Counter, Unit: "{span}",

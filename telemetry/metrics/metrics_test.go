@@ -171,6 +171,38 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// A backend takes its series along when it leaves.
+func TestBackends(t *testing.T) {
+	b := telemetrytest.New(t, nil)
+	b.WatchUpstreams(map[string]telemetry.UpstreamState{"default": {
+		Checks: func() (passed, failed int64, ok bool) { return 0, 0, false }, PanicPicks: func() int64 { return 3 },
+	}})
+	tcp := telemetry.BackendState{Upstream: "default", Host: "10.0.0.1", Port: 80, Up: true, Changes: []int64{0, 0, 0, 0, 0}}
+	unix := telemetry.BackendState{Upstream: "default", Host: "/run/app.sock", Changes: []int64{1, 2, 3, 4, 5}}
+	b.WatchBackends(func() []telemetry.BackendState { return []telemetry.BackendState{tcp, unix} })
+	scraped := b.Scrape(t)
+	for _, tt := range []struct {
+		metric, label, word string
+		want                float64
+	}{
+		{metrics.BackendUp.Name, metrics.ServerAddress.Name, "10.0.0.1", 1}, {metrics.BackendUp.Name, metrics.ServerPort.Name, "80", 1},
+		{metrics.BackendUp.Name, metrics.ServerAddress.Name, "/run/app.sock", 0},
+		{metrics.BackendTransitions.Name, metrics.To.Name, "unhealthy", 3}, {metrics.BackendTransitions.Name, metrics.To.Name, "drained", 5},
+		{metrics.BackendTransitions.Name, metrics.ServerAddress.Name, "10.0.0.1", 0}, {metrics.PanicPicks.Name, metrics.Upstream.Name, "default", 3},
+	} {
+		if v, ok := telemetrytest.Value(scraped[tt.metric], tt.label, tt.word); v != tt.want || !ok {
+			t.Errorf("%s{%s=%q}: got %v, %v; want %v", tt.metric, tt.label, tt.word, v, ok, tt.want)
+		}
+	}
+	b.WatchBackends(func() []telemetry.BackendState { return []telemetry.BackendState{tcp} })
+	scraped = b.Scrape(t)
+	for _, name := range []string{metrics.BackendUp.Name, metrics.BackendTransitions.Name} {
+		if _, ok := telemetrytest.Value(scraped[name], metrics.ServerAddress.Name, "/run/app.sock"); ok {
+			t.Errorf("%s: a backend that is gone still has its series", name)
+		}
+	}
+}
+
 // What is lost of telemetry itself is in the metrics.
 func TestLossesAreCounted(t *testing.T) {
 	b := telemetrytest.New(t, nil)

@@ -24,9 +24,12 @@ func TestNames_AreThoseOfTheScrape(t *testing.T) {
 		return []telemetry.CertificateState{{Name: "a", NotAfter: time.Now()}}
 	})
 	b.WatchBackends(func() []telemetry.BackendState {
-		return []telemetry.BackendState{{Upstream: "default", Host: "10.0.0.7", Port: 8000, InFlight: 1, Open: 2, Idle: 1}}
+		return []telemetry.BackendState{{Upstream: "default", Host: "10.0.0.7", Port: 8000, InFlight: 1, Open: 2, Idle: 1, Changes: make([]int64, 5)}}
 	})
-	b.WatchUpstreams(map[string]telemetry.UpstreamState{"default": {Checks: func() (int64, int64, bool) { return 1, 1, true }}})
+	b.WatchUpstreams(map[string]telemetry.UpstreamState{"default": {
+		Checks:     func() (int64, int64, bool) { return 1, 1, true },
+		PanicPicks: func() int64 { return 1 },
+	}})
 	b.Request(nil, func(_ context.Context, r *telemetry.Record) {
 		telemetrytest.Fill(r)
 		b.End(r)
@@ -102,7 +105,7 @@ func TestNames_LabelsAreSomeMetrics(t *testing.T) {
 	}
 	for _, l := range []string{metrics.Method.Name, metrics.Scheme.Name, metrics.Status.Name, metrics.Route.Name, metrics.Outcome.Name, metrics.ErrorType.Name, metrics.ServerAddress.Name,
 		metrics.ServerPort.Name, metrics.Upstream.Name, metrics.Reason.Name, metrics.State.Name, metrics.Policy.Name, metrics.Version.Name, metrics.GoVersion.Name, metrics.Phase.Name, metrics.StreamKind.Name,
-		metrics.CloseReason.Name, metrics.Direction.Name, metrics.Side.Name, metrics.LeftIn.Name} {
+		metrics.CloseReason.Name, metrics.Direction.Name, metrics.Side.Name, metrics.LeftIn.Name, metrics.To.Name} {
 		if !known[l] {
 			t.Errorf("%s is no label of %v", l, slices.Sorted(maps.Keys(known)))
 		}

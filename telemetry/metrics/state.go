@@ -79,6 +79,27 @@ var stateInstruments = []stateInstrument{
 			}
 		}
 	}},
+	{BackendUp, func(m *Metrics, o observe) {
+		for _, b := range m.State.Backends() {
+			if b.Up {
+				o(1, backendLabels(b)...)
+			} else {
+				o(0, backendLabels(b)...)
+			}
+		}
+	}},
+	{BackendTransitions, func(m *Metrics, o observe) {
+		for _, b := range m.State.Backends() {
+			for i, n := range b.Changes {
+				o(n, append(backendLabels(b), To.is(telemetry.BackendStates[i]))...)
+			}
+		}
+	}},
+	{PanicPicks, func(m *Metrics, o observe) {
+		for name, u := range m.State.Upstreams() {
+			o(u.PanicPicks(), Upstream.is(name))
+		}
+	}},
 	{SpansDropped, func(m *Metrics, o observe) { readLosses(m.Spans, telemetry.SpanLosses, o) }},
 	{TracesKept, func(m *Metrics, o observe) {
 		for _, why := range telemetry.KeepReasons() {

@@ -80,6 +80,12 @@ func limitNamed(policy string) string {
 // attempt says what became of an attempt, and why the next one was made, or none.
 func (s *story) attempt(i int) {
 	a := &s.r.Attempts[i]
+	switch a.PickReason {
+	case "trial":
+		s.say("%s was ejected and its time was up, so this request was its trial.", a.Backend)
+	case "panic":
+		s.say("No backend might be picked, so pace asked one nevertheless (panic).")
+	}
 	begin := fmt.Sprintf("Attempt %d, at %s,", i+1, a.Backend)
 	waited := ""
 	if a.Waited >= time.Microsecond {
@@ -100,8 +106,20 @@ func (s *story) attempt(i int) {
 	default:
 		s.say("%s ended after %s without a response%s.", begin, span(a.End.Sub(a.Start)), waited)
 	}
+	s.ejected(i)
 	if !theirs {
 		s.next(i)
+	}
+}
+
+// ejected says that an attempt was the last straw.
+func (s *story) ejected(i int) {
+	a := &s.r.Attempts[i]
+	for _, e := range s.r.Ejected {
+		next := i+1 < len(s.r.Attempts) && !e.At.Before(s.r.Attempts[i+1].Start)
+		if e.Backend == a.Backend && !e.At.Before(a.Start) && !next {
+			s.say("That ejected %s: %s.", e.Backend, e.Reason)
+		}
 	}
 }
 

@@ -301,6 +301,26 @@ func TestExplain_OfWrongFacts(t *testing.T) {
 }
 
 // What came over the wire cannot forge a sentence on a terminal.
+// The attempt that ejected its backend is the one after whose sentence that stands.
+func TestExplain_Ejected(t *testing.T) {
+	got := Explain(ofCart(telemetry.OK, func(r *telemetry.Record) {
+		explained[telemetry.OK].of(r)
+		r.Attempts[0].PickReason, r.Attempts[1].PickReason, r.Attempts[1].Start = "trial", "panic", after(1.5)
+		r.Ejected = []telemetry.Ejected{{At: after(1.4), Backend: one, Reason: "the trial failed: connect failure"}}
+	}))
+	want := []string{
+		one + " was ejected and its time was up, so this request was its trial.",
+		"Attempt 1, at " + one + ", failed",
+		"That ejected " + one + ": the trial failed: connect failure.",
+		"pace failed over to " + two,
+		"No backend might be picked, so pace asked one nevertheless (panic).",
+		"Attempt 2, at " + two,
+	}
+	if missing := wrong(got, want); missing != "" {
+		t.Errorf("%q is not where it should be in\n%s", missing, strings.Join(got, "\n"))
+	}
+}
+
 func TestExplain_HostileText(t *testing.T) {
 	r := ofCart(telemetry.ConnectFailed, explained[telemetry.ConnectFailed].of)
 	r.Path, r.Method, r.Attempts[0].Error = "/\x1b[2J\nGET /ok", "G\rET", "\u202eerror"

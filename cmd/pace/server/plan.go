@@ -9,7 +9,6 @@ import (
 
 	"pace/config"
 	"pace/lb"
-	"pace/lb/health"
 	"pace/limiter"
 	"pace/proxy"
 	"pace/proxy/transport/http1"
@@ -90,27 +89,6 @@ func (s standing) limiters() map[string]telemetry.LimiterState {
 	return of
 }
 
-// backends returns the backends for the metrics.
-func (s standing) backends() (list []telemetry.BackendState) {
-	for name, u := range s.upstreams {
-		for _, m := range u.to.Members() {
-			list = append(list, telemetry.BackendState{
-				Upstream: name, Host: m.Host, Port: m.Port, InFlight: m.InFlight(), Open: m.Connections, Idle: m.Idle(),
-			})
-		}
-	}
-	return list
-}
-
-// pools returns the upstreams for the metrics.
-func (s standing) pools() map[string]telemetry.UpstreamState {
-	of := map[string]telemetry.UpstreamState{}
-	for name, u := range s.upstreams {
-		of[name] = telemetry.UpstreamState{Checks: u.to.Checks}
-	}
-	return of
-}
-
 // buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
 func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
 	return upstream.New(upstream.Options{
@@ -118,6 +96,7 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		Addresses: buildAddresses(u.Backends),
 		Resolve:   u.Resolve,
 		Log:       log,
+		OnChange:  logState(log),
 
 		Retry: upstream.RetryOptions{
 			On:        append([]string{}, u.Retry.On...), // none is not nil
@@ -135,8 +114,9 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 		MaxConnections: u.MaxConnections,
 		DrainStreams:   u.DrainStreams,
 
-		Health: buildRules(u),
-		Checks: buildChecks(u.Health),
+		Health:   buildRules(u),
+		MaxShare: u.Ejection.MaxShare,
+		Checks:   buildChecks(u.Health),
 
 		Transport: http1.Options{
 			ConnectTimeout:  u.ConnectTimeout,
@@ -147,15 +127,6 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 			IdleTimeout:     u.IdleTimeout,
 		},
 	}, before)
-}
-
-// buildRules returns what changes the state of a backend.
-func buildRules(u config.Upstream) health.Rules {
-	var r health.Rules
-	if h := u.Health; h != nil {
-		r.Checked, r.Fall, r.Rise = true, h.Fall, h.Rise
-	}
-	return r
 }
 
 // buildChecks returns how backends are checked. h is nil if they are not.
