@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,4 +127,38 @@ func TestPick_OfAFullPoolAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: a pick of a full pool: %v allocations, want 0", policy.Name, n)
 		}
 	}
+}
+
+// Many take the last room at the same moment, again and again: one of them gets it.
+func TestTryBegin_OneGetsTheLastRoom_ConcurrentSafe(t *testing.T) {
+	const clients, rounds = 4, 20_000
+	var b Backend
+	var round, began, through atomic.Int64
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for n := int64(1); n <= rounds; n++ {
+				for round.Load() < n {
+					runtime.Gosched()
+				}
+				if b.TryBegin(1) {
+					began.Add(1)
+				}
+				through.Add(1)
+			}
+		})
+	}
+	for n := int64(1); n <= rounds; n++ {
+		round.Store(n)
+		for through.Load() < n*clients {
+			runtime.Gosched()
+		}
+		if got := began.Swap(0); got != 1 {
+			t.Errorf("in round %d, %d of %d began, want 1", n, got, clients)
+		}
+		for b.InFlight() > 0 {
+			b.End()
+		}
+	}
+	all.Wait()
 }
