@@ -224,6 +224,9 @@ func TestEject_LastsUntilReadmit(t *testing.T) {
 	cfg := upstreams(out, stays)
 	o := operate(t, cfg)
 	o.order("eject", out, "ejected")
+	at := []string{"pace_upstream", "default", "server_address", "127.0.0.1", "server_port", fmt.Sprint(out.Port())}
+	o.WantMetric(0, "pace_backend_up", at...)
+	o.WantMetric(1, "pace_backend_transitions_total", append(at, "to", "ejected")...)
 	o.Reload(set(cfg, "upstreams", "max_retries", 0))
 	for range 10 {
 		wantStatus(t, o.Get("/x"), 200)
@@ -240,6 +243,17 @@ func TestEject_LastsUntilReadmit(t *testing.T) {
 	}
 	if n := len(out.Got("/y")); n != 2 {
 		t.Errorf("after readmit it got %d of 4 requests", n)
+	}
+	lines := o.Lines("backend state")
+	if len(lines) != 2 {
+		t.Fatalf("got the lines %v, want one for each change", lines)
+	}
+	for i, want := range []pacetest.Line{{"from": "healthy", "to": "ejected"}, {"from": "ejected", "to": "healthy"}} {
+		line := lines[i]
+		if line.Text("from") != want["from"] || line.Text("to") != want["to"] || line.Text("by") != "operator" || line.Text("backend") != out.Address() ||
+			line.Text("upstream") != "default" || !strings.Contains(line.Text("reason"), " by API, 127.0.0.1:") {
+			t.Errorf("the line says %v, want %v by an operator", line, want)
+		}
 	}
 }
 
