@@ -19,10 +19,11 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// retrying is a configuration of two or more backends with a table [upstreams.retry].
+// retrying is a configuration of two or more backends with a table [upstreams.retry]. None of them is ejected: each test
+// wants its bad backend to be asked.
 func retrying(retry pacetest.Table, backends ...interface{ Address() string }) pacetest.Config {
 	cfg := upstreams(backends...)
-	cfg["upstreams.retry"] = retry
+	cfg["upstreams.retry"], cfg["upstreams.ejection"] = retry, pacetest.Table{"enabled": false}
 	return cfg
 }
 
@@ -40,7 +41,7 @@ var badBackends = map[string]func(t *testing.T) address{
 	"504":              func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Status(504, "late")) },
 }
 
-// pools is a configuration of many upstreams, each with a route: /NAME/ goes to the upstream NAME.
+// pools is a configuration of many upstreams, each with a route: /NAME/ goes to the upstream NAME. They eject nobody.
 type pools struct {
 	cfg    pacetest.Config
 	routes []pacetest.Table
@@ -50,7 +51,7 @@ func (p *pools) add(name string, upstream, retry pacetest.Table) {
 	if p.cfg == nil {
 		p.cfg = pacetest.Config{}
 	}
-	p.cfg["upstream."+name] = upstream
+	p.cfg["upstream."+name], p.cfg["upstream."+name+".ejection"] = upstream, pacetest.Table{"enabled": false}
 	if retry != nil {
 		p.cfg["upstream."+name+".retry"] = retry
 	}
