@@ -13,12 +13,12 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// load is clients that send requests at a rate, whether or not the earlier ones have their responses.
+// load is clients that send requests: at a rate, whether or not the earlier ones have their responses, or each of them
+// one after the other.
 type load struct {
 	t      *testing.T
 	p      *pacetest.Pace
 	client *http.Client
-	rate   int // requests a second
 	posts  int // each so manieth request is a POST, which must not be repeated; 0: none
 
 	stop     chan struct{}
@@ -46,28 +46,50 @@ func (r result) String() string {
 
 func (r result) failed() bool { return r.err != nil || r.status != 200 }
 
-// startLoad begins to send requests for /NUMBER to p.
-func startLoad(t *testing.T, p *pacetest.Pace, rate, posts int) *load {
+func newLoad(t *testing.T, p *pacetest.Pace) *load {
 	l := &load{
 		t:      t,
 		p:      p,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2_000}, Timeout: pacetest.Patience},
-		rate:   rate,
-		posts:  posts,
 		stop:   make(chan struct{}),
 	}
-	l.sender.Go(l.send)
 	t.Cleanup(l.client.CloseIdleConnections)
 	return l
 }
 
+// startLoad begins to send requests for /NUMBER to p at a rate.
+func startLoad(t *testing.T, p *pacetest.Pace, rate, posts int) *load {
+	l := newLoad(t, p)
+	l.posts = posts
+	l.sender.Go(func() { l.send(rate) })
+	return l
+}
+
+// startClients lets so many clients send requests to p, each as soon as it has the response to its last one.
+func startClients(t *testing.T, p *pacetest.Pace, clients int) *load {
+	l := newLoad(t, p)
+	for client := range clients {
+		l.sender.Go(func() {
+			for n := client; ; n += clients {
+				select {
+				case <-l.stop:
+					return
+				default:
+					l.ask(n)
+				}
+			}
+		})
+	}
+	return l
+}
+
 // send sends what is due every millisecond. A sender that was late sends more at once, so the rate is kept.
-func (l *load) send() {
+func (l *load) send(rate int) {
 	began := time.Now()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ; {
-		for due := int(time.Since(began).Seconds() * float64(l.rate)); n < due; n++ {
+		for due := int(time.Since(began).Seconds() * float64(rate)); n < due; n++ {
 			l.requests.Go(func() { l.ask(n) })
 		}
 		select {
