@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ func TestStart_SpreadsTheChecks(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		inTenth := map[time.Duration]int{} // checks that began in that tenth of a second
+		waits := map[time.Duration]bool{}  // between two checks of a backend
 		for _, b := range backends {
 			b.mu.Lock()
 			if n := len(b.accepted); n < 11 || n > 14 {
@@ -26,7 +28,9 @@ func TestStart_SpreadsTheChecks(t *testing.T) {
 			}
 			for i, at := range b.accepted {
 				inTenth[at.Sub(began).Truncate(100*time.Millisecond)]++
-				switch wait := at.Sub(append([]time.Time{began}, b.accepted...)[i]); {
+				wait := at.Sub(append([]time.Time{began}, b.accepted...)[i])
+				waits[wait] = waits[wait] || i > 0
+				switch {
 				case i == 0 && wait > time.Second:
 					t.Errorf("the first check began after %v", wait)
 				case i > 0 && (wait < 4500*time.Millisecond || wait > 5500*time.Millisecond):
@@ -34,6 +38,10 @@ func TestStart_SpreadsTheChecks(t *testing.T) {
 				}
 			}
 			b.mu.Unlock()
+		}
+		maps.DeleteFunc(waits, func(_ time.Duration, later bool) bool { return !later })
+		if len(waits) < 1000 {
+			t.Errorf("only %d different waits between checks", len(waits))
 		}
 		for at, n := range inTenth { // of 1000 in the first second, and then even more spread
 			if n > 200 {
