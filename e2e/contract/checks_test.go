@@ -87,6 +87,26 @@ func wantLastCheck(t *testing.T, p *pacetest.Pace, address, state string, passed
 	}
 }
 
+// stateLines are the log's lines about changes of a backend's state: "from > to by: reason".
+func stateLines(p *pacetest.Pace, address string) (lines []string) {
+	for _, l := range p.Lines("backend state") {
+		if l.Text("backend") == address {
+			lines = append(lines, fmt.Sprintf("%s %s > %s by %s: %s", l.Text("upstream"), l.Text("from"), l.Text("to"), l.Text("by"), l.Text("reason")))
+		}
+	}
+	return lines
+}
+
+func wantStateLines(t *testing.T, p *pacetest.Pace, address string, want ...string) {
+	t.Helper()
+	pacetest.Eventually(t, func() error {
+		if got := stateLines(p, address); !slices.Equal(got, want) {
+			return notYet("the log says of %s\n%s\nwant\n%s", address, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		return nil
+	})
+}
+
 // TestHealth_FallAndRise: a backend whose checks fail gets no requests, and it gets some again once they pass. Its
 // own count is the metric's, and no check is in a metric, a line or a span of requests.
 func TestHealth_FallAndRise(t *testing.T) {
@@ -116,6 +136,7 @@ func TestHealth_FallAndRise(t *testing.T) {
 		pacetest.Status(503, "no")(x)
 	})
 	wantLastCheck(t, p, ill.Address(), "unhealthy", false, 503, "status 503, expected 200-399")
+	p.WantMetric(0, "pace_backend_up", "server_port", fmt.Sprint(ill.Port()))
 	before := len(ill.Got("/x"))
 	get(10)
 	if got := len(ill.Got("/x")); got != before {
@@ -128,6 +149,13 @@ func TestHealth_FallAndRise(t *testing.T) {
 	if got := len(ill.Got("/x")); got <= before {
 		t.Error("a backend that is healthy again gets no requests")
 	}
+	wantStateLines(t, p, ill.Address(),
+		"default healthy > unhealthy by check: 3 checks in a row failed, the last one: status 503, expected 200-399",
+		"default unhealthy > healthy by check: 2 checks in a row passed")
+	wantStateLines(t, p, well.Address())
+	p.WantMetric(1, "pace_backend_up", "server_port", fmt.Sprint(ill.Port()))
+	p.WantMetric(1, "pace_backend_transitions_total", "server_port", fmt.Sprint(ill.Port()), "to", "unhealthy")
+	p.WantMetric(1, "pace_backend_transitions_total", "server_port", fmt.Sprint(ill.Port()), "to", "healthy")
 
 	const path = "/healthz?deep=1"
 	p.WantMetric(float64(failed.Load()), "pace_health_checks_total", "pace_upstream", "default", "result", "failed")
@@ -188,6 +216,12 @@ func TestHealth_SaysWhyACheckFails(t *testing.T) {
 			ill, well := checkedBackend(t, newSwitched(tt.checks)), pacetest.NewBackend(t, pacetest.Fine)
 			p := pacetest.Start(t, checked(tt.keys+", fall = 2", ill, well))
 			wantLastCheck(t, p, ill.Address(), "unhealthy", false, tt.status, tt.why)
+			pacetest.Eventually(t, func() error {
+				if lines := stateLines(p, ill.Address()); len(lines) != 1 || !strings.Contains(lines[0], "by check: 2 checks in a row failed, the last one: ") || !strings.HasSuffix(lines[0], tt.why) {
+					return notYet("the log says %q", lines)
+				}
+				return nil
+			})
 			if strings.Contains(p.Output(), "forged") {
 				t.Error("what the backend sent is in the log")
 			}
@@ -221,6 +255,9 @@ func TestHealth_TCPNeedsAConnection(t *testing.T) {
 	if n := again.Accepted(); n < 3 {
 		t.Errorf("it was healthy after %d checks", n)
 	}
+	wantStateLines(t, p, b.Address(),
+		"default healthy > unhealthy by check: a check failed: dial tcp "+b.Address()+": connection refused",
+		"default unhealthy > healthy by check: 3 checks in a row passed")
 }
 
 // grpcBackend is a real server of gRPC with its health service.
@@ -265,6 +302,9 @@ func TestHealth_GRPCNeedsServing(t *testing.T) {
 	wantLastCheck(t, p, b.Address(), "unhealthy", false, 0, "the backend says NOT_SERVING")
 	b.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	wantLastCheck(t, p, b.Address(), "healthy", true, 0, "")
+	wantStateLines(t, p, b.Address(),
+		"default healthy > unhealthy by check: 3 checks in a row failed, the last one: the backend says NOT_SERVING",
+		"default unhealthy > healthy by check: 2 checks in a row passed")
 	p.WantMetric(0, "http_client_request_duration_seconds_count")
 }
 
@@ -305,6 +345,7 @@ func TestHealth_UnixSocketIsChecked(t *testing.T) {
 	})
 	p.Reload(cfg(`status = "204"`))
 	wantLastCheck(t, p, b.path, "unhealthy", false, 200, "status 200, expected 204")
+	p.WantMetric(0, "pace_backend_up", "server_address", b.path)
 }
 
 // TestHealth_OverReloads: what has not changed goes on, with its count of failed checks and its state. Other checks
@@ -351,6 +392,9 @@ func TestHealth_OverReloads(t *testing.T) {
 	if now := len(well.Got("/other")); now > old+1 {
 		t.Errorf("%d checks without the table", now-old)
 	}
+	wantStateLines(t, p, ill.Address(),
+		"default healthy > unhealthy by check: 3 checks in a row failed, the last one: status 500, expected 200-399",
+		"default unhealthy > healthy by check: 2 checks in a row passed")
 }
 
 // TestHealth_WithoutTheTableNobodyIsUnhealthy: a reload that ends the checks lets in what they kept out.
@@ -366,5 +410,33 @@ func TestHealth_WithoutTheTableNobodyIsUnhealthy(t *testing.T) {
 	}
 	if n := len(ill.Got("/x")); n != 2 {
 		t.Errorf("it got %d of 4 requests", n)
+	}
+	wantStateLines(t, p, ill.Address(),
+		"default healthy > unhealthy by check: 3 checks in a row failed, the last one: status 500, expected 200-399",
+		"default unhealthy > healthy by operator: it is not checked any more")
+}
+
+// TestHealth_ACheckIsTheTrialAfterAnEjection: it lets the backend in again, and no request has to try.
+func TestHealth_ACheckIsTheTrialAfterAnEjection(t *testing.T) {
+	t.Parallel()
+	ill := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/x": (*pacetest.Exchange).Reset, "/": pacetest.Fine}))
+	well := pacetest.NewBackend(t, pacetest.Fine)
+	cfg := set(checked(`path = "/healthz"`, ill, well), "upstreams", "ejection", asWritten(`{ consecutive_failures = 1, base = "300ms" }`))
+	p := pacetest.Start(t, cfg)
+	for len(ill.Got("/x")) == 0 {
+		wantStatus(t, p.Get("/x"), 200)
+	}
+	pacetest.Eventually(t, func() error {
+		lines := stateLines(p, ill.Address())
+		if len(lines) < 2 {
+			return notYet("the log says %q", lines)
+		}
+		if !strings.HasPrefix(lines[0], "default healthy > ejected by requests: ") || !strings.HasPrefix(lines[1], "default ejected > healthy by check: the check passed, ") {
+			t.Fatalf("the log says %q", lines)
+		}
+		return nil
+	})
+	if n := len(ill.Got("/x")); n != 1 {
+		t.Errorf("the backend got %d requests, want the one that failed", n)
 	}
 }
