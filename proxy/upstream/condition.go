@@ -247,11 +247,18 @@ func (u *Upstream) keepShare(now time.Time) {
 // setTimer sets the timer to the next moment at which something changes by itself. u.mu is held.
 func (u *Upstream) setTimer(now time.Time) {
 	var next time.Time
-	for _, one := range u.inUse {
+	for n, one := range u.inUse {
 		for i := range one.members {
 			c := one.members[i].condition
-			for _, at := range []time.Time{c.machine.Next(&one.o.Health, now), c.pausedTo} {
-				if at.After(now) && (next.IsZero() || at.Before(next)) {
+			var due []time.Time
+			if c.pausedTo.After(now) {
+				due = append(due, c.pausedTo)
+			}
+			if n == len(u.inUse)-1 { // by whose rules tick goes; what is late already, because they are others, is due now
+				due = append(due, c.machine.Next(&one.o.Health, now))
+			}
+			for _, at := range due {
+				if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 					next = at
 				}
 			}

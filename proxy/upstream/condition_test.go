@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pace/lb"
 	"pace/lb/health"
 	"pace/proxy/transport"
 	"pace/proxy/upstream/check"
@@ -190,6 +191,24 @@ func TestEjection_OfASingleBackend(t *testing.T) {
 	w.wantLog("default/10.0.0.2:80 healthy → drained by operator: drained by ops")
 }
 
+// A connection that had been closed says little about its backend: it is asked again rather than one that is out.
+func TestEjection_ARetryGoesBeforeABackendThatIsOut(t *testing.T) {
+	w := newWard(t, 2, func(o *Options) { o.Retry.On, o.Retry.Failovers, o.Retry.Budget = []string{"upstream_reset"}, 1, 1 })
+	tries := Tries{At: []*lb.Backend{w.members[0].Backend.Backend}}
+	stale := &transport.Error{Kind: transport.Reset, Reused: true}
+	if got := w.Further(tries, "upstream_reset", stale, time.Now()); got != Failover {
+		t.Errorf("while the other one is healthy: %v", got)
+	}
+	w.fail(2, 5)
+	if got := w.Further(tries, "upstream_reset", stale, time.Now()); got != Retry {
+		t.Errorf("while the other one is ejected: %v", got)
+	}
+	tries.Retries = 1
+	if got := w.Further(tries, "upstream_reset", stale, time.Now()); got != Failover {
+		t.Errorf("after the retry: %v", got)
+	}
+}
+
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWard(t, 3, func(o *Options) { o.MaxShare = 1 })
@@ -323,6 +342,23 @@ func TestNew_KeepsStates(t *testing.T) {
 		w.wantStates("starting drained healthy")
 		w.wantLog("default/10.0.0.1:80 starting → ejected by requests: 5 connect failures in less than 1 ms",
 			"default/10.0.0.1:80 ejected → starting by operator: ejection is not enabled any more")
+	})
+}
+
+// A backend that is starting is done at once if a reload leaves it less time than it has had.
+func TestNew_ShortensASlowStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWard(t, 2, func(o *Options) { o.Health.SlowStart = time.Hour })
+		w.Command("10.0.0.1:80", Drain, "ops")
+		w.Command("10.0.0.1:80", Undrain, "ops")
+		time.Sleep(time.Minute)
+		w.wantStates("starting healthy")
+		w.o.Health.SlowStart = time.Second
+		before := w.Upstream
+		w.Upstream = New(w.o, before)
+		synctest.Wait()
+		w.wantStates("healthy healthy")
+		before.Close()
 	})
 }
 

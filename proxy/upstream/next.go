@@ -97,7 +97,8 @@ func (u *Upstream) Further(t Tries, reason string, e *transport.Error, now time.
 	case !u.anyBut(t.At):
 		next = AllTried
 	}
-	if next != Failover && e != nil && e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0 {
+	stale := e != nil && e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0
+	if stale && (next != Failover || !anyOf(&u.pool, t.At)) { // this backend has a better chance than one that is out
 		next = Retry
 	}
 	if (next == Failover || next == Retry) && !u.budget.attempt(now) {
@@ -108,8 +109,12 @@ func (u *Upstream) Further(t Tries, reason string, e *transport.Error, now time.
 
 // anyBut reports whether there is a backend for pickFurther.
 func (u *Upstream) anyBut(tried []*lb.Backend) bool {
-	mayBe := func(b *lb.Backend) bool { return !slices.Contains(tried, b) && hasRoom(b) }
-	return slices.ContainsFunc(u.pool.Backends(), mayBe) || slices.ContainsFunc(u.out.Backends(), mayBe)
+	return anyOf(&u.pool, tried) || anyOf(&u.out, tried)
+}
+
+// anyOf reports whether p has a backend that was not tried and has room.
+func anyOf(p *lb.Pool, tried []*lb.Backend) bool {
+	return slices.ContainsFunc(p.Backends(), func(b *lb.Backend) bool { return !slices.Contains(tried, b) && hasRoom(b) })
 }
 
 // Next returns the attempt that Further has allowed. Its Backend is nil if none of the backends has room now, or the
