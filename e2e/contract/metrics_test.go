@@ -67,7 +67,10 @@ var rows = map[string]row{
 	"pace_backend_up":                   {dto.MetricType_GAUGE, words("pace_upstream server_address server_port"), words("pace_upstream server_address"), nil},
 	"pace_panic_picks_total":            {dto.MetricType_COUNTER, words("pace_upstream"), words("pace_upstream"), nil},
 
-	"pace_backend_transitions_total": {dto.MetricType_COUNTER, words("pace_upstream server_address server_port to"), words("pace_upstream server_address to"), nil},
+	"pace_tls_handshake_failures_total": {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_log_records_dropped_total":    {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
+	"pace_metric_exports_failed_total":  {dto.MetricType_COUNTER, nil, nil, nil},
+	"pace_backend_transitions_total":    {dto.MetricType_COUNTER, words("pace_upstream server_address server_port to"), words("pace_upstream server_address to"), nil},
 
 	"pace_config_last_reload_successful":                {dto.MetricType_GAUGE, nil, nil, nil},
 	"pace_config_last_reload_success_timestamp_seconds": {dto.MetricType_GAUGE, nil, nil, nil},
