@@ -17,6 +17,7 @@ const (
 	stormy     = 0.05 // share of attempts that fail over
 	unanswered = 0.5  // share of a backend's attempts without a response
 	turnedAway = 0.1  // share of requests, for each reason
+	flapping   = 3    // times that a backend is let in again within 15 minutes
 )
 
 // The severities: a critical alert wakes people.
@@ -34,7 +35,7 @@ func alerts(routes []Route) []rule {
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(routes), storm(), unanswering(), rejections(), notReloaded(), certificateExpires(), certificateExpiresSoon(), certificateRefused(),
+	return append(list, latency(routes), storm(), unanswering(), noBackend(), budgetExhausted(), comesAndGoes(), rejections(), notReloaded(), certificateExpires(), certificateExpiresSoon(), certificateRefused(),
 		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -136,6 +137,37 @@ func unanswering() rule {
 		"backend {{ $labels.server_address }}:{{ $labels.server_port }} of {{ $labels.job }} leaves {{ $value | humanizePercentage }} of attempts without a response",
 		"it is down, unreachable, overloaded, or does not speak HTTP",
 		"see its attempts by error in the dashboard; start it, or remove it from the configuration")
+}
+
+// noBackend looks at each instance: one may reach a backend that another one does not.
+func noBackend() rule {
+	return alert("PaceNoBackend",
+		fmt.Sprintf("%s == 0", aggregate("max", by(job, instance, metrics.Upstream.Name), metrics.BackendUp.Name)),
+		time.Minute, critical,
+		"{{ $labels.instance }}: no backend of upstream {{ $labels.pace_upstream }} may be picked",
+		"each of them is ejected, unhealthy or drained; requests go to all that are not drained, since there are no better ones",
+		`see the lines "backend state" in its log, or GET /api/v1/upstreams, for the reason of each; fix the backends, or undrain one`)
+}
+
+func budgetExhausted() rule {
+	return alert("PaceRetryBudgetExhausted",
+		fmt.Sprintf("%s > 0", sumBy(by(job, metrics.Upstream.Name), fmt.Sprintf("increase(%s[5m])", metrics.BudgetExhausted.Name))),
+		2*time.Minute, warning,
+		"{{ $value | humanize }} requests to upstream {{ $labels.pace_upstream }} of {{ $labels.job }} failed in 5 minutes, because the budget allowed no further attempt",
+		"so many attempts fail that to repeat them all would add to the load",
+		"see failovers by reason and the states of backends in the dashboard, and fix the backends; raise the upstream's retry.budget only if they bear the load")
+}
+
+// comesAndGoes counts how often a backend is let in. One that is dead is ejected again and again, and never let in. The
+// instances are not added up, because all of them see a backend that restarts once.
+func comesAndGoes() rule {
+	labels := append(by(job, metrics.Upstream.Name), backend...)
+	return alert("PaceBackendFlapping",
+		fmt.Sprintf("%s > %v", aggregate("max", labels, fmt.Sprintf("increase(%s[15m])", metrics.BackendTransitions.Name+"{"+is(metrics.To.Name, "healthy")+"}")), flapping),
+		0, warning,
+		"backend {{ $labels.server_address }}:{{ $labels.server_port }} of upstream {{ $labels.pace_upstream }} of {{ $labels.job }} comes and goes: it was let in again {{ $value | humanize }} times in 15 minutes",
+		"it works for a while and then fails, often because of its load, or its checks pass and its requests fail",
+		`see the lines "backend state" in the log for the reasons; fix it, drain it, or give it a slow_start`)
 }
 
 func rejections() rule {

@@ -39,8 +39,8 @@ func TestRules_CasesCanFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]*strings.Replacer{
-		"always": strings.NewReplacer(" > 0.", " > 0 * 0.", " > 1\n", " > 0\n", " > 0\n", " >= 0\n", "== 0", "== bool 1"),
-		"never":  strings.NewReplacer(" > 0.", " > 9.", " > 1\n", " > 99\n", " > 0\n", " > 99\n", "== 0", "== 2"),
+		"always": strings.NewReplacer(" > 0.", " > 0 * 0.", " > 1\n", " > 0\n", " > 3\n", " >= 0\n", " > 0\n", " >= 0\n", "== 0", "== bool 1", "time() < ", "time() < 9999 * "),
+		"never":  strings.NewReplacer(" > 0.", " > 9.", " > 1\n", " > 99\n", " > 3\n", " > 99\n", " > 0\n", " > 99\n", "== 0", "== 2", "time() < ", "time() < -9999 * "),
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(w.rules)), []byte(change.Replace(string(rules))), 0o600); err != nil {

@@ -47,10 +47,13 @@ func settle(t *testing.T, collector string) *town {
 		"limited": {"upstreams": pacetest.Upstreams(backend()), "rate_limit": {"max_requests": 2, "window_seconds": 3600}},
 		"crowded": {"upstreams": pacetest.Upstreams(backend()), "server": {"trusted_proxies": []string{"127.0.0.0/8"}},
 			"rate_limit": {"max_requests": 2, "window_seconds": 3600, "max_keys": 1}},
-		"lone": {"upstreams": pacetest.Upstreams(backend()).With("health", pacetest.Table{"type": "tcp", "interval": "1s"})},
-		"half": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
+		"lone":  {"upstreams": pacetest.Upstreams(backend()).With("health", pacetest.Table{"type": "tcp", "interval": "1s"})},
+		"spent": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "upstreams.retry": {"budget": 0.0}},
+		"shaky": {"upstreams": pacetest.Upstreams(backend(), backend()), "upstreams.ejection": {"consecutive_failures": 1, "base": "1ms", "max": "1ms"}},
+		"half":  {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), backend())},
 		"dead": {"upstreams": pacetest.Upstreams(pacetest.NewClosed(t), pacetest.NewClosed(t)), "tracing": {"sample_ratio": 0.0}, // its traces are kept for their errors
-			"tracing.keep": {"per_second": 1, "per_reason": 1}}, // but not all of them
+			"upstreams.ejection": {"max_share": 1.0},                  // then none may be picked, and both are
+			"tracing.keep":       {"per_second": 1, "per_reason": 1}}, // but not all of them
 		"routed": pacetest.Config{"upstreams": pacetest.Upstreams(backend()), "upstream.shadow": pacetest.Upstreams(backend())}.WithRoutes(
 			pacetest.Table{"match": "POST /copied", "upstream": "default", "mirror": "shadow"},
 			pacetest.Table{"match": "/forbidden", "upstream": "default", "deny": []string{"0.0.0.0/0"}},
@@ -231,7 +234,7 @@ func (w *town) busy() {
 		do    func()
 	}{
 		{20, w.get("main", "/")},
-		{140, w.get("main", "/missing")},
+		{220, w.get("main", "/missing")},
 		{8, w.get("main", "/error")},
 		{3, w.get("main", "/slow")},
 		{1, w.get("main", "/hang")},
@@ -245,12 +248,14 @@ func (w *town) busy() {
 		{2, w.leave("/slow", 0)},
 		{2, w.leave("/endless", 1<<16)},
 		{2, func() { upgrade(w.t, w.houses["main"]).Leave() }},
-		{40, w.get("limited", "/")},
+		{60, w.get("limited", "/")},
 		{3, w.raw("crowded", "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")},
 		{3, w.raw("crowded", "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.0.0.2\r\n\r\n")},
 		{8, w.get("lone", "/once")},
 		{10, w.get("half", "/")},
 		{8, w.get("dead", "/")},
+		{40, w.get("spent", "/")},
+		{3, w.shake},
 		{2, w.get("far", "/")},
 		{2, w.get("lost", "/")},
 		{8, w.get("mute", "/")},
@@ -271,6 +276,13 @@ func (w *town) busy() {
 			}
 		})
 	}
+}
+
+// shake has a backend ejected, and let in again by a request that is its trial.
+func (w *town) shake() {
+	p := w.houses["shaky"]
+	p.Get("/error")
+	p.Get("/")
 }
 
 func (w *town) get(house, path string) func() {
