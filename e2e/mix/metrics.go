@@ -104,6 +104,7 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 		tr.compare(ac.name+": "+name, of(name, labels...), want)
 	}
 	ac.settleBroken(of("http_client_request_duration_seconds_count", "server_port", "error_type"))
+	ac.settleRetries(of("pace_retries_total")[""])
 	n := float64(len(ac.exchanges))
 	served := of("http_server_request_duration_seconds_count", "http_request_method", "http_response_status_code", "pace_outcome", "error_type", "http_route", "pace_route", "url_scheme")
 	tr.compare(ac.name+": http_server_request_duration_seconds", served, ac.requests)

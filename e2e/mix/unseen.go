@@ -101,6 +101,18 @@ func (ac *account) settleBroken(tries map[string]float64) {
 	}
 }
 
+// settleRetries decides what followed an attempt whose connection was lost, in a house where backends crash: pace asks
+// the same backend once more if the other one is out. That attempt finds no connection, so no backend sees it, and the
+// traffic looks as if the other one had been next. So pace's metric decides, within the number of such attempts, and
+// every other signal must agree with the metric.
+func (ac *account) settleRetries(said float64) {
+	lost, stale := Key("default", "upstream_reset"), "default stale_connection"
+	if n := min(said-ac.retries[stale], ac.failovers[lost]); len(ac.wired) > 1 && n > 0 {
+		ac.retries[stale] += n
+		ac.failovers[lost] -= n
+	}
+}
+
 func (ac *account) miss(address string, end ending, n int) {
 	if n == 0 {
 		return
