@@ -72,7 +72,7 @@ e2e() {
 	[[ -f e2e/go.mod ]] || missing "there is no e2e/"
 	wait_for_builder
 	# One package at a time: each starts many processes, and there are two cores.
-	go_test e2e -count=1 -p=1 -timeout=8m ./...
+	go_test e2e -count=1 -p=1 -timeout=12m ./...
 }
 
 bench() {

@@ -14,12 +14,14 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// stopped stops pace for longer than every timeout of these tests, which are 1 s. Others act meanwhile.
-func stopped(p *pacetest.Pace, meanwhile func()) {
+// stopped stops pace for longer than the timeouts of these tests, most of which are 1 s. Others act meanwhile.
+func stopped(p *pacetest.Pace, meanwhile func()) { stoppedFor(p, 2*time.Second, meanwhile) }
+
+func stoppedFor(p *pacetest.Pace, d time.Duration, meanwhile func()) {
 	p.Signal(syscall.SIGSTOP)
 	time.Sleep(50 * time.Millisecond) // until it stands
 	meanwhile()
-	time.Sleep(2 * time.Second)
+	time.Sleep(d)
 	p.Signal(syscall.SIGCONT)
 }
 
@@ -227,14 +229,14 @@ func TestStopped_AClientThatTookItsResponseIsInTime(t *testing.T) {
 func TestStopped_AnHTTP2ClientThatReadsNothingIsInTime(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Status(200, strings.Repeat("x", huge)))
-	p := pacetest.Start(t, set(upstreams(b), "server", "deliver_timeout", "1s"))
+	p := pacetest.Start(t, set(upstreams(b), "server", "deliver_timeout", "5s")) // a busy machine may need some time for each piece
 	w := p.H2Wire()
 	w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	w.WriteWindowUpdate(0, 1<<31-1-65535)
 	w.Headers(1, true, pacetest.H2Request("GET", "/x")...)
 	time.Sleep(settle)
 	got := make(chan pacetest.H2Response, 1)
-	stopped(p, func() { go func() { got <- w.Response(1) }() })
+	stoppedFor(p, 6*time.Second, func() { go func() { got <- w.Response(1) }() })
 	if a := <-got; a.Status != 200 || a.Err != nil || len(a.Body) != huge {
 		t.Errorf("the client got %v, %d bytes", a, len(a.Body))
 	}
