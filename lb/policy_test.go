@@ -44,7 +44,7 @@ func TestPolicies_GiveEachItsShare(t *testing.T) {
 				}
 				if policy == Hash {
 					slots := make([]float64, backends)
-					for _, i := range s.slots {
+					for _, i := range s.slotOf {
 						slots[i]++
 					}
 					wantShares(t, "slots", slots, shares)
@@ -195,7 +195,7 @@ func TestHash_BoundsTheLoad(t *testing.T) {
 				r := request(key(i))
 				pick := p.Pick(r)
 				pick.Backend.Begin()
-				if own := s.backends[s.slots[r.Key%slotCount]]; (pick.Backend == own) != (pick.Reason == InTurn) {
+				if own := s.backends[s.slotOf[r.Key%slotCount]]; (pick.Backend == own) != (pick.Reason == InTurn) {
 					t.Fatalf("%s, weights %v: %+v", name, weights, pick)
 				}
 				for _, m := range s.members {
@@ -356,5 +356,57 @@ func BenchmarkSet(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// The table of the policy hash is the same whether it is computed anew or from the one before: members come, leave,
+// change their weights, or all change it by one factor.
+func TestHash_TheTableDependsOnTheMembersAlone(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var known []*Backend
+	for i := range 40 {
+		known = append(known, &Backend{Addr: fmt.Sprintf("10.0.0.%d:80", i)})
+	}
+	p := &Pool{Policy: Hash}
+	members := []Member{{known[0], 1}}
+	for step := range 60 {
+		switch random.IntN(5) {
+		case 0, 1:
+			if b := known[random.IntN(len(known))]; !slices.ContainsFunc(members, func(m Member) bool { return m.Backend == b }) {
+				members = append(slices.Clone(members), Member{b, 1 + random.IntN(3)})
+			}
+		case 2:
+			at := random.IntN(len(members))
+			members = slices.Delete(slices.Clone(members), at, at+1)
+		case 3:
+			members = slices.Clone(members)
+			members[random.IntN(max(1, len(members)))%max(1, len(members))].Weight = 1 + random.IntN(30)
+		case 4:
+			members = slices.Clone(members)
+			for i := range members {
+				members[i].Weight *= 2
+			}
+		}
+		if len(members) == 0 {
+			members = []Member{{known[step%len(known)], 1}}
+		}
+		p.Set(members)
+		fresh := &Pool{Policy: Hash}
+		fresh.Set(members)
+		if got, want := p.state.Load().slotOf, fresh.state.Load().slotOf; !slices.Equal(got, want) {
+			t.Fatalf("step %d, %d members: the tables differ", step, len(members))
+		}
+	}
+}
+
+func BenchmarkHash_OneOfAThousandLeaves(b *testing.B) {
+	var all []Member
+	for i := range 1000 {
+		all = append(all, Member{&Backend{Addr: fmt.Sprintf("10.0.%d.%d:80", i/250, i%250)}, 1})
+	}
+	p := &Pool{Policy: Hash}
+	p.Set(all)
+	for i := 0; b.Loop(); i++ {
+		p.Set(all[i%2:])
 	}
 }

@@ -77,7 +77,7 @@ type snapshot struct {
 	backends []*Backend // of members
 	weights  int        // the sum
 	turns    []int32    // indexes into members: the order of turns, repeated forever
-	slots    []int32    // indexes into members: where each slot of the policy hash goes; nil for other policies
+	slotOf   []int32    // indexes into members: where each slot of the policy hash goes; nil for other policies
 }
 
 // NewPool returns a pool of these members. It keeps the slice, so do not change it.
@@ -102,8 +102,8 @@ func (p *Pool) Set(members []Member) {
 		s.backends[i] = m.Backend
 		s.weights += m.Weight
 	}
-	if p.policy() == Hash {
-		s.slots = slots(members)
+	if p.policy() == Hash && len(members) > 0 {
+		s.slotOf = s.slots(p.state.Load())
 	}
 	p.state.Store(s)
 }
