@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,14 +42,15 @@ func TestExport_CountsWhatFails(t *testing.T) {
 	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "10000")
 	t.Setenv("OTEL_METRIC_EXPORT_TIMEOUT", "5000")
 	synctest.Test(t, func(t *testing.T) {
-		exports, hangs := 0, false
+		var exports atomic.Int64
+		var hangs atomic.Bool
 		e := collector{func(ctx context.Context, m *metricdata.ResourceMetrics) error {
-			exports++
+			nth := exports.Add(1)
 			switch {
-			case hangs:
+			case hangs.Load():
 				<-ctx.Done()
 				return ctx.Err()
-			case exports == 2:
+			case nth == 2:
 				return errors.New("never")
 			}
 			return nil
@@ -61,17 +63,17 @@ func TestExport_CountsWhatFails(t *testing.T) {
 		}
 		time.Sleep(35 * time.Second)
 		synctest.Wait()
-		if n := m.export.failed.Load(); exports != 3 || n != 1 {
-			t.Errorf("%d exports, %d counted as failed; want 3 and 1", exports, n)
+		if n := m.export.failed.Load(); exports.Load() != 3 || n != 1 {
+			t.Errorf("%d exports, %d counted as failed; want 3 and 1", exports.Load(), n)
 		}
 		m.Show(false)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if exports != 3 {
-			t.Errorf("%d exports, want none while the configuration has no metrics", exports-3)
+		if n := exports.Load(); n != 3 {
+			t.Errorf("%d exports, want none while the configuration has no metrics", n-3)
 		}
 		m.Show(true)
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(9 * time.Second) // one is under way
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
