@@ -23,7 +23,11 @@ func TestKilledBackend_FailoversAreCountedAlike(t *testing.T) {
 	jaeger := parts.Jaeger(t)
 	mortal, other := pacetest.StartProcess(t), pacetest.StartProcess(t)
 	tap := wiretap.Open(t, mortal, other)
-	p := pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(mortal, other)}, exportTo(jaeger, "pace-kill")...)
+	p := pacetest.Start(t, pacetest.Config{
+		"upstreams":          pacetest.Upstreams(mortal, other),
+		"upstreams.ejection": {"enabled": false}, // or few requests would meet the backend that is gone
+		"upstreams.retry":    {"budget": 1.0},    // so that each that does may go elsewhere
+	}, exportTo(jaeger, "pace-kill")...)
 	prometheus := parts.Prometheus(t, p.Admin)
 
 	began := time.Now()
