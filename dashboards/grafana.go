@@ -111,9 +111,7 @@ func badOutcomes() *dashboard.CustomVariableBuilder {
 	var words []string
 	for _, s := range sides() {
 		for _, o := range s.outcomes {
-			if !o.Later {
-				words = append(words, o.Word)
-			}
+			words = append(words, o.Word)
 		}
 	}
 	first := dashboard.StringOrArrayOfString{String: new(telemetry.UpstreamError.String())}

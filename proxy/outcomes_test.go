@@ -79,16 +79,15 @@ func outcomeNames(t *testing.T) (names []string) {
 	return names
 }
 
-// An outcome ends some exchange, or its row in the table of outcomes says that it comes later.
+// Each outcome ends some exchange.
 func TestOutcomesAreDecided(t *testing.T) {
 	decides, err := os.ReadFile("outcome.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for o, name := range outcomeNames(t) {
-		decided := regexp.MustCompile(`\btelemetry\.` + name + `\b`).Match(decides)
-		if later := telemetry.Outcome(o).Info().Later; decided == later {
-			t.Errorf("%s is decided in outcome.go: %t; its row in telemetry/outcome.go says that it comes later: %t", name, decided, later)
+	for _, name := range outcomeNames(t) {
+		if !regexp.MustCompile(`\btelemetry\.` + name + `\b`).Match(decides) {
+			t.Errorf("no exchange ends as %s: outcome.go does not name it", name)
 		}
 	}
 }

@@ -70,9 +70,6 @@ func promisedOutcomes() (rows [][]string) {
 		default:
 			status = strconv.Itoa(o.Status)
 		}
-		if o.Later {
-			when = "later: " + when
-		}
 		rows = append(rows, []string{code(o.Word), status, proxyStatus, string(o.Side), when})
 	}
 	return rows

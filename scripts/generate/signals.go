@@ -82,14 +82,11 @@ func fieldRows() [][]string {
 
 func outcomeRows() (rows [][]string) {
 	for _, o := range telemetry.Outcomes() {
-		status, when := strconv.Itoa(o.Status), o.When
+		status := strconv.Itoa(o.Status)
 		if o.Status == 0 {
 			status = ""
 		}
-		if o.Later {
-			when = "later: " + when
-		}
-		rows = append(rows, []string{code(o.Word), status, code(o.ProxyStatus), string(o.Side), strings.ToLower(o.Level.String()), when, o.Cause, o.Remedy})
+		rows = append(rows, []string{code(o.Word), status, code(o.ProxyStatus), string(o.Side), strings.ToLower(o.Level.String()), o.When, o.Cause, o.Remedy})
 	}
 	return rows
 }

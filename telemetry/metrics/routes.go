@@ -151,7 +151,7 @@ func (r *routes) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	for _, s := range list {
 		for o := range telemetry.OutcomeCount {
 			n, info := s.outcomes[o].Load(), o.Info()
-			if n == 0 && (o == telemetry.Unset || info.Later) {
+			if n == 0 && o == telemetry.Unset {
 				continue // no request ends with it
 			}
 			outcomes = append(outcomes, point(n, Outcome.is(info.Word), Side.is(string(info.Side)), s.labels[0], s.labels[1]))
