@@ -49,7 +49,8 @@ const DefaultTimeout = time.Minute
 
 // Deliver calls send, and calls it again after a pause, while ctx lasts and the collector may take the batch
 // later: it cannot be reached, or says so. The pause is what the collector asks for, also before the next batch,
-// and at least one that grows. The error of the last call is returned; it may be a [*PartialSuccess].
+// and at least one that grows. The error of the last call is returned; it may be a [*PartialSuccess]. If send
+// panics, it has failed: a panic on the goroutine of an export would end pace.
 func (d *Delivery) Deliver(ctx context.Context, send func(context.Context) error) error {
 	err := d.deliver(ctx, send)
 	switch p, ok := errors.AsType[*PartialSuccess](err); {
@@ -69,7 +70,7 @@ func (d *Delivery) deliver(ctx context.Context, send func(context.Context) error
 	}
 	pause := firstPause
 	for failed := 1; ; failed++ {
-		err := asPartial(send(ctx))
+		err := asPartial(guarded(ctx, send))
 		again, asked := retryable(err)
 		if !again {
 			return err
@@ -86,6 +87,16 @@ func (d *Delivery) deliver(ctx context.Context, send func(context.Context) error
 		}
 		pause = min(2*pause, longestPause)
 	}
+}
+
+// guarded calls send, and makes an error of a panic.
+func guarded(ctx context.Context, send func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the exporter panicked: %v", p)
+		}
+	}()
+	return send(ctx)
 }
 
 // sleep reports whether ctx still lasts after the time d.

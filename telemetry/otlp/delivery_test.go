@@ -165,3 +165,16 @@ func TestLost(t *testing.T) {
 		}
 	}
 }
+
+// A panic of an exporter has delivered nothing, and is not tried again; the next batch is sent as ever.
+func TestDelivery_APanicIsAFailure(t *testing.T) {
+	d := NewDelivery("spans", slog.New(slog.DiscardHandler))
+	calls := 0
+	err := d.Deliver(t.Context(), func(context.Context) error { calls++; panic("no") })
+	if err == nil || calls != 1 || Lost(3, err) != 3 {
+		t.Errorf("got %v after %d calls, %d of 3 lost", err, calls, Lost(3, err))
+	}
+	if err := d.Deliver(t.Context(), func(context.Context) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,7 +3,6 @@ package otlplogs
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -168,18 +167,8 @@ func (q *queue) export() {
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
-	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.send(ctx, batch) })
+	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.exporter.Export(ctx, batch) })
 	q.lost.Add(telemetry.ExportFailed, otlp.Lost(len(batch), err))
 	clear(batch)
 	q.gathered.batch = batch[:0]
-}
-
-// send exports the batch. If the exporter panics, the export has failed.
-func (q *queue) send(ctx context.Context, batch []sdklog.Record) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the exporter panicked: %v", p)
-		}
-	}()
-	return q.exporter.Export(ctx, batch)
 }

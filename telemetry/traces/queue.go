@@ -3,7 +3,6 @@ package traces
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -225,16 +224,6 @@ func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Reco
 	return q.appendSpansOf(r, batch), true
 }
 
-// send exports the batch. If the exporter panics, the export has failed.
-func (q *spanQueue) send(ctx context.Context, batch []sdktrace.ReadOnlySpan) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the exporter panicked: %v", p)
-		}
-	}()
-	return q.exporter.ExportSpans(ctx, batch)
-}
-
 // export sends the batch and returns it empty.
 func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 	if len(batch) == 0 {
@@ -242,7 +231,7 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
-	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.send(ctx, batch) })
+	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.exporter.ExportSpans(ctx, batch) })
 	lost := otlp.Lost(len(batch), err)
 	q.drop(telemetry.ExportFailed, lost)
 	for _, r := range q.taken {
