@@ -19,11 +19,17 @@ func (q *request) act() bool {
 
 // respondAs sends the response that the configuration says.
 func (q *request) respondAs(r *action.Response) {
-	h, o, body := q.client.Header(), causes[causeRespond], r.Body
+	own := ownResponse{causes[causeRespond], r.Status, plainText, r.Body}
 	if r.Location != "" {
-		o = causes[causeRedirect]
-		h["Location"], body = []string{r.Location}, o.Info().Sentence+"\n"
+		own = q.redirection(r.Location, r.Status)
 	}
-	q.route.responses.Apply(h)
-	q.sendOwn(ownResponse{outcome: o, status: r.Status, kind: "text/plain; charset=utf-8", body: body})
+	q.route.responses.Apply(q.client.Header())
+	q.sendOwn(own)
+}
+
+// redirection is the response that sends the client to another URL.
+func (q *request) redirection(to string, status int) ownResponse {
+	q.client.Header()["Location"] = []string{to}
+	o := causes[causeRedirect]
+	return ownResponse{o, status, plainText, o.Info().Sentence + "\n"}
 }

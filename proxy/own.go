@@ -20,6 +20,9 @@ func (q *request) respondFor(o telemetry.Outcome) {
 	q.sendOwn(q.own(o, message.Preferred(q.r.Header["Accept"])))
 }
 
+// plainText is the media type of pace's own text.
+const plainText = "text/plain; charset=utf-8"
+
 // ownResponse is a response of pace itself.
 type ownResponse struct {
 	outcome telemetry.Outcome
@@ -90,7 +93,7 @@ func responseBody(o *telemetry.OutcomeInfo, traceID string, e telemetry.Export, 
 	case message.JSON:
 		return fmt.Sprintf(`{"status":%d,"outcome":%q,"trace_id":%q,"trace":%q}`+"\n", o.Status, o.Word, traceID, e), "application/json"
 	}
-	return o.Sentence + "\nOutcome: " + o.Word + "\nTrace: " + traceID + "\n", "text/plain; charset=utf-8"
+	return o.Sentence + "\nOutcome: " + o.Word + "\nTrace: " + traceID + "\n", plainText
 }
 
 // errorPage is an HTML page that loads nothing.

@@ -51,9 +51,7 @@ func (q *request) redirectToHTTPS(port int) {
 		q.respondOwn(causeUnfit)
 		return
 	}
-	q.client.Header()["Location"] = []string{message.HTTPS + "://" + host + q.out.Target}
-	o := causes[causeRedirect]
-	q.sendOwn(ownResponse{outcome: o, status: http.StatusPermanentRedirect, kind: "text/plain; charset=utf-8", body: o.Info().Sentence + "\n"})
+	q.sendOwn(q.redirection(message.HTTPS+"://"+host+q.out.Target, http.StatusPermanentRedirect))
 }
 
 // looped reports whether the request has come back, again and again: a backend, perhaps by a detour,

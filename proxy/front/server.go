@@ -28,9 +28,9 @@ type Options struct {
 	OnBug           func(p any, stack string)                                         // gets a panic that concerns no request
 	InFlight        *InFlight                                                         // of the exchanges that Handler begins
 	Attach          func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
-	Refused         func(telemetry.Refusal)                                           // is called for everything that is refused, and for a handshake before that
-	HandshakeFailed func(telemetry.HandshakeFailure)
-	OnSlow          func(*telemetry.Record) // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
+	Refused         func(telemetry.Refusal)                                           // is called for everything that is refused
+	HandshakeFailed func(telemetry.HandshakeFailure)                                  // is called for each TLS handshake that fails, before Refused is
+	OnSlow          func(*telemetry.Record)                                           // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read
 	Log             *slog.Logger
 
 	Settings Settings // at the start
