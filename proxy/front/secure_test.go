@@ -3,15 +3,11 @@ package front
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -120,17 +116,9 @@ func TestTLS_IsReadAlong(t *testing.T) {
 	<-served
 }
 
+// anyCertificate shows the certificate of package httptest to everybody.
 func anyCertificate(t *testing.T) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.example"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c, nil }
+	s := httptest.NewTLSServer(nil)
+	t.Cleanup(s.Close)
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &s.TLS.Certificates[0], nil }
 }
