@@ -23,12 +23,15 @@ func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (
 			r.fault(path, bad.What, k.remedyOf(bad))
 		}
 		return v, bad == nil
-	}, func(v T) T { return v })
+	}, func(v T) T { return v }, func(T, T) string { return isSame })
 }
 
+const isSame = "is the same as"
+
 // elements reads a list, each element with one, which reports whether it passes. An element that is the
-// same as an earlier one is refused: somebody who writes a thing twice most likely meant another one.
-func elements[T any, S comparable](r *reader, k *key, raw any, one func(path string, e any) (T, bool), same func(T) S) (got []T) {
+// same as an earlier one is refused: somebody who writes a thing twice most likely meant another one. like
+// says in what they are the same.
+func elements[T any, S comparable](r *reader, k *key, raw any, one func(path string, e any) (T, bool), same func(T) S, like func(v, first T) string) (got []T) {
 	written, ok := raw.([]any)
 	if tables, is := raw.([]map[string]any); is {
 		ok = true
@@ -43,7 +46,11 @@ func elements[T any, S comparable](r *reader, k *key, raw any, one func(path str
 	if len(written) == 0 && k.required {
 		r.fault(k.Name, "the list is empty", "write at least one, such as "+k.example)
 	}
-	seen := make(map[S]int, len(written))
+	type earlier struct {
+		at int
+		v  T
+	}
+	seen := make(map[S]earlier, len(written))
 	for i, e := range written {
 		path := toml.Element(k.Name, i)
 		v, ok := one(path, e)
@@ -51,10 +58,10 @@ func elements[T any, S comparable](r *reader, k *key, raw any, one func(path str
 			continue
 		}
 		if first, twice := seen[same(v)]; twice {
-			r.fault(path, toml.Quote(textOf(e))+" is the same as "+toml.Element(k.Name, first), "remove one of the two")
+			r.fault(path, fmt.Sprintf("%s %s %s", toml.Quote(textOf(e)), like(v, first.v), toml.Element(k.Name, first.at)), "remove one of the two")
 			continue
 		}
-		seen[same(v)] = i
+		seen[same(v)] = earlier{i, v}
 		got = append(got, v)
 	}
 	return got
@@ -76,7 +83,12 @@ func (r *reader) readBackends(k *key, raw any) []Backend {
 			return r.readWeighted(k, path, t)
 		}
 		return r.readBackend(k, path, e)
-	}, func(b Backend) Backend { return Backend{b.Scheme, b.Address, 1} })
+	}, Backend.place, func(b, first Backend) string {
+		if b.Scheme != first.Scheme {
+			return "has the host and port of"
+		}
+		return isSame
+	})
 }
 
 func (r *reader) readBackend(k *key, path string, raw any) (Backend, bool) {

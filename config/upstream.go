@@ -9,7 +9,7 @@ import (
 // Upstreams is what can be said of a pool of backends: in the short form the only one, and its name is
 // default.
 type Upstreams struct {
-	Backends               []Backend     `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written, or unix:/path, a socket that speaks HTTP; or { url = \"...\", weight = 2 } for one that gets twice as many requests as one of weight 1."`
+	Backends               []Backend     `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written, https:// (TLS, port 443), h2:// (TLS and HTTP/2, port 443), h2c:// (HTTP/2 without TLS, port 80), or unix:/path, a socket that speaks HTTP; or { url = \"...\", weight = 2 } for one that gets twice as many requests as one of weight 1."`
 	MaxRetries             int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
 	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
 	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response. Interim responses (1xx) do not extend it."`
@@ -60,15 +60,21 @@ type Upstream struct {
 
 // Backend is one backend as it is written. A host name may stand for several addresses.
 type Backend struct {
-	Scheme  string // "http", or "unix": HTTP over a socket in the file system
+	Scheme  string // one of [check.BackendSchemes], or "unix": HTTP over a socket in the file system
 	Address string // host:port, the host in lower case and an IPv6 address in brackets; or the socket's path
 	Weight  int    // from 1
 }
 
-// URL is the backend in the spelling of the file.
-func (b Backend) URL() string {
-	if b.Scheme == check.Unix {
-		return "unix:" + b.Address
+// place is where the backend is, whatever is spoken there.
+func (b Backend) place() Backend {
+	if b.Scheme != check.Unix {
+		b.Scheme = ""
 	}
-	return b.Scheme + "://" + b.Address
+	b.Weight = 1
+	return b
+}
+
+// URL is the backend in the spelling of a file.
+func (b Backend) URL() string {
+	return check.BackendURL(b.Scheme, b.Address)
 }

@@ -89,9 +89,10 @@ func (r *running) tokenOf(c *cobra.Command) (string, error) {
 
 // order carries out an order about a backend, and says how that is then.
 func (r *running) order(c *cobra.Command, verb, upstream, address, token string) error {
-	for _, scheme := range []string{"http://", "unix:"} { // as it stands in the configuration
-		address = strings.TrimPrefix(address, scheme)
+	if _, bare, has := strings.Cut(address, "://"); has { // as it stands in the configuration
+		address = bare
 	}
+	address = strings.TrimPrefix(address, "unix:")
 	path := "upstreams/" + url.PathEscape(upstream) + "/backends/" + url.PathEscape(address) + "/" + verb
 	resp, err := r.call(c.Context(), http.MethodPost, path, token)
 	if err != nil {

@@ -170,23 +170,35 @@ func withPort(address, port string) string {
 // backendURL is a backend in the spelling that it has everywhere.
 func backendURL(s, sample string) (string, *Refusal) {
 	scheme, address, bad := Backend(s, sample)
+	return BackendURL(scheme, address), bad
+}
+
+// BackendURL is a backend as it is written.
+func BackendURL(scheme, address string) string {
 	if scheme == Unix {
-		return "unix:" + address, bad
+		return "unix:" + address
 	}
-	return scheme + "://" + address, bad
+	return scheme + "://" + address
 }
 
 // Unix is the scheme of a backend that is a socket in the file system.
 const Unix = "unix"
 
-// Backend is http://host[:port] and nothing more, or unix:/path. The address is host:port, or the path.
+// BackendSchemes are the schemes of the backends that have a host and a port, with the port of each.
+var BackendSchemes = map[string]string{
+	"http":  "80",
+	"https": "443", // TLS; HTTP/2 or HTTP/1.1, as the backend chooses
+	"h2":    "443", // TLS; HTTP/2 only
+	"h2c":   "80",  // HTTP/2 without TLS
+}
+
+// Backend is scheme://host[:port] and nothing more, or unix:/path. The address is host:port, or the path.
 func Backend(s, sample string) (scheme, address string, bad *Refusal) {
 	if path, is := strings.CutPrefix(s, "unix:"); is {
 		path, bad := socketPath(path)
 		return Unix, path, bad
 	}
-	address, bad = backendAddress(s, sample)
-	return "http", address, bad
+	return backendAddress(s, sample)
 }
 
 // socketPath is the absolute path of a socket.
@@ -211,45 +223,53 @@ func socketPath(s string) (string, *Refusal) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// backendAddress is http://host[:port] and nothing more; it becomes host:port.
-func backendAddress(s, sample string) (string, *Refusal) {
-	const form = "http://host:port"
-	scheme, rest, ok := strings.Cut(s, "://")
-	switch {
-	case !ok:
-		if port, is := barePort(strings.TrimPrefix(s, ":")); is {
-			return "", &Refusal{What: toml.Quote(s) + " is a port without a host", Form: form, Instead: withPort(sample, port)}
-		}
-		_, bare := tooMuch(s)
-		if host, _, bad := splitHostPort(bare); bad == nil && host != "" {
-			return "", &Refusal{What: "no scheme in " + toml.Redact(s), Form: form, Instead: "http://" + bare}
-		}
-		return "", &Refusal{What: toml.Redact(s) + " is not an http:// URL", Form: form}
-	case strings.EqualFold(scheme, "https"):
-		return "", &Refusal{What: "https to backends is not supported yet: " + toml.Redact(s), Form: "an http:// URL"}
-	case !strings.EqualFold(scheme, "http"):
-		return "", &Refusal{What: toml.Redact(s) + " is not an http:// URL", Form: form}
+// backendAddress is scheme://host[:port] and nothing more; it becomes host:port.
+func backendAddress(s, sample string) (scheme, address string, bad *Refusal) {
+	written, rest, ok := strings.Cut(s, "://")
+	scheme = strings.ToLower(written)
+	port, known := BackendSchemes[scheme]
+	if !ok || !known {
+		return "http", "", noBackendScheme(s, sample)
 	}
+	const form = "http://host:port"
 	if what, bare := tooMuch(rest); what != "" {
-		return "", &Refusal{What: what + " in " + toml.Redact(s), Form: form, Instead: "http://" + bare}
+		return scheme, "", &Refusal{What: what + " in " + toml.Redact(s), Form: form, Instead: scheme + "://" + bare}
 	}
 	if port, is := barePort(strings.TrimPrefix(rest, ":")); is {
-		return "", &Refusal{What: "no host in " + toml.Quote(s), Form: form, Instead: withPort(sample, port)}
+		_, at, _ := strings.Cut(withPort(sample, port), "://")
+		return scheme, "", &Refusal{What: "no host in " + toml.Quote(s), Form: form, Instead: scheme + "://" + at}
 	}
-	host, port, bad := splitHostPort(rest)
+	host, other, bad := splitHostPort(rest)
 	switch {
 	case bad != nil:
 		bad.Form = cmp.Or(bad.Form, form)
 		if bad.host != "" {
-			bad.Instead = "http://" + strings.TrimSuffix(net.JoinHostPort(bad.host, bad.port), ":")
+			bad.Instead = scheme + "://" + strings.TrimSuffix(net.JoinHostPort(bad.host, bad.port), ":")
 		}
-		return "", bad
+		return scheme, "", bad
+	case host == "" && scheme == "http":
+		return scheme, "", &Refusal{What: "no host in " + toml.Quote(s), Form: form}
 	case host == "":
-		return "", &Refusal{What: "no host in " + toml.Quote(s), Form: form}
-	case port == "0":
-		return "", &Refusal{What: "port 0 in " + toml.Quote(s), Form: "a port from 1 to 65535"}
+		return scheme, "", &Refusal{What: "no host in " + toml.Quote(s), Form: form, Instead: scheme + "://127.0.0.1"}
+	case other == "0":
+		return scheme, "", &Refusal{What: "port 0 in " + toml.Quote(s), Form: "a port from 1 to 65535"}
 	}
-	return net.JoinHostPort(host, cmp.Or(port, "80")), nil
+	return scheme, net.JoinHostPort(host, cmp.Or(other, port)), nil
+}
+
+// noBackendScheme says why s is no backend, if it has no scheme, or none of a backend.
+func noBackendScheme(s, sample string) *Refusal {
+	const form = "http://host:port"
+	if !strings.Contains(s, "://") {
+		if port, is := barePort(strings.TrimPrefix(s, ":")); is {
+			return &Refusal{What: toml.Quote(s) + " is a port without a host", Form: form, Instead: withPort(sample, port)}
+		}
+		_, bare := tooMuch(s)
+		if host, _, bad := splitHostPort(bare); bad == nil && host != "" {
+			return &Refusal{What: "no scheme in " + toml.Redact(s), Form: form, Instead: "http://" + bare}
+		}
+	}
+	return &Refusal{What: toml.Redact(s) + " is not an http://, https://, h2:// or h2c:// URL", Form: form}
 }
 
 // tooMuch names what a URL has in addition to host and port, and returns only those two as bare. rest is

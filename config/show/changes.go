@@ -288,12 +288,8 @@ func inWords(value any) string {
 
 // spelled returns a backend as the file has it.
 func spelled(b config.Backend) string {
-	url := b.Scheme + "://" + b.Address
-	if b.Scheme == "unix" {
-		url = b.Scheme + ":" + b.Address
-	}
 	if b.Weight == 1 {
-		return strconv.Quote(url)
+		return strconv.Quote(b.URL())
 	}
-	return fmt.Sprintf("{ url = %q, weight = %d }", url, b.Weight)
+	return fmt.Sprintf("{ url = %q, weight = %d }", b.URL(), b.Weight)
 }

@@ -54,8 +54,17 @@ type Options struct {
 type Address struct {
 	Network string // "tcp", or "unix" for a socket in the file system; "": tcp
 	Addr    string // "host:port" with a number as port, or the path of the socket
+	Scheme  string // what is spoken there: HTTP, HTTPS, H2 or H2C; "": HTTP
 	Weight  int    // from 1; 0: 1
 }
+
+// The schemes of an address.
+const (
+	HTTP  = "http"
+	HTTPS = "https" // TLS; HTTP/2 or HTTP/1.1, as the backend chooses
+	H2    = "h2"    // TLS; HTTP/2 only
+	H2C   = "h2c"   // HTTP/2 without TLS
+)
 
 // Upstream is a pool of backends, each with its connections. It is safe for concurrent use.
 //

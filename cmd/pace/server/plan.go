@@ -149,13 +149,15 @@ func buildChecks(h *config.Health) upstream.Checks {
 func buildAddresses(backends []config.Backend) []upstream.Address {
 	addresses := make([]upstream.Address, len(backends))
 	for i, b := range backends {
-		addresses[i] = upstream.Address{Network: networkOf[b.Scheme], Addr: b.Address, Weight: b.Weight}
+		addresses[i] = upstream.Address{Scheme: b.Scheme, Addr: b.Address, Weight: b.Weight}
+		if b.Scheme == unix {
+			addresses[i].Network, addresses[i].Scheme = unix, upstream.HTTP
+		}
 	}
 	return addresses
 }
 
-// networkOf has the network of each scheme of a backend.
-var networkOf = map[string]string{"http": "tcp", "unix": "unix"}
+const unix = "unix" // both the scheme of a backend that is a socket in the file system, and its network
 
 func buildLimit(l config.Limit, _ *proxy.Limit) *proxy.Limit {
 	per := time.Duration(l.WindowSeconds) * time.Second

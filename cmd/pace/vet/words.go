@@ -53,7 +53,7 @@ func Load(file string) (*config.File, error) {
 			hold(toml.Element(l.key, at), "", l.known)
 		}
 	}
-	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), certificateFaults(f, faults))...)
+	return f, config.Join(err, slices.Concat(unknown, routeFaults(f, faults), backendFaults(f, faults), certificateFaults(f, faults))...)
 }
 
 // faultAt returns the index of the fault of a key, or -1.
