@@ -59,6 +59,10 @@ type Server struct {
 	DeliverTimeout    time.Duration  `toml:"deliver_timeout" default:"60s" min:"0s" max:"24h" doc:"Longest wait for a client to take more of a response; 0s: no limit."`
 	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes; HTTP/2 counts 32 more for each field."`
 	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
+
+	MaxConnections          int `toml:"max_connections" default:"0" min:"0" max:"10000000" doc:"Most connections of clients that are open at a time, on all listeners but admin's; 0: no limit but that of descriptors. One more is closed at once, with a reset, and before TLS begins."`
+	MaxConnectionsPerClient int `toml:"max_connections_per_client" default:"0" min:"0" max:"10000000" doc:"The same for the connections of one client; 0: no limit. A client is an address that is connected to pace, or that a PROXY header names; over IPv6 a network of 64 bits. What trusted proxies say of their clients makes no difference, so give it a value above what such a proxy needs."`
+	MaxStreams              int `toml:"max_streams" default:"250" min:"1" max:"10000" doc:"Most requests that a client may have in flight on one connection over HTTP/2. One more is reset, and not passed on."`
 }
 
 // Admin is the listener for operators.

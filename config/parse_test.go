@@ -105,7 +105,7 @@ func TestParse_KeepsTheOlderProxysFileWorking(t *testing.T) {
 func TestDefault(t *testing.T) {
 	want := Config{
 		Server: Server{Listen: "0.0.0.0:8080", DrainTimeout: 30 * time.Second, ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, DeliverTimeout: time.Minute, MaxHeaderBytes: 65536},
+			IdleTimeout: 75 * time.Second, BodyTimeout: time.Minute, DeliverTimeout: time.Minute, MaxHeaderBytes: 65536, MaxStreams: 250},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Upstreams: Upstreams{MaxRetries: 1, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second,
 			MaxResponseHeaderBytes: 65536, MaxIdlePerBackend: 512, IdleTimeout: time.Minute, DrainStreams: 5 * time.Minute, Resolve: 30 * time.Second, Policy: "round_robin", HashBy: "client_ip",
@@ -136,7 +136,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 	spare.Backends = []Backend{{"http", "10.0.0.9:80", 1}}
 	want := Config{
 		Server: Server{":0", 2, 0, 0, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::/0")},
-			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50},
+			time.Millisecond, 24 * time.Hour, 0, 0, 1024, 1 << 50, 10_000_000, 1, 10_000},
 		Admin: Admin{"", true, "/etc/pace/token", []string{"pace.example.com", "::1"}},
 		Upstreams: Upstreams{[]Backend{{"http", "example.com:80", 1}, {"http", "[::1]:8000", 1}, {"http", "[fe80::1%eth0]:80", 1},
 			{"http", "10.0.0.1:81", 1}, {"http", "my_app-1:8000", 2}, {"unix", "/run/app.sock", 1},

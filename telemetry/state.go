@@ -34,10 +34,11 @@ const (
 	RefusedTLSHandshake
 	RefusedH2Error
 	RefusedProxyHeader
+	RefusedTooManyConnections
 	refusalCount
 )
 
-var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header"}
+var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header", "too_many_connections"}
 
 // String returns the word of the reason.
 func (r Refusal) String() string { return refusals[r] }

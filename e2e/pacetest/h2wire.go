@@ -1,7 +1,9 @@
 package pacetest
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +19,7 @@ import (
 // H2Wire is an HTTP/2 client that sends any frames in any order.
 type H2Wire struct {
 	*http2.Framer
-	Conn *net.TCPConn
+	Conn net.Conn // TCP, or TLS over it
 	t    testing.TB
 
 	hpack    *hpack.Encoder
@@ -28,9 +30,23 @@ type H2Wire struct {
 // H2Wire connects to pace's proxy listener, and exchanges settings.
 func (p *Pace) H2Wire() *H2Wire {
 	p.t.Helper()
-	c := p.Wire()
-	c.Send(http2.ClientPreface)
-	w := &H2Wire{Framer: http2.NewFramer(c, c.R), Conn: c.TCPConn, t: p.t, Settings: map[http2.SettingID]uint32{}}
+	return DialH2Wire(p.t, p.Proxy, nil)
+}
+
+// DialH2Wire connects to addr, over TLS if there is a config, and exchanges settings. Reads and writes end after
+// twice [Patience] at the latest.
+func DialH2Wire(t testing.TB, addr string, over *tls.Config) *H2Wire {
+	t.Helper()
+	c := net.Conn(DialWire(t, addr).TCPConn)
+	if over != nil {
+		over = over.Clone()
+		over.NextProtos = []string{http2.NextProtoTLS}
+		c = tls.Client(c, over)
+	}
+	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	w := &H2Wire{Framer: http2.NewFramer(c, bufio.NewReader(c)), Conn: c, t: t, Settings: map[http2.SettingID]uint32{}}
 	w.AllowIllegalWrites = true
 	w.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	w.hpack = hpack.NewEncoder(&w.block)
@@ -38,7 +54,7 @@ func (p *Pace) H2Wire() *H2Wire {
 	f, err := w.ReadFrame()
 	s, ok := f.(*http2.SettingsFrame)
 	if err != nil || !ok {
-		p.t.Fatalf("the first frame is %v, %v; want SETTINGS", f, err)
+		t.Fatalf("the first frame is %v, %v; want SETTINGS", f, err)
 	}
 	s.ForeachSetting(func(s http2.Setting) error { w.Settings[s.ID] = s.Val; return nil })
 	w.WriteSettingsAck()
@@ -187,8 +203,12 @@ func (w *H2Wire) Alive() error {
 
 // Leave aborts the connection with RST; Close ends it with FIN.
 func (w *H2Wire) Leave() {
-	w.Conn.SetLinger(0)
-	w.Conn.Close()
+	under := w.Conn
+	if over, ok := under.(*tls.Conn); ok {
+		under = over.NetConn()
+	}
+	under.(*net.TCPConn).SetLinger(0)
+	under.Close()
 }
 
 // Close ends the connection with FIN.

@@ -17,7 +17,7 @@ const (
 	noAnnouncement announcement = iota // nothing, or its header has been read
 	mustAnnounce                       // it must begin with a header
 	mustNotClaim                       // it must not
-	misannounced                       // it did not do what it must, and nothing more is read
+	shut                               // it is refused, and nothing more is read
 )
 
 // announcementOf returns what a peer's connection must begin with.
@@ -36,7 +36,7 @@ func (n *ListenerSettings) announcementOf(p *message.Peer) announcement {
 func (c *Conn) readAnnouncement() bool {
 	client, err := announced.Read(c.under())
 	if err != nil {
-		c.announcement = misannounced
+		c.announcement = shut
 		if !errors.Is(err, io.EOF) { // else the peer has closed it, as a health check does
 			c.refuseAnnouncement(err)
 		}
@@ -45,6 +45,10 @@ func (c *Conn) readAnnouncement() bool {
 	c.announcement = noAnnouncement
 	if client.IsValid() {
 		c.Peer = message.NewPeer(client, c.Peer.Scheme)
+	}
+	if !c.admitClient() {
+		c.announcement = shut
+		return false
 	}
 	return true
 }
@@ -57,7 +61,7 @@ func (c *Conn) claims(first []byte) bool {
 	if !announced.Begins(first) {
 		return false
 	}
-	c.announcement = misannounced
+	c.announcement = shut
 	c.refuseAnnouncement(errClaim)
 	return true
 }

@@ -35,6 +35,7 @@ type Conn struct {
 	generation   *generation // that serves it
 	announcement announcement
 	tls          *handshake.Conn // nil: clear text; else it is Conn
+	place        place
 	certOnce     sync.Once
 	cert         *ClientCert // made once
 	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
@@ -112,7 +113,7 @@ func (c *Conn) late() bool { return c.begun.Load() && !c.handled.Load() && c.tim
 
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
-	if c.announcement == misannounced || c.announcement == mustAnnounce && !c.readAnnouncement() {
+	if c.announcement == shut || c.announcement == mustAnnounce && !c.readAnnouncement() {
 		c.lost.Store(true)
 		return 0, io.EOF // of which net/http says nothing to the client
 	}
@@ -186,6 +187,7 @@ func (c *Conn) Close() error {
 	c.lost.Store(true)
 	c.Attached.Close()
 	c.meet()
+	c.server.open.leave(c)
 	if c.spoken.Load() {
 		c.server.multiplexed.remove(c)
 	}

@@ -111,15 +111,28 @@ type listener struct {
 	over    atomic.Bool // nothing is accepted any more, and net/http knows every connection that was
 }
 
-// accept waits for a connection, which g will serve.
+// accept waits for a connection that may be served, which g will do.
 func (l *listener) accept(g *generation) (net.Conn, error) {
-	nc, err := l.Accept()
-	if err != nil {
-		l.report(err)
-		return nil, err
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			l.report(err)
+			return nil, err
+		}
+		c := l.newConn(nc, g)
+		if c.admit() {
+			l.s.newcomers.Add(1)
+			c.Attached = l.s.Attach()
+			return c, nil
+		}
+		l.s.open.leave(c)
+		nc.Close()
 	}
-	l.s.newcomers.Add(1)
-	c := &Conn{Attached: l.s.Attach(), server: l.s, listener: l, generation: g}
+}
+
+// newConn makes a Conn of a connection that was accepted.
+func (l *listener) newConn(nc net.Conn, g *generation) *Conn {
+	c := &Conn{server: l.s, listener: l, generation: g}
 	c.h1.Late = l.s.late
 	switch nc := nc.(type) {
 	case *net.UnixConn:
@@ -136,7 +149,7 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 	}
 	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort(), scheme)
 	c.announcement = how.announcementOf(&c.Peer)
-	return c, nil
+	return c
 }
 
 // unixConn is a connection over a socket in the file system. Its client has no address, and counts as one on

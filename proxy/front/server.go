@@ -51,6 +51,7 @@ type Server struct {
 	base          context.Context // of all requests
 	abortRequests context.CancelCauseFunc
 	conns         connCounts
+	open          admission
 	newcomers     atomic.Int64 // connections whose first request has not reached the handler
 	multiplexed   multiplexed
 

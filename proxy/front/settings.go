@@ -22,18 +22,22 @@ type Settings struct {
 	IdleTimeout       time.Duration
 	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
 	MaxHeaderBytes    int           // of a request
+	MaxStreams        int           // that a client may have open on a connection over HTTP/2; 0: net/http's default
 	SlowAfter         time.Duration // an exchange that runs for longer is reported to OnSlow once, before it ends; 0: none is
 	Scrape            *Scrape       // nil: the listener answers no scrapes
+
+	MaxConnections          int // open at a time; 0: no limit
+	MaxConnectionsPerClient int // of them, the same for one client; 0: no limit
 }
 
 // sameForNetHTTP reports whether both give net/http the same settings.
 func (n *Settings) sameForNetHTTP(o *Settings) bool {
 	return n.ReadHeaderTimeout == o.ReadHeaderTimeout && n.IdleTimeout == o.IdleTimeout &&
-		n.DeliverTimeout == o.DeliverTimeout && n.MaxHeaderBytes == o.MaxHeaderBytes
+		n.DeliverTimeout == o.DeliverTimeout && n.MaxHeaderBytes == o.MaxHeaderBytes && n.MaxStreams == o.MaxStreams
 }
 
 // Change puts n in force for every request and connection that comes from now on. A connection that is open
-// keeps the timeouts with which it was accepted. Only one goroutine may call it at a time, and none once Drain
+// keeps the timeouts and limits with which it was accepted. Only one goroutine may call it at a time, and none once Drain
 // has been called.
 func (s *Server) Change(n Settings) {
 	old := s.settings.Swap(&n)
@@ -74,7 +78,10 @@ func (s *Server) newGeneration(n *Settings) *generation {
 		HTTP2: &http.HTTP2Config{
 			WriteByteTimeout: n.DeliverTimeout, // a connection; see watchDelivery
 			MaxReadFrameSize: h2.LargestFrame,
-			CountError:       s.countReset,
+
+			MaxConcurrentStreams: n.MaxStreams,
+
+			CountError: s.countReset,
 		},
 		MaxHeaderBytes:               readHeaderBytes(n.MaxHeaderBytes),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other

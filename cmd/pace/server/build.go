@@ -60,7 +60,11 @@ func frontSettings(f *config.File, o observed) front.Settings {
 		IdleTimeout:       f.Server.IdleTimeout,
 		DeliverTimeout:    f.Server.DeliverTimeout,
 		MaxHeaderBytes:    f.Server.MaxHeaderBytes,
+		MaxStreams:        f.Server.MaxStreams,
 		SlowAfter:         f.Log.SlowAfter,
+
+		MaxConnections:          f.Server.MaxConnections,
+		MaxConnectionsPerClient: f.Server.MaxConnectionsPerClient,
 	}
 	if f.Metrics.Endpoint != "" {
 		s.Scrape = &front.Scrape{Path: f.Metrics.Endpoint, Metrics: o.scrape(f), Allow: f.Metrics.Allow}
