@@ -8,7 +8,6 @@ import (
 	"pace/lb"
 	"pace/proxy/message"
 	"pace/proxy/transport"
-	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -154,8 +153,8 @@ func transportError(err error) *transport.Error {
 }
 
 // noteResponse notes what an attempt knows once its response has begun.
-func noteResponse(a *telemetry.Attempt, r *http1.Response) {
-	a.Protocol, a.Status, a.Reused, a.Remote, a.BytesSent = backendVersion(r), r.Status, r.Reused, r.Remote, r.BytesSent
+func noteResponse(a *telemetry.Attempt, r *transport.Response) {
+	a.Protocol, a.Status, a.Reused, a.Remote, a.BytesSent = r.Version, r.Status, r.Reused, r.Remote, r.BytesSent
 }
 
 // giveUp responds for a backend that did not, with the last attempt's outcome.
@@ -167,12 +166,4 @@ func (q *request) giveUp(f *failure) {
 	}
 	q.proxyError = exactError(f.Kind)
 	q.respondFor(f.outcome)
-}
-
-// backendVersion returns the HTTP version that a backend responded with.
-func backendVersion(r *http1.Response) string {
-	if r.HTTP10 {
-		return "1.0"
-	}
-	return "1.1"
 }

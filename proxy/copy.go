@@ -10,7 +10,6 @@ import (
 
 	"pace/proxy/mirror"
 	"pace/proxy/transport"
-	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -113,7 +112,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	c.Request.Fields = h.Telemetry.AppendPropagation(ctx, c.Request.Fields, rec, a)
 	c.Request.Host = route.host(host, b.Authority)
 	c.Request.NewConnection = step.Trial
-	var resp http1.Response
+	var resp transport.Response
 	defer resp.Close()
 	at, err := b.Resolve(ctx, nil)
 	if err == nil {
@@ -132,7 +131,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 }
 
 // drop reads a response to its end, unless that is far away.
-func drop(r *http1.Response) error {
+func drop(r *transport.Response) error {
 	for n := 0; n < droppedOfResponse; {
 		piece, err := r.Next()
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 	"pace/proxy/front"
 	"pace/proxy/message"
 	"pace/proxy/pipe"
-	"pace/proxy/transport/http1"
+	"pace/proxy/transport"
 	"pace/telemetry"
 )
 
@@ -195,7 +195,7 @@ func (b *kernelBody) fillInTime(src syscall.RawConn) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) && b.q.ctx.Err() == nil {
 		b.src.SetReadDeadline(time.Now().Add(pipe.LookAgain))
 		if n, err = b.via.Fill(src, b.left); errors.Is(err, os.ErrDeadlineExceeded) {
-			err = http1.ErrStalled
+			err = transport.ErrStalled
 		}
 	}
 	return n, err

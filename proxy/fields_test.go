@@ -34,7 +34,7 @@ func TestFieldsOfTheExchangeStayBehind(t *testing.T) {
 	t.Cleanup(pool.Close)
 	h, seen := newHandler(t, nil), map[string]bool{}
 	for _, length := range []int64{-1, 5} {
-		var resp http1.Response
+		var resp transport.Response
 		if err := pool.Do(t.Context(), &transport.Request{
 			Method: "POST", Target: "/", Host: "x", Body: strings.NewReader("hello"), ContentLength: length,
 			Trailer: func() http.Header { return nil }, AnnouncedTrailer: "X-Sum",

@@ -8,7 +8,6 @@ import (
 	"pace/lb"
 	"pace/proxy/message"
 	"pace/proxy/transport"
-	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -139,9 +138,9 @@ var noFurther = [...]telemetry.NoFurther{
 
 // keptResponse is a response that is delivered if no further attempt has one.
 type keptResponse struct {
-	*http1.Kept // nil: there is none
-	backend     *upstream.Backend
-	attempt     int // its index
+	*transport.Kept // nil: there is none
+	backend         *upstream.Backend
+	attempt         int // its index
 }
 
 // A response that is kept is read first, up to this size, and in this time.

@@ -13,7 +13,6 @@ import (
 	"pace/proxy/mirror"
 	"pace/proxy/route"
 	"pace/proxy/transport"
-	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/telemetry"
 )
@@ -38,7 +37,7 @@ type request struct {
 	upstream *upstream.Upstream // that the route's action has named
 	backend  *upstream.Backend  // that responded
 	step     upstream.Step      // the attempt in progress, or the one that got the response; its Backend is nil: there is none
-	resp     http1.Response     // the backend's response
+	resp     transport.Response // the backend's response
 
 	delivering int          // index of the attempt whose response it is
 	kept       keptResponse // a response that is delivered if there is no other

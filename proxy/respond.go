@@ -80,7 +80,7 @@ func (q *request) copyFields(h http.Header) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the backend named none; net/http would guess one
 	}
-	set("Via", message.Via(h["Via"], backendVersion(&q.resp)))
+	set("Via", message.Via(h["Via"], q.resp.Version))
 	if cookie := q.upstream.StickyCookie(q.backend, q.r.Header, q.asked.Scheme() == "https"); cookie != "" {
 		h["Set-Cookie"] = append(h["Set-Cookie"], cookie) // beside the backend's
 	}

@@ -1,6 +1,6 @@
 // Package transport is what all transports share. A transport carries one attempt: it sends one request to
 // one backend and reads the response. The package holds the words for that: the [Request] to send, the
-// [Field] lines that come back, the [Phase] that an attempt is in, and the [Error] that ends it.
+// [Response] and its [Field] lines, the [Phase] that an attempt is in, and the [Error] that ends it.
 //
 // A transport promises that one call puts at most one request on the wire, and that its error says what
 // kind of failure it was, whose side caused it, in which phase, and how many bytes of the request had been

@@ -110,7 +110,7 @@ func (b *Backend) release() {
 
 // Do makes one attempt: it sends the request at most once. b must not be a name that was never resolved: see
 // [Backend.Resolve]. Its errors are of type [*transport.Error].
-func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *http1.Response) error {
+func (b *Backend) Do(ctx context.Context, req *transport.Request, resp *transport.Response) error {
 	if b.observed.Load() && !req.HasBody() {
 		return b.observe(ctx, req, resp)
 	}
@@ -123,7 +123,7 @@ const failureCost = time.Second
 
 // observe makes an attempt, and notes how long the backend took to respond. The request has no body: how long a
 // body takes is mostly the client's doing.
-func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *http1.Response) error {
+func (b *Backend) observe(ctx context.Context, req *transport.Request, resp *transport.Response) error {
 	began := time.Now()
 	err := b.conns.Do(ctx, req, resp)
 	now := time.Now()

@@ -131,7 +131,7 @@ func get(t *testing.T, b *Backend, onPhase func(transport.Phase)) error {
 		return err
 	}
 	defer at.End()
-	var resp http1.Response
+	var resp transport.Response
 	if err := at.Do(t.Context(), &transport.Request{Method: "GET", Target: "/", Host: "x", OnPhase: onPhase}, &resp); err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"pace/proxy/transport/http1/parse"
 )
 
-// exchange is the state of one request and its response, behind a [Response]. The package comment draws its
+// exchange is the state of one request and its response, behind a [transport.Response]. The package comment draws its
 // states, and says which goroutine may touch which field. One exchange value serves many requests, one after
 // the other: begin resets it.
 type exchange struct {
@@ -22,6 +22,9 @@ type exchange struct {
 	out    outgoing   // the request's bytes, and how far they were sent
 	polled polled
 	progress
+
+	timed    bool  // the wait of Next before had a limit
+	hijacked *conn // given away by Hijack; nil: none
 
 	running sync.WaitGroup // the sender, its timer, and the end of ctx
 	watched watched
@@ -55,8 +58,12 @@ type shared struct {
 // error is always a [*transport.Error], and resp then needs no Close. ctx is watched until Close: its end is
 // noticed at once, but not in an exchange's first 10 ms. One Do puts at most one request on the wire: a
 // pooled connection is replaced by another only while not a byte was written.
-func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) error {
-	x := &resp.x
+func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.Response) error {
+	x, ok := resp.Exchange.(*exchange)
+	if !ok {
+		x = new(exchange)
+		resp.Exchange = x
+	}
 	x.begin(ctx, p, req)
 	if err := x.run(); err != nil {
 		// A response may have been read before the sender counted the write that it answers. Close waits for
@@ -67,14 +74,14 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *Response) e
 		}()
 		return x.raise(err)
 	}
-	resp.take()
+	x.take(resp)
 	return nil
 }
 
 // begin resets x for a request.
 func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	if x.pool != nil {
-		panic("pace: BUG: http1.Response used again before Close")
+		panic("pace: BUG: transport.Response used again before Close")
 	}
 	x.ctx, x.pool, x.req = ctx, p, req
 	x.progress, x.shared = progress{}, shared{}

@@ -359,9 +359,9 @@ func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 				close(goes)
 				<-gone
 				eventually(t, "the end of the exchange", func() bool {
-					resp.x.mu.Lock()
-					defer resp.x.mu.Unlock()
-					return resp.x.cause != nil
+					exchangeOf(&resp).mu.Lock()
+					defer exchangeOf(&resp).mu.Unlock()
+					return exchangeOf(&resp).cause != nil
 				})
 				heard = tt.heard(&resp)
 			}

@@ -230,7 +230,7 @@ func compare(t *testing.T, p *Pool, resp *Response, raw []byte, method string) {
 		t.Fatalf("trailer %q, net/http %q: %q", resp.Trailer, ref.resp.Trailer, raw)
 	}
 	// What has not been read yet is found by the look before reuse, which a tape has none of.
-	c, seen := resp.x.c.Conn.(*tape), 0
+	c, seen := exchangeOf(resp).c.Conn.(*tape), 0
 	if len(c.raw) == 0 {
 		seen = ref.remaining
 	}

@@ -9,7 +9,7 @@
 //
 // # The states of an exchange
 //
-// A [Response] has an exchange. The states of an exchange are the phases of package transport, in parentheses
+// A [transport.Response] has an exchange. The states of an exchange are the phases of package transport, in parentheses
 // here. These functions lead from one to the next:
 //
 //	            Do

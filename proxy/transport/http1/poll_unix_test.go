@@ -23,7 +23,7 @@ import (
 // onPark makes f be called each time the exchange is about to wait for the backend, on its
 // goroutine.
 func onPark(resp *Response, f func()) {
-	x := &resp.x
+	x := exchangeOf(resp)
 	x.watched.onEnd = x.end
 	calling := func(each func(fd uintptr) bool) func(fd uintptr) bool {
 		return func(fd uintptr) bool {
@@ -71,11 +71,11 @@ func TestDo_HoldsNoBufferWhileItWaits(t *testing.T) {
 				resp := &all[i]
 				var seen strings.Builder
 				onPark(resp, func() {
-					if resp.x.in.buf != nil {
+					if exchangeOf(resp).in.buf != nil {
 						t.Error("waits with a buffer")
 					}
 					if seen.Len() == len(afterHead(tt.now)) {
-						parked <- &resp.x
+						parked <- exchangeOf(resp)
 					}
 				})
 				wg.Go(func() {
@@ -198,7 +198,7 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 		calls, phase, req := 0, transport.Phase(0), get("/")
 		req.OnPhase = func(p transport.Phase) { phase = p }
 		onPark(&resp, func() {
-			x := &resp.x
+			x := exchangeOf(&resp)
 			if phase != transport.Wait || x.sent == 0 || x.out.now() != sent || x.out.buf != nil || x.in.buf != nil {
 				t.Errorf("waits in %v, %d bytes sent, %+v", phase, x.sent, &x.out)
 			}
@@ -207,7 +207,7 @@ func TestDo_WritesAndThenWaits(t *testing.T) {
 		counting := func(each func(fd uintptr) bool) func(fd uintptr) bool {
 			return func(fd uintptr) bool { calls++; return each(fd) }
 		}
-		polled := &resp.x.polled
+		polled := &exchangeOf(&resp).polled
 		polled.read, polled.first = counting(polled.read), counting(polled.first)
 		err := p.Do(t.Context(), req, &resp)
 		if i == 0 {

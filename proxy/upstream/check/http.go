@@ -27,7 +27,7 @@ func checkHTTP(ctx context.Context, r *Runner, c net.Conn) (status int, err erro
 		MaxHeaderBytes:  maxHeader,
 	})
 	defer conns.Close()
-	var resp http1.Response
+	var resp transport.Response
 	err = conns.Do(ctx, &transport.Request{
 		Method: "GET", Target: r.o.Path, Host: r.authority(),
 		Fields: []byte("User-Agent: " + UserAgent + "\r\nAccept: */*\r\n"),
