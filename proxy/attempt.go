@@ -119,7 +119,7 @@ func (q *request) attempt() *failure {
 	a.Reused, a.Remote, a.BytesSent = f.Reused, f.Remote, f.BytesSent
 	q.rec.EndAttempt()
 	q.resp.Close()
-	q.leaveBackend(resultOf(f.outcome, 0, f.in))
+	q.leaveBackend(resultOf(f.outcome, 0, telemetry.NoGRPCCode, f.in))
 	return f
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"pace/proxy/front"
 	"pace/proxy/message"
@@ -23,9 +24,11 @@ type client struct {
 	conn     *front.Conn
 	living   *front.Exchange
 	rec      *telemetry.Record
-	begun    bool     // a final status has been handed to net/http
-	broken   bool     // its connection must be aborted: its response is not whole
-	switched net.Conn // to another protocol, and out of net/http's care; nil: it speaks HTTP
+	deadline time.Time     // of a gRPC call: its client waits no longer; zero: none
+	early    time.Duration // a client that leaves no longer than this before its deadline leaves because of it
+	begun    bool          // a final status has been handed to net/http
+	broken   bool          // its connection must be aborted: its response is not whole
+	switched net.Conn      // to another protocol, and out of net/http's care; nil: it speaks HTTP
 }
 
 // Header returns the fields of the response that is next, interim or final.

@@ -121,26 +121,29 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	}
 	if err == nil {
 		noteResponse(a, &resp)
-		err = drop(&resp)
+		var whole bool
+		if whole, err = drop(&resp); whole && rec.GRPC {
+			noteCode(a, &resp)
+		}
 	}
-	said = resultOf(ofStatus(resp.Status), resp.Status, telemetry.Own)
+	said = resultOf(ofStatus(resp.Status), resp.Status, a.GRPCCode, telemetry.Own)
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		a.Failure, a.Error, a.Reused, a.Remote, a.BytesSent = failedCopy(e), e.Words(), e.Reused, e.Remote, e.BytesSent
-		said = resultOf(a.Failure, a.Status, telemetry.Own)
+		said = resultOf(a.Failure, a.Status, a.GRPCCode, telemetry.Own)
 	}
 }
 
-// drop reads a response to its end, unless that is far away.
-func drop(r *transport.Response) error {
+// drop reads a response to its end, unless that is far away. It reports whether it came there.
+func drop(r *transport.Response) (whole bool, err error) {
 	for n := 0; n < droppedOfResponse; {
 		piece, err := r.Next()
 		if err != nil {
 			if err == io.EOF {
-				return nil
+				return true, nil
 			}
-			return err
+			return false, err
 		}
 		n += len(piece)
 	}
-	return nil
+	return false, nil
 }

@@ -20,11 +20,12 @@ type failure struct {
 	in               telemetry.Phase // when it failed
 	status           int             // of the response
 	open             bool            // the response is still to be read
+	late             bool            // the exchange has no time for another attempt
 }
 
 // failedBy returns the failure that an error of an attempt is.
 func (q *request) failedBy(e *transport.Error) *failure {
-	return &failure{Error: e, outcome: q.outcomeOf(e), in: phases[e.Phase]}
+	return &failure{Error: e, outcome: q.outcomeOf(e), in: phases[e.Phase], late: expired(q.ctx) || q.client.leftAtDeadline()}
 }
 
 // reason is what the attempt came to, in the words of the configuration.

@@ -44,7 +44,7 @@ func (q *request) said() upstream.Result {
 // has no outcome yet.
 func (q *request) result() upstream.Result {
 	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
-	return resultOf(cmp.Or(a.Failure, q.rec.Outcome, ofStatus(a.Status)), a.Status, q.rec.LeftIn)
+	return resultOf(cmp.Or(a.Failure, q.rec.Outcome, ofStatus(a.Status)), a.Status, a.GRPCCode, q.rec.LeftIn)
 }
 
 // noteEjected notes that an attempt has ejected its backend, if there is a reason.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -70,7 +71,7 @@ func (q *request) outcomeOf(e *transport.Error) telemetry.Outcome {
 	case q.client.aborted():
 		return telemetry.DrainTimeout
 	case expired(q.ctx):
-		return telemetry.RouteTimeout
+		return q.client.outOfTime()
 	case e.Kind == transport.RequestBody && q.body == nil:
 		return telemetry.BadRequest // the transport would not write it
 	case e.Kind == transport.RequestBody, e.Kind == transport.Canceled: // net/http ends the context of a body that is late, too
@@ -124,7 +125,23 @@ func (c *client) whyEnded(b *body.Body) telemetry.Outcome {
 	if c.brokeRules() {
 		return telemetry.BadRequest
 	}
+	if c.leftAtDeadline() {
+		return telemetry.UpstreamTimeout
+	}
 	return telemetry.ClientGone
+}
+
+// outOfTime names the limit that has ended the exchange.
+func (c *client) outOfTime() telemetry.Outcome {
+	if context.Cause(c.ctx) == errDeadline {
+		return telemetry.UpstreamTimeout
+	}
+	return telemetry.RouteTimeout
+}
+
+// configured reports whether pace's own response is one that the configuration wants.
+func configured(o telemetry.Outcome) bool {
+	return o == telemetry.Responded || o == telemetry.Redirected
 }
 
 // wrongWith names what was wrong with a body; Unset: nothing, but that it may be shorter than announced.
@@ -144,9 +161,11 @@ func (c *client) undelivered() telemetry.Outcome {
 	case c.aborted():
 		return telemetry.DrainTimeout
 	case expired(c.ctx):
-		return telemetry.RouteTimeout
+		return c.outOfTime()
 	case !c.living.Stalled() && c.brokeRules():
 		return telemetry.BadRequest
+	case !c.living.Stalled() && c.leftAtDeadline():
+		return telemetry.UpstreamTimeout
 	}
 	return telemetry.ClientAborted
 }
@@ -171,6 +190,9 @@ func RetryWords() []string {
 // mayPassElsewhere reports whether another backend may do better. That pace lacks a port is so for one
 // destination; what else it lacks, it lacks for all. That a backend has no room says nothing about another.
 func (f *failure) mayPassElsewhere() bool {
+	if f.late {
+		return false
+	}
 	switch f.outcome {
 	case telemetry.Exhausted:
 		return errors.Is(f.Err, syscall.EADDRNOTAVAIL)
@@ -193,21 +215,28 @@ var nouns = map[telemetry.Outcome]health.Failure{
 	telemetry.UpstreamStalled:   {One: "stalled response", Many: "stalled responses"},
 }
 
-// resultOf returns what an attempt says about its backend. o is how it ended, or how its exchange did; status is that
-// of its response, or 0; and in is the phase in which it was cut short, if it was.
-func resultOf(o telemetry.Outcome, status int, in telemetry.Phase) upstream.Result {
+// resultOf returns what an attempt says about its backend. o is how it ended, or how its exchange did; status and code
+// are those of its response, or 0; and in is the phase in which it was cut short, if it was.
+func resultOf(o telemetry.Outcome, status int, code telemetry.GRPCCode, in telemetry.Phase) upstream.Result {
 	switch {
 	case status >= 500:
-		code := strconv.Itoa(status)
-		return upstream.Result{Kind: upstream.Failure, Fault: health.Failure{One: "response with " + code, Many: "responses with " + code}}
+		return upstream.Result{Kind: upstream.Failure, Fault: respondedWith(strconv.Itoa(status))}
+	case code.Faulty():
+		return upstream.Result{Kind: upstream.Failure, Fault: respondedWith(code.String())}
 	case o == telemetry.OK, o == telemetry.ClientError, o == telemetry.Upgraded:
 		return upstream.Result{Kind: upstream.Success}
 	case in == telemetry.Deliver, in == telemetry.ReadRequest: // the time was up while pace waited for the client
 		return upstream.Result{}
+	case o == telemetry.UpstreamTimeout && (in == telemetry.DNS || in == telemetry.Connect || in == telemetry.Send):
+		return upstream.Result{} // the deadline of a gRPC client, which is its own choice, left the backend no time
 	case o.Info().Side == telemetry.BackendSide:
 		return upstream.Result{Kind: upstream.Failure, Fault: nouns[o]}
 	}
 	return upstream.Result{}
+}
+
+func respondedWith(code string) health.Failure {
+	return health.Failure{One: "response with " + code, Many: "responses with " + code}
 }
 
 // mayBeCovered reports whether the client gets the response of an earlier attempt, if there is one, after this one.
@@ -227,19 +256,26 @@ func (f *failure) leftUnanswered(rec *telemetry.Record) {
 // delivered writes down how the delivery of a response ended: as its status says if it reached the client
 // whole, else as whoever is to blame did. The client must see that a response is not whole.
 func (q *request) delivered(e ending) {
+	a := &q.rec.Attempts[q.delivering]
 	if e.whole() {
 		ends(q.rec, ofStatus(q.resp.Status))
+		if q.rec.GRPC {
+			noteCode(a, &q.resp)
+			q.rec.GRPCCode = a.GRPCCode
+			ends(q.rec, a.GRPCCode.Info().Outcome)
+		}
 		return
 	}
 	o := q.notDelivered(e)
-	a := &q.rec.Attempts[q.delivering]
 	a.Failure = o
 	if err, ok := errors.AsType[*transport.Error](e.unread); ok && o != telemetry.ClientAborted {
 		a.Error = err.Words()
 	}
 	q.rec.LeftIn = e.in
 	ends(q.rec, o)
-	q.abort(e)
+	if e.unread == nil || !q.endCall(o) {
+		q.abort(e)
+	}
 }
 
 // ofStatus names the outcome of a response that reached the client whole.
@@ -294,7 +330,7 @@ func (q *request) notDelivered(e ending) telemetry.Outcome {
 	case q.client.aborted():
 		return telemetry.DrainTimeout
 	case expired(q.ctx):
-		return telemetry.RouteTimeout
+		return q.client.outOfTime()
 	}
 	err, _ := errors.AsType[*transport.Error](e.unread)
 	if q.body != nil && err != nil && (err.Kind == transport.RequestBody || err.Kind == transport.Canceled) {

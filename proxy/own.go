@@ -45,6 +45,9 @@ func (q *request) sendOwn(r ownResponse) {
 	q.h.at(inRespond)
 	q.timeout.stop() // or it would abort this response, too
 	h := q.client.Header()
+	if q.rec.GRPC {
+		r = q.asCall(r, h)
+	}
 	q.rec.Status = r.status
 	ends(q.rec, r.outcome)
 	if r.hasBody() {

@@ -100,8 +100,13 @@ func (q *request) describe() {
 		rec.Client = q.asked.Client.String()
 	}
 	rec.RequestID = message.RequestID(r.Header, q.trusted())
+	q.describeCall()
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
-		q.body = body.New(q.client.w, r, q.conn, q.route.maxBody, q.route.bodyTimeout)
+		timeout := q.route.bodyTimeout
+		if rec.GRPC { // a client may have nothing to say for hours, until its server sends something
+			timeout = 0
+		}
+		q.body = body.New(q.client.w, r, q.conn, q.route.maxBody, timeout)
 	}
 	q.living.Show(rec, q)
 }

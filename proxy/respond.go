@@ -35,20 +35,27 @@ func (q *request) respond() {
 		}
 		copyUpgrade(h, q.resp.Fields)
 	}
+	if q.rec.GRPC && message.IsGRPC(h) {
+		q.timeout.onlyDeadline()
+		q.resp.BodyTimeout = 0
+	}
 	q.client.begin(q.resp.Status)
 	events := q.resp.ContentLength != 0 && isEventStream(h) && q.step.Backend != nil // one that was kept is whole
 	if h["Trailer"] != nil {
 		clear(h) // or net/http would send from it, as a trailer, each field that is announced as one
 	}
-	if events {
+	switch {
+	case events:
 		q.streamEvents()
-		return
+	case q.isTrailersOnly():
+		q.delivered(q.deliverCall())
+	default:
+		e := q.deliver()
+		if e.whole() {
+			e = q.deliverTrailer(h)
+		}
+		q.delivered(e)
 	}
-	e := q.deliver()
-	if e.whole() {
-		e = q.deliverTrailer(h)
-	}
-	q.delivered(e)
 }
 
 func isEventStream(h http.Header) bool {

@@ -39,6 +39,10 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return text(redact(r.Query, r.QueryAllow)) }},
 	{"http.response.status_code", "status", true, "Status that the client got; 499 if it left before the header.",
 		func(r *Record) slog.Value { return number(r.Status) }},
+	{"rpc.response.status_code", "", false, "Name of the code that a gRPC client got, such as OK or UNAVAILABLE; absent if the request is no gRPC call, or no code is known.",
+		func(r *Record) slog.Value { return text(r.GRPCCode.String()) }},
+	{"", "grpc_status", false, "Number of the code that a gRPC client got: 0 is OK. Absent if the request is no gRPC call, or no code is known.",
+		func(r *Record) slog.Value { return grpcNumber(r.GRPCCode) }},
 	{"", "duration_ms", false, "Milliseconds from the request's header to the end of the response.",
 		func(r *Record) slog.Value { return slog.Float64Value(Milliseconds(r.End.Sub(r.Start))) }},
 	{"", "bytes_in", false, "Bytes of the request's body.",
@@ -112,7 +116,7 @@ var facts = []Fact{
 	{"pace.phase.wait", "wait_ms", false, "Milliseconds waiting for the response's header.", inPhase(Wait)},
 	{"pace.phase.receive", "receive_ms", false, "Milliseconds waiting for the response's body.", inPhase(Receive)},
 	{"pace.phase.deliver", "deliver_ms", false, "Milliseconds writing to the client.", inPhase(Deliver)},
-	{"error.type", "", true, "The backend's status, such as 500, or pace's outcome; absent if nothing went wrong.",
+	{"error.type", "", true, "The backend's status, such as 500, or pace's outcome; of a gRPC call the name of its code, if that is not OK. Absent if nothing went wrong.",
 		func(r *Record) slog.Value { return text(r.ErrorType()) }},
 	{"", "trace_id", false, "Trace, 32 hexadecimal digits.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Trace) }},
@@ -149,6 +153,14 @@ func number(n int) slog.Value {
 		return slog.Value{}
 	}
 	return slog.IntValue(n)
+}
+
+// grpcNumber is the number of a code, of which 0 is one.
+func grpcNumber(c GRPCCode) slog.Value {
+	if c == NoGRPCCode {
+		return slog.Value{}
+	}
+	return slog.IntValue(c.Number())
 }
 
 // hostPort splits the host that the client asked for; without a port, the port is the scheme's.

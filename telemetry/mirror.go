@@ -16,7 +16,7 @@ func (t *Telemetry) BeginMirror(of *Record, upstream string) *Record {
 		Context: trace.NewSpanContext(trace.SpanContextConfig{TraceID: newTraceID(), SpanID: NewSpanID(), TraceFlags: c.TraceFlags()}),
 		Links:   []trace.Link{{SpanContext: c}},
 	})
-	r.Mirror, r.Upstream, r.signals = true, upstream, of.signals
+	r.Mirror, r.GRPC, r.Upstream, r.signals = true, of.GRPC, upstream, of.signals
 	r.Method, r.Scheme, r.Path, r.SentPath, r.Query, r.QueryAllow = of.Method, of.Scheme, of.Path, of.SentPath, of.Query, of.QueryAllow
 	of.Mirrored = append(of.Mirrored, Mirrored{At: time.Now(), Upstream: upstream})
 	return r

@@ -39,6 +39,7 @@ type Record struct {
 	Peer       string // address of the connected peer
 	PeerPort   int    // and its port
 	Client     string // address of the client, as trusted proxies report it
+	GRPC       bool   // it is a gRPC call
 	Identity   Identity
 	Trace      string // Identity's trace, in text
 
@@ -57,10 +58,11 @@ type Record struct {
 	NoFurther  NoFurther // why the last attempt was not followed by another one
 	Delivered  int       // number of the attempt whose response the client got, from 1, if it was not the last; else 0
 	Mirrored   []Mirrored
-	Mirror     bool  // it is the copy of a request: it has attempts, and is no exchange with a client
-	Status     int   // what the client got; 499 if it left before
-	BytesIn    int64 // of the request's body
-	BytesOut   int64 // of the response's body
+	Mirror     bool     // it is the copy of a request: it has attempts, and is no exchange with a client
+	Status     int      // what the client got; 499 if it left before
+	GRPCCode   GRPCCode // what a gRPC client got, or was told by its own deadline
+	BytesIn    int64    // of the request's body
+	BytesOut   int64    // of the response's body
 	Outcome    Outcome
 	Stream     StreamKind                // set by [Telemetry.BecomeStream]; the outcome is then that of the header
 	Closed     CloseReason               // how a stream ended
@@ -87,6 +89,7 @@ type Attempt struct {
 	Responded  time.Time     // when the header of the backend's response was complete; zero if none came
 	Waited     time.Duration // for that header
 	Status     int           // of the backend's response, 0 if none came
+	GRPCCode   GRPCCode      // of the backend's response to a gRPC call, once that is whole
 	Failure    Outcome       // why it failed or was cut short, Unset if it did not
 	Error      string        // the error of the system; "" if there is none
 	PickReason string        // why the policy's first choice was not taken; "" if it was
@@ -274,9 +277,12 @@ func (r *Record) LastError() string {
 // ClientLeft reports whether the client left before it had the whole response.
 func (r *Record) ClientLeft() bool { return r.Outcome == ClientGone || r.Outcome == ClientAborted }
 
-// ErrorType is the error.type of the request: the backend's status, the word of the outcome, or "" if nothing
-// went wrong.
+// ErrorType is the error.type of the request: the name of the code that a gRPC client got, the backend's status, the
+// word of the outcome, or "" if nothing went wrong.
 func (r *Record) ErrorType() string {
+	if r.GRPCCode > GRPCOK {
+		return r.GRPCCode.String()
+	}
 	switch r.Outcome.Info().ErrorType {
 	case NoErrorType:
 		return ""
@@ -288,7 +294,7 @@ func (r *Record) ErrorType() string {
 
 // Failed reports whether the SERVER span has the status Error.
 func (r *Record) Failed() bool {
-	return r.Outcome.Info().Span == FailsAlways || r.Status >= 500
+	return r.Outcome.Info().Span == FailsAlways || r.Status >= 500 || r.GRPCCode.Faulty()
 }
 
 // ErrorType is the error.type of the attempt, "" if nothing went wrong.
@@ -296,6 +302,8 @@ func (a *Attempt) ErrorType() string {
 	switch {
 	case a.Failure != Unset:
 		return a.Failure.String()
+	case a.GRPCCode > GRPCOK:
+		return a.GRPCCode.String()
 	case a.Status >= 400:
 		return strconv.Itoa(a.Status)
 	}

@@ -46,6 +46,7 @@ type durationKey struct {
 	method  uint8 // index of the method
 	secure  bool
 	outcome telemetry.Outcome
+	grpc    telemetry.GRPCCode
 	status  int
 }
 
@@ -121,7 +122,7 @@ func (s *routeSeries) add(r *telemetry.Record, took time.Duration) {
 	if r.ClientLeft() {
 		s.left[r.LeftIn].Add(1)
 	}
-	k := durationKey{uint8(telemetry.MethodIndex(r.Method)), r.Scheme == "https", r.Outcome, r.Status}
+	k := durationKey{uint8(telemetry.MethodIndex(r.Method)), r.Scheme == "https", r.Outcome, r.GRPCCode, r.Status}
 	d, ok := s.durations.find(k)
 	if !ok {
 		if len(s.durations.all()) >= maxStatuses {

@@ -16,22 +16,24 @@ import (
 type requestKey struct {
 	method, scheme, path, route string
 	status                      int
+	grpc                        telemetry.GRPCCode
 	outcome                     telemetry.Outcome
 }
 
 func requestKeyOf(r *telemetry.Record) requestKey {
-	return requestKey{telemetry.KnownMethod(r.Method), r.Scheme, r.RoutePath(), r.RouteName(), r.Status, r.Outcome}
+	return requestKey{telemetry.KnownMethod(r.Method), r.Scheme, r.RoutePath(), r.RouteName(), r.Status, r.GRPCCode, r.Outcome}
 }
 
 // attemptKey is all that the label set of an attempt depends on.
 type attemptKey struct {
 	method, backend, upstream string
 	status                    int
+	grpc                      telemetry.GRPCCode
 	failure                   telemetry.Outcome
 }
 
 func attemptKeyOf(r *telemetry.Record, a *telemetry.Attempt) attemptKey {
-	return attemptKey{telemetry.KnownMethod(r.Method), a.Backend, r.Upstream, a.Status, a.Failure}
+	return attemptKey{telemetry.KnownMethod(r.Method), a.Backend, r.Upstream, a.Status, a.GRPCCode, a.Failure}
 }
 
 // olderKey is all that the label set of [OlderDuration] depends on.

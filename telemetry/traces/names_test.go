@@ -24,6 +24,8 @@ func TestNames_AreThoseOfTheSpans(t *testing.T) {
 		b.BecomeStream(r, telemetry.WebSocket)
 		r.Closed = telemetry.ClosedByClient
 		r.Outcome, r.LeftIn = telemetry.ClientAborted, telemetry.Deliver
+		r.GRPC, r.GRPCCode = true, telemetry.GRPCUnavailable
+		r.Attempts[len(r.Attempts)-1].GRPCCode = telemetry.GRPCUnavailable
 		b.End(r)
 	})
 	b.Close()
