@@ -16,6 +16,8 @@ type File struct {
 	SHA256 string // of the file's bytes, in hexadecimal
 	name   string
 	lines  map[string]int // by dotted key; elements of lists too: upstreams.backends[1]
+
+	secrets secrets
 }
 
 // Load reads and validates a file. The error joins all its faults, in file order, each a *Fault.
@@ -63,7 +65,16 @@ func Default() Config {
 func (f *File) Line(key string) int { return f.lines[key] }
 
 // Fault is a fault at a key, for what only the part that acts on the key can know. The line is
-// 0 when the key is not written in the file.
+// 0 when the key is not written in the file. Secrets in what and remedy are masked.
 func (f *File) Fault(key, what, remedy string) *Fault {
-	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: what, Remedy: remedy}
+	return &Fault{File: f.name, Line: f.lines[key], Key: key, What: f.secrets.mask(what), Remedy: f.secrets.mask(remedy)}
+}
+
+// Refuse is Fault for a value that does not pass, of which what and remedy may show a part. Of a secret the fault
+// shows nothing.
+func (f *File) Refuse(key, what, remedy string) *Fault {
+	if f.IsSecret(key) {
+		what, remedy = f.secrets.refusal(key), remedyThere(key)
+	}
+	return f.Fault(key, what, remedy)
 }

@@ -20,7 +20,7 @@ func list[T comparable](r *reader, k *key, raw any, one func(s, sample string) (
 		}
 		v, bad := one(s, k.sample)
 		if bad != nil {
-			r.fault(path, bad.What, k.remedyOf(bad))
+			r.refuse(path, bad, k.remedyOf(bad))
 		}
 		return v, bad == nil
 	}, func(v T) T { return v }, func(T, T) string { return isSame })
@@ -99,7 +99,7 @@ func (r *reader) readBackend(k *key, path string, raw any) (Backend, bool) {
 	}
 	scheme, address, bad := check.Backend(s, k.sample)
 	if bad != nil {
-		r.fault(path, bad.What, k.remedyOf(bad))
+		r.refuse(path, bad, k.remedyOf(bad))
 	}
 	return Backend{scheme, address, 1}, bad == nil
 }
@@ -186,10 +186,10 @@ func (r *reader) readFields(k *key, raw any) (all []Field) {
 			continue
 		}
 		if _, bad := check.FieldValue(value); bad != nil {
-			r.fault(path, bad.What, "write "+bad.Form+`, such as "1"`)
+			r.refuse(path, bad, "write "+bad.Form+`, such as "1"`)
 			continue
 		}
-		all = append(all, Field{name, value})
+		all = append(all, Field{name, value, r.file.IsSecret(path) || secretFields.MatchString(name)})
 	}
 	return all
 }

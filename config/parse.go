@@ -38,6 +38,7 @@ func (r *reader) parse(data []byte) (readable bool) {
 	if doc.Tree == nil {
 		return false
 	}
+	r.expand(doc.Tree)
 	r.document(doc.Tree)
 	r.together()
 	r.dropFollowing(doc.Bytes)

@@ -189,10 +189,10 @@ func everyRoute() []Route {
 	respond.Respond, respond.Body = 200, "User-agent: *"
 	return []Route{{
 		Key: "route[0]", Match: "GET Example.com/users/{id}", Name: "users", Upstream: "api", Status: 308,
-		When:        []Field{{"X-Canary", "1"}, {"X-Empty", ""}},
+		When:        []Field{{"X-Canary", "1", false}, {"X-Empty", "", false}},
 		StripPrefix: "/users", AddPrefix: "/v2", Host: "backend",
-		RequestHeaders:  HeaderRules{[]Field{{"X-From", "pace"}}, []Field{{"Via", "a"}, {"Via-Too", "b"}}, []string{"Cookie"}},
-		ResponseHeaders: HeaderRules{[]Field{{"Server", "none"}}, []Field{{"Link", "</a.css>"}}, []string{"X-Powered-By"}},
+		RequestHeaders:  HeaderRules{[]Field{{"X-From", "pace", false}}, []Field{{"Via", "a", false}, {"Via-Too", "b", false}}, []string{"Cookie"}},
+		ResponseHeaders: HeaderRules{[]Field{{"Server", "none", false}}, []Field{{"Link", "</a.css>", false}}, []string{"X-Powered-By"}},
 		Limits:          []string{"per_client", "default"},
 		Allow:           []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Deny:            []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},

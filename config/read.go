@@ -39,8 +39,29 @@ func (r *reader) full() bool { return len(r.faults) >= toml.MaxFaults }
 func (r *reader) fault(key, what, remedy string) { r.at(r.file.lines[key], key, what, remedy) }
 
 func (r *reader) at(line int, key, what, remedy string) {
+	secrets := &r.file.secrets
+	switch {
+	case secrets.isUnresolved(key):
+	case r.file.IsSecret(key):
+		r.add(line, key, secrets.refusal(key), remedyThere(key))
+	default:
+		r.add(line, key, secrets.mask(what), secrets.mask(remedy))
+	}
+}
+
+// add notes a fault in which nothing is a secret.
+func (r *reader) add(line int, key, what, remedy string) {
 	if !r.full() {
 		r.faults = append(r.faults, &Fault{r.file.name, line, key, what, remedy})
+	}
+}
+
+// refuse notes that a string does not pass the check of its key. remedy may show the string.
+func (r *reader) refuse(key string, bad *check.Refusal, remedy string) {
+	before := len(r.faults)
+	r.fault(key, bad.What, remedy)
+	if r.file.IsSecret(key) && len(r.faults) > before && bad.Form != "" {
+		r.faults[before].Remedy = "write " + bad.Form + there // a form is the same for every string
 	}
 }
 
@@ -222,7 +243,7 @@ func (r *reader) readValue(k *key, raw any, field reflect.Value) {
 func (r *reader) readText(k *key, s string) string {
 	v, bad := k.check(s, k.sample)
 	if bad != nil {
-		r.fault(k.Name, bad.What, k.remedyOf(bad))
+		r.refuse(k.Name, bad, k.remedyOf(bad))
 	}
 	return v
 }
@@ -292,6 +313,10 @@ func (r *reader) within(k *key, n float64, text string) {
 
 // wrongType reports a value of another type; the remedy keeps what was written if it can.
 func (r *reader) wrongType(k *key, raw any) {
+	if r.file.IsSecret(k.Name) {
+		r.add(r.file.lines[k.Name], k.Name, "expected "+k.like()+", and a reference stands for a string", k.remedy())
+		return
+	}
 	r.fault(k.Name, "expected "+k.like()+", got "+toml.Describe(raw), k.remedyFor(r, plain(raw)))
 }
 

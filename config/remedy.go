@@ -127,6 +127,21 @@ func (k *key) accepts(value string) bool {
 	return len(r.faults) == 0
 }
 
+// there ends the remedy of a value that stands elsewhere.
+const there = " there"
+
+// remedyThere says what the key at a path takes, without a value that must not be shown.
+func remedyThere(path string) string {
+	list := strings.TrimRight(strings.TrimSuffix(path, ".url"), "[]0123456789")
+	if k := keyNamed(list); k == nil {
+		return "write another value" + there
+	} else if list != path {
+		return "write a string, such as " + strconv.Quote(k.sample) + there
+	} else {
+		return k.remedy() + there
+	}
+}
+
 // element is text, or what it is most likely to mean, as a string that passes the check; "" if none does.
 func (k *key) element(text string) string {
 	_, bad := k.check(text, k.sample)

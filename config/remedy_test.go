@@ -35,6 +35,10 @@ var aPersonDecides = []struct {
 	{regexp.MustCompile(`^write client_ca, the file`), "only a person knows who signs the clients' certificates"},
 	{regexp.MustCompile(`^write a listener with tls = true`), "only a person knows at which address"},
 	{regexp.MustCompile(`^write another name$`), "only a person knows what to call a route"},
+	{regexp.MustCompile(`^set it in the environment of pace$`), "only a person knows the value"},
+	{regexp.MustCompile(`^name a file that holds the value alone, `), "only a person knows where the value is"},
+	{regexp.MustCompile(`^write \$\{(env|file):`), "only a person knows where the value is"},
+	{regexp.MustCompile(` there$`), "the value does not stand in the file"},
 	{regexp.MustCompile(`^write KEY = VALUE, with text in double quotes`), "nothing is known of the key, and the value is no TOML"},
 }
 

@@ -63,26 +63,21 @@ type HeaderRules struct {
 
 // Field is a field of a header. Fields of a table are in the order of their names.
 type Field struct {
-	Name  string
-	Value string
+	Name   string
+	Value  string
+	Secret bool // the value must not be shown: it stands elsewhere, or its name says so
 }
-
-// mask stands for a secret.
-const mask = "***"
 
 // secretFields are the names of fields whose values are secrets, or may be.
 var secretFields = regexp.MustCompile(`(?i)auth|cookie|token|secret|password|key|credential|signature`)
 
-// Shown returns the value, or a mask if it may be a secret.
+// Shown returns the value, or the mask.
 func (f Field) Shown() string {
-	if f.IsSecret() {
-		return mask
+	if f.Secret {
+		return Mask
 	}
 	return f.Value
 }
-
-// IsSecret reports whether the value may be a secret, by the name of the field.
-func (f Field) IsSecret() bool { return secretFields.MatchString(f.Name) }
 
 // defaultRoute is the route of a file that has none.
 func defaultRoute() Route {

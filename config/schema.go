@@ -67,8 +67,11 @@ func (t *table) jsonSchema(words map[string][]string) *schema {
 	return s
 }
 
-// aDurationPattern matches what time.ParseDuration reads.
-const aDurationPattern = `^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
+// aDurationPattern matches what time.ParseDuration reads, and aReference a string that has a reference.
+const (
+	aDurationPattern = `^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$|` + aReference
+	aReference       = `\$\{(env|file):.+\}`
+)
 
 func (k *key) jsonSchema(words []string) *schema {
 	s := k.typeSchema()
@@ -84,8 +87,12 @@ func (k *key) jsonSchema(words []string) *schema {
 	if s.Items != nil {
 		of = s.Items
 	}
-	for _, word := range words {
-		of.Enum = append(of.Enum, word)
+	if len(words) > 0 {
+		known := &schema{}
+		for _, word := range words {
+			known.Enum = append(known.Enum, word)
+		}
+		of.AnyOf = []*schema{known, {Pattern: aReference}}
 	}
 	return s
 }

@@ -137,6 +137,9 @@ func TestWriteSchema_AcceptsWhatParseAccepts(t *testing.T) {
 		}
 		texts[file] = string(data)
 	}
+	t.Setenv("PACE_TEST_LEVEL", "info")
+	t.Setenv("PACE_TEST_IDLE", "1m")
+	texts["references"] = "[upstreams]\nbackends = [\"http://10.0.0.1\"]\nidle_timeout = \"${env:PACE_TEST_IDLE}\"\n[log]\nlevel = \"${env:PACE_TEST_LEVEL}\"\n"
 	for name, text := range texts {
 		if _, err := Parse(name, []byte(text)); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -87,7 +87,7 @@ func printChanges(w io.Writer, from, to string) error {
 	if err = errors.Join(err, err2); err != nil {
 		return err
 	}
-	changes := show.Changes(&was.Config, &is.Config)
+	changes := show.Changes(was, is)
 	for _, change := range changes {
 		fmt.Fprint(w, change)
 		if change.Restart != "" {

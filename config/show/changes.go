@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"pace/config"
+	"pace/config/toml"
 )
 
 // Change is one thing in which two configurations differ.
@@ -42,7 +43,7 @@ var restarts = map[string]string{
 
 // Changes returns what differs between two configurations, whichever forms they are in, in the order of the
 // new one; what is gone comes last. It returns nothing if both mean the same.
-func Changes(from, to *config.Config) (list []Change) {
+func Changes(from, to *config.File) (list []Change) {
 	was, is := sections(from), sections(to)
 	before, after := byID(was), byID(is)
 	for _, s := range is {
@@ -68,8 +69,10 @@ func Changes(from, to *config.Config) (list []Change) {
 // section is a table, or a thing with a name, of a configuration in the long form.
 type section struct {
 	id
-	path  string // how it is written in the file
+	path  string // how people find it in the file: upstream.api, route "users"
+	key   string // its path, for [config.File.IsSecret]: upstream.api, route[2]
 	value reflect.Value
+	file  *config.File
 }
 
 // id is by what a section of one configuration is found in another.
@@ -91,38 +94,40 @@ func byID(list []section) map[id]section {
 var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit", "certificate"}
 
 // sections returns what a configuration means, piece by piece.
-func sections(c *config.Config) (list []section) {
-	tables := reflect.ValueOf(c).Elem()
+func sections(f *config.File) (list []section) {
+	tables := reflect.ValueOf(&f.Config).Elem()
 	for i := range tables.NumField() {
 		if name := keyName(tables.Type().Field(i)); !slices.Contains(tablesOfLongForm, name) {
-			list = append(list, section{id{group: name}, name, tables.Field(i)})
+			list = append(list, section{id: id{group: name}, path: name, key: name, value: tables.Field(i)})
 		}
 	}
-	form := c.InLongForm()
-	for _, l := range form.Listeners {
-		list = append(list, namedSection("listener", l.Name, l.Key, l))
+	add := func(group, name, key string, value any) *section {
+		list = append(list, section{id: id{group, name, 0}, path: key, key: key, value: reflect.ValueOf(value)})
+		return &list[len(list)-1]
 	}
-	for _, one := range c.Certificates {
-		list = append(list, namedSection("certificate", cmp.Or(one.Name, one.Cert), one.Key, one))
+	form := f.InLongForm()
+	for _, l := range form.Listeners {
+		add("listener", l.Name, l.Key, l)
+	}
+	for _, c := range f.Certificates {
+		add("certificate", cmp.Or(c.Name, c.Cert), c.Key, c)
 	}
 	for _, u := range form.Upstreams {
-		list = append(list, namedSection("upstream", u.Name, u.Key, u))
+		add("upstream", u.Name, u.Key, u)
 	}
 	for _, l := range form.Limits {
-		list = append(list, namedSection("limit", l.Name, l.Key, l))
+		add("limit", l.Name, l.Key, l)
 	}
 	namesakes := map[string]int{}
 	for _, r := range form.Routes {
-		s := namedSection("route", r.Name, `route `+strconv.Quote(r.Name), r)
-		s.nth = namesakes[r.Name]
+		s := add("route", r.Name, r.Key, r)
+		s.path, s.nth = "route "+strconv.Quote(f.Masked(r.Name)), namesakes[r.Name]
 		namesakes[r.Name]++
-		list = append(list, s)
+	}
+	for i := range list {
+		list[i].file = f
 	}
 	return list
-}
-
-func namedSection(group, name, path string, value any) section {
-	return section{id{group, name, 0}, path, reflect.ValueOf(value)}
 }
 
 // routes returns the routes of a configuration that another one has as well, in their order.
@@ -142,27 +147,33 @@ func (s section) changes(was section) (list []Change) {
 		if reflect.DeepEqual(field.Interface(), old[name].Interface()) {
 			continue
 		}
-		key := s.path + "." + name
+		before, after := was.inner(name, old[name]), s.inner(name, field)
 		if field.Kind() == reflect.Pointer && field.Type().Elem().Kind() == reflect.Struct {
-			list = append(list, optionalChanges(key, old[name], field)...)
+			list = append(list, after.optionalChanges(before)...)
 			continue
 		}
-		if what := difference(old[name], field); what != "" {
-			list = append(list, Change{key, what, restarts[key]})
+		if what := after.difference(before); what != "" {
+			list = append(list, Change{after.path, what, restarts[after.path]})
 		}
 	}
 	return list
 }
 
+// inner is the key of that name in a table, or the table.
+func (s section) inner(name string, value reflect.Value) section {
+	return section{path: s.path + "." + name, key: s.key + "." + name, value: value, file: s.file}
+}
+
 // optionalChanges returns how a table that may be absent differs from what it was.
-func optionalChanges(path string, was, is reflect.Value) []Change {
+func (s section) optionalChanges(was section) []Change {
 	switch {
-	case was.IsNil():
-		return []Change{{Key: path, What: "added"}}
-	case is.IsNil():
-		return []Change{{Key: path, What: "removed"}}
+	case was.value.IsNil():
+		return []Change{{Key: s.path, What: "added"}}
+	case s.value.IsNil():
+		return []Change{{Key: s.path, What: "removed"}}
 	}
-	return section{path: path, value: is.Elem()}.changes(section{value: was.Elem()})
+	s.value, was.value = s.value.Elem(), was.value.Elem()
+	return s.changes(was)
 }
 
 // fields yields the keys of a table with their values.
@@ -209,24 +220,31 @@ func keyName(f reflect.StructField) string {
 }
 
 // difference says how a value changed: of a list, what came and what went; "" if both mean the same.
-func difference(was, is reflect.Value) string {
-	if is.Kind() != reflect.Slice {
-		a, b := inWords(was.Interface()), inWords(is.Interface())
-		if a == b {
+func (s section) difference(was section) string {
+	if s.value.Kind() != reflect.Slice {
+		a, b := inWords(was.value.Interface()), inWords(s.value.Interface())
+		switch wasSecret, isSecret := was.file.IsSecret(was.key), s.file.IsSecret(s.key); {
+		case a == b:
 			return ""
+		case wasSecret && isSecret:
+			return "its content changed"
+		case wasSecret:
+			a = config.Mask
+		case isSecret:
+			b = config.Mask
 		}
 		return a + " became " + b
 	}
-	a, b := eachInWords(was), eachInWords(is)
+	a, b := eachInWords(was.value), eachInWords(s.value)
 	var what []string
 	for i, e := range b {
 		if !slices.Contains(a, e) {
-			what = append(what, "added "+masked(is.Index(i), e))
+			what = append(what, "added "+s.element(i, e))
 		}
 	}
 	for i, e := range a {
 		if !slices.Contains(b, e) {
-			what = append(what, "removed "+masked(was.Index(i), e))
+			what = append(what, "removed "+was.element(i, e))
 		}
 	}
 	if what == nil && !slices.Equal(a, b) {
@@ -242,12 +260,21 @@ func eachInWords(list reflect.Value) (shown []string) {
 	return shown
 }
 
-// masked returns an element of a list in words, without a secret.
-func masked(element reflect.Value, words string) string {
-	if f, ok := element.Interface().(config.Field); ok && f.IsSecret() {
-		return f.Name + " = " + f.Shown()
+// element returns an element of a list in words, without a secret.
+func (s section) element(i int, words string) string {
+	switch f, isField := s.value.Index(i).Interface().(config.Field); {
+	case isField && f.Secret:
+		return f.Name + " = " + config.Mask
+	case s.isSecret(i):
+		return config.Mask
 	}
 	return words
+}
+
+// isSecret reports whether an element of a list is a secret. A backend may be written as a table.
+func (s section) isSecret(i int) bool {
+	path := toml.Element(s.key, i)
+	return s.file.IsSecret(path) || s.file.IsSecret(path+".url")
 }
 
 // inWords returns a value as the file would have it, in one line.

@@ -50,7 +50,7 @@ func TestChanges(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, c := range Changes(&parsed(t, tt.from).Config, &parsed(t, tt.to).Config) {
+			for _, c := range Changes(parsed(t, tt.from), parsed(t, tt.to)) {
 				got = append(got, c.String())
 			}
 			if !slices.Equal(got, tt.want) {
@@ -73,7 +73,7 @@ func TestChanges_OfManyRoutes(t *testing.T) {
 	reading := time.Since(start)
 	to := parsed(t, strings.Replace(text, "/9999/", "/other/", 1))
 	start = time.Now()
-	if got := Changes(&from.Config, &to.Config); len(got) != 2 {
+	if got := Changes(from, to); len(got) != 2 {
 		t.Errorf("got %v", got)
 	}
 	if took := time.Since(start); took > 10*reading {
@@ -86,10 +86,10 @@ func TestChanges_OfRoutesWithOneName(t *testing.T) {
 	const text = "[upstreams]\nbackends = [\"http://10.0.0.1\"]\n" +
 		"[[route]]\nmatch = \"/\"\nrespond = 200\n[[route]]\nmatch = \"/\"\nwhen = { X-A = \"1\" }\nrespond = 201\n"
 	from, to := parsed(t, text), parsed(t, strings.Replace(text, "201", "202", 1))
-	if got := fmt.Sprint(Changes(&from.Config, &to.Config)); got != `[route "/".respond: 201 became 202]` {
+	if got := fmt.Sprint(Changes(from, to)); got != `[route "/".respond: 201 became 202]` {
 		t.Errorf("got %s", got)
 	}
-	if got := Changes(&from.Config, &from.Config); got != nil {
+	if got := Changes(from, from); got != nil {
 		t.Errorf("got %v", got)
 	}
 }
@@ -117,7 +117,7 @@ func TestChanges_SeeEveryKey(t *testing.T) {
 		"headers.proxy_name": `"X-Other"`, "server_timing.allow": `["::1/128"]`, "log.level": `"warn"`, "tracing.query_allow": `["q"]`,
 	} {
 		table, key, _ := strings.Cut(name, ".")
-		got := Changes(&parsed(t, minimal).Config, &parsed(t, fmt.Sprintf("%s[%s]\n%s = %s\n", minimal, table, key, value)).Config)
+		got := Changes(parsed(t, minimal), parsed(t, fmt.Sprintf("%s[%s]\n%s = %s\n", minimal, table, key, value)))
 		if len(got) != 1 || got[0].Key != name {
 			t.Errorf("%s: got %v", name, got)
 		}
@@ -147,10 +147,10 @@ func FuzzChanges_OfAFileWithItself(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if changes := Changes(&file.Config, &file.Config); len(changes) > 0 {
+		if changes := Changes(file, file); len(changes) > 0 {
 			t.Errorf("it differs from itself in %v: %q", changes, data)
 		}
-		if _, err := json.Marshal(Values(&file.Config)); err != nil {
+		if _, err := json.Marshal(Values(file)); err != nil {
 			t.Errorf("its values are no JSON: %v: %q", err, data)
 		}
 	})

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"pace/config"
+	"pace/config/toml"
 )
 
-// Values returns what c means, in the long form, for people and programs to read: by table and key, with durations
+// Values returns what f means, in the long form, for people and programs to read: by table and key, with durations
 // and networks as the file has them. Secrets are masked.
-func Values(c *config.Config) map[string]any {
+func Values(f *config.File) map[string]any {
 	all := map[string]any{"route": []any{}}
-	for _, s := range sections(c) {
-		keys := valuesOf(s.value)
+	for _, s := range sections(f) {
+		keys := s.values()
 		switch {
 		case s.name == "":
 			all[s.group] = keys
 		case s.group == "route":
-			keys["name"] = s.name
+			keys["name"] = s.file.Masked(s.name)
 			all["route"] = append(all["route"].([]any), keys)
 		default:
 			of, ok := all[s.group].(map[string]any)
@@ -27,16 +28,17 @@ func Values(c *config.Config) map[string]any {
 				of = map[string]any{}
 				all[s.group] = of
 			}
-			of[s.name] = keys
+			of[s.file.Masked(s.name)] = keys
 		}
 	}
 	return all
 }
 
-// valuesOf returns the keys of a table.
-func valuesOf(table reflect.Value) map[string]any {
+// values returns the keys of a table.
+func (s section) values() map[string]any {
 	keys := map[string]any{}
-	for name, field := range fields(table) {
+	for name, field := range fields(s.value) {
+		one := s.inner(name, field)
 		at := keys
 		for inner, leaf, ok := strings.Cut(name, "."); ok; inner, leaf, ok = strings.Cut(name, ".") {
 			if at[inner] == nil {
@@ -44,19 +46,23 @@ func valuesOf(table reflect.Value) map[string]any {
 			}
 			at, name = at[inner].(map[string]any), leaf
 		}
-		at[name] = valueOf(field)
+		at[name] = one.shown()
 	}
 	return keys
 }
 
-func valueOf(v reflect.Value) any {
-	switch v := v.Interface().(type) {
+// shown returns a value, or the mask.
+func (s section) shown() any {
+	if s.file.IsSecret(s.key) {
+		return config.Mask
+	}
+	switch v := s.value.Interface().(type) {
 	case time.Duration:
 		return v.String()
 	case netip.Prefix:
 		return v.String()
 	case config.Backend:
-		return map[string]any{"url": v.URL(), "weight": v.Weight}
+		return map[string]any{"url": s.file.Shown(s.key+".url", v.URL()), "weight": v.Weight}
 	case []config.Field:
 		fields := map[string]string{}
 		for _, f := range v {
@@ -70,20 +76,21 @@ func valueOf(v reflect.Value) any {
 		}
 		return shares
 	}
-	switch v.Kind() {
+	switch s.value.Kind() {
 	case reflect.Pointer:
-		if v.IsNil() {
+		if s.value.IsNil() {
 			return nil
 		}
-		return valueOf(v.Elem())
+		s.value = s.value.Elem()
+		return s.shown()
 	case reflect.Slice:
 		list := []any{}
-		for i := range v.Len() {
-			list = append(list, valueOf(v.Index(i)))
+		for i := range s.value.Len() {
+			list = append(list, section{key: toml.Element(s.key, i), value: s.value.Index(i), file: s.file}.shown())
 		}
 		return list
 	case reflect.Struct:
-		return valuesOf(v)
+		return s.values()
 	}
-	return v.Interface()
+	return s.value.Interface()
 }

@@ -86,11 +86,11 @@ func (r *Route) other(q Request, result Result) Other {
 	for _, c := range r.When {
 		switch lines := q.Header[c.Field]; {
 		case len(lines) == 0:
-			whys = append(whys, fmt.Sprintf("it wants %s: %s, and the request has no such field", c.Field, c.Value))
+			whys = append(whys, fmt.Sprintf("it wants %s: %s, and the request has no such field", c.Field, r.shown(c)))
 		case len(lines) > 1:
 			whys = append(whys, fmt.Sprintf("the field %s comes %d times, and a repeated field never matches", c.Field, len(lines)))
 		case lines[0] != c.Value:
-			whys = append(whys, fmt.Sprintf("it wants %s: %s, not %q", c.Field, c.Value, lines[0]))
+			whys = append(whys, fmt.Sprintf("it wants %s: %s, not %q", c.Field, r.shown(c), lines[0]))
 		}
 	}
 	o := Other{Route: r, Why: strings.Join(whys, "; "), misses: len(whys), matched: matched}
@@ -103,6 +103,15 @@ func (r *Route) other(q Request, result Result) Other {
 		o.Why = "it matches too, but " + result.Route.precedes(r)
 	}
 	return o
+}
+
+// shown returns the value of a condition, or a mask.
+func (r *Route) shown(c Condition) string {
+	isSecret := func(field string) bool { return strings.EqualFold(field, c.Field) }
+	if slices.ContainsFunc(r.secret, isSecret) {
+		return "***"
+	}
+	return c.Value
 }
 
 func (p *Pattern) matchesHost(host string) bool {

@@ -18,6 +18,8 @@ type Entry struct {
 	Name  string // "": Match
 	Match string // the pattern
 	When  []Condition
+
+	Secret []string // the fields of When whose values [Table.Explain] must not show
 }
 
 // All is the pattern that matches every request.
@@ -32,6 +34,8 @@ type Route struct {
 	Name    string
 	Pattern *Pattern
 	When    []Condition // in the order of their fields
+
+	secret []string // of the Entry
 }
 
 // Request is what decides which route takes a request.
@@ -86,7 +90,7 @@ func NewTable(entries []Entry) (*Table, []Fault) {
 		if bad != nil {
 			continue
 		}
-		r := &Route{Index: i, Name: cmp.Or(e.Name, e.Match), Pattern: p, When: when}
+		r := &Route{Index: i, Name: cmp.Or(e.Name, e.Match), Pattern: p, When: when, secret: e.Secret}
 		if other := index.conflict(r); other != nil {
 			faults = append(faults, conflict(r, other))
 		}

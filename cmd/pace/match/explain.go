@@ -22,7 +22,10 @@ type explanation struct {
 	form config.LongForm
 }
 
-func (e *explanation) say(format string, args ...any) { fmt.Fprintf(e.w, format+"\n", args...) }
+// say writes a sentence, without the secrets in it.
+func (e *explanation) say(format string, args ...any) {
+	fmt.Fprintln(e.w, e.file.Masked(fmt.Sprintf(format, args...)))
+}
 
 // Explain writes what f does with a request. vet.Load has accepted f.
 func Explain(w io.Writer, f *config.File, r route.Request, target string) {
@@ -155,9 +158,9 @@ func (e *explanation) rules(header string, rules config.HeaderRules) {
 		e.say("%s: %s is removed.", header, name)
 	}
 	for _, set := range rules.Set {
-		e.say("%s: %s is set to %q.", header, set.Name, set.Value)
+		e.say("%s: %s is set to %q.", header, set.Name, set.Shown())
 	}
 	for _, add := range rules.Add {
-		e.say("%s: %s also gets %q.", header, add.Name, add.Value)
+		e.say("%s: %s also gets %q.", header, add.Name, add.Shown())
 	}
 }

@@ -42,19 +42,20 @@ func (r *reloader) shownConfig() adminapi.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return adminapi.Config{
-		File: r.file, SHA256: r.inForce.SHA256, LoadedAt: r.loadedAt, LastReload: r.last.shown(), Config: show.Values(&r.inForce.Config),
+		File: r.file, SHA256: r.inForce.SHA256, LoadedAt: r.loadedAt, LastReload: r.last.shown(), Config: show.Values(r.inForce),
 	}
 }
 
-// current returns the configuration in force, in the long form.
-func (r *reloader) current() config.LongForm {
+// current returns the configuration in force.
+func (r *reloader) current() *config.File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.inForce.InLongForm()
+	return r.inForce
 }
 
 func (r *reloader) shownRoutes() []adminapi.Route {
-	routes := r.current().Routes
+	f := r.current()
+	routes := f.InLongForm().Routes
 	list := []adminapi.Route{}
 	for _, t := range match.Table(routes).Routes() {
 		one := routes[t.Index]
@@ -62,7 +63,9 @@ func (r *reloader) shownRoutes() []adminapi.Route {
 		for _, f := range one.When {
 			when[f.Name] = f.Shown()
 		}
-		list = append(list, adminapi.Route{Name: one.Name, Match: one.Match, When: when, Action: shownAction(one)})
+		list = append(list, adminapi.Route{
+			Name: f.Masked(one.Name), Match: f.Shown(one.Key+".match", one.Match), When: when, Action: f.Masked(shownAction(one)),
+		})
 	}
 	return list
 }
@@ -89,13 +92,24 @@ func (r *reloader) shownMatch(method, url string, header []string) (adminapi.Mat
 	if err != nil {
 		return adminapi.Match{}, err
 	}
-	routes := r.current().Routes
+	f := r.current()
+	routes := f.InLongForm().Routes
 	m := match.Of(routes, match.Table(routes), request, target)
-	shown := adminapi.Match{Route: m.Route, Outcome: m.Outcome, Upstream: m.Upstream, BackendPath: m.BackendPath, Limits: m.Limits, Others: []adminapi.Other{}}
+	shown := adminapi.Match{
+		Route: masked(f, m.Route), Outcome: m.Outcome, Upstream: m.Upstream, BackendPath: masked(f, m.BackendPath), Limits: m.Limits, Others: []adminapi.Other{},
+	}
 	for _, o := range m.Others {
-		shown.Others = append(shown.Others, adminapi.Other{Route: o.Route, Why: o.Why})
+		shown.Others = append(shown.Others, adminapi.Other{Route: f.Masked(o.Route), Why: f.Masked(o.Why)})
 	}
 	return shown, nil
+}
+
+// masked returns a text without the secrets of f; nil if there is none.
+func masked(f *config.File, text *string) *string {
+	if text == nil {
+		return nil
+	}
+	return new(f.Masked(*text))
 }
 
 func (r *reloader) shownUpstreams() []adminapi.Upstream {

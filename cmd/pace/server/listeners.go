@@ -143,7 +143,7 @@ func (p *parts) prepareCertificates(f *config.File) (*certificate.Set, error) {
 func (p *parts) useCertificates(f *config.File, set *certificate.Set) {
 	p.certificates.Use(set)
 	for _, w := range vet.LooseKeys(f) {
-		p.log.LogAttrs(context.Background(), slog.LevelWarn, "every user of this machine can read a key", slog.String("key", w.Key), slog.String("remedy", w.Remedy))
+		p.log.LogAttrs(context.Background(), slog.LevelWarn, "every user of this machine can read a file with a key or another secret", slog.String("key", w.Key), slog.String("remedy", w.Remedy))
 	}
 }
 

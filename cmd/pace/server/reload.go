@@ -3,8 +3,8 @@ package server
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +25,8 @@ type reloader struct {
 	file  string // "": there is none
 	parts *parts
 
-	lastRead atomic.Pointer[[]string] // the digests of the files as they were read last
+	lastRead   atomic.Pointer[map[string]string]       // the digests of the files as they were read last, by path
+	referenced atomic.Pointer[[]config.ReferencedFile] // of the configuration that was read last, also if it was refused
 
 	oneAtATime sync.Mutex // held during a reload, which may block for long while it reads a file
 
@@ -50,8 +51,9 @@ func newReloader(file string, f *config.File, token string, p *parts) *reloader 
 	now := time.Now()
 	p.telemetry.ConfigLoaded(now)
 	r := &reloader{file: file, parts: p, inForce: f, token: token, loadedAt: now, last: reloaded{At: now}}
-	digests := watch.Digests(r.files())
-	digests[0] = f.SHA256 // of what is in force, should the file have changed since
+	r.referenced.Store(new(f.ReferencedFiles()))
+	digests := r.digests()
+	digests[file] = f.SHA256 // of what is in force, should the file have changed since
 	r.lastRead.Store(&digests)
 	p.admin.api = r.apiOptions
 	p.admin.change(f, token)
@@ -64,6 +66,7 @@ func (r *reloader) reload(by string) reloaded {
 	defer r.oneAtATime.Unlock()
 	r.parts.notifyReloading()
 	defer r.parts.notify(daemon.SdNotifyReady)
+	defer r.noteNewFiles()
 	next, err := r.read()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,7 +104,7 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	if err != nil {
 		return nil, err
 	}
-	changes := show.Changes(&r.inForce.Config, &next.Config)
+	changes := show.Changes(r.inForce, next)
 	if token != r.token && r.inForce.Admin.TokenFile == next.Admin.TokenFile {
 		changes = append(changes, show.Change{Key: "admin.token_file", What: "its content changed"})
 	}
@@ -136,9 +139,40 @@ func (r *reloader) read() (*config.File, error) {
 	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
-	digests := watch.Digests(r.files()) // before the file is loaded, so that watch notices a change during the load
+	digests := r.digests() // before the file is loaded, so that watch notices a change during the load
 	r.lastRead.Store(&digests)
-	return vet.Load(r.file)
+	f, err := vet.Load(r.file)
+	if f != nil {
+		r.referenced.Store(new(f.ReferencedFiles()))
+	}
+	return f, err
+}
+
+// digests returns the digests of the files, by path.
+func (r *reloader) digests() map[string]string {
+	files, all := r.files(), map[string]string{}
+	for i, digest := range watch.Digests(files) {
+		all[files[i]] = digest
+	}
+	return all
+}
+
+// noteNewFiles notes the digests of the files that the configuration has named only since it was read.
+func (r *reloader) noteNewFiles() {
+	digests := r.digests()
+	maps.Copy(digests, *r.lastRead.Load())
+	r.lastRead.Store(&digests)
+}
+
+// hasChanged reports whether a file has changed since it was read.
+func (r *reloader) hasChanged() bool {
+	read := *r.lastRead.Load()
+	for file, digest := range r.digests() {
+		if read[file] != digest {
+			return true
+		}
+	}
+	return false
 }
 
 func cannotReload(file, what, remedy string) error {
@@ -167,7 +201,7 @@ func (r *reloader) end() *config.File {
 // watch reloads when the content of the file, or of one that it names, has changed, until ctx ends.
 func (r *reloader) watch(ctx context.Context) {
 	watch.Files(ctx, r.files, func() {
-		if !slices.Equal(watch.Digests(r.files()), *r.lastRead.Load()) {
+		if r.hasChanged() {
 			r.reload("watch")
 		}
 	}, r.logPolling)
@@ -191,6 +225,9 @@ func (r *reloader) files() []string {
 		if l.ClientCA != "" {
 			files = append(files, l.ClientCA)
 		}
+	}
+	for _, f := range *r.referenced.Load() {
+		files = append(files, f.Path)
 	}
 	return files
 }

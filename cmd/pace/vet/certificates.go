@@ -54,8 +54,14 @@ func ClientCAs(f *config.File, l config.Listener) (*x509.CertPool, *config.Fault
 	return pool, nil
 }
 
-// LooseKeys warns of the keys that every user of the machine may read.
+// LooseKeys warns of the keys and secrets that every user of the machine may read.
 func LooseKeys(f *config.File) (warnings []*config.Fault) {
+	for _, s := range f.ReferencedFiles() {
+		if mode := certificate.LooseKey(s.Path); mode != "" {
+			warnings = append(warnings, f.Fault(s.Key, "warning: every user of this machine can read "+s.Path+" ("+mode+"), and what stands there is taken for a secret",
+				"take the right away: chmod o-rwx "+s.Path))
+		}
+	}
 	for _, c := range f.Certificates {
 		if mode := certificate.LooseKey(c.KeyFile); mode != "" {
 			warnings = append(warnings, f.Fault(c.Key+".key", "warning: every user of this machine can read the key ("+mode+")", "take the right away: chmod o-rwx "+c.KeyFile))

@@ -18,6 +18,9 @@ func Entries(routes []config.Route) []route.Entry {
 		entries[i] = route.Entry{Name: r.Name, Match: r.Match}
 		for _, f := range r.When {
 			entries[i].When = append(entries[i].When, route.Condition{Field: f.Name, Value: f.Value})
+			if f.Secret {
+				entries[i].Secret = append(entries[i].Secret, f.Name)
+			}
 		}
 	}
 	return entries
@@ -36,12 +39,12 @@ func routeFaults(f *config.File, known []*config.Fault) (faults []*config.Fault)
 		if b.Other != route.None {
 			b.What += fmt.Sprintf(" (line %d)", f.Line(sound[b.Other].Key+".match"))
 		}
-		faults = append(faults, f.Fault(sound[b.Route].Key+"."+b.Key, b.What, b.Remedy))
+		faults = append(faults, f.Refuse(sound[b.Route].Key+"."+b.Key, b.What, b.Remedy))
 	}
 	for _, r := range sound {
 		if p, err := route.Parse(r.Match); err == nil && r.Redirect != "" {
 			if _, err := route.ParseRedirect(r.Redirect, p); err != nil {
-				faults = append(faults, f.Fault(r.Key+".redirect", err.What, err.Remedy))
+				faults = append(faults, f.Refuse(r.Key+".redirect", err.What, err.Remedy))
 			}
 		}
 	}
@@ -82,7 +85,7 @@ func ruleFaults(f *config.File, key string, rules config.HeaderRules, own ...str
 func RuleOptions(rules config.HeaderRules) message.RuleOptions {
 	fields := func(list []config.Field) (to []message.RuleField) {
 		for _, f := range list {
-			to = append(to, message.RuleField(f))
+			to = append(to, message.RuleField{Name: f.Name, Value: f.Value})
 		}
 		return to
 	}

@@ -34,7 +34,9 @@ func Load(file string) (*config.File, error) {
 		if i := faultAt(faults, key); i >= 0 {
 			correct(faults[i], known)
 		} else if !slices.Contains(known, got) {
-			unknown = append(unknown, f.Fault(key, fmt.Sprintf("unknown word %q", got), "write "+oneOf(known)))
+			bad := f.Refuse(key, fmt.Sprintf("unknown word %q", got), "")
+			bad.Remedy = "write " + oneOf(known)
+			unknown = append(unknown, bad)
 		}
 	}
 	for _, w := range words(f) {
