@@ -86,7 +86,7 @@ func overview() []row {
 	return []row{
 		{"Is it well? If not, who is the cause?", append(append([]panel{firing()}, shares()...), slowest(), load(), running())},
 		{"What went wrong", []panel{errorRates(), errorShares(), totals()}},
-		{"Rate", []panel{byRoute(), byStatus(), byOutcome()}},
+		{"Rate", []panel{byRoute(), byStatus(), byOutcome(), failedCalls()}},
 		{"Duration", []panel{quantiles(), slowestByRoute(), phases(), overhead()}},
 		{"Backends", []panel{backendTable(), backendRate(), backendErrors(), backendDuration(), backendRequests(), backendConnections()}},
 		{"States of backends", []panel{
@@ -410,16 +410,45 @@ func backendTable() panel {
 	}
 }
 
-// failed is the rate of attempts that failed or got a 5xx, for each backend; 0 if there were none.
+// failed is the rate of attempts that failed, got a 5xx, or a gRPC code of side backend, for each backend; 0 if
+// there were none.
 func failed(v view) string {
 	all := v.rateBy(backend, attempts)
 	return fmt.Sprintf("(%s or %s * 0)", v.rateBy(backend, attempts, failing()), all)
 }
 
-// failing matches attempts without a response or with a 5xx.
+// failing matches attempts without a response, with a 5xx, or with a gRPC code of side backend.
 func failing() string {
-	return fmt.Sprintf("%s=~%q", metrics.ErrorType.Name, words(outcomesOf(telemetry.BackendSide))+"|5..")
+	return fmt.Sprintf("%s=~%q", metrics.ErrorType.Name, words(outcomesOf(telemetry.BackendSide))+"|5..|"+codes(telemetry.GRPCCode.Faulty))
 }
+
+// codes matches the names of the codes of gRPC that are so.
+func codes(are func(telemetry.GRPCCode) bool) string {
+	var names []string
+	for _, c := range telemetry.GRPCCodes() {
+		if are(c) {
+			names = append(names, c.String())
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+// failedCalls shows the calls of gRPC that ended with another code than OK, first those of side backend.
+func failedCalls() panel {
+	e := metrics.ErrorType.Name
+	p := panel{
+		title: "gRPC calls that failed, by code", unit: units.RequestsPerSecond, stacked: true,
+		doc:    "Calls that ended with another code than OK, be it from a backend or from pace. The red ones are of side backend, and count against the backend that sent them; the others are of side client.",
+		shades: []shade{{codes(telemetry.GRPCCode.Faulty), "red"}, {".*", "yellow"}},
+	}
+	for _, are := range []func(telemetry.GRPCCode) bool{telemetry.GRPCCode.Faulty, ofClientSide} {
+		of := onScreen.rateBy(by(e), count(metrics.ServerDuration.Name), fmt.Sprintf("%s=~%q", e, codes(are)))
+		p.queries = append(p.queries, query{of + happened, perLabel(e)})
+	}
+	return p
+}
+
+func ofClientSide(c telemetry.GRPCCode) bool { return !c.Faulty() && c != telemetry.GRPCOK }
 
 func backendRate() panel {
 	return panel{
@@ -432,7 +461,7 @@ func backendErrors() panel {
 	e := metrics.ErrorType.Name
 	return panel{
 		title: "Attempts that failed, by backend and error", unit: each, width: 8, stacked: true,
-		doc:     "Attempts without a response, or with a 5xx.",
+		doc:     "Attempts without a response, with a 5xx, or with a gRPC code of side backend.",
 		queries: []query{{onScreen.rateBy(append(backend, e), attempts, failing()), at + " " + perLabel(e)}},
 	}
 }

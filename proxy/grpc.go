@@ -22,6 +22,7 @@ func (q *request) describeCall() {
 	}
 	q.rec.GRPC = true
 	if d, ok := message.GRPCTimeout(q.r.Header); ok {
+		q.rec.GRPCTimeout = d
 		q.client.deadline, q.client.early = q.rec.Start.Add(d), min(d/10, earlyLeave)
 	}
 }

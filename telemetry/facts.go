@@ -86,7 +86,7 @@ var facts = []Fact{
 		func(r *Record) slog.Value { return slog.IntValue(len(r.Attempts)) }},
 	{"pace.outcome", "outcome", true, "How the exchange ended, in one word.",
 		func(r *Record) slog.Value { return slog.StringValue(r.Outcome.String()) }},
-	{"", "error", false, "Why the last attempt failed, in the system's words; also the description of the spans' status. Absent if it did not fail.",
+	{"", "error", false, "Why the last attempt failed, in the system's words, or the message with which a backend ended a gRPC call of side backend; also the description of the spans' status. Absent if it did not fail.",
 		func(r *Record) slog.Value { return text(r.LastError()) }},
 	{"", "failovers", false, "Failovers, in order: from (the backend that failed, host:port) and reason (an outcome's word, or the status of its response).",
 		func(r *Record) slog.Value {

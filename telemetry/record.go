@@ -23,25 +23,26 @@ import (
 // after its own Release. The handler holds it until End returns.
 type Record struct {
 	// The request. Strings from the wire may be hostile; they are cleaned where they are published.
-	Start      time.Time
-	Method     string          // as the client wrote it
-	Scheme     string          // "http", "https"
-	Host       string          // the Host field or :authority
-	Path       string          // escaped
-	Query      string          // raw; redacted where it is published
-	QueryAllow map[string]bool // parameters whose values are published; shared, and never written
-	Protocol   string          // "1.0", "1.1", "2"
-	TLS        string          // the version of TLS that the client speaks to pace: "1.3"; "": none
-	Cipher     string          // and its cipher suite
-	TLSClient  string          // the subject of the client's certificate, which is verified; "": none
-	UserAgent  string
-	RequestID  string
-	Peer       string // address of the connected peer
-	PeerPort   int    // and its port
-	Client     string // address of the client, as trusted proxies report it
-	GRPC       bool   // it is a gRPC call
-	Identity   Identity
-	Trace      string // Identity's trace, in text
+	Start       time.Time
+	Method      string          // as the client wrote it
+	Scheme      string          // "http", "https"
+	Host        string          // the Host field or :authority
+	Path        string          // escaped
+	Query       string          // raw; redacted where it is published
+	QueryAllow  map[string]bool // parameters whose values are published; shared, and never written
+	Protocol    string          // "1.0", "1.1", "2"
+	TLS         string          // the version of TLS that the client speaks to pace: "1.3"; "": none
+	Cipher      string          // and its cipher suite
+	TLSClient   string          // the subject of the client's certificate, which is verified; "": none
+	UserAgent   string
+	RequestID   string
+	Peer        string        // address of the connected peer
+	PeerPort    int           // and its port
+	Client      string        // address of the client, as trusted proxies report it
+	GRPC        bool          // it is a gRPC call
+	GRPCTimeout time.Duration // how long the client of a gRPC call waits for its end; 0: without limit
+	Identity    Identity
+	Trace       string // Identity's trace, in text
 
 	// What became of it.
 	Route      *Route // nil until it is known

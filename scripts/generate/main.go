@@ -20,6 +20,7 @@ var pages = []struct {
 	{"docs/configuration.md", configuration}, // from the struct tags of config
 	{"docs/interface.md", promised},          // its marked blocks, from the tables of telemetry
 	{"docs/signals.md", signals},             // from the tables of telemetry
+	{"docs/grpc.md", grpc},                   // its marked blocks, from the same
 	{promisesFile, promises},                 // the same, and what they had before
 	{"README.md", figures},                   // from the results of the bench
 }

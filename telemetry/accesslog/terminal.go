@@ -33,7 +33,7 @@ var glance = []struct {
 	named bool
 }{
 	{"status", false}, {"outcome", false}, {"method", false}, {"path", false},
-	{"duration_ms", false}, {"backend", false}, {"attempts", true}, {"error", true}, {"close_reason", true}, {"trace_id", false},
+	{"duration_ms", false}, {"backend", false}, {"attempts", true}, {"grpc_status", true}, {"error", true}, {"close_reason", true}, {"trace_id", false},
 }
 
 // sideColours are the ANSI colours of status and outcome, by the side of the outcome.

@@ -55,6 +55,12 @@ func (s *story) came() {
 	if r.Protocol != "" {
 		b.WriteString(" over HTTP/" + r.Protocol)
 	}
+	if r.GRPC {
+		b.WriteString(" as a gRPC call")
+	}
+	if r.GRPCTimeout > 0 {
+		b.WriteString(" whose client waits for " + span(r.GRPCTimeout) + " (grpc-timeout)")
+	}
 	s.say("%s at %s.", b.String(), r.Start.Format("15:04:05.000"))
 }
 
@@ -99,6 +105,7 @@ func (s *story) attempt(i int) {
 		if failed {
 			s.say("It failed %s later, in the body of its response: %s.", span(a.End.Sub(a.Responded)), why(a))
 		}
+		s.code(a)
 	case failed && theirs:
 		s.say("%s was given up after %s%s: %s.", begin, span(a.End.Sub(a.Start)), waited, a.Failure.Info().Cause)
 	case failed:
@@ -110,6 +117,18 @@ func (s *story) attempt(i int) {
 	if !theirs {
 		s.next(i)
 	}
+}
+
+// code says with which code a backend ended a gRPC call, and what it said about that.
+func (s *story) code(a *telemetry.Attempt) {
+	if a.GRPCCode == telemetry.NoGRPCCode {
+		return
+	}
+	said := ""
+	if a.Error != "" {
+		said = ": " + strings.TrimRight(telemetry.Printable(a.Error), ".")
+	}
+	s.say("It ended the call with the gRPC status %d (%s)%s.", a.GRPCCode.Number(), a.GRPCCode, said)
 }
 
 // ejected says that an attempt was the last straw.
@@ -207,8 +226,11 @@ func (s *story) response() {
 	switch {
 	case last.Status > 0 && r.Stream == telemetry.NoStream && r.BytesOut > 0:
 		s.say("The response's %s took %s.", size(r.BytesOut), span(r.Phases[telemetry.Receive]+r.Phases[telemetry.Deliver]))
-	case last.Status == 0 && r.Outcome.Info().Sentence != "":
+	case last.Status == 0 && r.Outcome.Info().Sentence != "" && r.GRPCCode == telemetry.NoGRPCCode:
 		s.say("pace responded %d itself.", r.Status)
+	}
+	if r.GRPCCode != telemetry.NoGRPCCode && r.GRPCCode != last.GRPCCode {
+		s.say("pace ended the call itself, with the gRPC status %d (%s).", r.GRPCCode.Number(), r.GRPCCode)
 	}
 }
 

@@ -344,3 +344,53 @@ func TestSpanAndSize_HaveAUnitThatSuits(t *testing.T) {
 		}
 	}
 }
+
+func TestExplain_CallsOfGRPC(t *testing.T) {
+	call := func(change func(*telemetry.Record)) func(*telemetry.Record) {
+		return func(r *telemetry.Record) {
+			r.Method, r.Path, r.GRPC, r.Status = "POST", "/users.v1.Users/Get", true, 200
+			change(r)
+		}
+	}
+	for name, tt := range map[string]struct {
+		of   *telemetry.Record
+		want []string
+	}{
+		"a backend that is not available": {
+			ofCart(telemetry.UpstreamError, call(func(r *telemetry.Record) {
+				a := attempt(200, 5)
+				a.GRPCCode, a.Error = telemetry.GRPCUnavailable, "no connection to\nthe database."
+				r.Attempts, r.GRPCCode = []telemetry.Attempt{a}, a.GRPCCode
+			})),
+			[]string{
+				"POST /users.v1.Users/Get came from 203.0.113.7 over HTTP/2 as a gRPC call at",
+				"answered 200 after 5 ms",
+				"It ended the call with the gRPC status 14 (UNAVAILABLE): no connection to\uFFFDthe database.",
+				"It ended as upstream_error",
+			},
+		},
+		"a deadline": {
+			ofCart(telemetry.UpstreamTimeout, call(func(r *telemetry.Record) {
+				r.GRPCTimeout, r.GRPCCode = 80*time.Millisecond, telemetry.GRPCDeadlineExceeded
+				r.Attempts = []telemetry.Attempt{failed(telemetry.UpstreamTimeout, 80, "", 100)}
+			})),
+			[]string{"as a gRPC call whose client waits for 80 ms (grpc-timeout) at", "pace ended the call itself, with the gRPC status 4 (DEADLINE_EXCEEDED).", "It ended as upstream_timeout"},
+		},
+		"a backend that is lost in the body": {
+			ofCart(telemetry.UpstreamTruncated, call(func(r *telemetry.Record) {
+				a := attempt(200, 5)
+				a.Failure, a.Error = telemetry.UpstreamTruncated, "EOF"
+				r.Attempts, r.GRPCCode, r.BytesOut = []telemetry.Attempt{a}, telemetry.GRPCUnavailable, 5
+			})),
+			[]string{"in the body of its response: EOF.", "pace ended the call itself, with the gRPC status 14 (UNAVAILABLE)."},
+		},
+	} {
+		got := Explain(tt.of)
+		if missing := wrong(got, tt.want); missing != "" {
+			t.Errorf("%s: %q is not where it should be in\n%s", name, missing, strings.Join(got, "\n"))
+		}
+		if said := strings.Join(got, " "); strings.Contains(said, "pace responded 200") {
+			t.Errorf("%s: got %s", name, said)
+		}
+	}
+}

@@ -94,6 +94,9 @@ func attempts(r *telemetry.Record) []object {
 		if a.Status > 0 {
 			o.add("status", a.Status)
 		}
+		if a.GRPCCode != telemetry.NoGRPCCode {
+			o.add("grpc_status", a.GRPCCode.Number())
+		}
 		if a.Failure != telemetry.Unset {
 			o.add("failure", a.Failure.String())
 		}
