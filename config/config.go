@@ -33,6 +33,7 @@ type Config struct {
 
 	NamedListeners []Listener    `toml:"listener" example:"https" doc:"An address that the proxy listens on, and what is spoken there. [server] listen is [listener.default], and is not open if it is not written and there is another."`
 	Certificates   []Certificate `toml:"certificate" doc:"A certificate for the listeners with TLS: as many of these tables as there are certificates."`
+	ACME           *ACME         `toml:"acme" doc:"Certificates that pace gets and renews itself, from a certificate authority that speaks ACME, such as Let's Encrypt. Without this table there are only those of [[certificate]]."` // nil: the table is absent
 
 	Routes         []Route    `toml:"route" doc:"Which requests go where: as many of these tables as there are routes. Without any, all requests go to the upstream named default."`
 	NamedUpstreams []Upstream `toml:"upstream" example:"api" doc:"Another pool of backends, under the name by which routes name it. [upstreams] is [upstream.default]."`

@@ -56,7 +56,7 @@ func TestWriteDefaults_HoldsEveryKey(t *testing.T) {
 func TestKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for k := range Keys() {
-		required := strings.HasSuffix(k.Name, ".backends") || slices.Contains([]string{"route.match", "listener.NAME.listen", "certificate.cert", "certificate.key"}, k.Name)
+		required := strings.HasSuffix(k.Name, ".backends") || slices.Contains([]string{"route.match", "listener.NAME.listen", "certificate.cert", "certificate.key", "acme.domains", "acme.storage"}, k.Name)
 		if k.Doc == "" || seen[k.Name] || (k.Default == "") != (required || k.Inherits != "") {
 			t.Errorf("got %+v", k)
 		}

@@ -15,7 +15,7 @@ type Listener struct {
 	Key  string // the path of its table, for [File.Fault]: listener.https, or server
 
 	Listen        string         `toml:"listen" is:"address" example:"0.0.0.0:443" doc:"Address that it listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
-	TLS           bool           `toml:"tls" default:"false" doc:"Clients must speak TLS; HTTP/2 and HTTP/1.1 are agreed on by ALPN. The certificates are those of [[certificate]]."`
+	TLS           bool           `toml:"tls" default:"false" doc:"Clients must speak TLS; HTTP/2 and HTTP/1.1 are agreed on by ALPN. The certificates are those of [[certificate]] and [acme]."`
 	MinVersion    string         `toml:"min_version" default:"1.2" doc:"Lowest version of TLS: 1.2 or 1.3."`
 	StrictSNI     bool           `toml:"strict_sni" default:"false" doc:"Refuse a handshake for a name that no certificate has, or for none. Otherwise the client gets the first certificate."`
 	ClientAuth    string         `toml:"client_auth" default:"none" doc:"Whether clients show a certificate: none, request (one that is shown must be signed by client_ca) or require. Backends get it in Client-Cert and Client-Cert-Chain (RFC 9440)."`
@@ -67,14 +67,19 @@ func (c *Config) listeners() (all []Listener) {
 	return append(all, c.NamedListeners...)
 }
 
-// tls checks the listeners and certificates against each other.
-func (r *reader) tls(c *Config) {
-	var first *Listener
+// FirstWithTLS returns the first listener with TLS; nil: there is none.
+func (c *Config) FirstWithTLS() *Listener {
 	for i := range c.NamedListeners {
-		if l := &c.NamedListeners[i]; l.TLS && first == nil {
-			first = l
+		if l := &c.NamedListeners[i]; l.TLS {
+			return l
 		}
 	}
+	return nil
+}
+
+// tls checks the listeners and certificates against each other.
+func (r *reader) tls(c *Config) {
+	first := c.FirstWithTLS()
 	for _, l := range c.NamedListeners {
 		switch {
 		case l.RedirectToHTTPS && l.TLS:
@@ -96,8 +101,8 @@ func (r *reader) tls(c *Config) {
 			r.fault(l.Key+".strict_sni", "means nothing without TLS", "remove it")
 		}
 	}
-	if first != nil && len(c.Certificates) == 0 && !r.faulted("certificate") && !slices.Contains(r.meant, "[[certificate]]") {
-		r.fault(first.Key+".tls", "there is no certificate", "write [[certificate]] with cert and key, the files of a certificate")
+	if first != nil && len(c.Certificates) == 0 && c.ACME == nil && !r.faulted("certificate") && !slices.Contains(r.meant, "[[certificate]]") {
+		r.fault(first.Key+".tls", "there is no certificate", "write [[certificate]] with cert and key, the files of a certificate, or [acme] with the names of certificates that pace gets itself")
 	}
 	seen := map[string]*Certificate{}
 	for i := range c.Certificates {

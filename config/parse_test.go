@@ -161,6 +161,7 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 			{"certificate[0]", "example", "/etc/pace/example.crt", "/etc/pace/example.key"},
 			{"certificate[1]", "", "other.crt", "other.key"},
 		},
+		ACME: &ACME{[]string{"www.example.com", "xn--bcher-kva.example"}, "acme", true, "admin@example.com", "https://ca.example:9000/acme/directory", "ca.pem"},
 
 		Routes: everyRoute(),
 		NamedUpstreams: []Upstream{

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -475,6 +476,10 @@ func fileWith(k Key, value string) string {
 	case table == "certificate":
 		required := "cert = \"/a.crt\"\nkey = \"/a.key\"\n"
 		return "[[certificate]]\n" + strings.Replace(required, regexp.MustCompile(`(?m)^`+strings.TrimPrefix(k.Name, "certificate.")+` = .*\n`).FindString(required), "", 1) + line("certificate") + pool
+	case table == "acme":
+		required := map[string]string{"domains": "domains = [\"a.example\"]\n", "storage": "storage = \"/s\"\n", "accept_terms": "accept_terms = true\n"}
+		delete(required, strings.TrimPrefix(k.Name, "acme."))
+		return "[acme]\n" + strings.Join(slices.Sorted(maps.Values(required)), "") + line("acme") + pool
 	case table == "limit":
 		return "[limit.some]\n" + line("limit.NAME") + pool
 	case k.Name == "route.match":

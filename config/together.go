@@ -20,6 +20,7 @@ func (r *reader) together() {
 	r.unlisten(c)
 	r.listeners(c)
 	r.tls(c)
+	r.acme(c)
 	if name := c.Headers.BackendName; name != "" && strings.EqualFold(name, c.Tracing.ResponseHeader) {
 		key := r.writtenOne("headers.backend_name", "tracing.response_header")
 		sample := keyNamed(key).sample

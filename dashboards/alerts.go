@@ -35,7 +35,7 @@ func alerts(routes []Route) []rule {
 			list = append(list, spoiled(s))
 		}
 	}
-	return append(list, latency(routes), storm(), unanswering(), noBackend(), budgetExhausted(), comesAndGoes(), rejections(), notReloaded(), certificateExpires(), certificateExpiresSoon(), certificateRefused(),
+	return append(list, latency(routes), storm(), unanswering(), noBackend(), budgetExhausted(), comesAndGoes(), rejections(), notReloaded(), certificateExpires(), certificateExpiresSoon(), certificateRefused(), acmeFails(),
 		dropped("PaceSpansDropped", metrics.SpansDropped.Name, "spans are being dropped: traces are incomplete",
 			"the collector is down or slower than the spans come (reason {{ $labels.reason }})",
 			"look at the collector and at tracing.endpoint; raise OTEL_BSP_MAX_QUEUE_SIZE, or lower tracing.sample_ratio"),
@@ -213,7 +213,7 @@ func expiry(name string, days int, severity string) rule {
 		10*time.Minute, severity,
 		"{{ $labels.instance }}: the certificate {{ $labels.certificate }} expires in {{ $value | humanizeDuration }}; clients refuse it then",
 		"what renews it has failed, or nothing does",
-		"renew it and replace its files; pace reads them again by itself")
+		"renew it and replace its files, which pace reads again by itself; for a name of [acme], see its log")
 }
 
 // certificateRefused fires when the files of a certificate have changed and cannot be used.
@@ -224,6 +224,17 @@ func certificateRefused() rule {
 		"{{ $labels.instance }}: the new files of the certificate {{ $labels.certificate }} cannot be used; the one before stays in force",
 		"the key is not that of the certificate, or a file is cut short or cannot be read",
 		`see the line "certificate's files have changed" in its log; replace both files by those of one certificate`)
+}
+
+// acmeFails fires when pace cannot get or renew a certificate itself, as long as that lasts: it tries at least once an
+// hour. A single failure is nothing to look after.
+func acmeFails() rule {
+	return alert("PaceACMEFails",
+		fmt.Sprintf("%s > 1", sumBy(by(job, instance), fmt.Sprintf("increase(%s[3h])", metrics.ACMEFailures.Name))),
+		0, warning,
+		"{{ $labels.instance }}: a certificate cannot be got or renewed by ACME; what is there serves until it expires",
+		"the certificate authority cannot be reached or has refused, or it cannot reach pace by the name",
+		`see the lines "certificate not renewed" and "certificate not issued" in its log; the name must lead to pace, at port 443 or 80`)
 }
 
 // dropped fires at the first drop and ends 10 minutes after the last one.

@@ -118,6 +118,7 @@ func overview() []row {
 			lost("Handshakes that failed", metrics.HandshakeFailures.Name, metrics.Reason.Name),
 			daysLeft(),
 			lost("New certificates refused", metrics.CertificateReloadFailures.Name, metrics.Certificate.Name),
+			lost("Certificates not got by ACME", metrics.ACMEFailures.Name, instance),
 		}},
 		{"Streams", []panel{
 			gauge("Open streams", units.Short, metrics.Streams.Name, metrics.StreamKind.Name),

@@ -167,7 +167,9 @@ func declared(f *ast.File) (names []*ast.Ident) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
-			add(n.Name)
+			if n.Recv == nil || !strings.HasPrefix(n.Doc.Text(), n.Name.Name+" implements ") { // whose interface gives the name
+				add(n.Name)
+			}
 		case *ast.TypeSpec:
 			add(n.Name)
 		case *ast.ValueSpec:
@@ -205,6 +207,7 @@ func TestBreaches(t *testing.T) {
 		{"so are the words of a phrase", "type T struct { BreaksOffAt int }", []string{`p.go:2: the identifier BreaksOffAt says "break off": the word is "abort"`}},
 		{"a bold word is not in comments either", "// RFC 9110: Rubbish!\nvar x int", []string{`p.go:2: a comment says "rubbish": the word is "malformed"`}},
 		{"the name of a test counts as a comment", "func TestAnswers_Rubbish() {}", []string{`p.go:2: the identifier TestAnswers_Rubbish says "rubbish": the word is "malformed"`}},
+		{"a name that an interface of others gives is no breach", "// Answer implements pkg.Answerer.\nfunc (t T) Answer() {}", nil},
 		{"a name that another package declares is no breach", "var x = pkg.Answer", nil},
 	}
 	for _, tt := range tests {

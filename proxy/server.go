@@ -11,13 +11,17 @@ import (
 // ServerOptions configure what stands in front of a Handler.
 type ServerOptions struct {
 	Handler  *Handler
-	Settings front.Settings          // in the beginning; MaxHeaderBytes must be set
-	OnSlow   func(*telemetry.Record) // see [front.Options]
+	Settings front.Settings            // in the beginning; MaxHeaderBytes must be set
+	OnSlow   func(*telemetry.Record)   // see [front.Options]
+	HTTP01   func(token string) string // the same; nil: no token is known
 }
 
 // NewServer returns the front of a Handler, which passes it all requests that are not refused.
 func NewServer(o ServerOptions) *front.Server {
 	h := o.Handler
+	if o.HTTP01 == nil {
+		o.HTTP01 = func(string) string { return "" }
+	}
 	s := front.NewServer(front.Options{
 		Handler:  h,
 		OnPanic:  h.panicked,
@@ -28,6 +32,7 @@ func NewServer(o ServerOptions) *front.Server {
 
 		HandshakeFailed: h.Telemetry.HandshakeFailed,
 
+		HTTP01:   o.HTTP01,
 		OnSlow:   o.OnSlow,
 		Log:      h.Log,
 		Settings: o.Settings,

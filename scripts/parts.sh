@@ -66,7 +66,7 @@ built_path() {
 		version=v$(sed -nE "s|.*\"@$1/ui\": \"([^\"]+)\".*|\1|p" "$dir/package.json")
 		pins=$(cat "$dir"/{package.json,package-lock.json} | sha256sum | cut -c 1-8)
 	else
-		version=$(sed -nE "s/^(require)?[[:space:]]*[^ ]+\/$1 (v[^ ]+).*/\2/p" "$dir/go.mod" | head -n 1)
+		version=$(sed -nE "s/^(require)?[[:space:]]*[^ ]+\/$1(\/v[0-9]+)? (v[^ ]+).*/\3/p" "$dir/go.mod" | head -n 1)
 		pins=$(cat "$dir"/{go.mod,go.sum,main.go} | sha256sum | cut -c 1-8)
 	fi
 	echo "$keep/$1-${version:-v0}-$pins"

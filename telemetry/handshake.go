@@ -31,10 +31,17 @@ func (s *State) HandshakeFailed(why HandshakeFailure) { s.failed[why].Add(1) }
 // HandshakeFailures returns how many handshakes failed for this reason.
 func (s *State) HandshakeFailures(why HandshakeFailure) int64 { return s.failed[why].Load() }
 
+// ACMEFailed counts an attempt to get or renew a certificate that failed.
+func (s *State) ACMEFailed() { s.acmeFailed.Add(1) }
+
+// ACMEFailures returns how many attempts to get or renew a certificate failed.
+func (s *State) ACMEFailures() int64 { return s.acmeFailed.Load() }
+
 // CertificateState is what a certificate reports about itself.
 type CertificateState struct {
 	Name     string
 	NotAfter time.Time
+	FromFile bool  // it is read again when it changes
 	Failures int64 // how often its files had changed and could not be used
 }
 

@@ -11,7 +11,9 @@ type State struct {
 	refused [refusalCount]atomic.Int64
 	failed  [handshakeFailureCount]atomic.Int64
 	reloads reloads
-	copies  Losses
+
+	acmeFailed atomic.Int64
+	copies     Losses
 
 	mu     sync.Mutex // guards what follows, which a reload may replace
 	conns  func() (active, idle int)

@@ -70,7 +70,7 @@ func check(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	if warnings := config.Join(nil, slices.Concat(f.Warnings(), vet.Holes(f), vet.LooseKeys(f))...); warnings != nil {
+	if warnings := config.Join(nil, slices.Concat(f.Warnings(), vet.Holes(f), vet.LooseKeys(f), vet.LooseStorage(f))...); warnings != nil {
 		fmt.Fprintln(c.ErrOrStderr(), warnings)
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%s: fine\n", file)

@@ -91,7 +91,7 @@ func byID(list []section) map[id]section {
 }
 
 // tablesOfLongForm are the tables that the long form takes the place of.
-var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit", "certificate"}
+var tablesOfLongForm = []string{"listener", "route", "upstreams", "upstream", "rate_limit", "limit", "certificate", "acme"}
 
 // sections returns what a configuration means, piece by piece.
 func sections(f *config.File) (list []section) {
@@ -111,6 +111,9 @@ func sections(f *config.File) (list []section) {
 	}
 	for _, c := range f.Certificates {
 		add("certificate", cmp.Or(c.Name, c.Cert), c.Key, c)
+	}
+	if f.ACME != nil {
+		add("acme", "", "acme", *f.ACME)
 	}
 	for _, u := range form.Upstreams {
 		add("upstream", u.Name, u.Key, u)

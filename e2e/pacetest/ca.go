@@ -123,11 +123,16 @@ func (ca *CA) Config(name string) *tls.Config {
 
 // Client returns a client that speaks mode over TLS, asks for name, and keeps its own connections.
 func (ca *CA) Client(mode Mode, name string) *http.Client {
-	c := mode.Client(ca.t)
-	tr := c.Transport.(*http.Transport)
+	return ClientOver(ca.t, mode, ca.Config(name))
+}
+
+// ClientOver returns a client that speaks mode over TLS as c says, and keeps its own connections.
+func ClientOver(t testing.TB, mode Mode, c *tls.Config) *http.Client {
+	client := mode.Client(t)
+	tr := client.Transport.(*http.Transport)
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(mode == H1)
 	tr.Protocols.SetHTTP2(mode == H2C)
-	tr.TLSClientConfig = ca.Config(name)
-	return c
+	tr.TLSClientConfig = c
+	return client
 }

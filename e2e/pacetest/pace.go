@@ -68,7 +68,20 @@ func StartTOML(t testing.TB, text string, env ...string) *Pace {
 	return startFile(t, text, "", env)
 }
 
+// StartUnready is [Start] for a pace that listens and is not ready yet.
+func StartUnready(t testing.TB, cfg Config, env ...string) *Pace {
+	t.Helper()
+	return listenFile(t, cfg.withBase().TOML(), "", env)
+}
+
 func startFile(t testing.TB, text, logFile string, env []string) *Pace {
+	t.Helper()
+	p := listenFile(t, text, logFile, env)
+	p.AwaitReady()
+	return p
+}
+
+func listenFile(t testing.TB, text, logFile string, env []string) *Pace {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "proxy.toml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -77,7 +90,6 @@ func startFile(t testing.TB, text, logFile string, env []string) *Pace {
 	p := Launch(t, env, "run", "--config", file)
 	p.File, p.logFile = file, logFile
 	p.awaitListening()
-	p.AwaitReady()
 	return p
 }
 

@@ -91,12 +91,19 @@ func (p *process) stop(t testing.TB) {
 	}
 }
 
+// said returns the end of what the program wrote.
 func (p *process) said() []byte {
+	raw := p.whole()
+	return raw[max(0, len(raw)-8192):]
+}
+
+// whole returns all that the program wrote.
+func (p *process) whole() []byte {
 	raw, err := os.ReadFile(p.output)
 	if err != nil {
 		return []byte(err.Error())
 	}
-	return raw[max(0, len(raw)-8192):]
+	return raw
 }
 
 // ready waits until url answers 200.

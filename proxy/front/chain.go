@@ -7,7 +7,7 @@ import (
 
 // chain returns what each request passes before Handler, the outermost first.
 func (s *Server) chain() http.Handler {
-	return reached(s.guard(framed(s.bounded(s.scraped(shareTrailer(s.Handler))))))
+	return reached(s.guard(framed(s.bounded(s.challenged(s.scraped(shareTrailer(s.Handler)))))))
 }
 
 // reached notes which requests net/http passes to a handler of pace: it has refused all others.

@@ -198,6 +198,10 @@ var (
 		Key: "pace.certificate.reload.failures", Type: Counter, Unit: "{failure}",
 		Labels: []Label{Certificate}, Doc: "Changes of a certificate's files that could not be used; the certificate before stayed in force.",
 	})
+	ACMEFailures = named(Instrument{
+		Key: "pace.acme.failures", Type: Counter, Unit: "{attempt}",
+		Doc: "Attempts to get or renew a certificate by ACME that failed; pace tries again.",
+	})
 	Connections = named(Instrument{
 		Key: "pace.connections", Type: Gauge, Unit: "{connection}",
 		Labels: []Label{State.of([]string{connectionActive, connectionIdle})}, Doc: "Client connections.",

@@ -21,7 +21,7 @@ func TestNames_AreThoseOfTheScrape(t *testing.T) {
 	b.WatchConnections(func() (active, idle int) { return 1, 0 })
 	b.WatchLimiters(map[string]telemetry.LimiterState{"default": {Keys: func() int { return 1 }, Evicted: func() uint64 { return 1 }}})
 	b.WatchCertificates(func() []telemetry.CertificateState {
-		return []telemetry.CertificateState{{Name: "a", NotAfter: time.Now()}}
+		return []telemetry.CertificateState{{Name: "a", NotAfter: time.Now(), FromFile: true}}
 	})
 	b.WatchBackends(func() []telemetry.BackendState {
 		return []telemetry.BackendState{{Upstream: "default", Host: "10.0.0.7", Port: 8000, InFlight: 1, Open: 2, Idle: 1, Changes: make([]int64, 5)}}

@@ -42,9 +42,12 @@ var stateInstruments = []stateInstrument{
 	}},
 	{CertificateReloadFailures, func(m *Metrics, o observe) {
 		for _, c := range m.State.Certificates() {
-			o(c.Failures, Certificate.is(c.Name))
+			if c.FromFile {
+				o(c.Failures, Certificate.is(c.Name))
+			}
 		}
 	}},
+	{ACMEFailures, func(m *Metrics, o observe) { o(m.State.ACMEFailures()) }},
 	{Connections, func(m *Metrics, o observe) {
 		active, idle := m.State.Connections()
 		o(int64(active), State.is(connectionActive))

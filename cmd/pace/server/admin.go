@@ -25,6 +25,7 @@ type admin struct {
 
 	observed observed
 	living   *front.InFlight
+	lacking  func() string                       // says which certificates are not there yet, without which no client can be served over TLS; "": enough are
 	api      func(token string) adminapi.Options // nil: there is no API yet
 }
 
@@ -74,10 +75,14 @@ func (a *admin) pages(f *config.File, token string) http.Handler {
 	return mux
 }
 
-// readyz responds 200 while pace accepts requests, and 503 while it drains.
+// readyz responds 200 while pace accepts requests, and 503 while it drains, or has no certificate for any client.
 func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	if !a.ready.Load() {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	if lacking := a.lacking(); lacking != "" {
+		http.Error(w, lacking, http.StatusServiceUnavailable)
 		return
 	}
 	io.WriteString(w, "ready\n")

@@ -23,6 +23,7 @@ type parts struct {
 	sockets  sockets
 
 	certificates *certificate.Store
+	acme         issuing
 	listeners    []serving  // of the proxy, in the order of the configuration; a reload may change them
 	failed       chan error // why a listener is served no more
 }
@@ -39,6 +40,11 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 		return nil, err
 	}
 	p.useCertificates(f, set)
+	changeACME, _, err := p.prepareACME(f)
+	if err != nil {
+		return nil, err
+	}
+	changeACME()
 	go p.certificates.Reread(ctx)
 	p.telemetry.WatchCertificates(p.certificateStates)
 	var plan proxy.PlanOptions
@@ -49,8 +55,9 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	p.handler = proxy.NewHandler(proxy.Options{
 		Telemetry: o.telemetry, Log: o.log.Logger, InFlight: new(front.InFlight), PlanOptions: plan,
 	})
-	p.server = proxy.NewServer(proxy.ServerOptions{Handler: p.handler, Settings: frontSettings(f, o), OnSlow: p.logSlow})
+	p.server = proxy.NewServer(proxy.ServerOptions{Handler: p.handler, Settings: frontSettings(f, o), OnSlow: p.logSlow, HTTP01: p.acme.response})
 	p.admin = newAdmin(o, p.handler.InFlight, f)
+	p.admin.lacking = p.lackingCertificate
 	return p, nil
 }
 
@@ -80,14 +87,20 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 	if err != nil {
 		return nil, err
 	}
+	changeACME, cancelACME, err := p.prepareACME(f)
+	if err != nil {
+		return nil, err
+	}
 	changeListeners, cancelListeners, err := p.prepareListeners(f)
 	if err != nil {
+		cancelACME()
 		return nil, err
 	}
 	changeLog := func() {}
 	if concern(changes, logKeys...) {
 		if changeLog, err = p.log.Prepare(logOptions(f)); err != nil {
 			cancelListeners()
+			cancelACME()
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
 		}
 	}
@@ -104,6 +117,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		p.server.Change(frontSettings(f, p.observed))
 		p.handler.Swap(plan)
 		p.useCertificates(f, certificates)
+		changeACME()
 		changeListeners()
 		p.standing.closeWithout(next)
 		p.standing = next

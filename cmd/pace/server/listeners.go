@@ -110,7 +110,7 @@ func (p *parts) listenerSettings(s serving) (n front.ListenerSettings) {
 				return c, nil
 			}
 			return nil, handshake.ErrNoCertificate
-		}, Client: l.ClientAuth, ClientCAs: s.clientCAs}
+		}, Challenge: p.acme.challenge, Client: l.ClientAuth, ClientCAs: s.clientCAs}
 	case l.RedirectToHTTPS:
 		n.RedirectTo = p.portOfHTTPS()
 	}
@@ -144,6 +144,9 @@ func (p *parts) useCertificates(f *config.File, set *certificate.Set) {
 	p.certificates.Use(set)
 	for _, w := range vet.LooseKeys(f) {
 		p.log.LogAttrs(context.Background(), slog.LevelWarn, "every user of this machine can read a file with a key or another secret", slog.String("key", w.Key), slog.String("remedy", w.Remedy))
+	}
+	for _, w := range vet.LooseStorage(f) {
+		p.log.LogAttrs(context.Background(), slog.LevelWarn, "others can use the storage of certificates", slog.String("key", w.Key), slog.String("remedy", w.Remedy))
 	}
 }
 

@@ -113,6 +113,9 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 			changes = append(changes, show.Change{Key: l.Key + ".client_ca", What: "its content changed"})
 		}
 	}
+	if r.parts.otherACMECAs(next) {
+		changes = append(changes, show.Change{Key: "acme.ca", What: "its content changed"})
+	}
 	if err := needRestart(next, changes); err != nil {
 		return nil, err
 	}
@@ -220,6 +223,9 @@ func (r *reloader) files() []string {
 	files := []string{r.file}
 	if token := r.inForce.Admin.TokenFile; token != "" {
 		files = append(files, token)
+	}
+	if a := r.inForce.ACME; a != nil && a.CA != "" {
+		files = append(files, a.CA)
 	}
 	for _, l := range r.inForce.InLongForm().Listeners {
 		if l.ClientCA != "" {

@@ -166,6 +166,7 @@ func (p *parts) end(s config.Server, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(patient, s.DrainTimeout)
 	defer cancel()
 	err := p.server.Drain(ctx)
+	p.acme.close()
 	p.standing.closeWithout(standing{})
 	if aborted, ok := errors.AsType[*front.AbortedError](err); ok {
 		why := "drain timeout"

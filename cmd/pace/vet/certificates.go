@@ -30,10 +30,20 @@ func Certificates(f *config.File, before *certificate.Set) (*certificate.Set, []
 
 // certificateFaults returns the faults of the certificates, unless one of their keys has another fault already.
 func certificateFaults(f *config.File, known []*config.Fault) []*config.Fault {
-	if slices.ContainsFunc(known, func(k *config.Fault) bool { return strings.HasPrefix(k.Key, "certificate") }) {
+	if slices.ContainsFunc(known, func(k *config.Fault) bool {
+		return strings.HasPrefix(k.Key, "certificate") || strings.HasPrefix(k.Key, "acme.")
+	}) {
 		return nil
 	}
 	_, faults := Certificates(f, nil)
+	if _, bad := ACMECAs(f); bad != nil {
+		faults = append(faults, bad)
+	}
+	for _, bad := range []*config.Fault{acmeStorage(f), acmeWithoutTLS(f, known)} {
+		if bad != nil {
+			faults = append(faults, bad)
+		}
+	}
 	for _, l := range f.NamedListeners {
 		if _, bad := ClientCAs(f, l); bad != nil {
 			faults = append(faults, bad)

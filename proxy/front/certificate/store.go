@@ -15,7 +15,34 @@ import (
 type Store struct {
 	Log *slog.Logger
 
-	set atomic.Pointer[Set]
+	set    atomic.Pointer[Set]
+	issued atomic.Pointer[[]Issued]
+}
+
+// Issued is a certificate with one name that comes from a certificate authority, and not from files.
+type Issued struct {
+	Name        string
+	Certificate *tls.Certificate
+}
+
+// UseIssued puts certificates in force beside those of the set. Of two with the same name, the set's is shown.
+func (s *Store) UseIssued(list []Issued) { s.issued.Store(&list) }
+
+// issuedFor returns the certificates that were issued for a name.
+func (s *Store) issuedFor(name string) (list []*tls.Certificate) {
+	for _, one := range s.allIssued() {
+		if one.Name == name {
+			list = append(list, one.Certificate)
+		}
+	}
+	return list
+}
+
+func (s *Store) allIssued() []Issued {
+	if list := s.issued.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // Use puts a set in force for the handshakes that begin from now on.
@@ -24,11 +51,18 @@ func (s *Store) Use(set *Set) { s.set.Store(set) }
 // Find returns the certificate for a client: one whose names have the name that the client asks for, and whose
 // key the client can use. If there is none, it is the first of all, or nil if strict.
 func (s *Store) Find(hello *tls.ClientHelloInfo, strict bool) *tls.Certificate {
-	set := s.set.Load()
-	if set == nil || len(set.pairs) == 0 {
-		return nil
+	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+	var files names
+	if set := s.set.Load(); set != nil {
+		files = *set.named.Load()
 	}
-	named := set.named.Load().of(hello.ServerName)
+	named := files[name]
+	if len(named) == 0 {
+		named = s.issuedFor(name)
+	}
+	if len(named) == 0 {
+		named = files.wildcard(name)
+	}
 	for _, c := range named {
 		if hello.SupportsCertificate(c) == nil {
 			return c
@@ -40,19 +74,28 @@ func (s *Store) Find(hello *tls.ClientHelloInfo, strict bool) *tls.Certificate {
 	case strict:
 		return nil
 	}
-	return set.pairs[0].inForce.Load()
+	return s.first()
 }
+
+// first returns the first certificate of all; nil: there is none.
+func (s *Store) first() *tls.Certificate {
+	if set := s.set.Load(); set != nil && len(set.pairs) > 0 {
+		return set.pairs[0].inForce.Load()
+	}
+	if issued := s.allIssued(); len(issued) > 0 {
+		return issued[0].Certificate
+	}
+	return nil
+}
+
+// Empty reports whether no certificate is in force.
+func (s *Store) Empty() bool { return s.first() == nil }
 
 // names has the certificates for each name, in the order of the configuration; a wildcard's is "*.example.org".
 type names map[string][]*tls.Certificate
 
-// of returns the certificates for a name: those that have it, else those of the wildcard that covers it
-// (RFC 6125 §6.4.3: one label).
-func (n names) of(name string) []*tls.Certificate {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if exact := n[name]; len(exact) > 0 {
-		return exact
-	}
+// wildcard returns the certificates of the wildcard that covers a name (RFC 6125 §6.4.3: one label).
+func (n names) wildcard(name string) []*tls.Certificate {
 	if _, domain, ok := strings.Cut(name, "."); ok {
 		return n["*."+domain]
 	}
@@ -63,18 +106,19 @@ func (n names) of(name string) []*tls.Certificate {
 type State struct {
 	Name     string
 	NotAfter time.Time
+	FromFile bool
 	Failures int64 // how often its files had changed and could not be used
 }
 
 // States returns the state of each certificate, in the order of the configuration.
-func (s *Store) States() []State {
-	set := s.set.Load()
-	if set == nil {
-		return nil
+func (s *Store) States() (states []State) {
+	if set := s.set.Load(); set != nil {
+		for _, p := range set.pairs {
+			states = append(states, State{p.Name, p.inForce.Load().Leaf.NotAfter, true, p.failures.Load()})
+		}
 	}
-	states := make([]State, len(set.pairs))
-	for i, p := range set.pairs {
-		states[i] = State{p.Name, p.inForce.Load().Leaf.NotAfter, p.failures.Load()}
+	for _, one := range s.allIssued() {
+		states = append(states, State{Name: one.Name, NotAfter: one.Certificate.Leaf.NotAfter})
 	}
 	return states
 }

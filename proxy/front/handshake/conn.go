@@ -57,6 +57,9 @@ func (c *Conn) shake() error {
 		c.Version, c.Cipher = versionNumber(state.Version), tls.CipherSuiteName(state.CipherSuite)
 		c.Client = state.PeerCertificates
 		c.wire.offer = Offer{}
+		if state.NegotiatedProtocol == challengeProtocol {
+			return io.EOF // of which net/http says nothing: the authority has seen what it wants
+		}
 		return nil
 	}
 	f := failureOf(err, &c.wire.offer)

@@ -15,6 +15,7 @@ import (
 type Options struct {
 	MinVersion  uint16 // the lowest version; 0: TLS 1.2
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Challenge   func(serverName string) *tls.Certificate // answers TLS-ALPN-01 of ACME (RFC 8737); it returns nil if there is none
 
 	Client    string         // one of ClientAuths, whether clients must show a certificate; "": they need not
 	ClientCAs *x509.CertPool // who may have signed it
@@ -47,8 +48,9 @@ type Terminator struct {
 	inForce atomic.Pointer[configs]
 }
 
-// configs are what the options mean for the clients that may get HTTP/2, and for the others.
-type configs struct{ both, http1 *tls.Config }
+// configs are what the options mean for the clients that may get HTTP/2, for the others, and for certificate
+// authorities.
+type configs struct{ both, http1, challenge *tls.Config }
 
 // NewTerminator returns a Terminator.
 func NewTerminator(o Options) *Terminator {
@@ -65,9 +67,28 @@ func (t *Terminator) Change(o Options) {
 	}
 	http1 := both.Clone()
 	http1.NextProtos = protocols[1:]
-	last := t.inForce.Swap(&configs{both, http1})
+	last := t.inForce.Swap(&configs{both, http1, challengeConfig(o.Challenge)})
 	if last == nil || last.both.ClientAuth != both.ClientAuth || both.ClientAuth != tls.NoClientCert {
 		t.config.Store(&tls.Config{GetConfigForClient: t.configFor, MinVersion: tls.VersionTLS12, NextProtos: protocols})
+	}
+}
+
+// challengeProtocol is what a certificate authority speaks that validates a name by TLS-ALPN-01, and nothing else.
+const challengeProtocol = "acme-tls/1"
+
+// challengeConfig is what answers TLS-ALPN-01. The connection ends with the handshake, so nobody is asked for a
+// certificate, and no session begins.
+func challengeConfig(of func(string) *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{challengeProtocol}, SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if of != nil {
+				if c := of(hello.ServerName); c != nil {
+					return c, nil
+				}
+			}
+			return nil, ErrNoCertificate
+		},
 	}
 }
 
@@ -78,6 +99,9 @@ var protocols = []string{"h2", "http/1.1"}
 func (t *Terminator) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	hello.Conn.(*wire).offer = offerOf(hello)
 	now := t.inForce.Load()
+	if slices.Equal(hello.SupportedProtos, now.challenge.NextProtos) {
+		return now.challenge, nil
+	}
 	if !mayHaveHTTP2(hello) {
 		return now.http1, nil
 	}

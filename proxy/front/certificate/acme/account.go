@@ -1,0 +1,93 @@
+package acme
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// accountFiles returns where the account is in the storage. Another address is another account.
+func (i *issuer) accountFiles() (account, key string) {
+	folder := path.Join("acme", certmagic.StorageKeys.Safe(i.key), "pace", certmagic.StorageKeys.Safe(cmp.Or(i.Email, "default")))
+	return path.Join(folder, "account.json"), path.Join(folder, "account.key")
+}
+
+// registered returns the account. It registers one if none is stored.
+func (i *issuer) registered(ctx context.Context) (acme.Account, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.account != nil {
+		return *i.account, nil
+	}
+	account, err := i.readAccount(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		account, err = i.register(ctx)
+	}
+	if err != nil {
+		return account, err
+	}
+	i.account = &account
+	return account, nil
+}
+
+func (i *issuer) readAccount(ctx context.Context) (account acme.Account, err error) {
+	file, keyFile := i.accountFiles()
+	text, err := i.storage.Load(ctx, file)
+	if err != nil {
+		return account, err
+	}
+	key, err := i.storage.Load(ctx, keyFile)
+	if err != nil {
+		return account, err
+	}
+	if err := json.Unmarshal(text, &account); err != nil {
+		return account, err
+	}
+	account.PrivateKey, err = certmagic.PEMDecodePrivateKey(key)
+	return account, err
+}
+
+// register makes an account at the CA. The configuration has accepted the CA's terms.
+func (i *issuer) register(ctx context.Context) (acme.Account, error) {
+	account := acme.Account{TermsOfServiceAgreed: true}
+	if i.Email != "" {
+		account.Contact = []string{"mailto:" + i.Email}
+	}
+	key, err := certmagic.StandardKeyGenerator{KeyType: certmagic.P256}.GenerateKey()
+	if err != nil {
+		return account, err
+	}
+	account.PrivateKey = key.(crypto.Signer)
+	if account, err = i.client.NewAccount(ctx, account); err != nil {
+		return account, err
+	}
+	text, err := json.Marshal(account)
+	if err != nil {
+		return account, err
+	}
+	pem, err := certmagic.PEMEncodePrivateKey(key)
+	if err != nil {
+		return account, err
+	}
+	file, keyFile := i.accountFiles()
+	if err := i.storage.Store(ctx, keyFile, pem); err != nil {
+		return account, err
+	}
+	return account, i.storage.Store(ctx, file, text)
+}
+
+// forgetAccount removes an account that the CA does not know any more.
+func (i *issuer) forgetAccount(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.account = nil
+	file, keyFile := i.accountFiles()
+	return errors.Join(i.storage.Delete(ctx, file), i.storage.Delete(ctx, keyFile))
+}
