@@ -25,19 +25,27 @@ var (
 // number of connections that it has accepted. It responds once it has read the request's body. It knows
 // just enough HTTP: a header ends with an empty line. That costs 4 µs per request; a hand-written loop
 // over epoll measured the same, and net/http would cost more than most of the proxies in front of it.
-func serveBackend(addr string) error {
+// On the address h2c it serves the same over HTTP/2, see [listenH2C].
+func serveBackend(addr, h2c string) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
 	var accepted atomic.Int64
+	faults := make(chan error, 2)
+	go func() { faults <- listenH2C(h2c, &accepted) }()
+	go func() { faults <- listenHTTP1(listener, &accepted) }()
+	return <-faults
+}
+
+func listenHTTP1(listener net.Listener, accepted *atomic.Int64) error {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return err
 		}
 		accepted.Add(1)
-		go serveConn(conn, &accepted)
+		go serveConn(conn, accepted)
 	}
 }
 

@@ -18,6 +18,8 @@ type bench struct {
 	sink       *sink
 	backend    *process
 	address    string // of the backend
+	h2c        string // its address for HTTP/2
+	identity   *identity
 	contenders []*contender
 	results    map[string]map[string][]sample // by scenario and peer
 }
@@ -41,12 +43,14 @@ func newBench(ctx context.Context, dir string, o options) (*bench, error) {
 	}
 	self, err1 := os.Executable()
 	address, err2 := freeAddr()
-	sink, err3 := newSink()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	h2c, err3 := freeAddr()
+	sink, err4 := newSink()
+	identity, err5 := newIdentity()
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
-	b.address, b.sink = address, sink
-	backend, err := start(dir, "backend", self, "serve", "backend", address)
+	b.address, b.h2c, b.sink, b.identity = address, h2c, sink, identity
+	backend, err := start(dir, "backend", self, "serve", "backend", address, h2c)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func (b *bench) scenario(s scenario) {
 				delete(results, c.name)
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "%-6s round %d  %-22s %8.1f %s\n", s.name, round+1, c.name, got.cost, s.unit)
+			fmt.Fprintf(os.Stderr, "%-9s round %d  %-22s %8.1f %s\n", s.name, round+1, c.name, got.cost, s.unit)
 			results[c.name] = append(results[c.name], got)
 		}
 	}
@@ -86,7 +90,7 @@ func (b *bench) scenario(s scenario) {
 // measure starts a peer, measures it for one window and stops it.
 func (b *bench) measure(s scenario, c *contender) (sample, error) {
 	if c.name == direct {
-		return s.run(b, b.address, nil)
+		return s.run(b, target{addr: b.address}, nil)
 	}
 	dir, err := os.MkdirTemp(b.dir, c.name)
 	if err != nil {
@@ -98,12 +102,19 @@ func (b *bench) measure(s scenario, c *contender) (sample, error) {
 		return sample{}, err
 	}
 	spans := b.sink.spans.Load()
-	proc, err := c.launch(dir, listen, b.address, b.sink.url)
+	to, set := target{addr: listen}, setting{wire: s.wire, Listen: listen, Backend: b.address, Sink: b.sink.url}
+	if s.wire.TLS {
+		to.tls = b.identity.trust
+	}
+	if s.wire.H2C {
+		set.Backend = b.h2c
+	}
+	proc, err := c.launch(dir, to, b.identity, set)
 	if err != nil {
 		return sample{}, err
 	}
 	before, err1 := accepted(b.address)
-	got, err2 := s.run(b, listen, proc)
+	got, err2 := s.run(b, to, proc)
 	after, err3 := accepted(b.address)
 	proc.stop() // flushes its spans
 	if err := errors.Join(err1, err2, err3); err != nil {

@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,10 +100,15 @@ func TestBackend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go serveBackend(addr)
+	h2c, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go serveBackend(addr, h2c)
+	to := target{addr: addr}
 	var body bytes.Buffer
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		if err = get(addr, "/small", smallSize, &body); err == nil || time.Now().After(deadline) {
+		if err = to.get("/small", smallSize, &body); err == nil || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -119,7 +128,7 @@ func TestBackend(t *testing.T) {
 	if n, err := accepted(addr); err != nil || n < 3 {
 		t.Errorf("accepted: got %d, %v, want this third connection counted", n, err)
 	}
-	if err := get(addr, "/other", -1, io.Discard); err == nil {
+	if err := to.get("/other", -1, io.Discard); err == nil {
 		t.Error("an unknown path was answered")
 	}
 }
@@ -137,23 +146,118 @@ func TestMedian(t *testing.T) {
 }
 
 func TestCheckRatio(t *testing.T) {
-	small := func(pace float64) map[string]map[string][]sample {
-		return map[string]map[string][]sample{"small": {bare: {{cost: 60}}, paceOn: {{cost: pace}}}}
+	costs := func(name string, pace float64) map[string][]sample {
+		return map[string][]sample{bare: {{cost: 60}}, paceOn: {{cost: pace}}}
 	}
-	tests := map[string]struct {
+	all := func(small, tls float64) map[string]map[string][]sample {
+		got := map[string]map[string][]sample{}
+		for _, s := range scenarios {
+			got[s.name] = costs(s.name, 1)
+		}
+		got["small"], got["tls"] = costs("small", small), costs("tls", tls)
+		return got
+	}
+	for _, tt := range []struct {
+		name    string
 		results map[string]map[string][]sample
+		short   bool
 		fails   bool
 	}{
-		"within the ratio":      {small(30), false},
-		"within the margin":     {small(57), false},
-		"beyond the margin":     {small(60), true},
-		"pace was not measured": {map[string]map[string][]sample{"small": {bare: {{cost: 60}}}}, true},
-		"nothing was measured":  {nil, true},
-	}
-	for name, tt := range tests {
-		b := &bench{options: options{maxRatio: 0.65}, results: tt.results}
+		{"within the ratio", all(30, 40), false, false},
+		{"within the margin", all(57, 66), false, false},
+		{"small requests are beyond the margin", all(60, 40), false, true},
+		{"requests over TLS are beyond the margin", all(30, 69), false, true},
+		{"pace was not measured", map[string]map[string][]sample{"small": {bare: {{cost: 60}}}}, false, true},
+		{"nothing was measured", nil, true, true},
+		{"the short form has measured its own", map[string]map[string][]sample{"small": costs("small", 1), "tls": costs("tls", 1), "h2": costs("h2", 1)}, true, false},
+	} {
+		b := &bench{options: options{maxRatio: 0.65, short: tt.short}, results: tt.results}
 		if err := b.checkRatio(); (err != nil) != tt.fails {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+	}
+}
+
+// The clients of the bench send what is counted, and do not take another response for the right one.
+func TestLoad_OverHTTP2(t *testing.T) {
+	addr, err1 := freeAddr()
+	h2c, err2 := freeAddr()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	go serveBackend(addr, h2c)
+	to := target{addr: h2c}
+	for name, c := range map[string]call{"small": smallCall(h2c), "gRPC": grpcCall(h2c)} {
+		l, err := loadWhenUp(to, c, 2000)
+		if err != nil || l.requests != 2000 || l.p50 == 0 || l.p99 < l.p50 {
+			t.Errorf("%s: got %+v, %v", name, l, err)
+		}
+	}
+	if n, err := accepted(addr); err != nil || n < 2*h2Conns {
+		t.Errorf("accepted: got %d, %v, want the connections over HTTP/2 counted", n, err)
+	}
+	short, refused := smallCall(h2c), grpcCall(h2c)
+	short.size++
+	refused.want = "grpc-status: 1"
+	for name, c := range map[string]call{"another size": short, "another status": refused} {
+		if l, err := loadStreams(to, c, 80); err == nil {
+			t.Errorf("%s: got %+v and no error", name, l)
+		}
+	}
+}
+
+func loadWhenUp(to target, c call, requests int) (l load, err error) {
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if l, err = loadStreams(to, c, requests); err == nil || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
+// Each handshake is a whole one, with TLS 1.3.
+func TestLoad_Handshakes(t *testing.T) {
+	id, err := newIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(id.cert, id.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whole atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.TLS.DidResume && r.TLS.Version == tls.VersionTLS13 {
+			whole.Add(1)
+		}
+		w.Write(make([]byte, smallSize))
+	}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	s.StartTLS()
+	defer s.Close()
+	to := target{addr: s.Listener.Addr().String(), tls: id.trust}
+	l, err := loadHandshakes(to, 40)
+	if err != nil || l.requests != 40 || whole.Load() != 40 {
+		t.Errorf("got %+v, %v, and %d whole handshakes", l, err, whole.Load())
+	}
+	if _, err := to.dial("h2"); err == nil {
+		t.Error("a peer without HTTP/2 was taken for one with it")
+	}
+}
+
+// The configurations of all peers can be filled in, for each kind of traffic.
+func TestSetting_FillsEveryFile(t *testing.T) {
+	files, err := configs.ReadDir("peers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scenarios {
+		set := setting{wire: s.wire, Listen: "l", Backend: "b", Sink: "s", Ratio: "0"}
+		for _, f := range files {
+			text, _ := configs.ReadFile("peers/" + f.Name())
+			got, err := set.fill(string(text))
+			if err != nil || strings.Contains(got, "<no value>") || strings.Contains(got, "{{") {
+				t.Errorf("%s, %s: %v\n%s", s.name, f.Name(), err, got)
+			}
 		}
 	}
 }

@@ -12,15 +12,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// load is what wrk measured in one run.
+// load is what wrk, or a client of the bench's own, measured in one run.
 type load struct {
 	requests     float64
-	seconds, cpu float64 // wall clock, and wrk's CPU
+	seconds, cpu float64 // wall clock, and the client's CPU
 	p50, p99     time.Duration
 }
 
@@ -71,8 +73,8 @@ func parseWrk(out string) (load, error) {
 }
 
 // get sends one request on a new connection.
-func get(addr, path string, size int64, w io.Writer) error {
-	conn, err := net.Dial("tcp", addr)
+func (t target) get(path string, size int64, w io.Writer) error {
+	conn, err := t.dial("http/1.1")
 	if err != nil {
 		return err
 	}
@@ -105,14 +107,14 @@ func ask(conn net.Conn, path string, size int64, w io.Writer) error {
 }
 
 // put sends a body of 1 GiB on a new connection.
-func put(addr string) error {
-	conn, err := net.Dial("tcp", addr)
+func (t target) put() error {
+	conn, err := t.dial("http/1.1")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := fmt.Fprintf(conn, "PUT /small HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\nContent-Length: %d\r\n\r\n", addr, gib); err != nil {
+	if _, err := fmt.Fprintf(conn, "PUT /small HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\nContent-Length: %d\r\n\r\n", t.addr, gib); err != nil {
 		return err
 	}
 	for range gib / len(chunk) {
@@ -134,8 +136,29 @@ func put(addr string) error {
 // accepted returns how many connections the backend has accepted so far.
 func accepted(backend string) (int64, error) {
 	var count bytes.Buffer
-	if err := get(backend, "/accepted", -1, &count); err != nil {
+	if err := (target{addr: backend}).get("/accepted", -1, &count); err != nil {
 		return 0, err
 	}
 	return strconv.ParseInt(count.String(), 10, 64)
+}
+
+// loadHandshakes sends so many requests over TLS, each on a new connection, a few at a time.
+func loadHandshakes(to target, requests int) (l load, err error) {
+	const workers = 16
+	var group sync.WaitGroup
+	faults, took := make([]error, workers), make([][]time.Duration, workers)
+	before, begin := ownCPU(), time.Now()
+	for w := range workers {
+		group.Go(func() {
+			for i := w; i < requests && faults[w] == nil; i += workers {
+				start := time.Now()
+				faults[w] = to.get("/small", smallSize, io.Discard)
+				took[w] = append(took[w], time.Since(start))
+			}
+		})
+	}
+	group.Wait()
+	l.requests, l.seconds, l.cpu = float64(requests), time.Since(begin).Seconds(), (ownCPU() - before).Seconds()
+	l.quantiles(slices.Concat(took...))
+	return l, errors.Join(faults...)
 }

@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 )
 
-// peer is one program to measure. LISTEN, BACKEND, SINK and RATIO in args, and in the configuration
-// files, are replaced by the values for its process. All configuration files are in its folder.
+// peer is one program to measure. Its args and the configuration files are templates over a [setting]. All
+// configuration files, and those of the certificate, are in its folder.
 type peer struct {
 	name, about string
 	short       bool   // part of the short form
@@ -37,13 +38,13 @@ const (
 // peers are in the order of the report.
 var peers = []peer{
 	{name: direct, about: "no proxy: what load and backend can do"},
-	{bare, "`httputil.ReverseProxy` with Rewrite, no telemetry", true, "", "", "serve reverseproxy LISTEN BACKEND", 0},
-	{"reverseproxy-otel-1", "the same, otelhttp on both sides, Prometheus metrics, 1 % of traces to OTLP", true, "", "", "serve otel LISTEN BACKEND SINK RATIO", 0.01},
-	{"reverseproxy-otel-100", "the same, every trace to OTLP", false, "", "", "serve otel LISTEN BACKEND SINK RATIO", 1},
-	{paceOff, "pace without metrics and tracing, log of errors only", true, "pace", "version", "run --config pace-off.toml", 0},
+	{bare, "`httputil.ReverseProxy` with Rewrite, no telemetry", true, "", "", "serve reverseproxy {{.Flags}} {{.Listen}} {{.Backend}}", 0},
+	{"reverseproxy-otel-1", "the same, otelhttp on both sides, Prometheus metrics, 1 % of traces to OTLP", false, "", "", "serve otel {{.Flags}} {{.Listen}} {{.Backend}} {{.Sink}} {{.Ratio}}", 0.01},
+	{"reverseproxy-otel-100", "the same, every trace to OTLP", false, "", "", "serve otel {{.Flags}} {{.Listen}} {{.Backend}} {{.Sink}} {{.Ratio}}", 1},
+	{paceOff, "pace without metrics and tracing, log of errors only", false, "pace", "version", "run --config pace-off.toml", 0},
 	{paceOn, "pace with everything on: record, histograms, log to a file, limiter, 1 % of traces to OTLP", true, "pace", "version", "run --config pace-on.toml", 0.01},
 	{paceAll, "the same, every trace to OTLP", false, "pace", "version", "run --config pace-on.toml", 1},
-	{"fasthttp-proxy", "net/http in front, fasthttp's client behind, no telemetry; not a proxy to use", false, "", "", "serve fasthttp LISTEN BACKEND", 0},
+	{"fasthttp-proxy", "net/http in front, fasthttp's client behind, no telemetry; not a proxy to use", false, "", "", "serve fasthttp {{.Listen}} {{.Backend}}", 0},
 	{"nginx", "no access log", false, "nginx", "-v", "-p . -e stderr -c nginx.conf", 0},
 	{"haproxy", "no log", false, "haproxy", "-v", "-db -f haproxy.cfg", 0},
 	{"caddy", "no access log, no metrics", false, "caddy", "version", "run --adapter caddyfile --config Caddyfile", 0},
@@ -62,7 +63,9 @@ func (c *contender) find(ctx context.Context, dir string) {
 	case "pace":
 		c.path, err = findPace(ctx, dir)
 	default:
-		c.path, err = exec.LookPath(c.binary)
+		if c.path, err = exec.LookPath(c.binary); err != nil {
+			c.path, err = findPart(c.binary)
+		}
 	}
 	if err != nil {
 		c.skip = err.Error()
@@ -70,6 +73,15 @@ func (c *contender) find(ctx context.Context, dir string) {
 		out, _ := exec.Command(c.path, c.version).CombinedOutput()
 		c.release, _, _ = strings.Cut(string(out), "\n")
 	}
+}
+
+// findPart returns the path of a part that scripts/parts.sh has built.
+func findPart(name string) (string, error) {
+	out, err := exec.Command("bash", "../scripts/parts.sh", "--find", name).Output()
+	if err != nil {
+		return "", fmt.Errorf("not found; try bash scripts/parts.sh %s", name)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // findPace returns $PACE_BINARY, or builds pace from the parent folder.
@@ -86,24 +98,52 @@ func findPace(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
+// setting is what a peer's arguments and configuration are made from.
+type setting struct {
+	wire
+	Listen, Backend, Sink, Ratio string
+}
+
+// Flags are those of the bench's own peers.
+func (s setting) Flags() string {
+	return fmt.Sprintf("-tls=%v -h2c=%v", s.TLS, s.H2C)
+}
+
+// fill executes a template.
+func (s setting) fill(text string) (string, error) {
+	t, err := template.New("").Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	err = t.Execute(&out, s)
+	return out.String(), err
+}
+
 // launch starts the peer in dir and waits until a request has gone through it.
-func (c *contender) launch(dir, listen, backend, sink string) (*process, error) {
-	fill := strings.NewReplacer("LISTEN", listen, "BACKEND", backend, "SINK", sink, "RATIO", strconv.FormatFloat(c.ratio, 'f', 2, 64))
+func (c *contender) launch(dir string, to target, id *identity, s setting) (*process, error) {
+	s.Ratio = strconv.FormatFloat(c.ratio, 'f', 2, 64)
 	files, err := configs.ReadDir("peers")
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range files {
 		text, _ := configs.ReadFile("peers/" + file.Name())
-		if err := os.WriteFile(filepath.Join(dir, file.Name()), []byte(fill.Replace(string(text))), 0o600); err != nil {
+		filled, err1 := s.fill(string(text))
+		err2 := os.WriteFile(filepath.Join(dir, file.Name()), []byte(filled), 0o600)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
 	}
-	proc, err := start(dir, c.name, append([]string{c.path}, strings.Fields(fill.Replace(c.args))...)...)
+	args, err1 := s.fill(c.args)
+	if err := errors.Join(err1, id.write(dir)); err != nil {
+		return nil, err
+	}
+	proc, err := start(dir, c.name, append([]string{c.path}, strings.Fields(args)...)...)
 	if err != nil {
 		return nil, err
 	}
-	return proc, proc.await(func() error { return get(listen, "/small", smallSize, io.Discard) })
+	return proc, proc.await(func() error { return to.get("/small", smallSize, io.Discard) })
 }
 
 // await calls ready until it returns no error. If the process ends first, or takes 10 s, await stops it.

@@ -126,7 +126,7 @@ func limits(results map[string][]sample) string {
 	if load == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" With a proxy between, wrk kept at most %.0f %% of a core busy (one thread: 100 would be its limit), the backend %.0f %%.", load*100, serve*100)
+	return fmt.Sprintf(" With a proxy between, the client kept at most %.0f %% of a core busy (wrk has one thread: 100 would be its limit), the backend %.0f %%.", load*100, serve*100)
 }
 
 // promises are the ratios that pace promises to keep.
@@ -149,6 +149,12 @@ func (b *bench) promises(text *strings.Builder) {
 		{"RSS with 10,000 idle connections", "≤ 1.10", ratio(b.results["idle"], paceOn, bare, cost)},
 	} {
 		fmt.Fprintf(text, "| %s | %s | %s |\n", p.what, p.target, cmp.Or(shown("%.2f", p.here), "not run"))
+	}
+	for _, s := range scenarios {
+		if s.promise != "" {
+			here := ratio(b.results[s.name], paceOn, bare, cost)
+			fmt.Fprintf(text, "| %s | ≤ %.2f | %s |\n", s.promise, s.target, cmp.Or(shown("%.2f", here), "not run"))
+		}
 	}
 }
 

@@ -24,8 +24,17 @@ import (
 
 // The peers below are what a Go developer writes by hand. Each is a separate process.
 
-func serveReverseProxy(listen, backend string) error {
-	return serve(listen, newReverseProxy(backend, &http.Transport{MaxIdleConnsPerHost: 512}))
+func serveReverseProxy(w wire, listen, backend string) error {
+	return serve(w, listen, newReverseProxy(backend, newTransport(w)))
+}
+
+func newTransport(w wire) *http.Transport {
+	t := &http.Transport{MaxIdleConnsPerHost: 512}
+	if w.H2C {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return t
 }
 
 func newReverseProxy(backend string, transport http.RoundTripper) *httputil.ReverseProxy {
@@ -41,7 +50,7 @@ func newReverseProxy(backend string, transport http.RoundTripper) *httputil.Reve
 
 // serveOTel adds otelhttp on both sides, as its README shows: the real SDK, spans in batches to the sink,
 // and metrics for Prometheus.
-func serveOTel(listen, backend, sink, ratio string) error {
+func serveOTel(w wire, listen, backend, sink, ratio string) error {
 	share, err := strconv.ParseFloat(ratio, 64)
 	if err != nil {
 		return err
@@ -60,18 +69,18 @@ func serveOTel(listen, backend, sink, ratio string) error {
 	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(reader)))
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 
-	transport := otelhttp.NewTransport(&http.Transport{MaxIdleConnsPerHost: 512})
+	transport := otelhttp.NewTransport(newTransport(w))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.Handler())
 	mux.Handle("/", otelhttp.NewHandler(newReverseProxy(backend, transport), "proxy"))
-	return serve(listen, mux)
+	return serve(w, listen, mux)
 }
 
 // serveFasthttp uses net/http's server and fasthttp's client. It shows what a synchronous client saves. It
 // forwards GET only, so it is not a proxy to use.
 func serveFasthttp(listen, backend string) error {
 	client := &fasthttp.HostClient{Addr: backend, MaxConns: 512, StreamResponseBody: true, NoDefaultUserAgentHeader: true}
-	return serve(listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(wire{}, listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := forwardFasthttp(client, w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		}
@@ -114,13 +123,19 @@ func forwardFasthttp(client *fasthttp.HostClient, w http.ResponseWriter, r *http
 	return err
 }
 
-// serve runs handler until TERM, then lets the caller flush its telemetry.
-func serve(listen string, handler http.Handler) error {
+// serve runs handler until TERM, then lets the caller flush its telemetry. The certificate is in the working folder.
+func serve(w wire, listen string, handler http.Handler) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: listen, Handler: handler}
 	context.AfterFunc(ctx, func() { server.Close() })
-	if err := server.ListenAndServe(); ctx.Err() == nil {
+	var err error
+	if w.TLS {
+		err = server.ListenAndServeTLS(certFile, keyFile)
+	} else {
+		err = server.ListenAndServe()
+	}
+	if ctx.Err() == nil {
 		return err
 	}
 	return nil

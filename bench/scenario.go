@@ -11,12 +11,15 @@ import (
 // scenario is one kind of traffic, and the columns of its table.
 type scenario struct {
 	name, title string
+	wire        wire
 	unit        string   // of sample.cost
 	rounds      int      // maximum number of rounds
 	short       bool     // part of the short form
+	target      float64  // cost of pace with everything on, against the bare ReverseProxy; margin times that fails. 0: none is held
+	promise     string   // the row of the target in the report; "": the report has its own
 	without     []string // peers that are left out, because they would show nothing new
 	columns     []column // the first is cost
-	run         func(b *bench, addr string, proc *process) (sample, error)
+	run         func(b *bench, to target, proc *process) (sample, error)
 }
 
 // sample is what one window measured of one peer. A field that a scenario does not measure is 0.
@@ -60,41 +63,126 @@ var (
 	}
 )
 
+// clearOnly are the peers that are not measured over TLS.
+var clearOnly = []string{direct, "fasthttp-proxy", "traefik"}
+
 var scenarios = []scenario{
-	{"small", "Small JSON: GET, 300 B, 64 connections", "CPU µs/request", 5, true, nil, perRequest,
-		func(b *bench, addr string, proc *process) (sample, error) { return b.load(addr, "/small", 64, proc) }},
-	{"1mib", "1 MiB bodies: GET, 16 connections", "CPU µs/request", 3, false, []string{"reverseproxy-otel-100", paceAll}, perRequest,
-		func(b *bench, addr string, proc *process) (sample, error) { return b.load(addr, "/mib", 16, proc) }},
-	{"1gib", "1 GiB bodies: GET, one at a time", "CPU ms/GiB", 5, false, []string{"reverseproxy-otel-100", paceAll}, perGiB,
-		func(b *bench, addr string, proc *process) (sample, error) {
-			return b.transfer(proc, func() error { return get(addr, "/gib", gib, io.Discard) })
-		}},
-	{"1gib-up", "1 GiB bodies: PUT, one at a time", "CPU ms/GiB", 5, false, []string{"reverseproxy-otel-100", paceAll}, perGiB,
-		func(b *bench, addr string, proc *process) (sample, error) {
-			return b.transfer(proc, func() error { return put(addr) })
-		}},
-	{"idle", "10,000 idle connections, one request on each before", "RSS MiB", 1, false, []string{"reverseproxy-otel-100", paceAll, direct}, perIdle, (*bench).idle},
+	{
+		name: "small", title: "Small JSON: GET, 300 B, 64 connections", unit: "CPU µs/request",
+		rounds: 5, short: true, target: maxRatio, columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) { return b.load(to, "/small", 64, proc) },
+	},
+	{
+		name: "1mib", title: "1 MiB bodies: GET, 16 connections", unit: "CPU µs/request",
+		rounds: 3, without: everyTrace, columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) { return b.load(to, "/mib", 16, proc) },
+	},
+	{
+		name: "1gib", title: "1 GiB bodies: GET, one at a time", unit: "CPU ms/GiB",
+		rounds: 5, without: everyTrace, columns: perGiB, run: (*bench).download,
+	},
+	{
+		name: "1gib-up", title: "1 GiB bodies: PUT, one at a time", unit: "CPU ms/GiB",
+		rounds: 5, without: everyTrace, columns: perGiB,
+		run: func(b *bench, to target, proc *process) (sample, error) { return b.transfer(proc, to.put) },
+	},
+	{
+		name: "idle", title: "10,000 idle connections, one request on each before", unit: "RSS MiB",
+		rounds: 1, without: append(everyTrace, direct), columns: perIdle, run: (*bench).idle,
+	},
+	{
+		name: "tls", title: "Small JSON over TLS 1.3: GET, 300 B, 64 connections", unit: "CPU µs/request",
+		promise: "CPU per small request over TLS 1.3",
+		wire:    wire{TLS: true}, rounds: 5, short: true, target: 0.75, without: clearOnly, columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) { return b.load(to, "/small", 64, proc) },
+	},
+	{
+		name: "handshake", title: "TLS 1.3 handshakes: GET, 300 B, each on a new connection, none resumed, 16 at a time", unit: "CPU µs/request",
+		promise: "CPU per request with a handshake of TLS 1.3",
+		wire:    wire{TLS: true}, rounds: 5, target: 0.75, without: append(everyTrace, clearOnly...), columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) {
+			return b.counted(proc, 3000, func(n int) (load, error) { return loadHandshakes(to, n) })
+		},
+	},
+	{
+		name: "h2", title: "Small JSON over HTTP/2: GET, 300 B, 8 connections, 8 streams on each", unit: "CPU µs/request",
+		promise: "CPU per small request over HTTP/2",
+		wire:    wire{TLS: true}, rounds: 5, short: true, target: 0.75, without: clearOnly, columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) {
+			return b.streams(to, smallCall(to.addr), proc)
+		},
+	},
+	{
+		name: "h2-h2c", title: "Small JSON over HTTP/2 on both sides: the same, the backend in clear text", unit: "CPU µs/request",
+		promise: "the same, with HTTP/2 to the backend",
+		wire:    wire{TLS: true, H2C: true}, rounds: 5, target: 0.75, without: append([]string{"nginx"}, clearOnly...), columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) {
+			return b.streams(to, smallCall(to.addr), proc)
+		},
+	},
+	{
+		name: "grpc", title: "gRPC unary: messages of 100 B and 300 B, 8 connections, 8 calls on each", unit: "CPU µs/request",
+		promise: "CPU per unary call of gRPC",
+		wire:    wire{TLS: true, H2C: true}, rounds: 5, target: 0.75, without: clearOnly, columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) {
+			return b.streams(to, grpcCall(to.addr), proc)
+		},
+	},
+	{
+		name: "1gib-tls", title: "1 GiB bodies over TLS 1.3: GET, one at a time", unit: "CPU ms/GiB",
+		promise: "CPU per GiB over TLS 1.3",
+		wire:    wire{TLS: true}, rounds: 5, target: 1.05, without: append(everyTrace, clearOnly...), columns: perGiB, run: (*bench).download,
+	},
 }
 
-// load measures a closed loop on several connections, after one second of warm-up.
-func (b *bench) load(addr, path string, connections int, proc *process) (sample, error) {
-	url := "http://" + addr + path
+// everyTrace are the peers that export every trace. They are left out where requests are large or few.
+var everyTrace = []string{"reverseproxy-otel-100", paceAll}
+
+// load measures a closed loop of wrk on several connections, after one second of warm-up.
+func (b *bench) load(to target, path string, connections int, proc *process) (sample, error) {
+	url := "http://" + to.addr + path
+	if to.tls != nil {
+		url = "https://" + to.addr + path
+	}
 	warm, err := wrk(b.ctx, b.dir, url, connections, 1)
 	if err != nil {
 		return sample{}, err
 	}
+	return b.loaded(proc, warm.requests, func() (load, error) { return wrk(b.ctx, b.dir, url, connections, b.seconds) })
+}
+
+// streams measures calls over HTTP/2.
+func (b *bench) streams(to target, c call, proc *process) (sample, error) {
+	return b.counted(proc, 20_000, func(n int) (load, error) { return loadStreams(to, c, n) })
+}
+
+// counted measures a load of so many requests in each second of a window, after a quarter of them as warm-up.
+func (b *bench) counted(proc *process, requests int, run func(int) (load, error)) (sample, error) {
+	warm, err := run(requests / 4)
+	if err != nil {
+		return sample{}, err
+	}
+	return b.loaded(proc, warm.requests, func() (load, error) { return run(requests * b.seconds / 2) })
+}
+
+// loaded measures what run sends. warm is the number of requests before it.
+func (b *bench) loaded(proc *process, warm float64, run func() (load, error)) (sample, error) {
 	var l load
 	s, err := b.window(proc, func() (err error) {
-		l, err = wrk(b.ctx, b.dir, url, connections, b.seconds)
+		l, err = run()
 		return err
 	})
 	if err != nil {
 		return s, err
 	}
 	s.cost *= 1e6 / l.requests
-	s.rate, s.requests = l.requests/l.seconds, l.requests+warm.requests
+	s.rate, s.requests = l.requests/l.seconds, l.requests+warm
 	s.p50, s.p99, s.load = l.p50, l.p99, l.cpu/l.seconds
 	return s, nil
+}
+
+func (b *bench) download(to target, proc *process) (sample, error) {
+	return b.transfer(proc, func() error { return to.get("/gib", gib, io.Discard) })
 }
 
 // transfer measures two bodies of 1 GiB, after one as warm-up.
@@ -113,7 +201,7 @@ func (b *bench) transfer(proc *process, body func() error) (sample, error) {
 const idleConns = 10_000
 
 // idle opens connections, gets one response on each, and reads the proxy's memory 3 s later.
-func (b *bench) idle(addr string, proc *process) (s sample, err error) {
+func (b *bench) idle(to target, proc *process) (s sample, err error) {
 	conns := make([]net.Conn, idleConns)
 	defer func() {
 		for _, conn := range conns {
@@ -129,7 +217,7 @@ func (b *bench) idle(addr string, proc *process) (s sample, err error) {
 	for w := range workers {
 		group.Go(func() {
 			for i := w; i < idleConns && faults[w] == nil; i += workers {
-				if conns[i], faults[w] = net.Dial("tcp", addr); faults[w] == nil {
+				if conns[i], faults[w] = net.Dial("tcp", to.addr); faults[w] == nil {
 					faults[w] = ask(conns[i], "/small", smallSize, io.Discard)
 				}
 			}

@@ -176,7 +176,7 @@ about() {
 	unit) echo '120 unit tests with the race detector' ;;
 	plain) echo '60 unit tests without it, because it allocates and some tests count allocations' ;;
 	acceptance) echo '20 seven checks of the running proxy' ;;
-	parts) echo '5 builds Jaeger from its source, installs the components of Grafana (ten minutes the first time)' ;;
+	parts) echo '5 builds Jaeger and Caddy from their sources, installs the components of Grafana (ten minutes the first time)' ;;
 	e2e) echo '480 the built binary among real programs, README and docs/deployment word by word' ;;
 	bench) echo '60 a short bench: is pace still cheaper than its limits' ;;
 	esac
