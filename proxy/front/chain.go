@@ -16,6 +16,7 @@ func reached(next http.Handler) http.Handler {
 		c := ConnOf(r.Context())
 		c.handling()
 		if c.h2 != nil {
+			growStack(false)
 			id := StreamID(w)
 			c.h2.Begin(id)
 			defer c.h2.End(id)

@@ -239,3 +239,21 @@ func TestConn_Early(t *testing.T) {
 		t.Errorf("early: %v, %v and %v; want only the first stream", c.Early(1), c.Early(3), c.Early(5))
 	}
 }
+
+// BenchmarkStreamID shows what it costs to find the id on each request.
+func BenchmarkStreamID(b *testing.B) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		b.ReportAllocs()
+		for b.Loop() {
+			StreamID(w)
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	resp.Body.Close()
+}

@@ -3,6 +3,7 @@ package h2
 import (
 	"net/http"
 	"reflect"
+	"sync/atomic"
 )
 
 // resets are the faults for which net/http resets a stream before a handler sees its request, in the words of
@@ -26,16 +27,49 @@ func ResetsRequest(name string) bool { return resets[name] }
 // outcome client_gone.
 func StreamID(w http.ResponseWriter) uint32 {
 	v := reflect.ValueOf(w)
-	for _, field := range [...]string{"rws", "stream", "id"} {
-		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return 0
-		}
-		if v = v.Elem().FieldByName(field); !v.IsValid() {
-			return 0
-		}
-	}
-	if v.Kind() != reflect.Uint32 {
+	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return 0
 	}
+	path := pathOfID.Load()
+	if path == nil || path.of != v.Type() {
+		if path = findID(v.Type()); path == nil {
+			return 0
+		}
+		pathOfID.Store(path)
+	}
+	for _, i := range path.fields {
+		if v.IsNil() {
+			return 0
+		}
+		v = v.Elem().Field(i)
+	}
 	return uint32(v.Uint())
+}
+
+// idPath is where a type of response writer keeps the id of its stream: which field of which field. To find it by
+// name again for each request would take longer than to read it.
+type idPath struct {
+	of     reflect.Type
+	fields [3]int
+}
+
+var pathOfID atomic.Pointer[idPath] // of the last type that has one: net/http's for HTTP/2
+
+// findID returns nil if t has no such field, as the response writer of HTTP/1.
+func findID(t reflect.Type) *idPath {
+	path := &idPath{of: t}
+	for i, name := range [...]string{"rws", "stream", "id"} {
+		if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+			return nil
+		}
+		field, ok := t.Elem().FieldByName(name)
+		if !ok || len(field.Index) != 1 {
+			return nil
+		}
+		path.fields[i], t = field.Index[0], field.Type
+	}
+	if t.Kind() != reflect.Uint32 {
+		return nil
+	}
+	return path
 }
