@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"pace/proxy/frames"
 	"pace/telemetry"
 )
 
@@ -19,10 +20,10 @@ import (
 type Conn struct {
 	refuse func(telemetry.Refusal)
 	late   func() bool
-	in     incoming    // only ReadIncoming uses it
-	out    frameReader // only ReadOutgoing and MayWrite use it, and
-	within bool        // net/http has begun a block of fields, or has sent nothing yet
-	over   atomic.Bool // net/http has sent GOAWAY because of an error
+	in     incoming      // only ReadIncoming uses it
+	out    frames.Reader // only ReadOutgoing and MayWrite use it, and
+	within bool          // net/http has begun a block of fields, or has sent nothing yet
+	over   atomic.Bool   // net/http has sent GOAWAY because of an error
 
 	// aftermath: more came for a stream that net/http has refused. net/http takes that for an error of the
 	// connection, but only the one request is refused.
@@ -68,6 +69,16 @@ const maxStreams = 1000
 
 // Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// LargestFrame is the largest payload that pace accepts: the smallest limit that HTTP/2 allows.
+const LargestFrame = 16384
+
+// ShutdownNotice is the GOAWAY with which a server announces its end (RFC 9113 §6.8): no error, and every stream
+// still gets its response. net/http sends another one, with the last stream, at the end.
+var ShutdownNotice = []byte{
+	0, 0, 8, frames.GoAway, 0, 0, 0, 0, 0, // length, type, flags, stream
+	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, NO_ERROR
+}
 
 // New returns a Conn for a connection whose preface has been read. headerBytes is net/http's limit of a header.
 // refuse is called for each request, and for the connection, when net/http refuses it. late says whether a request
@@ -150,19 +161,19 @@ func (c *Conn) GivenUp() bool { return c.over.Load() }
 func (c *Conn) ReadOutgoing(b []byte) {
 	for len(b) > 0 {
 		var whole bool
-		if b, whole = c.out.next(b, keepOutgoing); whole {
-			isFields := c.out.kind() == headersFrame || c.out.kind() == continuationFrame
-			c.within = isFields && !c.out.has(endHeaders)
+		if b, whole = c.out.Next(b, keepOutgoing); whole {
+			isFields := c.out.Kind() == frames.Headers || c.out.Kind() == frames.Continuation
+			c.within = isFields && !c.out.Has(frames.EndHeaders)
 			c.sent(&c.out)
 		}
 	}
 }
 
 // MayWrite reports whether somebody else may send a frame now: net/http is not in the middle of one.
-func (c *Conn) MayWrite() bool { return !c.within && c.out.have == 0 }
+func (c *Conn) MayWrite() bool { return !c.within && c.out.BetweenFrames() }
 
-func keepOutgoing(f *frameReader) int {
-	if f.kind() == resetFrame || f.kind() == goAwayFrame {
+func keepOutgoing(f *frames.Reader) int {
+	if f.Kind() == frames.Reset || f.Kind() == frames.GoAway {
 		return 8
 	}
 	return 0
@@ -176,16 +187,16 @@ const (
 )
 
 // sent looks at a frame that net/http sends.
-func (c *Conn) sent(f *frameReader) {
-	switch f.kind() {
-	case headersFrame:
-		c.responds(f.stream())
-	case resetFrame:
-		if code := number(f.payload); code != noError && code != internalError {
-			c.settle(f.stream(), ClientBroke)
+func (c *Conn) sent(f *frames.Reader) {
+	switch f.Kind() {
+	case frames.Headers:
+		c.responds(f.Stream())
+	case frames.Reset:
+		if code := frames.Number(f.Payload); code != noError && code != internalError {
+			c.settle(f.Stream(), ClientBroke)
 		}
-	case goAwayFrame:
-		if number(f.payload[4:]) != noError && !c.over.Swap(true) && !c.aftermath.Load() {
+	case frames.GoAway:
+		if frames.Number(f.Payload[4:]) != noError && !c.over.Swap(true) && !c.aftermath.Load() {
 			c.refuse(telemetry.RefusedH2Error)
 		}
 	}

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
@@ -13,8 +14,14 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"pace/proxy/frames"
 	"pace/telemetry"
 )
+
+func frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
+	return append(binary.BigEndian.AppendUint32(append(b, flags), stream), payload...)
+}
 
 func never() bool { return false }
 
@@ -44,20 +51,20 @@ func FuzzIncoming(f *testing.F) {
 	}
 	get := []string{":method", "GET", ":scheme", "http", ":authority", "x", ":path", "/"}
 	with := func(more ...string) []byte { return request(append(slices.Clone(get), more...)...) }
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, with()))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("Upper", "x")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("x", "a\r\nb")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, with(":method", "GET")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":method", "GET", ":method", "GET")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":status", "200", ":path", "/")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, request(":bogus", "")))
-	f.Add(frame(headersFrame, endStream|endHeaders, 1, with("x", strings.Repeat("x", 2000))))
-	f.Add(append(frame(headersFrame, endStream, 1, with()), frame(continuationFrame, endHeaders, 1, with("x", "y"))...))
-	f.Add(append(frame(headersFrame, endStream, 1, with("Upper", "x")), frame(continuationFrame, endHeaders, 1, nil)...))
-	f.Add(frame(headersFrame, endStream|endHeaders|padded, 1, append([]byte{3}, append(with(), 0, 0, 0)...)))
-	f.Add(frame(headersFrame, endStream|endHeaders|prioritized, 3, append([]byte{0, 0, 0, 1, 9}, with()...)))
-	f.Add(append(frame(headersFrame, endHeaders, 1, with("content-length", "3")), frame(dataFrame, endStream|padded, 1, []byte("\x02abcde"))...))
-	f.Add(append(frame(dataFrame, padded, 1, []byte{9}), frame(headersFrame, endHeaders, 1, with())...))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, with()))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, with("Upper", "x")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, with("x", "a\r\nb")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, with(":method", "GET")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, request(":method", "GET", ":method", "GET")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, request(":status", "200", ":path", "/")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, request(":bogus", "")))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders, 1, with("x", strings.Repeat("x", 2000))))
+	f.Add(append(frame(frames.Headers, frames.EndStream, 1, with()), frame(frames.Continuation, frames.EndHeaders, 1, with("x", "y"))...))
+	f.Add(append(frame(frames.Headers, frames.EndStream, 1, with("Upper", "x")), frame(frames.Continuation, frames.EndHeaders, 1, nil)...))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders|frames.Padded, 1, append([]byte{3}, append(with(), 0, 0, 0)...)))
+	f.Add(frame(frames.Headers, frames.EndStream|frames.EndHeaders|frames.Prioritized, 3, append([]byte{0, 0, 0, 1, 9}, with()...)))
+	f.Add(append(frame(frames.Headers, frames.EndHeaders, 1, with("content-length", "3")), frame(frames.Data, frames.EndStream|frames.Padded, 1, []byte("\x02abcde"))...))
+	f.Add(append(frame(frames.Data, frames.Padded, 1, []byte{9}), frame(frames.Headers, frames.EndHeaders, 1, with())...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 500
 		var refused []telemetry.Refusal
@@ -71,13 +78,13 @@ func FuzzIncoming(f *testing.F) {
 		for {
 			f, err := fr.ReadFrame()
 			if se, ok := err.(http2.StreamError); ok {
-				kind := c.in.frames.kind()
-				if (kind == headersFrame || kind == continuationFrame) && se.StreamID > newest {
+				kind := c.in.frames.Kind()
+				if (kind == frames.Headers || kind == frames.Continuation) && se.StreamID > newest {
 					resets++
 				}
 				continue
 			}
-			if kind := c.in.frames.kind(); errors.Is(err, io.ErrUnexpectedEOF) && c.in.frames.have == 0 && (kind == headersFrame || kind == dataFrame) {
+			if kind := c.in.frames.Kind(); errors.Is(err, io.ErrUnexpectedEOF) && c.in.frames.BetweenFrames() && (kind == frames.Headers || kind == frames.Data) {
 				resets++ // a frame too short for its flags
 			}
 			if err != nil {
@@ -118,8 +125,8 @@ func FuzzIncoming(f *testing.F) {
 func TestIncoming_BytesMayBeCutAnywhere(t *testing.T) {
 	var block bytes.Buffer
 	hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "Upper", Value: "x"})
-	all := append(frame(headersFrame, endHeaders, 1, block.Bytes()), frame(dataFrame, endStream, 1, []byte("hello"))...)
-	all = append(all, frame(headersFrame, endHeaders, 3, block.Bytes())...)
+	all := append(frame(frames.Headers, frames.EndHeaders, 1, block.Bytes()), frame(frames.Data, frames.EndStream, 1, []byte("hello"))...)
+	all = append(all, frame(frames.Headers, frames.EndHeaders, 3, block.Bytes())...)
 	for size := 1; size <= len(all); size++ {
 		n := 0
 		c := New(1000, func(telemetry.Refusal) { n++ }, never)
@@ -134,9 +141,9 @@ func TestIncoming_BytesMayBeCutAnywhere(t *testing.T) {
 
 // The first thing on the wire that ends a stream is its cause, whenever anybody asks.
 func TestConn_Cause(t *testing.T) {
-	open := frame(headersFrame, endHeaders, 1, []byte("\x82\x86\x84\x41\x01x\x0f\x0d\x015")) // GET http / x, content-length: 5
-	reset := frame(resetFrame, 0, 1, []byte{0, 0, 0, 8})
-	data := func(text string, flags byte) []byte { return frame(dataFrame, flags, 1, []byte(text)) }
+	open := frame(frames.Headers, frames.EndHeaders, 1, []byte("\x82\x86\x84\x41\x01x\x0f\x0d\x015")) // GET http / x, content-length: 5
+	reset := frame(frames.Reset, 0, 1, []byte{0, 0, 0, 8})
+	data := func(text string, flags byte) []byte { return frame(frames.Data, flags, 1, []byte(text)) }
 	for _, tt := range []struct {
 		name  string
 		comes [][]byte
@@ -144,23 +151,23 @@ func TestConn_Cause(t *testing.T) {
 		want  Cause
 	}{
 		{"nothing yet", nil, nil, Unknown},
-		{"a whole body", [][]byte{data("hello", endStream)}, nil, Unknown},
+		{"a whole body", [][]byte{data("hello", frames.EndStream)}, nil, Unknown},
 		{"a body that is too long", [][]byte{data("hello!", 0)}, nil, ClientBroke},
 		{"a body that is too long, and then a reset", [][]byte{data("hello!", 0), reset}, nil, ClientBroke},
-		{"a body that is too short", [][]byte{data("he", endStream)}, nil, ClientBroke},
-		{"a body that is too short, and then a reset", [][]byte{data("he", endStream), reset}, nil, ClientBroke},
+		{"a body that is too short", [][]byte{data("he", frames.EndStream)}, nil, ClientBroke},
+		{"a body that is too short, and then a reset", [][]byte{data("he", frames.EndStream), reset}, nil, ClientBroke},
 		{"a reset in the body", [][]byte{data("he", 0), reset}, nil, ClientLeft},
-		{"a reset after the body", [][]byte{data("hello", endStream), reset}, nil, ClientLeft},
+		{"a reset after the body", [][]byte{data("hello", frames.EndStream), reset}, nil, ClientLeft},
 		{"a reset, and then too much", [][]byte{reset, data("hello!", 0)}, nil, ClientLeft},
-		{"DATA after the end", [][]byte{data("hello", endStream), data("", 0)}, nil, ClientBroke},
-		{"a window that grows by nothing", [][]byte{frame(windowUpdateFrame, 0, 1, []byte{0, 0, 0, 0})}, nil, ClientBroke},
-		{"a stream that depends on itself", [][]byte{frame(priorityFrame, 0, 1, []byte{0, 0, 0, 1, 0})}, nil, ClientBroke},
-		{"a trailer that does not end the stream", [][]byte{frame(headersFrame, endHeaders, 1, []byte("\x00\x01a\x01b"))}, nil, ClientBroke},
-		{"a trailer with a pseudo-field", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x82"))}, nil, ClientBroke},
-		{"a trailer with a capital", [][]byte{frame(headersFrame, endHeaders|endStream, 1, []byte("\x00\x01A\x01b"))}, nil, ClientBroke},
-		{"net/http resets it for flow control", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 3}), ClientBroke},
-		{"net/http needs no more of it", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 0}), Unknown},
-		{"the handler aborts its response", nil, frame(resetFrame, 0, 1, []byte{0, 0, 0, 2}), Unknown},
+		{"DATA after the end", [][]byte{data("hello", frames.EndStream), data("", 0)}, nil, ClientBroke},
+		{"a window that grows by nothing", [][]byte{frame(frames.WindowUpdate, 0, 1, []byte{0, 0, 0, 0})}, nil, ClientBroke},
+		{"a stream that depends on itself", [][]byte{frame(frames.Priority, 0, 1, []byte{0, 0, 0, 1, 0})}, nil, ClientBroke},
+		{"a trailer that does not end the stream", [][]byte{frame(frames.Headers, frames.EndHeaders, 1, []byte("\x00\x01a\x01b"))}, nil, ClientBroke},
+		{"a trailer with a pseudo-field", [][]byte{frame(frames.Headers, frames.EndHeaders|frames.EndStream, 1, []byte("\x82"))}, nil, ClientBroke},
+		{"a trailer with a capital", [][]byte{frame(frames.Headers, frames.EndHeaders|frames.EndStream, 1, []byte("\x00\x01A\x01b"))}, nil, ClientBroke},
+		{"net/http resets it for flow control", nil, frame(frames.Reset, 0, 1, []byte{0, 0, 0, 3}), ClientBroke},
+		{"net/http needs no more of it", nil, frame(frames.Reset, 0, 1, []byte{0, 0, 0, 0}), Unknown},
+		{"the handler aborts its response", nil, frame(frames.Reset, 0, 1, []byte{0, 0, 0, 2}), Unknown},
 	} {
 		c, _ := readIncoming(1000, open)
 		for _, b := range tt.comes {
@@ -177,7 +184,7 @@ func TestConn_Cause(t *testing.T) {
 func TestConn_ForgetsWhatNeverBegins(t *testing.T) {
 	c, _ := readIncoming(1000, nil)
 	for id := uint32(1); id < 20_001; id += 2 {
-		c.in.read(frame(headersFrame, endHeaders|endStream, id, []byte("\x82\x86\x84\x41\x01x")))
+		c.in.read(frame(frames.Headers, frames.EndHeaders|frames.EndStream, id, []byte("\x82\x86\x84\x41\x01x")))
 		if id == 7 {
 			c.Begin(id)
 		}
@@ -232,9 +239,9 @@ func TestConn_Early(t *testing.T) {
 	late := false
 	c := New(1000, func(telemetry.Refusal) {}, func() bool { return late })
 	header := []byte("\x82\x86\x84\x41\x01x") // GET http / x
-	c.ReadIncoming(frame(headersFrame, endHeaders|endStream, 1, header))
+	c.ReadIncoming(frame(frames.Headers, frames.EndHeaders|frames.EndStream, 1, header))
 	late = true
-	c.ReadIncoming(frame(headersFrame, endHeaders|endStream, 3, header))
+	c.ReadIncoming(frame(frames.Headers, frames.EndHeaders|frames.EndStream, 3, header))
 	if !c.Early(1) || c.Early(3) || c.Early(5) {
 		t.Errorf("early: %v, %v and %v; want only the first stream", c.Early(1), c.Early(3), c.Early(5))
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2/hpack"
 
+	"pace/proxy/frames"
 	"pace/telemetry"
 )
 
@@ -15,7 +16,7 @@ import (
 type incoming struct {
 	conn    *Conn
 	limit   uint32 // of a header's size, as HTTP/2 counts it
-	frames  frameReader
+	frames  frames.Reader
 	ended   bool   // net/http closes the connection because of what came, or pace cannot follow it
 	newest  uint32 // the newest stream that net/http opened
 	refused uint32 // the newest stream that it reset instead, and that counts as never opened
@@ -52,8 +53,8 @@ func (in *incoming) begin(c *Conn, headerBytes int) {
 func (in *incoming) read(b []byte) {
 	for len(b) > 0 && !in.ended {
 		var whole bool
-		b, whole = in.frames.next(b, keepIncoming)
-		if headIsWhole := whole || in.frames.have == len(in.frames.head); headIsWhole && in.frames.length() > LargestFrame {
+		b, whole = in.frames.Next(b, keepIncoming)
+		if (whole || in.frames.HasHead()) && in.frames.Length() > LargestFrame {
 			in.ended = true
 			return
 		}
@@ -63,70 +64,70 @@ func (in *incoming) read(b []byte) {
 	}
 }
 
-func keepIncoming(f *frameReader) int {
-	switch f.kind() {
-	case headersFrame, continuationFrame:
+func keepIncoming(f *frames.Reader) int {
+	switch f.Kind() {
+	case frames.Headers, frames.Continuation:
 		return LargestFrame
 	}
 	return 5
 }
 
 // frame looks at a frame that has come whole.
-func (in *incoming) frame(f *frameReader) {
-	if in.conn.over.Load() || in.block.open != (f.kind() == continuationFrame) {
+func (in *incoming) frame(f *frames.Reader) {
+	if in.conn.over.Load() || in.block.open != (f.Kind() == frames.Continuation) {
 		in.ended = true
 		return
 	}
-	id, p := f.stream(), f.payload
-	if id > in.newest && id <= in.refused && f.kind() != headersFrame && f.kind() != continuationFrame {
+	id, p := f.Stream(), f.Payload
+	if id > in.newest && id <= in.refused && f.Kind() != frames.Headers && f.Kind() != frames.Continuation {
 		in.conn.aftermath.Store(true)
 	}
-	switch f.kind() {
-	case headersFrame:
+	switch f.Kind() {
+	case frames.Headers:
 		in.headers(f)
-	case continuationFrame:
+	case frames.Continuation:
 		if id != in.block.id {
 			in.ended = true
 			return
 		}
-		in.fragment(p, f.has(endHeaders))
-	case dataFrame:
+		in.fragment(p, f.Has(frames.EndHeaders))
+	case frames.Data:
 		in.data(f)
-	case resetFrame:
+	case frames.Reset:
 		in.conn.settle(id, ClientLeft)
-	case priorityFrame:
-		if len(p) == 5 && number(p)&^(1<<31) == id {
+	case frames.Priority:
+		if len(p) == 5 && frames.Number(p)&^(1<<31) == id {
 			in.conn.settle(id, ClientBroke)
 		}
-	case windowUpdateFrame:
-		if len(p) >= 4 && number(p)&^(1<<31) == 0 {
+	case frames.WindowUpdate:
+		if len(p) >= 4 && frames.Number(p)&^(1<<31) == 0 {
 			in.conn.settle(id, ClientBroke)
 		}
 	}
 }
 
 // data counts the bytes of a body against what was announced.
-func (in *incoming) data(f *frameReader) {
-	n := f.length()
-	if f.stream() == 0 {
+func (in *incoming) data(f *frames.Reader) {
+	n := f.Length()
+	if f.Stream() == 0 {
 		in.ended = true
 		return
 	}
-	if f.has(padded) {
-		if len(f.payload) == 0 {
+	if f.Has(frames.Padded) {
+		if len(f.Payload) == 0 {
 			in.short()
 			return
 		}
-		if n -= 1 + int(f.payload[0]); n < 0 {
+		if n -= 1 + int(f.Payload[0]); n < 0 {
 			in.ended = true
 			return
 		}
 	}
-	in.conn.change(f.stream(), func(s *stream) {
+	in.conn.change(f.Stream(), func(s *stream) {
 		if s.got += int64(n); s.ended || s.declared >= 0 && s.got > s.declared {
 			s.settle(ClientBroke)
 		}
-		if f.has(endStream) {
+		if f.Has(frames.EndStream) {
 			s.end()
 		}
 	})
@@ -140,34 +141,34 @@ func (s *stream) end() {
 }
 
 // headers begins a block of fields.
-func (in *incoming) headers(f *frameReader) {
-	p, id, pad := f.payload, f.stream(), 0
+func (in *incoming) headers(f *frames.Reader) {
+	p, id, pad := f.Payload, f.Stream(), 0
 	if id == 0 {
 		in.ended = true
 		return
 	}
-	in.block = fieldBlock{open: true, id: id, endStream: f.has(endStream), remain: in.limit, length: -1}
-	if f.has(padded) {
+	in.block = fieldBlock{open: true, id: id, endStream: f.Has(frames.EndStream), remain: in.limit, length: -1}
+	if f.Has(frames.Padded) {
 		if len(p) == 0 {
 			in.short()
 			return
 		}
 		pad, p = int(p[0]), p[1:]
 	}
-	if f.has(prioritized) {
+	if f.Has(frames.Prioritized) {
 		if len(p) < 5 {
 			in.short()
 			return
 		}
-		in.block.circular, p = number(p)&^(1<<31) == id, p[5:]
+		in.block.circular, p = frames.Number(p)&^(1<<31) == id, p[5:]
 	}
 	if pad > len(p) { // net/http resets the stream, and does not look at the block
-		in.block.skipped, in.block.open = true, !f.has(endHeaders)
+		in.block.skipped, in.block.open = true, !f.Has(frames.EndHeaders)
 		in.reset(id)
 		return
 	}
 	in.fields.SetEmitEnabled(true)
-	in.fragment(p[:len(p)-pad], f.has(endHeaders))
+	in.fragment(p[:len(p)-pad], f.Has(frames.EndHeaders))
 }
 
 // short notes a frame that is too short for its flags. net/http closes the connection without GOAWAY.
