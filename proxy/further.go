@@ -33,7 +33,25 @@ func (f *failure) reason() string {
 	if f.Error == nil {
 		return statusWords[f.status]
 	}
+	if word, ok := notProcessed[f.Kind]; ok {
+		return word
+	}
 	return f.outcome.String()
+}
+
+// notProcessed has the reasons that are more exact than the outcome: whatever the method is, the request may be sent
+// again.
+var notProcessed = map[transport.Kind]string{
+	transport.RefusedStream: telemetry.RefusedStream,
+	transport.GoAway:        telemetry.GoAway,
+}
+
+// retryReason is why an attempt is made again at the same backend.
+func (f *failure) retryReason() string {
+	if f.Kind.NotProcessed() {
+		return f.reason()
+	}
+	return telemetry.StaleConnection
 }
 
 // statusWords are the statuses because of which another backend may be asked.
@@ -95,7 +113,7 @@ func (q *request) next(f *failure, tried []*lb.Backend) (upstream.Step, *failure
 	case step.Backend == nil:
 		q.rec.NoFurther = telemetry.AllTried
 	case step.Fresh:
-		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: last.End, Backend: last.Backend, Attempt: n})
+		q.rec.Retries = append(q.rec.Retries, telemetry.Retry{At: last.End, Backend: last.Backend, Reason: f.retryReason(), Attempt: n})
 	default:
 		q.rec.Failovers = append(q.rec.Failovers, telemetry.Failover{
 			At: last.End, From: last.Backend, To: step.Backend.Addr, Reason: reason, Attempt: n, BytesSent: sent,
@@ -110,7 +128,7 @@ func (q *request) further(f *failure, t upstream.Tries) upstream.Further {
 	switch {
 	case f.Error != nil && !f.mayPassElsewhere():
 		return upstream.NotCalledFor
-	case !upstream.MayRepeat(q.r.Method, last.BytesSent):
+	case !upstream.MayRepeat(q.r.Method, last.BytesSent) && (f.Error == nil || !f.Kind.NotProcessed()):
 		q.rec.NoFurther = telemetry.NotRepeatable
 		return upstream.NotCalledFor
 	case q.body != nil && !q.body.MayAgain():

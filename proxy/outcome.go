@@ -180,10 +180,11 @@ func exactError(k transport.Kind) string {
 }
 
 // RetryWords are the words for what an attempt may come to that another one follows, if the configuration says so.
-// That pace lacks a port, or a backend has no room, is not among them: it counts as connect_failed.
+// Some count as another one, and are not among them: that pace lacks a port, or a backend has no room, as
+// connect_failed; and what a backend has not processed, as upstream_reset.
 func RetryWords() []string {
 	return slices.DeleteFunc(telemetry.FailoverReasons(), func(w string) bool {
-		return w == telemetry.Exhausted.String() || w == telemetry.Overload.String()
+		return w == telemetry.Exhausted.String() || w == telemetry.Overload.String() || slices.Contains(telemetry.NotProcessed, w)
 	})
 }
 

@@ -77,8 +77,8 @@ var FailoverDetails = []Detail[Failover]{
 var RetryDetails = []Detail[Retry]{
 	{"pace.retry.backend", OnSpan, "Backend that is asked again, host:port.",
 		func(y *Retry) slog.Value { return slog.StringValue(y.Backend) }},
-	{"pace.retry.reason", OnSpan, "Always " + StaleConnection + ": a pooled connection died before a byte of the response.",
-		func(*Retry) slog.Value { return slog.StringValue(StaleConnection) }},
+	{"pace.retry.reason", OnSpan, StaleConnection + ": a pooled connection died before a byte of the response; " + RefusedStream + " or " + GoAway + ": the backend said by HTTP/2 that it has not processed the request.",
+		func(r *Retry) slog.Value { return slog.StringValue(r.Reason) }},
 	{"pace.retry.attempt", OnSpan, "Number of the attempt that failed, from 1.",
 		func(y *Retry) slog.Value { return slog.IntValue(y.Attempt) }},
 }

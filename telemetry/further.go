@@ -1,14 +1,31 @@
 package telemetry
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // failoverStatuses are the statuses of a response because of which another backend may be asked.
 var failoverStatuses = []string{"429", "502", "503", "504"}
 
-// FailoverReasons returns the reasons of failovers: the words of the outcomes of an attempt that got no response,
-// and the statuses of responses because of which another backend may be asked.
+// The reasons of retries. The last two are also reasons of failovers. As outcomes they are upstream_reset.
+const (
+	StaleConnection = "stale_connection"
+	RefusedStream   = "refused_stream"
+	GoAway          = "goaway"
+)
+
+// NotProcessed are the reasons that mean that the backend has certainly not processed the request.
+var NotProcessed = []string{RefusedStream, GoAway}
+
+// RetryReasons returns the reasons of retries.
+func RetryReasons() []string { return append([]string{StaleConnection}, NotProcessed...) }
+
+// FailoverReasons returns the reasons of failovers: the words of the outcomes of an attempt that got no response, the
+// statuses of responses because of which another backend may be asked, and [NotProcessed].
 func FailoverReasons() []string {
-	return append(WordsOf(outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover != NoFailover })), failoverStatuses...)
+	words := WordsOf(outcomesWhere(func(o *OutcomeInfo) bool { return o.Failover != NoFailover }))
+	return slices.Concat(words, failoverStatuses, NotProcessed)
 }
 
 // OverBudget is an attempt that was not made, because that would have exceeded the budget of its upstream.

@@ -124,16 +124,18 @@ type Limited struct {
 type Failover struct {
 	At        time.Time
 	From, To  string // host:port
-	Reason    string // the word of an outcome, or the status of a response
+	Reason    string // one of FailoverReasons
 	Attempt   int    // number of the attempt that failed, from 1
 	BytesSent int64
 }
 
-// Retry is the step from an attempt that failed on a stale connection to a new one at the same backend.
+// Retry is the step from an attempt that failed on a stale connection, or that the backend has not processed, to a new
+// one at the same backend.
 type Retry struct {
 	At      time.Time
 	Backend string
-	Attempt int // number of the attempt that failed, from 1
+	Reason  string // one of RetryReasons
+	Attempt int    // number of the attempt that failed, from 1
 }
 
 // Ejected is the ejection of a backend that the request caused.
@@ -148,9 +150,6 @@ type Mirrored struct {
 	At       time.Time
 	Upstream string
 }
-
-// StaleConnection is the only reason for a retry.
-const StaleConnection = "stale_connection"
 
 var records = sync.Pool{New: func() any {
 	return &Record{Attempts: make([]Attempt, 0, 2)}

@@ -96,7 +96,7 @@ func happen(r *telemetry.Record, random *rand.Rand) {
 		if i > 0 && random.IntN(3) > 0 {
 			r.Failovers = append(r.Failovers, telemetry.Failover{At: a.Start, Reason: reasons[random.IntN(len(reasons))], Attempt: i})
 		} else if i > 0 {
-			r.Retries = append(r.Retries, telemetry.Retry{At: a.Start, Attempt: i})
+			r.Retries = append(r.Retries, telemetry.Retry{At: a.Start, Reason: telemetry.StaleConnection, Attempt: i})
 		}
 		if i > 0 && random.IntN(5) == 0 {
 			r.OverBudget = append(r.OverBudget, telemetry.OverBudget{At: a.Start, Upstream: r.Upstream, Attempt: i})

@@ -36,6 +36,8 @@ const (
 	Stalled                         // no byte of the body in time; the header was fine
 	RequestBody                     // reading Body failed, it had another length than announced, or the request cannot be written
 	Canceled                        // the caller's context ended
+	RefusedStream                   // the backend has reset the stream with REFUSED_STREAM: it has not processed the request
+	GoAway                          // the backend ends the connection, and says that it has not processed the request
 	Panicked                        // a panic on a goroutine of the transport, as in Body.Read; Do, Next or Close passes it on
 )
 
@@ -57,6 +59,8 @@ var kinds = [...]struct {
 	Stalled:         {"response stalled", Backend},
 	RequestBody:     {"request body", Caller},
 	Canceled:        {"canceled", Caller},
+	RefusedStream:   {"stream refused", Backend},
+	GoAway:          {"connection ended by GOAWAY", Backend},
 	Panicked:        {"panicked", Pace},
 }
 
@@ -64,6 +68,10 @@ func (k Kind) String() string { return kinds[k].words }
 
 // Side returns who caused a failure of this kind.
 func (k Kind) Side() Side { return kinds[k].side }
+
+// NotProcessed reports whether the backend says that it has not processed the request, and never will (RFC 9113 §8.7). It
+// may be sent again, whatever its method is and however much of it was sent.
+func (k Kind) NotProcessed() bool { return k == RefusedStream || k == GoAway }
 
 // Side is who caused a failure.
 type Side uint8

@@ -8,5 +8,5 @@
 // whether the request may be sent again.
 //
 // This package must not know how a request is written on the wire, nor any socket, nor any other package
-// of pace. Each transport is a package of its own; today there is http1.
+// of pace. Each transport is a package of its own; there are http1 and http2.
 package transport

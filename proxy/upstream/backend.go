@@ -29,8 +29,9 @@ type Backend struct {
 	Authority   string // what a Host field calls it: as it is configured, or "localhost" for a unix socket
 
 	at      dial.Address
+	scheme  string // HTTP, HTTPS, H2 or H2C
 	o       http1.Options
-	conns   *http1.Pool
+	conns   connections
 	unknown *entry // of the name, if it was never resolved: conns is then nil
 
 	token     string // in the cookies of clients that stay at it

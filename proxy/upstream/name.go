@@ -13,7 +13,6 @@ import (
 	"pace/lb"
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
-	"pace/proxy/transport/http1"
 )
 
 // entry is one configured address, and the backends that it stands for: itself, or each address of its name.
@@ -90,7 +89,8 @@ func (e *entry) backend(a dial.Address, before *Upstream, late bool) *Backend {
 	}
 	if b == nil {
 		b = newBackend(a, authority, e.u.o.Transport)
-		b.conns = http1.NewPool(a, e.u.o.Transport)
+		b.scheme = e.Scheme
+		b.connect()
 		b.condition = e.u.conditionOf(a, before, late)
 	}
 	b.limitTo(e.u.o.MaxRequests, e.u.o.MaxConnections)

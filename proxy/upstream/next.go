@@ -48,8 +48,10 @@ const (
 var DefaultOn = []string{connectFailed, "connect_timeout", upstreamReset}
 
 // impliedBy has the words of failures that are much the same as another one, and on whose word they are repeated as
-// well: they happen before there is a connection, and nothing was sent.
-var impliedBy = map[string]string{"dns_failed": connectFailed, "exhausted": connectFailed, "overload": connectFailed}
+// well: they happen before there is a connection, and nothing was sent; or the backend has ended the stream or the
+// connection, and says that it has not processed the request.
+var impliedBy = map[string]string{"dns_failed": connectFailed, "exhausted": connectFailed, "overload": connectFailed,
+	"refused_stream": upstreamReset, "goaway": upstreamReset}
 
 // Repeats reports whether an attempt that came to this may be followed by another one.
 func (u *Upstream) Repeats(reason string) bool {
@@ -85,7 +87,8 @@ const (
 // Further decides what may follow an attempt that came to reason, where its request may be repeated at all; e is nil
 // if there was a response. Failovers are bounded by the configuration; a retry is made at most once, and only where
 // the backend may have closed an idle connection in the moment pace took it (docs/interface.md, "Attempts,
-// failovers, retries"). What is allowed is charged to the budget.
+// failovers, retries"), or says by HTTP/2 that it has not processed the request. What is allowed is charged to the
+// budget.
 func (u *Upstream) Further(t Tries, reason string, e *transport.Error, now time.Time) Further {
 	if !u.Repeats(reason) {
 		return NotCalledFor
@@ -97,7 +100,7 @@ func (u *Upstream) Further(t Tries, reason string, e *transport.Error, now time.
 	case !u.anyBut(t.At):
 		next = AllTried
 	}
-	stale := e != nil && e.Kind == transport.Reset && e.Reused && !e.Responded && t.Retries == 0
+	stale := e != nil && (e.Kind == transport.Reset && e.Reused && !e.Responded || e.Kind.NotProcessed()) && t.Retries == 0
 	if stale && (next != Failover || !anyOf(&u.pool, t.At)) { // this backend has a better chance than one that is out
 		next = Retry
 	}

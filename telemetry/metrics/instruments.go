@@ -150,7 +150,7 @@ var (
 	})
 	Retries = named(Instrument{
 		Key: "pace.retries", Type: Counter, Unit: "{retry}",
-		Labels: []Label{Upstream, Reason.of([]string{telemetry.StaleConnection})},
+		Labels: []Label{Upstream, Reason.of(telemetry.RetryReasons())},
 		Doc:    "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
 	})
 	BudgetExhausted = named(Instrument{

@@ -155,7 +155,9 @@ func (m *Metrics) Configure(routes []*telemetry.Route, upstreams []string) {
 		for _, reason := range telemetry.FailoverReasons() {
 			m.failovers.Add(ctx, 0, upstreamReason(name, reason))
 		}
-		m.retries.Add(ctx, 0, upstreamReason(name, telemetry.StaleConnection))
+		for _, reason := range telemetry.RetryReasons() {
+			m.retries.Add(ctx, 0, upstreamReason(name, reason))
+		}
 		m.overBudget.Add(ctx, 0, metric.WithAttributes(Upstream.is(name)))
 	}
 }
@@ -199,8 +201,8 @@ func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	for _, f := range r.Failovers {
 		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason))
 	}
-	for range r.Retries {
-		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, telemetry.StaleConnection))
+	for _, retry := range r.Retries {
+		m.retries.Add(ctx, 1, upstreamReason(r.Upstream, retry.Reason))
 	}
 	for range r.OverBudget {
 		m.overBudget.Add(ctx, 1, metric.WithAttributes(Upstream.is(r.Upstream)))

@@ -3,6 +3,7 @@ package recent
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,6 +161,8 @@ func (s *story) next(i int) {
 			because = fmt.Sprintf(" because of the %s", f.Reason)
 		}
 		switch {
+		case slices.Contains(telemetry.NotProcessed, f.Reason):
+			s.say("pace failed over to %s: %s.", f.To, unprocessedWords[f.Reason])
 		case f.BytesSent == 0 && r.Repeatable:
 			s.say("pace failed over to %s%s: %s is safe to repeat and nothing had been sent.", f.To, because, method)
 		case f.BytesSent == 0:
@@ -171,13 +174,19 @@ func (s *story) next(i int) {
 	}
 	for _, y := range r.Retries {
 		if y.Attempt == i+1 {
-			s.say("pace retried it there on a new connection: the reused one had been closed before any byte of a response.")
+			s.say("pace retried it there on a new connection: %s.", cmp.Or(unprocessedWords[y.Reason], "the reused one had been closed before any byte of a response"))
 			return
 		}
 	}
 	if i == len(r.Attempts)-1 {
 		s.noFurther(a)
 	}
+}
+
+// unprocessedWords say how a backend has said that it had not processed a request.
+var unprocessedWords = map[string]string{
+	telemetry.RefusedStream: "the backend had refused the stream, and said that it had not processed the request",
+	telemetry.GoAway:        "the backend was ending the old connection, and said that it had not processed the request",
 }
 
 // noFurther says why no attempt followed the last one, if another one could have been called for.

@@ -134,9 +134,9 @@ var explained = map[telemetry.Outcome]struct {
 	telemetry.UpstreamReset: {
 		func(r *telemetry.Record) {
 			r.Attempts = []telemetry.Attempt{failed(telemetry.UpstreamReset, 2, "connection reset by peer", 200), failed(telemetry.UpstreamReset, 5, "connection reset by peer", 200)}
-			r.Retries, r.NoFurther = []telemetry.Retry{{Backend: one, Attempt: 1}}, telemetry.AllTried
+			r.Retries, r.NoFurther = []telemetry.Retry{{Backend: one, Reason: telemetry.StaleConnection, Attempt: 1}}, telemetry.AllTried
 		},
-		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 2 ms: connection reset by peer.", "pace retried it there on a new connection", "Attempt 2, at 10.0.0.7:8000, failed after 5 ms", "pace asked no other backend: none was left.", "pace responded 502 itself.", "upstream_reset", "side: backend"},
+		[]string{"Attempt 1, at 10.0.0.7:8000, failed after 2 ms: connection reset by peer.", "pace retried it there on a new connection: the reused one had been closed before any byte of a response.", "Attempt 2, at 10.0.0.7:8000, failed after 5 ms", "pace asked no other backend: none was left.", "pace responded 502 itself.", "upstream_reset", "side: backend"},
 	},
 	telemetry.UpstreamInvalid: {
 		func(r *telemetry.Record) {

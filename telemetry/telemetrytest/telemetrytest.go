@@ -286,7 +286,7 @@ func Fill(r *telemetry.Record) {
 	a.Status, a.Remote = 500, netip.MustParseAddrPort("10.0.0.2:8000")
 	r.EndAttempt()
 	r.Failovers = []telemetry.Failover{{From: "10.0.0.1:8000", To: "10.0.0.2:8000", Reason: "connect_failed", Attempt: 1}}
-	r.Retries = []telemetry.Retry{{Backend: "10.0.0.2:8000", Attempt: 2}}
+	r.Retries = []telemetry.Retry{{Backend: "10.0.0.2:8000", Reason: telemetry.StaleConnection, Attempt: 2}}
 	r.Ejected = []telemetry.Ejected{{Backend: "10.0.0.2:8000", Reason: "5 connect failures in 2.1 s"}}
 	r.OverBudget = []telemetry.OverBudget{{Upstream: "default", Reason: "503", Attempt: 2}}
 	r.Mirrored = []telemetry.Mirrored{{Upstream: "shadow"}}

@@ -9,7 +9,7 @@ import (
 )
 
 // later are the schemes of backends that pace cannot speak yet.
-var later = []string{"https", "h2", "h2c"}
+var later = []string{"https", "h2"}
 
 // backendFaults refuses the backends that pace cannot speak to.
 func backendFaults(f *config.File, known []*config.Fault) (faults []*config.Fault) {

@@ -1,0 +1,181 @@
+package http2
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"pace/proxy/transport"
+)
+
+var errFull = transport.NewFault("the backend has as many connections as it may have, and each carries as many requests as it may")
+
+// maxWaiters is how many exchanges wait for one connection that is being dialed: what net/http lets it carry until the
+// backend has said how many it may.
+const maxWaiters = 100
+
+// acquire returns a connection that has room for x, and whether it was there before. The room is taken.
+func (p *Pool) acquire(x *exchange) (c *conn, reused bool, err error) {
+	fresh := x.req.NewConnection
+	for {
+		p.mu.Lock()
+		if !fresh {
+			if c := p.pickLocked(); c != nil {
+				p.mu.Unlock()
+				return c, true, nil
+			}
+		}
+		d, idle := p.joinLocked(fresh)
+		p.mu.Unlock()
+		closeAll(idle)
+		if d == nil {
+			if fresh { // an old connection is better than none
+				fresh = false
+				continue
+			}
+			return nil, false, x.fail(transport.Full, errFull)
+		}
+		x.enter(transport.Connect)
+		if err := x.await(d); err != nil {
+			return nil, false, err
+		}
+		if ok, err := x.useNew(d.conn); ok || err != nil {
+			return d.conn, false, err
+		}
+		fresh = false
+	}
+}
+
+// useNew takes room on a connection that x has waited for. There may be none: the backend lets the connection carry fewer
+// exchanges than have waited for it. Then the next connection has no more waiters than it will carry.
+func (x *exchange) useNew(c *conn) (bool, error) {
+	p := x.pool
+	p.mu.Lock()
+	if p.use(c) {
+		p.mu.Unlock()
+		return true, nil
+	}
+	p.carries = c.http.Available() + c.http.InFlight()
+	alive, carries := c.listed, p.carries
+	p.mu.Unlock()
+	switch {
+	case !alive:
+		return false, x.failOn(c, transport.Reset, cmp.Or(c.why(), errGone))
+	case carries == 0:
+		return false, x.failOn(c, transport.Full, errFull)
+	}
+	return false, nil
+}
+
+var errGone = transport.NewFault("the backend has closed a new connection before a request was sent")
+
+// pickLocked returns the first connection that has room, which is then taken. p.mu is held.
+func (p *Pool) pickLocked() *conn {
+	i := slices.IndexFunc(p.conns, p.use)
+	if i < 0 {
+		return nil
+	}
+	return p.conns[i]
+}
+
+// joinLocked returns the dial to wait for, which it begins unless there is one with room, or nil if there may be no more
+// connections. If fresh is set, the connection must be one of which nobody knows yet; idle ones make room for it, and
+// are returned to be closed. p.mu is held.
+func (p *Pool) joinLocked(fresh bool) (d *dialing, idle []*conn) {
+	if d := p.dialing; d != nil && d.waiters < min(maxWaiters, cmp.Or(p.carries, maxWaiters)) {
+		d.waiters++
+		return d, nil
+	}
+	if p.open >= p.limitLocked() {
+		if !fresh {
+			return nil, nil
+		}
+		if idle = p.takeIdle(1); idle == nil {
+			return nil, nil
+		}
+		// The one that is about to be closed is counted until it is, so the count is over the limit for a moment,
+		// and the connections are not.
+	}
+	d = &dialing{done: make(chan struct{}), waiters: 1}
+	p.dialing = d
+	p.open++
+	go p.dial(d, idle)
+	return d, nil
+}
+
+// dial makes a connection. It goes on when those that wait for it have left: then the connection is there for others.
+func (p *Pool) dial(d *dialing, inTheWay []*conn) {
+	defer close(d.done)
+	defer func() {
+		if bug := recover(); bug != nil {
+			d.bug = fmt.Errorf("%v\n%s", bug, debug.Stack())
+			p.dialed(d, nil)
+		}
+	}()
+	closeAll(inTheWay)
+	c, kind, err := p.connect()
+	d.kind, d.err = kind, err
+	p.dialed(d, c)
+}
+
+// dialed ends a dial. c is nil if it failed.
+func (p *Pool) dialed(d *dialing, c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dialing == d {
+		p.dialing = nil
+	}
+	if c == nil {
+		p.open--
+		return
+	}
+	d.conn = c
+	if c.gone {
+		p.open--
+		return
+	}
+	c.counted, c.listed = true, !c.isGoingAway()
+	if c.listed {
+		p.conns = append(p.conns, c)
+	}
+	if d.waiters == 0 && (p.closed || p.drops) {
+		p.unlist(c)
+		go c.http.Close()
+	}
+}
+
+// connect makes a connection, and has net/http speak HTTP/2 on it.
+func (p *Pool) connect() (*conn, transport.Kind, error) {
+	nc, kind, err := p.dialer.Dial(context.Background())
+	if err != nil {
+		return nil, kind, err
+	}
+	c := newConn(nc, p)
+	c.http, err = p.http.NewClientConn(context.WithValue(context.Background(), connKey{}, c), "http", "backend:80")
+	if err != nil { // the preface could not be written
+		nc.Close()
+		return nil, transport.ConnectFailed, err
+	}
+	return c, 0, nil
+}
+
+// await waits for a dial, or for the end of x.
+func (x *exchange) await(d *dialing) error {
+	select {
+	case <-d.done:
+	case <-x.ctx.Done():
+		x.pool.mu.Lock()
+		d.waiters--
+		x.pool.mu.Unlock()
+		return x.fail(transport.Canceled, context.Cause(x.ctx))
+	}
+	switch {
+	case d.bug != nil:
+		return x.fail(transport.Panicked, d.bug.(error))
+	case d.err != nil:
+		return x.fail(d.kind, d.err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package http2
+
+import (
+	"os"
+	"time"
+
+	"pace/proxy/transport"
+)
+
+// How time is kept: one timer for each exchange runs while something is due from the backend. That is to take more of
+// the request (phase Send), to respond (Wait), or to send more of the body (Receive). While pace waits for the client
+// (ReadRequest) nothing is due. To move a runtime timer for each wait costs more than the wait, so the timer is left
+// running if it fires no later than needed, also from one exchange to the next. When it fires, it is moved to where it
+// is needed, if it is.
+
+// startLocked begins the time that the backend has; 0: no limit. x.mu is held.
+func (x *exchange) startLocked(limit time.Duration) {
+	if limit <= 0 || x.cause != nil || x.over {
+		x.until = time.Time{}
+		return
+	}
+	x.seen = x.sentBytes()
+	now := time.Now()
+	x.until = now.Add(limit)
+	if x.timer == nil {
+		x.fires, x.timer = x.until, time.AfterFunc(limit, x.onTimer)
+	} else if x.fires.Before(now) || x.fires.After(x.until) {
+		x.fires = x.until
+		x.timer.Reset(limit)
+	}
+}
+
+// stopLocked ends the time. x.mu is held.
+func (x *exchange) stopLocked() { x.until = time.Time{} }
+
+// timeUp runs when the timer fires.
+func (x *exchange) timeUp() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.until.IsZero() || x.cause != nil || x.over {
+		return
+	}
+	if early := time.Until(x.until); early > 0 {
+		x.fires = x.until
+		x.timer.Reset(early)
+		return
+	}
+	switch {
+	case x.final:
+		x.failLocked(transport.Stalled, transport.ErrStalled)
+	case x.phase != transport.Send || !x.upload.hasBegun():
+		x.failLocked(transport.ResponseTimeout, os.ErrDeadlineExceeded)
+	case x.sentBytes() > x.seen: // it takes the request slowly
+		x.startLocked(x.responseTimeout())
+		return
+	default:
+		x.failLocked(transport.Stalled, errTakesNoMore)
+	}
+	x.suspectLocked()
+}
+
+var errTakesNoMore = transport.NewFault("the backend took no more of the request in time")
+
+// suspectLocked lets no further exchange use the connection if nothing at all has come on it since this one began. The
+// others on it may still end. x.mu is held.
+func (x *exchange) suspectLocked() {
+	c := x.c
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	silent := c.frames == x.heard
+	c.mu.Unlock()
+	if silent {
+		go c.pool.retire(c) // not here: the order of the locks
+	}
+}

@@ -1,0 +1,205 @@
+package http2
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"pace/proxy/transport"
+)
+
+// expectDelay is how long a body that Expect holds back waits for 100.
+const expectDelay = time.Second
+
+// upload is the request's body, as net/http's goroutine that sends it reads it. It is a wrapper around the caller's,
+// which nobody touches any more when Close of the response has returned.
+//
+// exchange.mu guards its fields.
+type upload struct {
+	x       *exchange
+	left    int64         // bytes that are to come; -1: unknown
+	begun   bool          // net/http asked for the body: the header was written
+	reading bool          // Body.Read is in progress
+	sent    bool          // the whole request was written
+	closed  bool          // net/http needs no more of it
+	proceed bool          // a 100 has come
+	changed chan struct{} // closed when closed or proceed is set, or the exchange has ended; nil: nobody waits
+	read    chan struct{} // closed when reading ends; nil: nobody waits
+}
+
+func (u *upload) begin() {
+	*u = upload{x: u.x, left: u.x.req.ContentLength}
+}
+
+// isSentLocked reports whether the whole request was written, and nobody reads the body. x.mu is held.
+func (u *upload) isSentLocked() bool { return u.sent && !u.reading }
+
+// hasBegun reports whether the backend has the header, and something of the body is due. x.mu is held.
+func (u *upload) hasBegun() bool { return u.begun }
+
+var (
+	errBodyLong  = transport.NewFault("body is longer than its content length")
+	errBodyShort = transport.NewFault("body is shorter than its content length")
+	errNotNeeded = transport.NewFault("no more of the body is needed")
+)
+
+// Read implements io.Reader. That net/http asks for more means that all before was written.
+func (u *upload) Read(b []byte) (n int, err error) {
+	x := u.x
+	defer func() {
+		if p := recover(); p != nil {
+			n, err = 0, x.fail(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
+		}
+	}()
+	if err := u.beginRead(); err != nil {
+		return 0, err
+	}
+	defer u.endRead()
+	n, err = x.req.Body.Read(b)
+	return n, u.took(n, err)
+}
+
+// beginRead waits until the body may be read. It returns why it must not be.
+func (u *upload) beginRead() error {
+	x := u.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !u.begun && x.req != nil && x.req.Expect {
+		u.awaitLocked()
+	}
+	if x.over || u.closed || x.cause != nil {
+		return errNotNeeded
+	}
+	u.begun, u.reading = true, true
+	x.enterLocked(transport.ReadRequest)
+	if !x.final {
+		x.stopLocked()
+	}
+	return nil
+}
+
+// awaitLocked holds the body back until a 100 has come, as long as Expect asks for, or for ever if the final response
+// came first. x.mu is held, but not while it waits.
+func (u *upload) awaitLocked() {
+	x := u.x
+	x.enterLocked(transport.Wait)
+	x.stopLocked()
+	late := time.NewTimer(expectDelay)
+	defer late.Stop()
+	isLate := false
+	for !u.proceed && !u.closed && !x.over && x.cause == nil && (!isLate || x.final) {
+		changed := make(chan struct{})
+		u.changed = changed
+		x.mu.Unlock()
+		select {
+		case <-changed:
+		case <-late.C:
+			isLate = true
+		}
+		x.mu.Lock()
+	}
+}
+
+// endRead notes that nobody reads the body any more.
+func (u *upload) endRead() {
+	x := u.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	u.reading = false
+	if u.read != nil {
+		close(u.read)
+		u.read = nil
+	}
+	x.enterLocked(transport.Send)
+	if !x.final {
+		x.startLocked(x.responseTimeout())
+	}
+}
+
+// took notes what was read. It returns the error for net/http.
+func (u *upload) took(n int, err error) error {
+	x := u.x
+	if u.left >= 0 {
+		if u.left -= int64(n); u.left < 0 {
+			return x.fail(transport.RequestBody, errBodyLong)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case err != io.EOF:
+		x.fail(transport.RequestBody, err)
+		return err
+	case u.left > 0:
+		return x.fail(transport.RequestBody, errBodyShort)
+	}
+	if x.req.Trailer != nil {
+		setTrailer(x.trailer, x.req.Trailer())
+	}
+	return io.EOF
+}
+
+// setTrailer sets the fields of h in the trailer of a request, without those that may not stand in one. net/http reads it
+// on this goroutine when the body has ended, and does not look at what is in it.
+func setTrailer(trailer, h map[string][]string) {
+	for name, values := range h {
+		if !mayTrail(name) {
+			continue
+		}
+		kept := make([]string, 0, len(values))
+		for _, v := range values {
+			if httpguts.ValidHeaderFieldValue(v) {
+				kept = append(kept, v)
+			}
+		}
+		trailer[name] = kept
+	}
+}
+
+// Close implements io.Closer: net/http needs no more of the body.
+func (u *upload) Close() error {
+	u.x.mu.Lock()
+	defer u.x.mu.Unlock()
+	u.closed = true
+	u.wakeLocked()
+	return nil
+}
+
+// wakeLocked wakes who holds the body back. x.mu is held.
+func (u *upload) wakeLocked() {
+	if u.changed != nil {
+		close(u.changed)
+		u.changed = nil
+	}
+}
+
+// goAhead lets a body be sent that Expect holds back.
+func (u *upload) goAhead() {
+	u.x.mu.Lock()
+	defer u.x.mu.Unlock()
+	u.proceed = true
+	u.wakeLocked()
+}
+
+// stop returns when nobody reads the caller's body any more, nor will.
+func (u *upload) stop() {
+	x := u.x
+	x.mu.Lock()
+	u.closed = true
+	u.wakeLocked()
+	var read chan struct{}
+	if u.reading {
+		read = make(chan struct{})
+		u.read = read
+	}
+	x.mu.Unlock()
+	if read != nil {
+		if x.req.StopBody != nil {
+			x.req.StopBody()
+		}
+		<-read
+	}
+}
