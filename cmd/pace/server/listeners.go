@@ -139,6 +139,15 @@ func (p *parts) prepareCertificates(f *config.File) (*certificate.Set, error) {
 	return set, config.Join(nil, faults...)
 }
 
+// replacedCertificates returns the names of the certificates whose files have another content than what is in force.
+func (p *parts) replacedCertificates(f *config.File) ([]string, error) {
+	set, err := p.prepareCertificates(f)
+	if err != nil {
+		return nil, err
+	}
+	return set.Replaced(p.certificates.InForce()), nil
+}
+
 // useCertificates puts the certificates of f in force.
 func (p *parts) useCertificates(f *config.File, set *certificate.Set) {
 	p.certificates.Use(set)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,6 +113,13 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 		if r.parts.otherClientCAs(next, l) {
 			changes = append(changes, show.Change{Key: l.Key + ".client_ca", What: "its content changed"})
 		}
+	}
+	replaced, err := r.parts.replacedCertificates(next)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range replaced {
+		changes = append(changes, show.Change{Key: "certificate " + strconv.Quote(name), What: "its content changed"})
 	}
 	if r.parts.otherACMECAs(next) {
 		changes = append(changes, show.Change{Key: "acme.ca", What: "its content changed"})

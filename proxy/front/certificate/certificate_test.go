@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -257,4 +258,65 @@ func writeKey(t *testing.T, dir, name string, key crypto.Signer, names []string)
 		}
 	}
 	return f
+}
+
+// A certificate of a file goes before one that was issued for the same name, and one that was issued before the
+// wildcard of a file. Without any file, the first one that was issued is for those who ask for no name.
+func TestFind_Issued(t *testing.T) {
+	dir := t.TempDir()
+	issued := func(name string) Issued {
+		c, _, bad := read(write(t, dir, "issued "+name, elliptic.P256(), name))
+		if bad != nil {
+			t.Fatal(bad.What)
+		}
+		return Issued{name, c}
+	}
+	both, own := issued("both.example"), issued("a.wild.example")
+	s := storeOf(t, write(t, dir, "both", elliptic.P256(), "both.example"), write(t, dir, "wild", elliptic.P256(), "*.wild.example"))
+	s.UseIssued([]Issued{both, own})
+	hello := func(name string) *tls.ClientHelloInfo {
+		return &tls.ClientHelloInfo{ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
+			SupportedCurves: []tls.CurveID{tls.X25519}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}}
+	}
+	if got := s.Find(hello("both.example"), true); got == both.Certificate {
+		t.Error("the certificate of the file is not shown")
+	}
+	if got := s.Find(hello("A.wild.example"), true); got != own.Certificate {
+		t.Error("the certificate that was issued is not shown")
+	}
+	if got := s.Find(hello("b.wild.example"), true); got == nil || got.Leaf.DNSNames[0] != "*.wild.example" {
+		t.Errorf("got %v, want the wildcard", got)
+	}
+	states := s.States()
+	if len(states) != 4 || states[3].Name != "a.wild.example" || states[3].FromFile || !states[0].FromFile {
+		t.Errorf("got %+v", states)
+	}
+
+	alone := &Store{}
+	if !alone.Empty() {
+		t.Error("a store without certificates is not empty")
+	}
+	alone.UseIssued([]Issued{own, both})
+	if got := alone.Find(hello(""), false); got != own.Certificate || alone.Empty() {
+		t.Error("the first certificate is not shown")
+	}
+	if got := alone.Find(hello("other.example"), true); got != nil {
+		t.Error("strict, and a certificate is shown for a name that none has")
+	}
+}
+
+// What is replaced is known by its content, wherever it is.
+func TestReplaced(t *testing.T) {
+	dir := t.TempDir()
+	same, replaced := write(t, dir, "same", elliptic.P256(), "same.example"), write(t, dir, "replaced", elliptic.P256(), "replaced.example")
+	before, _ := Load([]Files{same, replaced}, nil)
+	write(t, dir, "replaced", elliptic.P256(), "another.example", "replaced.example") // which changes what it is called
+	added := write(t, dir, "added", elliptic.P256(), "added.example")
+	next, _ := Load([]Files{same, replaced, added}, before)
+	if got := next.Replaced(before); !slices.Equal(got, []string{"another.example"}) {
+		t.Errorf("got %q, want the one", got)
+	}
+	if got := next.Replaced(nil); len(got) > 0 {
+		t.Errorf("got %q where there was nothing before", got)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -84,6 +85,23 @@ func (s *Set) pair(name string) *pair {
 		}
 	}
 	return nil
+}
+
+// Replaced returns the names of the certificates whose files have another content than before. before may be nil.
+func (s *Set) Replaced(before *Set) (list []string) {
+	if before == nil {
+		return nil
+	}
+	for _, p := range s.pairs {
+		i := slices.IndexFunc(before.pairs, func(o *pair) bool { return o.Cert == p.Cert && o.Key == p.Key })
+		if i < 0 {
+			continue
+		}
+		if old := before.pairs[i]; !slices.EqualFunc(old.inForce.Load().Certificate, p.inForce.Load().Certificate, bytes.Equal) {
+			list = append(list, p.Name)
+		}
+	}
+	return list
 }
 
 // Names returns what people call the certificates, in order.
