@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -181,4 +182,50 @@ func pair(t *testing.T) (client net.Conn, server socket.Conn) {
 		accepted.Close()
 	})
 	return client, accepted.(socket.Conn)
+}
+
+// A certificate authority that validates a name gets the certificate of its challenge, also where clients must show
+// one and nothing below version 1.3 is taken, and the connection ends with the handshake, which has not failed.
+// Nobody else gets that certificate.
+func TestChallenge_EndsWithTheHandshake(t *testing.T) {
+	o, challenge := options(t), options(t)
+	o.Client, o.MinVersion = authRequire, tls.VersionTLS13
+	o.Challenge = func(name string) *tls.Certificate {
+		if name != "a.example" {
+			return nil
+		}
+		c, _ := challenge.Certificate(nil)
+		return c
+	}
+	want, _ := challenge.Certificate(nil)
+	for _, tt := range []struct {
+		name      string
+		protocols []string
+		failed    bool
+	}{
+		{"a.example", []string{"acme-tls/1"}, false},
+		{"b.example", []string{"acme-tls/1"}, true},
+		{"a.example", []string{"acme-tls/1", "h2"}, true}, // a client without a certificate
+	} {
+		client, server := pair(t)
+		var failed *Failure
+		c := NewTerminator(o).Server(server, func(f *Failure) { failed = f })
+		read := make(chan error, 1)
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			read <- err
+			server.Close()
+		}()
+		secure := tls.Client(client, &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, NextProtos: tt.protocols, MaxVersion: tls.VersionTLS12})
+		if tt.failed {
+			secure = tls.Client(client, &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, NextProtos: tt.protocols})
+		}
+		err := secure.Handshake()
+		if !tt.failed && (err != nil || !bytes.Equal(secure.ConnectionState().PeerCertificates[0].Raw, want.Certificate[0])) {
+			t.Errorf("%+v: got %v, and not the certificate of the challenge", tt, err)
+		}
+		if err := <-read; (failed != nil) != tt.failed || !tt.failed && err != io.EOF {
+			t.Errorf("%+v: the read ends with %v, failure %+v", tt, err, failed)
+		}
+	}
 }

@@ -50,9 +50,12 @@ type issuer struct {
 const maxOrders = 4
 
 func newIssuer(o *Options, storage certmagic.Storage, c *challenges) *issuer {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
-	transport.ResponseHeaderTimeout = 30 * time.Second
+	if o.transport == nil {
+		secure := http.DefaultTransport.(*http.Transport).Clone()
+		secure.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
+		secure.ResponseHeaderTimeout = 30 * time.Second
+		o.transport = secure
+	}
 	solvers := map[string]acmez.Solver{acme.ChallengeTypeTLSALPN01: solver{c, o.Log}}
 	if o.Clear {
 		solvers[acme.ChallengeTypeHTTP01] = solver{c, o.Log}
@@ -63,7 +66,7 @@ func newIssuer(o *Options, storage certmagic.Storage, c *challenges) *issuer {
 		client: &acmez.Client{
 			Client: &acme.Client{
 				Directory: o.Directory, UserAgent: "pace/" + o.Version,
-				HTTPClient: &http.Client{Transport: listening{transport}, Timeout: time.Minute},
+				HTTPClient: &http.Client{Transport: listening{o.transport}, Timeout: time.Minute},
 			},
 			ChallengeSolvers: solvers,
 		},

@@ -38,7 +38,7 @@ func (m *Manager) keep(domain string) {
 		case m.ctx.Err() != nil:
 			return
 		case err != nil:
-			next = max(m.Spread(backoff(err, failures)), time.Until(a.retryAt))
+			next = max(m.Spread(backoff(err, failures, !a.retryAt.IsZero())), time.Until(a.retryAt))
 			failures++
 			m.failed(domain, err, a, next)
 		default:
@@ -99,11 +99,12 @@ func (m *Manager) wait(d time.Duration) bool {
 	}
 }
 
-// backoff returns how long to wait after a failure that followed on so many others. What the CA has refused it
-// will most likely refuse again, and it counts how often it is asked; one that cannot be reached may be back soon.
-func backoff(err error, failures int) time.Duration {
+// backoff returns how long to wait at least after a failure that followed on so many others. What the CA has refused
+// it will most likely refuse again, and it counts how often it is asked, unless it says itself when it wants to be
+// asked; one that cannot be reached may be back soon.
+func backoff(err error, failures int, said bool) time.Duration {
 	first := 2 * time.Second
-	if _, said := errors.AsType[acme.Problem](err); said {
+	if _, refused := errors.AsType[acme.Problem](err); refused && !said {
 		first = time.Minute
 	}
 	return min(first<<min(failures, 20), longest)

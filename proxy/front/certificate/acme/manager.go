@@ -20,6 +20,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type Options struct {
 	Failed  func()                            // is called for each attempt that failed
 	Changed func()                            // is called when another certificate is in force
 	Spread  func(time.Duration) time.Duration // makes a wait vary; nil: by a tenth, at random
+
+	transport http.RoundTripper // to the CA; nil: HTTPS
 }
 
 // Manager keeps the certificates of its names. It is safe for concurrent use.
@@ -193,6 +196,9 @@ func (m *Manager) Start() {
 func (m *Manager) Close() {
 	m.end()
 	m.ended.Wait()
+	if t, ok := m.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
 	m.cache.Stop()
 }
 

@@ -1,0 +1,84 @@
+package acme
+
+import (
+	"crypto/tls"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pace/e2e/pacetest"
+)
+
+// Certificates that live for 20 s are renewed again and again, while clients make handshakes without a pause and
+// others keep their connections. No handshake fails, no client sees an expired certificate, and no request fails.
+func TestRenewal_WhileClientsComeAndGo(t *testing.T) {
+	t.Parallel()
+	const renewals = 3
+	w := newWorld(t, options{validity: 20 * time.Second}, "a.test")
+	w.ca.Start()
+	p := pacetest.StartUnready(t, w.config)
+	roots := w.ca.Roots()
+	w.await(t, "a.test", roots)
+	refused := p.Metrics().Sum("pace_refused_total", "reason", "tls_handshake") // before there was a certificate
+
+	var clients sync.WaitGroup
+	var handshakes, requests atomic.Int64
+	var serials sync.Map
+	over := make(chan struct{})
+	until := func(do func()) {
+		clients.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				case <-time.After(5 * time.Millisecond):
+					do()
+				}
+			}
+		})
+	}
+	for range 3 {
+		until(func() {
+			c, err := w.shown("a.test", roots) // which checks the time, too
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			handshakes.Add(1)
+			serials.Store(c.SerialNumber.String(), true)
+		})
+	}
+	for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
+		client := pacetest.ClientOver(t, mode, &tls.Config{ServerName: "a.test", RootCAs: roots})
+		until(func() {
+			req, err := http.NewRequest("GET", "https://"+w.secure+"/", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := pacetest.Do(client, req); got.Status != 200 || got.Err != nil {
+				t.Errorf("%s: got %d, %v", mode, got.Status, got.Err)
+			}
+			requests.Add(1)
+		})
+	}
+	pacetest.Eventually(t, func() error {
+		if n := len(p.Lines("certificate renewed")); n < renewals {
+			return notYet("%d renewals", n)
+		}
+		return nil
+	})
+	time.Sleep(100 * time.Millisecond)
+	close(over)
+	clients.Wait()
+	seen := 0
+	serials.Range(func(any, any) bool { seen++; return true })
+	if seen < renewals+1 {
+		t.Errorf("clients saw %d certificates, want %d at least", seen, renewals+1)
+	}
+	p.WantMetric(refused, "pace_refused_total", "reason", "tls_handshake")
+	p.WantMetric(0, "pace_acme_failures_total")
+	t.Logf("%d handshakes and %d requests over %d certificates", handshakes.Load(), requests.Load(), seen)
+}
