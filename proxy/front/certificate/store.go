@@ -16,7 +16,7 @@ type Store struct {
 	Log *slog.Logger
 
 	set    atomic.Pointer[Set]
-	issued atomic.Pointer[[]Issued]
+	issued atomic.Pointer[issued]
 }
 
 // Issued is a certificate with one name that comes from a certificate authority, and not from files.
@@ -25,24 +25,26 @@ type Issued struct {
 	Certificate *tls.Certificate
 }
 
-// UseIssued puts certificates in force beside those of the set. Of two with the same name, the set's is shown.
-func (s *Store) UseIssued(list []Issued) { s.issued.Store(&list) }
-
-// issuedFor returns the certificates that were issued for a name.
-func (s *Store) issuedFor(name string) (list []*tls.Certificate) {
-	for _, one := range s.allIssued() {
-		if one.Name == name {
-			list = append(list, one.Certificate)
-		}
-	}
-	return list
+// issued are all of them, and found by name.
+type issued struct {
+	list  []Issued
+	named names
 }
 
-func (s *Store) allIssued() []Issued {
-	if list := s.issued.Load(); list != nil {
-		return *list
+// UseIssued puts certificates in force beside those of the set. Of two with the same name, the set's is shown.
+func (s *Store) UseIssued(list []Issued) {
+	next := &issued{list, names{}}
+	for _, one := range list {
+		next.named[one.Name] = append(next.named[one.Name], one.Certificate)
 	}
-	return nil
+	s.issued.Store(next)
+}
+
+func (s *Store) allIssued() issued {
+	if all := s.issued.Load(); all != nil {
+		return *all
+	}
+	return issued{}
 }
 
 // Use puts a set in force for the handshakes that begin from now on.
@@ -58,7 +60,7 @@ func (s *Store) Find(hello *tls.ClientHelloInfo, strict bool) *tls.Certificate {
 	}
 	named := files[name]
 	if len(named) == 0 {
-		named = s.issuedFor(name)
+		named = s.allIssued().named[name]
 	}
 	if len(named) == 0 {
 		named = files.wildcard(name)
@@ -82,8 +84,8 @@ func (s *Store) first() *tls.Certificate {
 	if set := s.set.Load(); set != nil && len(set.pairs) > 0 {
 		return set.pairs[0].inForce.Load()
 	}
-	if issued := s.allIssued(); len(issued) > 0 {
-		return issued[0].Certificate
+	if all := s.allIssued(); len(all.list) > 0 {
+		return all.list[0].Certificate
 	}
 	return nil
 }
@@ -117,7 +119,7 @@ func (s *Store) States() (states []State) {
 			states = append(states, State{p.Name, p.inForce.Load().Leaf.NotAfter, true, p.failures.Load()})
 		}
 	}
-	for _, one := range s.allIssued() {
+	for _, one := range s.allIssued().list {
 		states = append(states, State{Name: one.Name, NotAfter: one.Certificate.Leaf.NotAfter})
 	}
 	return states

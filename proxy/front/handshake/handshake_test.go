@@ -210,6 +210,7 @@ func TestChallenge_EndsWithTheHandshake(t *testing.T) {
 		client, server := pair(t)
 		var failed *Failure
 		c := NewTerminator(o).Server(server, func(f *Failure) { failed = f })
+		server.SetReadDeadline(time.Now().Add(10 * time.Second))
 		read := make(chan error, 1)
 		go func() {
 			_, err := c.Read(make([]byte, 1))

@@ -3,9 +3,15 @@ package acme
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -278,5 +284,51 @@ func TestOpen_RemovesWhatCannotBeUsed(t *testing.T) {
 	}
 	if _, err := os.Stat(site); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the pair is still there: %v", err)
+	}
+}
+
+// What is stored is in force without a word to the CA. A manager of another CA takes it over until it has its own, and
+// does not tell that CA that it replaces it.
+func TestOpen_ServesWhatIsStored(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.example"}, NotBefore: time.Now(), NotAfter: time.Now().Add(90 * 24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storage := t.TempDir()
+	site := filepath.Join(storage, "certificates", "stored.example-dir", "a.example")
+	if err := os.MkdirAll(site, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{
+		"a.example.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"a.example.key":  pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}),
+		"a.example.json": []byte(`{"sans": ["a.example"]}`),
+	} {
+		if err := os.WriteFile(filepath.Join(site, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := func(r *http.Request) (*http.Response, error) {
+		t.Errorf("%s was asked", r.URL.Host)
+		return nil, errors.New("asked")
+	}
+	first := open(t, storage, "https://stored.example/dir", ca, nil)
+	defer first.Close()
+	if got := first.InForce("a.example"); got == nil || !bytes.Equal(got.Certificate[0], der) || first.ownInForce("a.example") == nil {
+		t.Fatalf("got %v, want what is stored:\n%s", got, first.text)
+	}
+	second := open(t, storage, "https://other.example/dir", ca, first.Manager)
+	defer second.Close()
+	if got := second.InForce("a.example"); got != first.InForce("a.example") || second.ownInForce("a.example") != nil {
+		t.Errorf("got %v of the CA's own %v, want what was in force before", got, second.ownInForce("a.example"))
 	}
 }

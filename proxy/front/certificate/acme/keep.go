@@ -28,7 +28,7 @@ func (m *Manager) keep(domain string) {
 		return
 	}
 	for {
-		a := &attempt{replaces: m.InForce(domain)}
+		a := &attempt{replaces: m.ownInForce(domain)}
 		if failures > 0 {
 			a.replaces = nil // the CA may refuse the order for that
 		}

@@ -68,6 +68,7 @@ type Manager struct {
 // name is what is known of a name. Manager.mu guards it.
 type name struct {
 	inForce *tls.Certificate // nil: none yet
+	taken   bool             // inForce is from the manager before, and of another CA or storage
 	retryAt time.Time        // the CA is not asked before
 }
 
@@ -91,8 +92,11 @@ func Open(o Options, before *Manager) (*Manager, error) {
 		Storage: storage, Logger: m.logger, OCSP: certmagic.OCSPConfig{DisableStapling: true},
 	})
 	for _, domain := range o.Domains {
-		m.names[domain] = &name{retryAt: before.retryAt(domain, o.Directory)}
-		m.load(domain)
+		n := &name{retryAt: before.retryAt(domain, o.Directory)}
+		m.names[domain] = n
+		if m.load(domain); n.inForce == nil && before != nil {
+			n.inForce, n.taken = before.InForce(domain), true // until there is another one
+		}
 	}
 	return m, nil
 }
@@ -160,7 +164,7 @@ func (m *Manager) adopt(domain string) bool {
 	n := m.names[domain]
 	changed := n.inForce == nil || !n.inForce.Leaf.Equal(newest.Leaf)
 	if changed {
-		n.inForce = &newest.Certificate
+		n.inForce, n.taken = &newest.Certificate, false
 	}
 	m.mu.Unlock()
 	m.adjust()
@@ -172,6 +176,16 @@ func (m *Manager) InForce(domain string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := m.names[domain]; n != nil {
+		return n.inForce
+	}
+	return nil
+}
+
+// ownInForce is [Manager.InForce] if the CA has issued it.
+func (m *Manager) ownInForce(domain string) *tls.Certificate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.names[domain]; !n.taken {
 		return n.inForce
 	}
 	return nil
