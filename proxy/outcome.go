@@ -89,8 +89,6 @@ func failedCopy(e *transport.Error) telemetry.Outcome {
 		return telemetry.UpstreamTimeout
 	case transport.Truncated:
 		return telemetry.UpstreamTruncated
-	case transport.Stalled:
-		return telemetry.UpstreamStalled
 	}
 	return failedBy(e.Kind)
 }
@@ -112,6 +110,8 @@ func failedBy(k transport.Kind) telemetry.Outcome {
 		return telemetry.UpstreamTimeout
 	case transport.Invalid, transport.HeaderTooLarge:
 		return telemetry.UpstreamInvalid
+	case transport.Stalled:
+		return telemetry.UpstreamStalled
 	}
 	return telemetry.UpstreamReset
 }

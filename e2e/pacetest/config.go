@@ -34,7 +34,11 @@ func routeName(n int) string { return fmt.Sprintf("route[%06d]", n) }
 func Upstreams(backends ...interface{ Address() string }) Table {
 	urls := []string{}
 	for _, b := range backends {
-		urls = append(urls, "http://"+b.Address())
+		url := "http://" + b.Address()
+		if named, is := b.(interface{ URL() string }); is {
+			url = named.URL()
+		}
+		urls = append(urls, url)
 	}
 	return Table{"backends": urls}
 }

@@ -17,10 +17,12 @@ const (
 	Headers      = 1
 	Priority     = 2
 	Reset        = 3
+	Settings     = 4
 	GoAway       = 7
 	WindowUpdate = 8
 	Continuation = 9
 
+	Ack         = 0x1
 	EndStream   = 0x1
 	EndHeaders  = 0x4
 	Padded      = 0x8

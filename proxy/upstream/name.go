@@ -67,7 +67,7 @@ func (e *entry) take(before *Upstream) {
 		}
 	}
 	b := newBackend(dial.Address{Network: tcp, Addr: e.Addr}, e.Addr, e.u.o.Transport)
-	b.unknown = e
+	b.unknown, b.scheme = e, e.Scheme
 	b.condition = e.u.conditionOf(b.at, before, before != nil)
 	b.limitTo(e.u.o.MaxRequests, e.u.o.MaxConnections)
 	b.use()

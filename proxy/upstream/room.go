@@ -8,9 +8,10 @@ import (
 )
 
 // How many requests a backend gets at once is bounded by reservation: whoever picks a backend has room for one request
-// there, until [Backend.End]. So two picks cannot both take the last room. A request needs a connection of its own, so
-// the limit of connections bounds requests, too. It also bounds the connections themselves, in [http1.Pool.Limit]: one
-// that a client has logged in on is kept while no request uses it.
+// there, until [Backend.End]. So two picks cannot both take the last room. Over HTTP/1.1 a request needs a connection of
+// its own, so the limit of connections bounds requests, too. It also bounds the connections themselves, in
+// [http1.Pool.Limit]: one that a client has logged in on is kept while no request uses it. Over HTTP/2 a connection
+// carries many requests, so only the pool knows whether there is room, and says so when it is asked.
 
 // reserve reserves room for one request at a backend, if there is any. It captures nothing: a pick allocates nothing.
 func reserve(b *lb.Backend) bool { return b.TryBegin(owner(b).limit.Load()) }
@@ -24,7 +25,7 @@ func hasRoom(b *lb.Backend) bool {
 // limitTo bounds the requests in flight at b, and its connections; 0: no bound.
 func (b *Backend) limitTo(requests, connections int) {
 	limit := requests
-	if connections > 0 && (limit == 0 || connections < limit) {
+	if b.scheme != H2C && connections > 0 && (limit == 0 || connections < limit) {
 		limit = connections
 	}
 	b.limit.Store(int64(limit))

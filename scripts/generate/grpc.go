@@ -44,7 +44,6 @@ func ownCodes(p *page) {
 		}
 	}
 	words[telemetry.UpstreamTruncated.GRPC()] = append(words[telemetry.UpstreamTruncated.GRPC()], "`upstream_truncated`")
-	words[telemetry.UpstreamStalled.GRPC()] = append(words[telemetry.UpstreamStalled.GRPC()], "`upstream_stalled`")
 	var rows [][]string
 	for _, c := range telemetry.GRPCCodes() {
 		if list := words[c]; len(list) > 0 {

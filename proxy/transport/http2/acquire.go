@@ -3,9 +3,12 @@ package http2
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"pace/proxy/transport"
 )
@@ -140,7 +143,7 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 	if c.listed {
 		p.conns = append(p.conns, c)
 	}
-	if d.waiters == 0 && (p.closed || p.drops) {
+	if !c.listed || d.waiters == 0 && (p.closed || p.drops) {
 		p.unlist(c)
 		go c.http.Close()
 	}
@@ -148,6 +151,7 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 
 // connect makes a connection, and has net/http speak HTTP/2 on it.
 func (p *Pool) connect() (*conn, transport.Kind, error) {
+	until := time.Now().Add(p.o.ConnectTimeout)
 	nc, kind, err := p.dialer.Dial(context.Background())
 	if err != nil {
 		return nil, kind, err
@@ -158,7 +162,51 @@ func (p *Pool) connect() (*conn, transport.Kind, error) {
 		nc.Close()
 		return nil, transport.ConnectFailed, err
 	}
-	return c, 0, nil
+	return c.awaitSettings(time.Until(until))
+}
+
+var (
+	errNotHTTP2   = transport.NewFault("the backend does not speak HTTP/2")
+	errNoSettings = transport.NewFault("the backend has not begun to speak HTTP/2 in time")
+)
+
+// awaitSettings waits until the backend has said how many streams the connection carries, and how large its windows are.
+// Requests that are sent before might be refused; and what does not speak HTTP/2 shows that before a request is sent.
+func (c *conn) awaitSettings(d time.Duration) (*conn, transport.Kind, error) {
+	late := time.NewTimer(d)
+	defer late.Stop()
+	kind, err := transport.Invalid, errNotHTTP2
+	select {
+	case <-c.settled:
+		return c, 0, nil
+	case <-late.C:
+		kind, err = transport.ConnectTimeout, errNoSettings
+	case <-c.ended:
+		if lost := c.why(); lost != nil && !c.hasSpoken() {
+			kind, err = transport.Reset, lost
+		}
+	}
+	c.http.Close()
+	return nil, kind, &connError{c.remote, err}
+}
+
+// connError is the error of a connection that was made, and could not be used.
+type connError struct {
+	remote netip.AddrPort
+	error
+}
+
+func (e *connError) Unwrap() error { return e.error }
+
+// failDial ends the exchange because no connection could be made.
+func (x *exchange) failDial(k transport.Kind, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	failed := x.failLocked(k, err)
+	if made, ok := errors.AsType[*connError](err); ok {
+		x.cause.Remote = made.remote
+	}
+	return failed
 }
 
 // await waits for a dial, or for the end of x.
@@ -175,7 +223,7 @@ func (x *exchange) await(d *dialing) error {
 	case d.bug != nil:
 		return x.fail(transport.Panicked, d.bug.(error))
 	case d.err != nil:
-		return x.fail(d.kind, d.err)
+		return x.failDial(d.kind, d.err)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type conn struct {
 	listed  bool // in pool.conns
 	gone    bool // it is closed
 
+	settled chan struct{} // closed when net/http knows the backend's settings
+	ended   chan struct{} // closed by Close
 	closing sync.Once
 	in      frames.Reader // only Read uses it, which one goroutine calls
 	out     frames.Reader // only Write uses it, which one goroutine calls at a time, and
@@ -36,6 +38,7 @@ type conn struct {
 	last    uint32 // the last stream that the backend may have processed, by its GOAWAY
 	goAway  bool   // a GOAWAY has come
 	frames  int64  // that have come
+	isSet   bool   // settled is closed
 	lost    error  // the first error of the socket, or of TLS
 }
 
@@ -57,7 +60,7 @@ type wire struct {
 }
 
 func newConn(nc net.Conn, p *Pool) *conn {
-	c := &conn{Conn: nc, pool: p, preface: len(http2.ClientPreface), streams: map[uint32]*exchange{}}
+	c := &conn{Conn: nc, pool: p, settled: make(chan struct{}), ended: make(chan struct{}), preface: len(http2.ClientPreface), streams: map[uint32]*exchange{}}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
@@ -186,6 +189,10 @@ func keepNothing(*frames.Reader) int { return 0 }
 
 // sends notes a frame that is about to be written. c.mu is held.
 func (c *conn) sends(f *frames.Reader) {
+	if f.Kind() == frames.Settings && f.Has(frames.Ack) && !c.isSet {
+		c.isSet = true
+		close(c.settled)
+	}
 	id, isHeader := f.Stream(), f.Kind() == frames.Headers || f.Kind() == frames.Continuation
 	if f.Kind() == frames.Headers && id > c.newest.id {
 		c.newest = opened{id: id}
@@ -207,6 +214,13 @@ func (c *conn) isGoingAway() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.goAway || c.lost != nil
+}
+
+// hasSpoken reports whether something has come.
+func (c *conn) hasSpoken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.frames > 0 || !c.in.BetweenFrames()
 }
 
 // why returns why the connection was lost; nil: it was not, as far as the socket says.
@@ -241,6 +255,9 @@ func (c *conn) forget(x *exchange) {
 // Close implements net.Conn. net/http calls it when the connection has ended, for whatever reason.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.closing.Do(func() { c.pool.remove(c) })
+	c.closing.Do(func() {
+		close(c.ended)
+		c.pool.remove(c)
+	})
 	return err
 }

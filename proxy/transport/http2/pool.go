@@ -155,9 +155,9 @@ func (p *Pool) unlist(c *conn) {
 func (p *Pool) retire(c *conn) {
 	p.mu.Lock()
 	p.unlist(c)
-	idle := c.users == 0
+	idle := c.counted && c.users == 0 // dialed looks at one that is not counted yet
 	p.mu.Unlock()
-	if idle && c.http != nil {
+	if idle {
 		c.http.Close()
 	}
 }

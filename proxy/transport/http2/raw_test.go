@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 type rawConn struct {
 	*http2.Framer
 	net.Conn
+	mu    sync.Mutex // for who responds on goroutines of its own
 	block bytes.Buffer
 	enc   *hpack.Encoder
 }

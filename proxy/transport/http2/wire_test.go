@@ -2,13 +2,17 @@ package http2
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
 
 // failure makes an exchange that fails, in Do or in Next.
@@ -162,5 +166,80 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("not in 5 s: " + what)
 		}
+	}
+}
+
+// What does not speak HTTP/2 shows that before a request is sent.
+func TestDo_SendsNothingToWhatIsNoHTTP2(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		serve func(net.Conn)
+		kind  transport.Kind
+	}{
+		{"a server of HTTP/1.1", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") }, transport.Invalid},
+		{"one that closes", func(net.Conn) {}, transport.Reset},
+		{"one that is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, transport.ConnectTimeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+					tt.serve(c)
+					c.Close()
+				}
+			}()
+			p := pool(t, dial.Address{Network: "tcp", Addr: l.Addr().String()}, Options{ConnectTimeout: 200 * time.Millisecond})
+			e := failure(t, p, get("/"))
+			if e.Kind != tt.kind || e.BytesSent != 0 || e.Phase != transport.Connect || e.Remote.Port() == 0 || e.Words() == "" {
+				t.Errorf("got %+v (%s), want %v", e, e.Words(), tt.kind)
+			}
+			eventually(t, "no connection is left", func() bool { return p.Open() == 0 })
+		})
+	}
+}
+
+// A burst never opens more streams on a connection than the backend allows, and waits for connections together.
+func TestDo_HeedsTheLimitOfStreams(t *testing.T) {
+	const limit, requests = 10, 35
+	var streams sync.Map // open ones of each connection
+	all := make(chan struct{})
+	b := serveRaw(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: limit}}, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		streams.Store(c, n)
+		go func() {
+			<-all
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.ok(f.StreamID, "hello")
+		}()
+		return true
+	})
+	p := pool(t, b.Address, Options{})
+	var done sync.WaitGroup
+	for range requests {
+		done.Go(func() { fetch(t, p, get("/")) })
+	}
+	eventually(t, "all requests are there", func() bool { return b.requests.Load() == requests })
+	streams.Range(func(_, n any) bool {
+		if n.(int) > limit {
+			t.Errorf("%d streams on a connection", n)
+		}
+		return true
+	})
+	if n := p.Open(); n < 4 || n > 6 {
+		t.Errorf("%d connections for %d requests, %d each", n, requests, limit)
+	}
+	close(all)
+	done.Wait()
+	if p.Idle() != p.Open() {
+		t.Errorf("%d of %d connections are idle", p.Idle(), p.Open())
 	}
 }
