@@ -26,6 +26,8 @@ type client struct {
 	rec      *telemetry.Record
 	deadline time.Time     // of a gRPC call: its client waits no longer; zero: none
 	early    time.Duration // a client that leaves no longer than this before its deadline leaves because of it
+	stream   uint32        // of HTTP/2, once the final response has begun; 0: HTTP/1
+	goesOn   bool          // the stream's connection knows that more is written at once
 	begun    bool          // a final status has been handed to net/http
 	broken   bool          // its connection must be aborted: its response is not whole
 	switched net.Conn      // to another protocol, and out of net/http's care; nil: it speaks HTTP
@@ -51,6 +53,10 @@ func (c *client) interim(status int, fields []transport.Field) {
 // begin sends the status and the fields of the final response, which net/http may hold back.
 func (c *client) begin(status int) {
 	c.begun = true
+	if c.r.ProtoMajor == 2 {
+		c.stream = front.StreamID(c.w)
+	}
+	c.goOn()
 	c.w.WriteHeader(status)
 }
 
@@ -59,6 +65,7 @@ func (c *client) Write(piece []byte) (n int, err error) {
 	if c.switched != nil {
 		n, err = c.switched.Write(piece)
 	} else {
+		c.goOn()
 		n, err = c.w.Write(piece)
 	}
 	c.count(int64(n))
@@ -73,8 +80,27 @@ func (c *client) count(n int64) {
 	}
 }
 
-// flush sends what net/http holds back.
+// goOn lets the connection hold what is written over HTTP/2 from now on, until flush or the end of the response. So a
+// caller that writes must not wait for a backend before it has flushed.
+func (c *client) goOn() {
+	if c.stream != 0 && !c.goesOn {
+		c.goesOn = true
+		c.conn.ExpectMore(c.stream)
+	}
+}
+
+// flush sends what net/http and the connection hold back.
 func (c *client) flush() error {
+	if c.goesOn {
+		c.goesOn = false
+		c.conn.ExpectNoMore(c.stream)
+		defer c.conn.SendHeld()
+	}
+	return c.pass()
+}
+
+// pass has net/http send what it holds back, which the connection may hold.
+func (c *client) pass() error {
 	c.rec.Enter(telemetry.Deliver)
 	return c.w.(interface{ FlushError() error }).FlushError()
 }

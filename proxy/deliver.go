@@ -88,7 +88,7 @@ func (q *request) deliverTrailer(h http.Header) ending {
 			h.Add(http.TrailerPrefix+f.Name, f.Value)
 		}
 	}
-	if err := q.client.flush(); err != nil { // else net/http would announce a short response's length, and send no trailer
+	if err := q.client.pass(); err != nil { // else net/http would announce a short response's length, and send no trailer
 		return notSent(q.rec)
 	}
 	return ending{}

@@ -59,9 +59,10 @@ type Conn struct {
 	known   atomic.Bool // it is no newcomer any more: a request reached the handler, or it was closed
 	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
 
-	writing  sync.Mutex // held while net/http's HTTP/2 or sayGoodbye writes; guards what follows, and h2's ReadOutgoing
-	goneAway bool       // GOAWAY is sent
-	unsent   int        // bytes that h2 has read and the kernel has not taken
+	writing  sync.Mutex // is locked while net/http's HTTP/2, sayGoodbye or sendHeld writes; guards what follows, and h2's ReadOutgoing
+	held     held
+	goneAway bool // GOAWAY is sent
+	unsent   int  // bytes that h2 has read and the kernel has not taken
 }
 
 type connKey struct{}

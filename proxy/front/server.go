@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"pace/proxy/front/socket"
 	"pace/telemetry"
@@ -55,6 +56,7 @@ type Server struct {
 	open          admission
 	newcomers     atomic.Int64 // connections whose first request has not reached the handler
 	multiplexed   multiplexed
+	patience      time.Duration // the longest time for which [held] bytes wait; only tests change it
 
 	refusals, accepts telemetry.Capped // lines in the log about each
 }
@@ -63,7 +65,7 @@ type Server struct {
 func NewServer(o Options) *Server {
 	ctx, ended := context.WithCancel(context.Background())
 	base, abort := context.WithCancelCause(context.Background())
-	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, late: o.InFlight.Draining, ended: ended, base: base, abortRequests: abort}
+	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, late: o.InFlight.Draining, patience: usualPatience, ended: ended, base: base, abortRequests: abort}
 	s.settings.Store(&o.Settings)
 	s.handler = s.chain()
 	s.generations.begin(s.newGeneration(&o.Settings))

@@ -17,6 +17,7 @@ import (
 //	ReadIncoming            net/http's goroutine that reads
 //	ReadOutgoing, MayWrite  net/http's goroutines that write, one at a time
 //	Begin, End, Cause       the goroutines of the handlers
+//	ExpectMore and its kin  both of the latter
 type Conn struct {
 	refuse func(telemetry.Refusal)
 	late   func() bool
@@ -29,8 +30,9 @@ type Conn struct {
 	// connection, but only the one request is refused.
 	aftermath atomic.Bool
 
-	mu      sync.Mutex
-	streams map[uint32]stream // those that the client opened, until their handler ends; guarded by mu
+	mu       sync.Mutex        // guards what follows
+	streams  map[uint32]stream // those that the client opened, until their handler ends
+	expected []expected        // those of which more follows at once
 }
 
 // stream is one request.
@@ -191,7 +193,11 @@ func (c *Conn) sent(f *frames.Reader) {
 	switch f.Kind() {
 	case frames.Headers:
 		c.responds(f.Stream())
+		c.sentOf(f.Stream(), f.Has(frames.EndStream))
+	case frames.Data:
+		c.sentOf(f.Stream(), f.Has(frames.EndStream))
 	case frames.Reset:
+		c.sentOf(f.Stream(), true)
 		if code := frames.Number(f.Payload); code != noError && code != internalError {
 			c.settle(f.Stream(), ClientBroke)
 		}

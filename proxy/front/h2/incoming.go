@@ -95,6 +95,7 @@ func (in *incoming) frame(f *frames.Reader) {
 		in.data(f)
 	case frames.Reset:
 		in.conn.settle(id, ClientLeft)
+		in.conn.ExpectNoMore(id)
 	case frames.Priority:
 		if len(p) == 5 && frames.Number(p)&^(1<<31) == id {
 			in.conn.settle(id, ClientBroke)

@@ -1,0 +1,154 @@
+package front
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"pace/proxy/front/h2"
+	"pace/proxy/front/socket"
+)
+
+// held are the bytes that net/http has sent over HTTP/2 and that wait for what follows at once (see
+// [h2.Conn.ExpectMore]), so that a header, a body and a trailer go out in one write and, over TLS, in one record.
+//
+// A handler that has said that more follows may be stopped all the same, by a client whose flow-control window is
+// empty. So nothing waits for longer than [Server.patience].
+type held struct {
+	bytes  *[]byte     // nil: nothing is held; c.unsent is 0 otherwise
+	late   *time.Timer // nil: nothing was ever held
+	broken error       // only a part of them went out: the connection is of no use any more
+}
+
+const (
+	maxHeld = h2.LargestFrame
+
+	// usualPatience is many times what it takes to write a small response. The response to a client whose window is
+	// empty begins so much later.
+	usualPatience = time.Millisecond
+)
+
+// heldBytes are used by one connection after another, since most have nothing to hold most of the time.
+var heldBytes = sync.Pool{New: func() any { b := make([]byte, 0, maxHeld); return &b }}
+
+// ExpectMore notes that the handler of a stream writes on without waiting for anything, until it calls SendNow or
+// ends.
+func (c *Conn) ExpectMore(stream uint32) { c.h2.ExpectMore(stream) }
+
+// ExpectNoMore notes that what the handler has written is to go out, and what it writes from now on.
+func (c *Conn) ExpectNoMore(stream uint32) { c.h2.ExpectNoMore(stream) }
+
+// SendHeld sends what waits, unless more follows of another stream. Whoever writes at this moment sends it, too; to
+// wait for that could take as long as the client likes.
+func (c *Conn) SendHeld() {
+	if !c.writing.TryLock() {
+		return
+	}
+	defer c.writing.Unlock()
+	if !c.h2.MoreFollows() {
+		c.sendHeld()
+	}
+}
+
+// writeFrames writes what net/http sends over HTTP/2, or holds it.
+func (c *Conn) writeFrames(b []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.held.broken != nil {
+		return 0, c.held.broken
+	}
+	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
+	leaving := c.server.InFlight.Draining() || c.listener.retired.Load()
+	if !leaving && c.unsent == 0 && c.hold(b) {
+		return len(b), nil
+	}
+	n, err := c.writeAfterHeld(b)
+	c.unsent = len(b) - n // net/http will send these again, and h2 has read them
+	if leaving {
+		c.sayGoodbye()
+	}
+	return n, err
+}
+
+// hold keeps b if more follows at once, and reports whether it does. c.writing is held.
+func (c *Conn) hold(b []byte) bool {
+	waiting := 0
+	if c.held.bytes != nil {
+		waiting = len(*c.held.bytes)
+	}
+	if waiting+len(b) > maxHeld || !c.h2.MoreFollows() {
+		return false
+	}
+	if c.held.bytes == nil {
+		c.held.bytes = heldBytes.Get().(*[]byte)
+		if c.held.late == nil {
+			c.held.late = time.AfterFunc(c.server.patience, c.heldTooLong)
+		} else {
+			c.held.late.Reset(c.server.patience)
+		}
+	}
+	*c.held.bytes = append(*c.held.bytes, b...)
+	return true
+}
+
+// heldTooLong sends what waits although nothing has followed. The timer runs on when its bytes have gone out, so
+// others may wait by now.
+func (c *Conn) heldTooLong() {
+	defer c.Survive()
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.h2.ExpectNothing()
+	c.sendHeld()
+}
+
+// sendHeld sends what waits. If it does not go out whole, net/http's next write fails. c.writing is held.
+func (c *Conn) sendHeld() {
+	p := c.held.bytes
+	if p == nil {
+		return
+	}
+	c.held.bytes = nil
+	if n, err := c.writeNow(*p); n < len(*p) {
+		c.held.broken = err
+	}
+	*p = (*p)[:0]
+	heldBytes.Put(p)
+}
+
+// writeAfterHeld writes b after what waits, together if that fits. c.writing is held.
+func (c *Conn) writeAfterHeld(b []byte) (int, error) {
+	p := c.held.bytes
+	if p == nil {
+		return c.writeNow(b)
+	}
+	if len(*p)+len(b) > cap(*p) {
+		if c.sendHeld(); c.held.broken != nil {
+			return 0, c.held.broken
+		}
+		return c.writeNow(b)
+	}
+	c.held.bytes = nil
+	before := len(*p)
+	n, err := c.writeNow(append(*p, b...))
+	*p = (*p)[:0]
+	heldBytes.Put(p)
+	if n < before {
+		c.held.broken = err
+	}
+	return max(n-before, 0), err
+}
+
+// writeNow writes b. c.writing is held.
+func (c *Conn) writeNow(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if n == 0 && c.tls == nil && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
+		if raw, closed := c.SyscallConn(); closed == nil {
+			n, _ = socket.WriteTo(atOnce{raw}, b)
+		}
+	}
+	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // after a deadline net/http tries again if there was progress
+		c.lost.Store(true)
+	}
+	return n, err
+}
