@@ -245,6 +245,7 @@ func (f *File) Warnings() (all []*Fault) {
 	}
 	for _, u := range form.Upstreams {
 		all = append(all, f.slowChecks(&u)...)
+		all = append(all, f.looseTLS(&u)...)
 		if !used["upstream "+u.Name] {
 			all = append(all, f.Fault(u.Key, "warning: no route uses it", "name it in a route, or remove it"))
 		}

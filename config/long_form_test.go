@@ -25,6 +25,7 @@ func TestInLongForm_OfTheShortForm(t *testing.T) {
 			Backends: []Backend{{"http", "a:80", 1}, {"http", "b:81", 1}}, MaxRetries: 1,
 			ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, MaxResponseHeaderBytes: 65536,
 			MaxIdlePerBackend: 512, IdleTimeout: time.Minute, DrainStreams: 5 * time.Minute, Resolve: 30 * time.Second, Policy: "round_robin", HashBy: "client_ip",
+			TLS:      TLS{Verify: true},
 			Retry:    Retry{On: []string{"connect_failed", "connect_timeout", "upstream_reset"}, Budget: 0.2},
 			Ejection: Default().Upstreams.Ejection,
 		}}},

@@ -11,7 +11,7 @@ import (
 type Upstreams struct {
 	Backends               []Backend     `toml:"backends" example:"http://127.0.0.1:8000 http://127.0.0.1:8001" is:"backend" doc:"The backends, each http://host[:port], port 80 if none is written, https:// (TLS, port 443), h2:// (TLS and HTTP/2, port 443), h2c:// (HTTP/2 without TLS, port 80), or unix:/path, a socket that speaks HTTP; or { url = \"...\", weight = 2 } for one that gets twice as many requests as one of weight 1."`
 	MaxRetries             int           `toml:"max_retries" default:"1" min:"0" max:"100" doc:"How many more backends a request is tried on when one fails and it is safe to repeat."`
-	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend."`
+	ConnectTimeout         time.Duration `toml:"connect_timeout" default:"1s" min:"1ms" max:"10m" doc:"Longest wait for a connection to a backend, with the TLS handshake."`
 	ResponseTimeout        time.Duration `toml:"response_timeout" default:"30s" min:"1ms" max:"24h" doc:"Longest wait for the header of a backend's response. Interim responses (1xx) do not extend it."`
 	BodyTimeout            time.Duration `toml:"body_timeout" default:"0s" min:"0s" max:"24h" doc:"Longest wait for the next byte of a response's body; 0s: no limit. Streams have none."`
 	MaxResponseHeaderBytes int           `toml:"max_response_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a backend's response, in bytes, and of an interim response or a trailer; it may have 1000 fields. A larger one is upstream_invalid."`
@@ -28,12 +28,13 @@ type Upstreams struct {
 
 	Ejection Ejection `toml:"ejection" doc:"Which backends get no requests for a time, because requests failed at them. A failure is an outcome of side backend; what clients or pace itself do does not count. When the time is up, one request is the trial: if it succeeds, the backend is back, and if it fails, it is out for twice as long."`
 	Health   *Health  `toml:"health" doc:"How the backends are checked. Without this table they are not."` // nil: the table is absent
+	TLS      TLS      `toml:"tls" doc:"How the backends are spoken to that are https:// or h2://. The files are read at the start and at each reload."`
 	Retry    Retry    `toml:"retry" doc:"When a request is tried once more, and what that may cost. A request is tried on another backend only if that is safe: nothing of it was sent, or its method may be repeated (not POST or PATCH), and its body is untouched or was kept. A backend that responds 503 or 429 with Retry-After, where on has that status, gets no request for so long, at most 10 s, while another one may be picked."`
 }
 
 // Retry says when an attempt is followed by another one.
 type Retry struct {
-	On           []string      `toml:"on" default:"connect_failed connect_timeout upstream_reset" doc:"What an attempt must have come to: connect_failed (a name that does not resolve and a missing local port are that, too), connect_timeout, dns_failed, upstream_timeout, upstream_reset, upstream_invalid, or the status of the response: \"429\", \"502\", \"503\" or \"504\". []: no request is sent twice."`
+	On           []string      `toml:"on" default:"connect_failed connect_timeout upstream_reset" doc:"What an attempt must have come to: connect_failed (a failed TLS handshake, a name that does not resolve and a missing local port are that, too), connect_timeout, tls_failed, dns_failed, upstream_timeout, upstream_reset, upstream_invalid, or the status of the response: \"429\", \"502\", \"503\" or \"504\". []: no request is sent twice."`
 	Budget       float64       `toml:"budget" default:"0.2" min:"0" max:"1" doc:"Further attempts as a share of the requests, within any 10 s. 30 more are allowed, so that an upstream with few requests has some. A request that would need more fails at once."`
 	Backoff      time.Duration `toml:"backoff" default:"0s" min:"0s" max:"1m" doc:"Longest pause before the second attempt of a request, doubled before each further one, up to 1m. How long it is within that is random; 0s: none."`
 	MaxKeptBytes int64         `toml:"max_replay_bytes" default:"0" min:"0" max:"1048576" doc:"Largest body of a request that is kept in memory so that it can be sent again; 0: none is. Each request in flight with a body may take that much, and all together 64 MiB; a body that finds no room is not kept."`
@@ -51,6 +52,15 @@ type Ejection struct {
 	MaxShare            float64       `toml:"max_share" default:"0.5" min:"0" max:"1" doc:"Share of the backends, drained ones aside, of which no more are ejected at once, rounded down: with 0.5, a single backend never is. If none may be picked, all are asked that are not drained."`
 }
 
+// TLS says how backends over TLS are spoken to.
+type TLS struct {
+	ServerName string `toml:"server_name" default:"" is:"host?" doc:"Name that the certificate of each backend must have, and that pace asks for (SNI); \"\": the backend's own host, as it is written in backends."`
+	CA         string `toml:"ca" default:"" is:"file?" doc:"File with the certificates, in PEM, of those who may have signed the backends' certificates; \"\": the authorities that the system trusts."`
+	Cert       string `toml:"cert" default:"" is:"file?" doc:"File with the certificate that pace shows to backends that ask for one, and its chain, in PEM; \"\": none."`
+	Key        string `toml:"key" default:"" is:"file?" doc:"File with its key, in PEM. Only pace should be able to read it."`
+	Verify     bool   `toml:"verify" default:"true" doc:"Refuse a backend whose certificate does not verify. With false anybody on the way can pass for the backend, and read and change what is sent."`
+}
+
 // Upstream is a pool of backends under a name.
 type Upstream struct {
 	Name string
@@ -64,6 +74,9 @@ type Backend struct {
 	Address string // host:port, the host in lower case and an IPv6 address in brackets; or the socket's path
 	Weight  int    // from 1
 }
+
+// UsesTLS reports whether TLS is spoken to the backend.
+func (b Backend) UsesTLS() bool { return b.Scheme == "https" || b.Scheme == "h2" }
 
 // place is where the backend is, whatever is spoken there.
 func (b Backend) place() Backend {

@@ -301,7 +301,7 @@ func ofRoute(expr string) string {
 // phases divides the duration of requests into phases. The rest is pace's own time, in the next graph.
 func phases() panel {
 	return panel{
-		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over the requests of all routes. dns and connect: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
+		title: "Time of a request by phase", unit: units.Seconds, stacked: true, doc: "Mean over the requests of all routes. dns, connect and tls: a connection to the backend is made. wait: the backend works. receive: its response arrives. deliver: the client takes it.",
 		queries: []query{{
 			fmt.Sprintf("%s / on () group_left () %s",
 				onScreen.rateBy(by(metrics.Phase.Name), metrics.PhaseDuration.Name+"_sum"), allRoutes.rateBy(nil, requests)),
@@ -390,7 +390,7 @@ func explain(outcomes []telemetry.OutcomeInfo) string {
 func clientsLeft() panel {
 	p := perSecond("Clients that left, by phase", metrics.ClientLeft.Name, metrics.LeftIn.Name)
 	p.queries[0].expr += happened
-	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; a slow backend is the usual cause, so compare the client's timeout with p99. connect, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left during its upload. deliver: the client left while it received the response."
+	p.doc = "Requests whose client left before it had the whole response (client_gone, client_aborted). wait: no response had begun; a slow backend is the usual cause, so compare the client's timeout with p99. connect, tls, dns, send: the backend could not be reached in time. receive: the backend was slow in its response. read_request: the client left during its upload. deliver: the client left while it received the response."
 	return p
 }
 

@@ -99,7 +99,7 @@ func (q *request) prepare() {
 func (q *request) attempt() *failure {
 	b := q.step.Backend
 	a := q.rec.BeginAttempt(b.Addr, b.Host, b.Port)
-	a.PickReason = q.step.Reason
+	a.PickReason, a.Secure = q.step.Reason, b.IsSecure()
 	q.h.at(inAttempt)
 	q.out.Fields = q.h.Telemetry.AppendPropagation(q.r.Context(), q.fields, q.rec, a)
 	q.fields = q.out.Fields[:len(q.fields)] // with the room that it has grown

@@ -102,7 +102,7 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 		return
 	}
 	a := rec.BeginAttempt(b.Addr, b.Host, b.Port)
-	a.PickReason = step.Reason
+	a.PickReason, a.Secure = step.Reason, b.IsSecure()
 	said := upstream.Result{} // unless a bug ends it
 	defer func() {
 		rec.EndAttempt()

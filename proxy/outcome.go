@@ -98,6 +98,8 @@ func failedBy(k transport.Kind) telemetry.Outcome {
 	switch k {
 	case transport.ConnectFailed:
 		return telemetry.ConnectFailed
+	case transport.TLSFailed, transport.BadCertificate:
+		return telemetry.TLSFailed
 	case transport.DNSFailed:
 		return telemetry.DNSFailed
 	case transport.Exhausted:
@@ -173,8 +175,11 @@ func (c *client) undelivered() telemetry.Outcome {
 // exactError is the error for the Proxy-Status field (RFC 9209) where the outcome's own is not exact
 // enough, else "".
 func exactError(k transport.Kind) string {
-	if k == transport.HeaderTooLarge {
+	switch k {
+	case transport.HeaderTooLarge:
 		return "http_response_header_section_size"
+	case transport.BadCertificate:
+		return "tls_certificate_error"
 	}
 	return ""
 }
@@ -207,6 +212,7 @@ func (f *failure) mayPassElsewhere() bool {
 var nouns = map[telemetry.Outcome]health.Failure{
 	telemetry.ConnectFailed:     {One: "connect failure", Many: "connect failures"},
 	telemetry.ConnectTimeout:    {One: "connect timeout", Many: "connect timeouts"},
+	telemetry.TLSFailed:         {One: "TLS failure", Many: "TLS failures"},
 	telemetry.DNSFailed:         {One: "failed lookup of its name", Many: "failed lookups of its name"},
 	telemetry.UpstreamTimeout:   {One: "response timeout", Many: "response timeouts"},
 	telemetry.RouteTimeout:      {One: "timeout of a route", Many: "timeouts of routes"},

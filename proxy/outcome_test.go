@@ -20,6 +20,7 @@ import (
 
 	"pace/proxy/body"
 	"pace/proxy/transport"
+	"pace/proxy/upstream"
 	"pace/telemetry"
 	"pace/telemetry/metrics"
 )
@@ -146,6 +147,7 @@ func TestOutcomes(t *testing.T) {
 		"upstream_error":   {response("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), nil, get, false, 503, "upstream_error", 0},
 		"connect_failed":   {nil, nil, get, false, 502, "connect_failed", 0},
 		"connect_timeout":  {nil, func(o *setup) { o.pool.Transport.Dial = never; o.pool.Transport.ConnectTimeout = 20 * time.Millisecond }, get, false, 504, "connect_timeout", 0},
+		"tls_failed":       {response("HTTP/1.1 400 Bad Request\r\n\r\n"), func(o *setup) { o.pool.Addresses[0].Scheme = upstream.HTTPS }, get, false, 502, "tls_failed", 0},
 		"dns_failed": {nil, func(o *setup) {
 			o.pool.Addresses, o.pool.Lookup = addresses("backend.test:80"), noSuchHost
 		}, get, false, 502, "dns_failed", 0},

@@ -124,7 +124,7 @@ func TestPhases_ByInjection(t *testing.T) {
 			}
 			l, sum := p.line(t), 0.0
 			minimum := 0.8 * float64(tt.times*delay/time.Millisecond) // the sleep may begin before pace does
-			for _, word := range []string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"} {
+			for _, word := range []string{"own", "read_request", "limit", "pick", "dns", "connect", "tls", "send", "wait", "receive", "deliver"} {
 				ms := l.number(word + "_ms")
 				sum += ms
 				if word == phase && ms < minimum || word != phase && ms > 100 && ms > l.number(phase+"_ms")/2 {

@@ -129,6 +129,7 @@ func (q *request) phase(p transport.Phase) {
 var phases = [...]telemetry.Phase{
 	transport.DNS:         telemetry.DNS,
 	transport.Connect:     telemetry.Connect,
+	transport.TLS:         telemetry.TLS,
 	transport.Send:        telemetry.Send,
 	transport.ReadRequest: telemetry.ReadRequest,
 	transport.Wait:        telemetry.Wait,

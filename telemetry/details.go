@@ -170,7 +170,11 @@ func address(a netip.Addr) slog.Value {
 // fullURL is the URL that pace requested, redacted. Of a backend at a unix socket, its host is localhost.
 func (a *AttemptOf) fullURL() string {
 	var b strings.Builder
-	b.WriteString("http://")
+	scheme := "http://"
+	if a.Secure {
+		scheme = "https://"
+	}
+	b.WriteString(scheme)
 	if a.Port == 0 {
 		b.WriteString("localhost")
 	} else {

@@ -112,6 +112,7 @@ var facts = []Fact{
 	{"pace.phase.pick", "pick_ms", false, "Milliseconds waiting for a backend that may be picked.", inPhase(Pick)},
 	{"pace.phase.dns", "dns_ms", false, "Milliseconds resolving the backend's name; absent if the configuration has its address.", inPhase(DNS)},
 	{"pace.phase.connect", "connect_ms", false, "Milliseconds connecting.", inPhase(Connect)},
+	{"pace.phase.tls", "tls_ms", false, "Milliseconds in TLS handshakes with backends.", inPhase(TLS)},
 	{"pace.phase.send", "send_ms", false, "Milliseconds writing the request.", inPhase(Send)},
 	{"pace.phase.wait", "wait_ms", false, "Milliseconds waiting for the response's header.", inPhase(Wait)},
 	{"pace.phase.receive", "receive_ms", false, "Milliseconds waiting for the response's body.", inPhase(Receive)},

@@ -23,6 +23,7 @@ const (
 	DrainTimeout
 	ConnectFailed
 	ConnectTimeout
+	TLSFailed
 	DNSFailed
 	Exhausted
 	UpstreamTimeout
@@ -160,6 +161,9 @@ var outcomes = [OutcomeCount]OutcomeInfo{
 	ConnectTimeout: {"connect_timeout", 504, "connection_timeout", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverCounts,
 		"the last attempt could not connect in time", "the backend's host does not respond, or its accept queue is full", "check the host and the firewall; upstreams.connect_timeout is the limit",
 		"The proxy could not connect to the backend in time."},
+	TLSFailed: {"tls_failed", 502, "tls_protocol_error", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverCounts,
+		"the TLS handshake of the last attempt failed; if the backend's certificate does not verify, the error is `tls_certificate_error`", "the backend's certificate does not verify, or the backend does not speak TLS there or not as pace does", "the error says why; look with openssl s_client -connect at what the backend shows, and compare with ca, server_name, cert and key of the upstream's tls table",
+		"The proxy could not make a secure connection to the backend."},
 	DNSFailed: {"dns_failed", 502, "dns_error", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverOnly,
 		"the name of the last attempt's backend could not be resolved, or not in time", "the name does not exist, or the name server failed or did not respond", "look the name up on pace's host with getent hosts, and check it in upstreams.backends",
 		"The proxy could not resolve the name of the backend."},

@@ -16,6 +16,7 @@ const (
 	Pick                     // waiting for a backend to be free
 	DNS                      // resolving a backend's name
 	Connect                  // connecting to a backend
+	TLS                      // making the TLS handshake with a backend
 	Send                     // writing the request to the backend
 	Wait                     // waiting for the response's header
 	Receive                  // waiting for the next bytes of the response's body
@@ -23,7 +24,7 @@ const (
 	PhaseCount
 )
 
-var phaseWords = [PhaseCount]string{"own", "read_request", "limit", "pick", "dns", "connect", "send", "wait", "receive", "deliver"}
+var phaseWords = [PhaseCount]string{"own", "read_request", "limit", "pick", "dns", "connect", "tls", "send", "wait", "receive", "deliver"}
 
 // String returns the word of the phase.
 func (p Phase) String() string { return phaseWords[p] }

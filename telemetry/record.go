@@ -95,6 +95,7 @@ type Attempt struct {
 	Error      string        // the error of the system; "" if there is none
 	PickReason string        // why the policy's first choice was not taken; "" if it was
 	Reused     bool          // the connection came from the pool
+	Secure     bool          // the backend is asked over TLS
 	Remote     netip.AddrPort
 	Protocol   string // HTTP version of the backend's response, "1.0" or "1.1"; "" if none came
 	BytesSent  int64  // of the request, header included, as far as the kernel took them

@@ -19,7 +19,7 @@ var sides = map[string][]string{
 	"client":  words("client_error client_gone client_aborted request_timeout bad_request too_large no_route method_not_allowed forbidden"),
 	"limiter": words("rate_limited"),
 	"pace":    words("draining drain_timeout exhausted overload internal_error"),
-	"backend": words("upstream_error no_backend dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated upstream_stalled route_timeout"),
+	"backend": words("upstream_error no_backend tls_failed dns_failed connect_failed connect_timeout upstream_timeout upstream_reset upstream_invalid upstream_truncated upstream_stalled route_timeout"),
 }
 
 // TestCounters_ExistFromZero: the increase of a series that appears with its first value is not seen, so
@@ -42,7 +42,7 @@ func TestCounters_ExistFromZero(t *testing.T) {
 			t.Errorf("no row says that %s is of the side %s", outcome, side)
 		}
 	}
-	for _, phase := range words("own read_request limit pick dns connect send wait receive deliver") {
+	for _, phase := range words("own read_request limit pick dns connect tls send wait receive deliver") {
 		if series := fmt.Sprintf("pace_client_left_total{http_route=\"/\",left_in=%q,pace_route=\"default\"} 0\n", phase); !strings.Contains(before, series) {
 			t.Errorf("there is no %s", series)
 		}

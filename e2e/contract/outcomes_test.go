@@ -33,6 +33,11 @@ type provoked struct {
 
 type address interface{ Address() string }
 
+// byTLS has pace speak TLS to an address.
+type byTLS struct{ address }
+
+func (b byTLS) URL() string { return "https://" + b.Address() }
+
 // scene is the pace and the backends that provoke an outcome.
 type scene struct {
 	p    *pacetest.Pace
@@ -83,6 +88,17 @@ var outcomes = map[string]provoked{
 		at: func(t *testing.T) address { return pacetest.NewBlackhole(t) }, act: gets(504),
 		cfg:     map[string]pacetest.Table{"upstreams": {"connect_timeout": "200ms"}},
 		outcome: "connect_timeout", status: 504, proxyStatus: "connection_timeout", level: "ERROR", spanError: "connect_timeout", attempts: 1, err: `^dial tcp \S+:\d+: i/o timeout$`,
+	},
+	"tls_failed": {
+		at: func(t *testing.T) address { return byTLS{pacetest.NewBackend(t, pacetest.Fine)} }, act: gets(502),
+		outcome: "tls_failed", status: 502, proxyStatus: "tls_protocol_error", level: "ERROR", spanError: "tls_failed", attempts: 1, err: `^tls: first record does not look like a TLS handshake$`,
+	},
+	"tls_failed: the certificate": {
+		at: func(t *testing.T) address {
+			return pacetest.NewTLSBackend(t, pacetest.NewCA(t).Server("127.0.0.1"), pacetest.Fine)
+		},
+		act:     gets(502),
+		outcome: "tls_failed", status: 502, proxyStatus: "tls_certificate_error", level: "ERROR", spanError: "tls_failed", attempts: 1, err: `^certificate is signed by an unknown authority: test CA$`,
 	},
 	"upstream_timeout": {
 		behaviour: pacetest.Hang, act: gets(504), cfg: map[string]pacetest.Table{"upstreams": {"response_timeout": "200ms"}},

@@ -13,7 +13,7 @@ import (
 	"pace/e2e/pacetest"
 )
 
-var phases = words("read_request limit pick dns connect send wait receive deliver")
+var phases = words("read_request limit pick dns connect tls send wait receive deliver")
 
 // TestPhases_ADelayShowsInItsPhaseAndInNoOther injects one delay at a time, outside of pace.
 func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {

@@ -31,6 +31,7 @@ func retrying(retry pacetest.Table, backends ...interface{ Address() string }) p
 var badBackends = map[string]func(t *testing.T) address{
 	"connect_failed":   func(t *testing.T) address { return pacetest.NewClosed(t) },
 	"connect_timeout":  func(t *testing.T) address { return pacetest.NewBlackhole(t) },
+	"tls_failed":       func(t *testing.T) address { return byTLS{pacetest.NewBackend(t, pacetest.Fine)} },
 	"dns_failed":       func(t *testing.T) address { return noSuchName },
 	"upstream_timeout": func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Hang) },
 	"upstream_reset":   func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.ResetBefore) },
@@ -67,7 +68,7 @@ func (p *pools) start(t *testing.T) *pacetest.Pace {
 // connection is connect_failed as well.
 func TestRetryOn(t *testing.T) {
 	t.Parallel()
-	byDefault := []string{"connect_failed", "connect_timeout", "upstream_reset", "dns_failed"}
+	byDefault := []string{"connect_failed", "connect_timeout", "upstream_reset", "tls_failed", "dns_failed"}
 	fine := pacetest.NewBackend(t, pacetest.Fine)
 	var all pools
 	type kase struct {
@@ -78,7 +79,7 @@ func TestRetryOn(t *testing.T) {
 	for word, bad := range badBackends {
 		others := []string{}
 		for other := range badBackends {
-			if other != word && !(word == "dns_failed" && other == "connect_failed") {
+			if other != word && !(strings.Contains("tls_failed dns_failed", word) && other == "connect_failed") {
 				others = append(others, other)
 			}
 		}
@@ -552,7 +553,7 @@ func TestRetryBackoff_IsInThePhases(t *testing.T) {
 		line := p.WantAccess(path)
 		number := func(field string) float64 { n, _ := line[field].(float64); return n }
 		sum := 0.0
-		for _, phase := range words("own read_request limit pick dns connect send wait receive deliver") {
+		for _, phase := range words("own read_request limit pick dns connect tls send wait receive deliver") {
 			sum += number(phase + "_ms")
 		}
 		if took := number("duration_ms"); sum < took-0.1 || sum > took+0.1 {

@@ -81,7 +81,7 @@ func wantOutcomes(t *testing.T, p *parts.Prom) {
 	t.Logf("requests by outcome: %v", seen)
 	for outcome := range strings.FieldsSeq(`ok client_error upstream_error rate_limited draining connect_failed connect_timeout
 		upstream_timeout upstream_reset upstream_invalid upstream_truncated client_gone client_aborted request_timeout bad_request too_large upgraded
-		dns_failed exhausted`) {
+		dns_failed tls_failed exhausted`) {
 		if seen[outcome] == 0 {
 			t.Errorf("no request ended as %s", outcome)
 		}

@@ -61,6 +61,7 @@ func settle(t *testing.T, collector string) *town {
 			pacetest.Table{"match": "GET /stall", "upstream": "default", "body_timeout": "100ms"}),
 		"far":    {"upstreams": pacetest.Upstreams(pacetest.NewBlackhole(t), pacetest.NewBlackhole(t)).With("connect_timeout", "150ms")},
 		"lost":   {"upstreams": pacetest.Upstreams(noSuchName{})},
+		"forged": {"upstreams": pacetest.Upstreams(pacetest.NewTLSBackend(t, pacetest.NewCA(t).Server("127.0.0.1"), pacetest.Fine))}, // pace does not know its CA
 		"poor":   {"upstreams": pacetest.Upstreams(backend())},
 		"hasty":  {"upstreams": pacetest.Upstreams(backend()), "server": {"drain_timeout": "100ms"}},
 		"ending": {"upstreams": pacetest.Upstreams(backend()).With("response_timeout", "10m"), "server": {"drain_timeout": "10m", "read_header_timeout": "10m"}},
@@ -258,6 +259,7 @@ func (w *town) busy() {
 		{3, w.shake},
 		{2, w.get("far", "/")},
 		{2, w.get("lost", "/")},
+		{2, w.get("forged", "/")},
 		{8, w.get("mute", "/")},
 		{2, w.get("routed", "/")},
 		{2, w.get("routed", "/copied")}, // its method is not allowed

@@ -60,12 +60,12 @@ func (ac *account) bySide() Table {
 // levels are those of outcomes that are not at INFO.
 var levels = map[string]string{
 	"rate_limited": "WARN", "bad_request": "WARN", "too_large": "WARN", "request_timeout": "WARN", "client_gone": "WARN", "client_aborted": "WARN",
-	"upstream_error": "ERROR", "draining": "ERROR", "connect_failed": "ERROR", "connect_timeout": "ERROR", "upstream_timeout": "ERROR",
+	"upstream_error": "ERROR", "draining": "ERROR", "connect_failed": "ERROR", "connect_timeout": "ERROR", "tls_failed": "ERROR", "upstream_timeout": "ERROR",
 	"upstream_reset": "ERROR", "upstream_invalid": "ERROR", "upstream_truncated": "ERROR",
 }
 
 // failoverReasons are the ways in which an attempt fails so that another may follow.
-var failoverReasons = []string{"connect_failed", "connect_timeout", "dns_failed", "upstream_reset", "upstream_timeout", "upstream_invalid"}
+var failoverReasons = []string{"connect_failed", "connect_timeout", "tls_failed", "dns_failed", "upstream_reset", "upstream_timeout", "upstream_invalid"}
 
 // errorType is the request's error.type.
 func (x *exchange) errorType() string {

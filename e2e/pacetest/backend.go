@@ -3,6 +3,7 @@ package pacetest
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -19,9 +20,11 @@ import (
 type Backend struct {
 	t         testing.TB
 	listener  net.Listener
+	tls       *tls.Config // nil: it speaks no TLS
 	behaviour Behaviour
 
 	mu       sync.Mutex
+	failed   []error                   // of handshakes; guarded by mu
 	requests []*Request                // guarded by mu
 	conns    map[*net.TCPConn]struct{} // open ones; guarded by mu
 	accepted int                       // guarded by mu
@@ -39,6 +42,8 @@ type Request struct {
 	Body      []byte      // as far as the behaviour read it
 	BodyErr   error       // why the reading ended; nil at the end of a complete body
 	Trailer   http.Header // after a whole body
+
+	TLS tls.ConnectionState // of its connection; zero without TLS
 }
 
 // Behaviour serves one request. A connection that it leaves open carries the next request.
@@ -50,14 +55,25 @@ func NewBackend(t testing.TB, behaviour Behaviour) *Backend {
 	return NewBackendAt(t, "127.0.0.1:0", behaviour)
 }
 
+// NewTLSBackend starts a backend that speaks TLS.
+func NewTLSBackend(t testing.TB, config *tls.Config, behaviour Behaviour) *Backend {
+	t.Helper()
+	return newBackend(t, "127.0.0.1:0", config, behaviour)
+}
+
 // NewBackendAt starts a backend on addr.
 func NewBackendAt(t testing.TB, addr string, behaviour Behaviour) *Backend {
+	t.Helper()
+	return newBackend(t, addr, nil, behaviour)
+}
+
+func newBackend(t testing.TB, addr string, config *tls.Config, behaviour Behaviour) *Backend {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Backend{t: t, listener: listener, behaviour: behaviour, conns: map[*net.TCPConn]struct{}{}}
+	b := &Backend{t: t, listener: listener, tls: config, behaviour: behaviour, conns: map[*net.TCPConn]struct{}{}}
 	go b.accept()
 	t.Cleanup(b.Kill)
 	return b
@@ -65,6 +81,21 @@ func NewBackendAt(t testing.TB, addr string, behaviour Behaviour) *Backend {
 
 // Address returns its host:port.
 func (b *Backend) Address() string { return b.listener.Addr().String() }
+
+// URL is how a configuration names it.
+func (b *Backend) URL() string {
+	if b.tls != nil {
+		return "https://" + b.Address()
+	}
+	return "http://" + b.Address()
+}
+
+// FailedHandshakes returns why handshakes failed, in its own words.
+func (b *Backend) FailedHandshakes() []error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.failed)
+}
 
 // Port returns its port.
 func (b *Backend) Port() int { return b.listener.Addr().(*net.TCPAddr).Port }
@@ -171,13 +202,25 @@ func (b *Backend) admit(c *net.TCPConn) int {
 	return b.accepted
 }
 
-func (b *Backend) serve(c *net.TCPConn, n int) {
+func (b *Backend) serve(tcp *net.TCPConn, n int) {
+	var c net.Conn = tcp
+	var state tls.ConnectionState
 	defer func() {
 		c.Close()
 		b.mu.Lock()
-		delete(b.conns, c)
+		delete(b.conns, tcp)
 		b.mu.Unlock()
 	}()
+	if b.tls != nil {
+		secure := tls.Server(tcp, b.tls)
+		if err := secure.Handshake(); err != nil {
+			b.mu.Lock()
+			b.failed = append(b.failed, err)
+			b.mu.Unlock()
+			return
+		}
+		c, state = secure, secure.ConnectionState()
+	}
 	var wire bytes.Buffer // what was read since the last request's end
 	br := bufio.NewReader(io.TeeReader(c, &wire))
 	for nth := 1; ; nth++ {
@@ -186,8 +229,8 @@ func (b *Backend) serve(c *net.TCPConn, n int) {
 			return
 		}
 		head, _, _ := strings.Cut(wire.String(), "\r\n\r\n")
-		x := &Exchange{conn: c, br: br, backend: b, body: req.Body, Request: &Request{
-			Conn: n, Nth: nth, Head: head, Method: req.Method, Target: req.RequestURI, Host: req.Host, Header: req.Header,
+		x := &Exchange{conn: c, tcp: tcp, br: br, backend: b, body: req.Body, Request: &Request{
+			Conn: n, Nth: nth, Head: head, Method: req.Method, Target: req.RequestURI, Host: req.Host, Header: req.Header, TLS: state,
 		}, trailer: func() http.Header { return req.Trailer }}
 		b.mu.Lock()
 		b.requests = append(b.requests, x.Request)

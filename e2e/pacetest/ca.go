@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,16 +53,54 @@ func (ca *CA) Issue(names ...string) Certificate {
 func (ca *CA) IssueTo(c Certificate, names ...string) {
 	ca.t.Helper()
 	key := newKey(ca.t)
-	cert := ca.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: names[0]}, DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, key)
+	cert := ca.sign(leaf(names), key)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		ca.t.Fatal(err)
 	}
 	writePEM(ca.t, c.Cert, "CERTIFICATE", cert.Raw)
 	writePEM(ca.t, c.Key, "PRIVATE KEY", private)
+}
+
+// leaf is what a certificate with these names is made of; a name may be an address.
+func leaf(names []string) *x509.Certificate {
+	c := &x509.Certificate{
+		Subject: pkix.Name{CommonName: names[0]}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, name)
+		}
+	}
+	return c
+}
+
+// Server returns what a server does over TLS with a certificate of these names.
+func (ca *CA) Server(names ...string) *tls.Config {
+	ca.t.Helper()
+	return ca.ServerUntil(time.Now().Add(24*time.Hour), names...)
+}
+
+// ServerUntil is [CA.Server] with a certificate that expires then.
+func (ca *CA) ServerUntil(expires time.Time, names ...string) *tls.Config {
+	ca.t.Helper()
+	template, key := leaf(names), newKey(ca.t)
+	template.NotBefore, template.NotAfter = expires.Add(-48*time.Hour), expires
+	cert := ca.sign(template, key)
+	return &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}},
+		NextProtos:   []string{"http/1.1"},
+	}
+}
+
+// Pool returns the CA's own certificate.
+func (ca *CA) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	return pool
 }
 
 // sign makes a certificate of the template; that of the CA itself comes first.
@@ -75,7 +114,10 @@ func (ca *CA) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x509.Cert
 	if err != nil {
 		ca.t.Fatal(err)
 	}
-	template.SerialNumber, template.NotBefore, template.NotAfter = serial, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	template.SerialNumber = serial
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), ca.key)
 	if err != nil {
 		ca.t.Fatal(err)
@@ -116,9 +158,7 @@ func (ca *CA) File() string {
 
 // Config returns what a client of the CA's does over TLS when it asks for a name.
 func (ca *CA) Config(name string) *tls.Config {
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
-	return &tls.Config{RootCAs: roots, ServerName: name}
+	return &tls.Config{RootCAs: ca.Pool(), ServerName: name}
 }
 
 // Client returns a client that speaks mode over TLS, asks for name, and keeps its own connections.

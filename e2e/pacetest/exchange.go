@@ -15,7 +15,8 @@ import (
 type Exchange struct {
 	*Request
 	backend *Backend
-	conn    *net.TCPConn
+	conn    net.Conn
+	tcp     *net.TCPConn // below conn if that is over TLS
 	br      *bufio.Reader
 	body    io.Reader
 	trailer func() http.Header
@@ -60,11 +61,17 @@ func (x *Exchange) CopyBody(to io.Writer) {
 
 // Reset aborts the connection with RST.
 func (x *Exchange) Reset() {
-	x.conn.SetLinger(0)
-	x.Close()
+	x.tcp.SetLinger(0)
+	x.Drop()
 }
 
-// Close ends the connection with FIN.
+// Drop ends the connection with FIN, over TLS without close_notify.
+func (x *Exchange) Drop() {
+	x.over = true
+	x.tcp.Close()
+}
+
+// Close ends the connection with FIN, over TLS after close_notify.
 func (x *Exchange) Close() {
 	x.over = true
 	x.conn.Close()

@@ -15,6 +15,7 @@ type Upstream struct {
 // Backend is a backend at this instant.
 type Backend struct {
 	Address     string    `json:"address"` // host:port, or the path of a unix socket
+	Scheme      string    `json:"scheme"`  // what is spoken there: http, https, h2 or h2c
 	State       string    `json:"state"`
 	Reason      string    `json:"reason"` // of the last change of state, in words; "" if there was none
 	Since       time.Time `json:"since"`

@@ -25,6 +25,8 @@ type Kind uint8
 const (
 	ConnectFailed   Kind = iota + 1 // no connection: refused, unreachable
 	ConnectTimeout                  // no connection in time
+	TLSFailed                       // the TLS handshake with the backend failed
+	BadCertificate                  // it failed because the backend's certificate does not verify
 	DNSFailed                       // the backend's name could not be resolved, or not in time
 	Exhausted                       // this machine had no descriptor, port or memory for a connection
 	Full                            // the backend has as many connections or requests as it may; nothing was sent
@@ -48,6 +50,8 @@ var kinds = [...]struct {
 }{
 	ConnectFailed:   {"connect failed", Backend},
 	ConnectTimeout:  {"connect timeout", Backend},
+	TLSFailed:       {"TLS handshake failed", Backend},
+	BadCertificate:  {"certificate does not verify", Backend},
 	DNSFailed:       {"name not resolved", Backend},
 	Exhausted:       {"out of resources", Pace},
 	Full:            {"no room at the backend", Pace},

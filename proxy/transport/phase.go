@@ -5,21 +5,22 @@ package transport
 // that the attempt took.
 //
 //	        new connection
-//	begin ──▶ DNS ──▶ Connect ──▶ Send ──▶ Wait ──▶ Receive
-//	  │   (an unknown name)        ▲ ▲ │     (the final header is there)
-//	  └── pooled connection ───────┘ │ ▼
-//	                            ReadRequest
+//	begin ──▶ DNS ──▶ Connect ──▶ TLS ──▶ Send ──▶ Wait ──▶ Receive
+//	  │   (an unknown name)  └──────────▶ ▲ ▲ │     (the final header is there)
+//	  └── pooled connection ──────────────┘ │ ▼
+//	                                   ReadRequest
 type Phase uint8
 
 const (
 	DNS         Phase = iota + 1 // resolving the backend's name, before the transport is called
 	Connect                      // connecting
+	TLS                          // making the TLS handshake
 	Send                         // writing to the backend
 	ReadRequest                  // waiting for Body.Read: for the client
 	Wait                         // for the backend: all is sent, or its 100 is due
 	Receive                      // the final header was parsed; never reported to OnPhase
 )
 
-var phases = [...]string{"begin", "dns", "connect", "send", "read_request", "wait", "receive"}
+var phases = [...]string{"begin", "dns", "connect", "tls", "send", "read_request", "wait", "receive"}
 
 func (p Phase) String() string { return phases[p] }

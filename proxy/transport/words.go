@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -10,8 +11,8 @@ import (
 )
 
 // Words says why the attempt failed, in the words of the system, such as "dial tcp 10.0.0.7:80:
-// connection refused". Nothing in it came over the wire: if an error's text might quote what a peer
-// sent, the words are those of its kind. Words returns "" if the caller or its body ended the attempt, since
+// connection refused". If an error's text might quote what a peer sent, the words are those of its kind. Only
+// of a failed TLS handshake they may quote the peer's certificate, bounded and printable. Words returns "" if the caller or its body ended the attempt, since
 // the caller then knows why.
 func (e *Error) Words() string {
 	if e.Kind == Canceled {
@@ -23,6 +24,8 @@ func (e *Error) Words() string {
 	switch e.Kind {
 	case ConnectFailed, ConnectTimeout, DNSFailed, Exhausted: // nothing was read yet, so it is the dialer's own text
 		return e.Err.Error()
+	case TLSFailed, BadCertificate:
+		return shown(e.Err.Error())
 	}
 	return e.Kind.String()
 }
@@ -40,7 +43,10 @@ func words(err error) string {
 		}
 		return said
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
+	if c, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return certificateWords(c)
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok { // also a TLS alert: its text is of crypto/tls
 		return operation(op)
 	}
 	if own, ok := errors.AsType[*fault](err); ok {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,8 @@ type Backend struct {
 	Authority   string // what a Host field calls it: as it is configured, or "localhost" for a unix socket
 
 	at      dial.Address
-	scheme  string // HTTP, HTTPS, H2 or H2C
+	scheme  string    // HTTP, HTTPS, H2 or H2C
+	tls     *dial.TLS // nil: none
 	o       http1.Options
 	conns   connections
 	unknown *entry // of the name, if it was never resolved: conns is then nil
@@ -42,10 +44,13 @@ type Backend struct {
 	observed atomic.Bool  // a policy goes by its response times
 }
 
-// newBackend returns the backend at a. It panics unless a has a host and a port, or is a path: the caller has
-// validated what people write.
-func newBackend(a dial.Address, authority string, o http1.Options) *Backend {
-	b := &Backend{at: a, o: o, Label: a.Addr, Host: a.Addr, Authority: authority, token: token(a.Addr)}
+// newBackend returns the backend at a, without connections. It panics unless a has a host and a port, or is a path:
+// the caller has validated what people write.
+func (e *entry) newBackend(a dial.Address, authority string) *Backend {
+	b := &Backend{
+		at: a, scheme: e.Scheme, tls: e.tls(), o: e.u.o.Transport,
+		Label: a.Addr, Host: a.Addr, Authority: authority, token: token(a.Addr),
+	}
 	b.Backend = &lb.Backend{Addr: a.Addr, Owner: b}
 	if a.Network == tcp {
 		b.Host, b.Port = split(a.Addr)
@@ -84,11 +89,23 @@ func (b *Backend) isAt(a dial.Address) bool {
 	return b.unknown == nil && b.at.Network == a.Network && b.at.Addr == a.Addr && slices.Equal(b.at.Others, a.Others)
 }
 
-// connectsAs reports whether b makes its connections as o says.
-func (b *Backend) connectsAs(o http1.Options) bool {
-	mine := b.o
-	mine.Dial, o.Dial = nil, nil // a function of tests, which cannot be compared
-	return reflect.DeepEqual(mine, o)
+// Scheme is what is spoken to b: HTTP, HTTPS, H2 or H2C.
+func (b *Backend) Scheme() string { return b.scheme }
+
+// IsSecure reports whether b is spoken to over TLS.
+func (b *Backend) IsSecure() bool { return b.tls != nil }
+
+// connectsAs reports whether b makes its connections as those of e are made.
+func (b *Backend) connectsAs(e *entry) bool {
+	mine, its := b.o, e.u.o.Transport
+	mine.Dial, its.Dial = nil, nil // a function of tests, which cannot be compared
+	return b.scheme == e.Scheme && b.tls.Same(e.tls()) && reflect.DeepEqual(mine, its)
+}
+
+// tlsConfig returns how TLS is spoken to b, with these protocols of ALPN.
+func (b *Backend) tlsConfig(protocols ...string) *tls.Config {
+	host, _ := split(b.Authority)
+	return b.tls.Config(host, protocols...)
 }
 
 // use notes that one more entry has b. u.mu is held.

@@ -96,7 +96,8 @@ func (u *Upstream) Checks() (passed, failed int64, ok bool) {
 // dialer returns what connects to b for a check. A name that was never resolved is resolved first.
 func (c Checks) dialer(b *Backend) func(context.Context) (net.Conn, transport.Kind, error) {
 	if b.unknown == nil {
-		return dial.New(c.address(b.at), dial.Options{Timeout: c.Timeout, Dial: b.o.Dial}).Dial
+		d := dial.New(c.address(b.at), c.dialOptions(b))
+		return func(ctx context.Context) (net.Conn, transport.Kind, error) { return d.Dial(ctx, nil) }
 	}
 	return func(ctx context.Context) (net.Conn, transport.Kind, error) {
 		resolved, kind, err := b.unknown.resolve(ctx)
@@ -105,6 +106,15 @@ func (c Checks) dialer(b *Backend) func(context.Context) (net.Conn, transport.Ki
 		}
 		return c.dialer(resolved)(ctx)
 	}
+}
+
+// dialOptions say how a connection to b is made for a check: over TLS if requests are.
+func (c Checks) dialOptions(b *Backend) dial.Options {
+	o := dial.Options{Timeout: c.Timeout, Dial: b.o.Dial}
+	if b.tls != nil {
+		o.TLS = b.tlsConfig(c.Protocol())
+	}
+	return o
 }
 
 // address returns where a backend at a is checked.

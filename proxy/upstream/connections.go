@@ -24,7 +24,11 @@ func (b *Backend) connect() {
 		b.conns = http2.NewPool(b.at, overHTTP2(b.o))
 		return
 	}
-	b.conns = http1.NewPool(b.at, b.o)
+	o := b.o
+	if b.tls != nil {
+		o.TLS = b.tlsConfig("http/1.1")
+	}
+	b.conns = http1.NewPool(b.at, o)
 }
 
 // overHTTP2 returns the same options for HTTP/2.

@@ -37,7 +37,7 @@ type entry struct {
 }
 
 func newEntry(u *Upstream, a Address) *entry {
-	a.Network = cmp.Or(a.Network, tcp)
+	a.Network, a.Scheme = cmp.Or(a.Network, tcp), cmp.Or(a.Scheme, HTTP)
 	e := &entry{Address: a, u: u}
 	if a.Network == tcp {
 		host, port := split(a.Addr)
@@ -46,6 +46,17 @@ func newEntry(u *Upstream, a Address) *entry {
 		}
 	}
 	return e
+}
+
+// tls is how TLS is spoken to the backends of e; nil: it is not.
+func (e *entry) tls() *dial.TLS {
+	switch {
+	case e.Network != tcp, e.Scheme != HTTPS && e.Scheme != H2:
+		return nil
+	case e.u.o.TLS == nil:
+		return &dial.TLS{}
+	}
+	return e.u.o.TLS
 }
 
 // take gives e its first backends: those that before has, where they are the same. u.mu is held.
@@ -66,8 +77,8 @@ func (e *entry) take(before *Upstream) {
 			}
 		}
 	}
-	b := newBackend(dial.Address{Network: tcp, Addr: e.Addr}, e.Addr, e.u.o.Transport)
-	b.unknown, b.scheme = e, e.Scheme
+	b := e.newBackend(dial.Address{Network: tcp, Addr: e.Addr}, e.Addr)
+	b.unknown = e
 	b.condition = e.u.conditionOf(b.at, before, before != nil)
 	b.limitTo(e.u.o.MaxRequests, e.u.o.MaxConnections)
 	b.use()
@@ -83,13 +94,12 @@ func (e *entry) backend(a dial.Address, before *Upstream, late bool) *Backend {
 	}
 	b := e.u.find(a)
 	if b == nil && before != nil {
-		if b = before.find(a); b != nil && (b.Authority != authority || !b.connectsAs(e.u.o.Transport)) {
+		if b = before.find(a); b != nil && (b.Authority != authority || !b.connectsAs(e)) {
 			b = nil
 		}
 	}
 	if b == nil {
-		b = newBackend(a, authority, e.u.o.Transport)
-		b.scheme = e.Scheme
+		b = e.newBackend(a, authority)
 		b.connect()
 		b.condition = e.u.conditionOf(a, before, late)
 	}

@@ -48,10 +48,10 @@ const (
 var DefaultOn = []string{connectFailed, "connect_timeout", upstreamReset}
 
 // impliedBy has the words of failures that are much the same as another one, and on whose word they are repeated as
-// well: they happen before there is a connection, and nothing was sent; or the backend has ended the stream or the
-// connection, and says that it has not processed the request.
-var impliedBy = map[string]string{"dns_failed": connectFailed, "exhausted": connectFailed, "overload": connectFailed,
-	"refused_stream": upstreamReset, "goaway": upstreamReset}
+// well: they happen before there is a connection that could be used, and nothing was sent; or the backend has ended the
+// stream or the connection, and says that it has not processed the request.
+var impliedBy = map[string]string{"tls_failed": connectFailed, "dns_failed": connectFailed, "exhausted": connectFailed,
+	"overload": connectFailed, "refused_stream": upstreamReset, "goaway": upstreamReset}
 
 // Repeats reports whether an attempt that came to this may be followed by another one.
 func (u *Upstream) Repeats(reason string) bool {

@@ -27,6 +27,7 @@ type Options struct {
 	Name      string
 	Addresses []Address
 	Transport http1.Options
+	TLS       *dial.TLS     // of the backends over TLS; nil: the zero value
 	Resolve   time.Duration // how often names are resolved again; 0: once
 	Retry     RetryOptions
 

@@ -111,6 +111,12 @@ var explained = map[telemetry.Outcome]struct {
 		},
 		[]string{"at 10.0.0.7:8000, failed after 1 s: dial tcp 10.0.0.7:8000: i/o timeout.", "pace responded 504 itself.", "connect_timeout", "side: backend"},
 	},
+	telemetry.TLSFailed: {
+		func(r *telemetry.Record) {
+			r.Attempts = []telemetry.Attempt{failed(telemetry.TLSFailed, 6, "certificate expired on 2026-01-01T00:00:00Z", 0)}
+		},
+		[]string{"failed after 6 ms: certificate expired on 2026-01-01T00:00:00Z.", "pace responded 502 itself.", "tls_failed", "side: backend", "openssl s_client"},
+	},
 	telemetry.DNSFailed: {
 		func(r *telemetry.Record) {
 			r.Attempts = []telemetry.Attempt{failed(telemetry.DNSFailed, 3, "lookup app.internal: no such host", 0)}

@@ -128,7 +128,7 @@ func (r *reloader) shownUpstreams() []adminapi.Upstream {
 
 func shownBackend(m upstream.Member) adminapi.Backend {
 	b := adminapi.Backend{
-		Address: m.Addr, State: m.State.String(), Reason: m.Reason, Since: m.Since,
+		Address: m.Addr, Scheme: m.Scheme(), State: m.State.String(), Reason: m.Reason, Since: m.Since,
 		Weight: m.Weight, Active: m.InFlight(), Connections: m.Connections,
 	}
 	if c := m.LastCheck; c != nil {

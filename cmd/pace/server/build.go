@@ -48,7 +48,12 @@ func build(ctx context.Context, f *config.File) (*parts, error) {
 	go p.certificates.Reread(ctx)
 	p.telemetry.WatchCertificates(p.certificateStates)
 	var plan proxy.PlanOptions
-	plan, p.standing = buildPlan(f, standing{}, o.log.Logger)
+	files, err := readTLSFiles(f)
+	if err != nil {
+		return nil, err
+	}
+	plan, p.standing = buildPlan(f, files, standing{}, o.log.Logger)
+	p.warnOfUnverified(f)
 	p.telemetry.WatchLimiters(p.standing.limiters())
 	p.telemetry.WatchBackends(p.standing.backends)
 	p.telemetry.WatchUpstreams(p.standing.pools())
@@ -87,6 +92,10 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 	if err != nil {
 		return nil, err
 	}
+	files, err := readTLSFiles(f)
+	if err != nil {
+		return nil, err
+	}
 	changeACME, cancelACME, err := p.prepareACME(f)
 	if err != nil {
 		return nil, err
@@ -104,7 +113,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 			return nil, config.Join(nil, f.Fault("log.file", err.Error(), logFileRemedy))
 		}
 	}
-	plan, next := buildPlan(f, p.standing, p.log.Logger)
+	plan, next := buildPlan(f, files, p.standing, p.log.Logger)
 	return func(announce func()) {
 		p.traces.Change(f.Tracing.SampleRatio, keepOptions(f))
 		p.recent.Resize(f.Tracing.Keep.Recent)
@@ -121,6 +130,7 @@ func (p *parts) prepare(f *config.File, changes []show.Change, token string) (ch
 		changeListeners()
 		p.standing.closeWithout(next)
 		p.standing = next
+		p.warnOfUnverified(f)
 		before := p.log.Enabled(context.Background(), slog.LevelInfo)
 		if before {
 			announce()

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"pace/cmd/pace/vet"
 	"pace/config"
 	"pace/lb"
 	"pace/limiter"
 	"pace/proxy"
+	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
 	"pace/proxy/upstream"
 	"pace/proxy/upstream/check"
@@ -20,8 +22,14 @@ import (
 // standing has what a reload keeps: an upstream or a limit whose configuration has not changed stays the same
 // value, with its connections and its counts.
 type standing struct {
-	upstreams map[string]built[config.Upstream, *upstream.Upstream]
+	upstreams map[string]built[upstreamConfig, *upstream.Upstream]
 	limits    map[string]built[config.Limit, *proxy.Limit]
+}
+
+// upstreamConfig is all that the configuration says of an upstream.
+type upstreamConfig struct {
+	config.Upstream
+	files string // the digest of the files that it names
 }
 
 // built is a value that was built from a part of the configuration, together with that part.
@@ -40,14 +48,15 @@ func reuse[From, To any](stands map[string]built[From, *To], name string, from F
 	return built[From, *To]{from, build(from, b.to)}
 }
 
-// buildPlan returns the plan for f, and reuses the values in standing. It changes nothing.
-func buildPlan(f *config.File, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
+// buildPlan returns the plan for f, and reuses the values in standing. It changes nothing. files are of each upstream.
+func buildPlan(f *config.File, files map[string]vet.TLSFiles, last standing, log *slog.Logger) (proxy.PlanOptions, standing) {
 	form := f.InLongForm()
-	next := standing{map[string]built[config.Upstream, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
+	next := standing{map[string]built[upstreamConfig, *upstream.Upstream]{}, map[string]built[config.Limit, *proxy.Limit]{}}
 	for _, u := range form.Upstreams {
 		u.Key = "" // its position in the file does not matter
-		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, u, func(u config.Upstream, before *upstream.Upstream) *upstream.Upstream {
-			return buildUpstream(u, before, log)
+		of := files[u.Name]
+		next.upstreams[u.Name] = reuse(last.upstreams, u.Name, upstreamConfig{u, of.Digest}, func(u upstreamConfig, before *upstream.Upstream) *upstream.Upstream {
+			return buildUpstream(u.Upstream, of, before, log)
 		})
 	}
 	for _, l := range form.Limits {
@@ -90,7 +99,7 @@ func (s standing) limiters() map[string]telemetry.LimiterState {
 }
 
 // buildUpstream makes an upstream. It takes over from before, which may be nil, the backends that stay the same.
-func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
+func buildUpstream(u config.Upstream, files vet.TLSFiles, before *upstream.Upstream, log *slog.Logger) *upstream.Upstream {
 	return upstream.New(upstream.Options{
 		Name:      u.Name,
 		Addresses: buildAddresses(u.Backends),
@@ -125,6 +134,13 @@ func buildUpstream(u config.Upstream, before *upstream.Upstream, log *slog.Logge
 			MaxHeaderBytes:  u.MaxResponseHeaderBytes,
 			MaxIdle:         u.MaxIdlePerBackend,
 			IdleTimeout:     u.IdleTimeout,
+		},
+		TLS: &dial.TLS{
+			ServerName:   u.TLS.ServerName,
+			Roots:        files.Roots,
+			Certificates: files.Certificates,
+			Unverified:   !u.TLS.Verify,
+			Files:        files.Digest,
 		},
 	}, before)
 }

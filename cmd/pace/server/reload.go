@@ -124,6 +124,7 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	if r.parts.otherACMECAs(next) {
 		changes = append(changes, show.Change{Key: "acme.ca", What: "its content changed"})
 	}
+	changes = append(changes, r.parts.standing.changedTLSFiles(next)...)
 	if err := needRestart(next, changes); err != nil {
 		return nil, err
 	}
@@ -238,6 +239,13 @@ func (r *reloader) files() []string {
 	for _, l := range r.inForce.InLongForm().Listeners {
 		if l.ClientCA != "" {
 			files = append(files, l.ClientCA)
+		}
+	}
+	for _, u := range r.inForce.InLongForm().Upstreams {
+		for _, file := range []string{u.TLS.CA, u.TLS.Cert, u.TLS.Key} {
+			if file != "" {
+				files = append(files, file)
+			}
 		}
 	}
 	for _, f := range *r.referenced.Load() {

@@ -1,28 +1,74 @@
 package vet
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"slices"
 	"strings"
 
 	"pace/config"
 	"pace/config/toml"
+	"pace/proxy/front/certificate"
 )
 
 // later are the schemes of backends that pace cannot speak yet.
-var later = []string{"https", "h2"}
+var later = []string{"h2"}
 
-// backendFaults refuses the backends that pace cannot speak to.
+// backendFaults refuses the backends that pace cannot speak to, and tables of TLS whose files cannot be used.
 func backendFaults(f *config.File, known []*config.Fault) (faults []*config.Fault) {
+	faulted := func(prefix string) bool {
+		return slices.ContainsFunc(known, func(k *config.Fault) bool { return strings.HasPrefix(k.Key, prefix) })
+	}
 	for _, u := range f.InLongForm().Upstreams {
-		list := u.Key + ".backends"
-		if slices.ContainsFunc(known, func(k *config.Fault) bool { return strings.HasPrefix(k.Key, list+"[") }) {
-			continue // a refused backend is not in the list, so the indexes differ from those in the file
-		}
-		for i, b := range u.Backends {
-			if slices.Contains(later, b.Scheme) {
-				faults = append(faults, f.Fault(toml.Element(list, i), b.Scheme+" to backends is not supported yet", "write an http:// URL"))
+		if list := u.Key + ".backends"; !faulted(list + "[") { // a refused one is not in the list, and the indexes differ
+			for i, b := range u.Backends {
+				if slices.Contains(later, b.Scheme) {
+					faults = append(faults, f.Fault(toml.Element(list, i), b.Scheme+" to backends is not supported yet", "write an http:// or https:// URL"))
+				}
 			}
+		}
+		if !faulted(u.Key + ".tls") {
+			_, bad := BackendFiles(f, u)
+			faults = append(faults, bad...)
 		}
 	}
 	return faults
+}
+
+// TLSFiles is what the files say that the tls table of an upstream names.
+type TLSFiles struct {
+	Roots        *x509.CertPool // nil: those of the system
+	Certificates []tls.Certificate
+	Digest       string // of all of them
+}
+
+// BackendFiles reads the files that the tls table of an upstream names.
+func BackendFiles(f *config.File, u config.Upstream) (read TLSFiles, faults []*config.Fault) {
+	table := u.Key + ".tls."
+	if u.TLS.CA != "" {
+		pool, digest, err := certificate.PoolWithDigest(u.TLS.CA)
+		if err != nil {
+			faults = append(faults, f.Fault(table+"ca", err.Error(), poolRemedy))
+		}
+		read.Roots, read.Digest = pool, string(digest[:])
+	}
+	switch {
+	case u.TLS.Cert == "" && u.TLS.Key == "":
+	case u.TLS.Key == "":
+		faults = append(faults, f.Fault(table+"cert", "there is no key to it", "write key, the file of its key"))
+	case u.TLS.Cert == "":
+		faults = append(faults, f.Fault(table+"key", "there is no certificate to it", "write cert, the file of its certificate"))
+	default:
+		pair, digest, bad := certificate.Pair(certificate.Files{Cert: u.TLS.Cert, Key: u.TLS.Key})
+		if bad != nil {
+			leaf := "cert"
+			if bad.Key {
+				leaf = "key"
+			}
+			return read, append(faults, f.Fault(table+leaf, bad.What, bad.Remedy))
+		}
+		read.Certificates = []tls.Certificate{*pair}
+		read.Digest += string(digest[:])
+	}
+	return read, faults
 }

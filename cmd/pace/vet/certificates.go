@@ -59,10 +59,12 @@ func ClientCAs(f *config.File, l config.Listener) (*x509.CertPool, *config.Fault
 	}
 	pool, err := certificate.Pool(l.ClientCA)
 	if err != nil {
-		return nil, f.Fault(l.Key+".client_ca", err.Error(), "name a file with certificates in PEM, that pace may read")
+		return nil, f.Fault(l.Key+".client_ca", err.Error(), poolRemedy)
 	}
 	return pool, nil
 }
+
+const poolRemedy = "name a file with certificates in PEM, that pace may read"
 
 // LooseKeys warns of the keys and secrets that every user of the machine may read.
 func LooseKeys(f *config.File) (warnings []*config.Fault) {
@@ -72,9 +74,17 @@ func LooseKeys(f *config.File) (warnings []*config.Fault) {
 				"take the right away: chmod o-rwx "+s.Path))
 		}
 	}
+	warn := func(key, file string) {
+		if mode := certificate.LooseKey(file); mode != "" {
+			warnings = append(warnings, f.Fault(key, "warning: every user of this machine can read the key ("+mode+")", "take the right away: chmod o-rwx "+file))
+		}
+	}
 	for _, c := range f.Certificates {
-		if mode := certificate.LooseKey(c.KeyFile); mode != "" {
-			warnings = append(warnings, f.Fault(c.Key+".key", "warning: every user of this machine can read the key ("+mode+")", "take the right away: chmod o-rwx "+c.KeyFile))
+		warn(c.Key+".key", c.KeyFile)
+	}
+	for _, u := range f.InLongForm().Upstreams {
+		if u.TLS.Key != "" {
+			warn(u.Key+".tls.key", u.TLS.Key)
 		}
 	}
 	return warnings

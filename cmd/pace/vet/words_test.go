@@ -63,7 +63,7 @@ func TestLoad_EveryElementOfAListOfWords(t *testing.T) {
 backends = ["http://10.0.0.1:8000"]
 [upstreams.retry]
 on = [500, "503", 503, "nonsense", "upstream_reset",
-  true, "tls_failed"]
+  true, "overload"]
 `
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -73,13 +73,13 @@ on = [500, "503", 503, "nonsense", "upstream_reset",
 	for _, f := range config.Faults(err) {
 		got = append(got, fmt.Sprintf("%d %s: %s; %s", f.Line, f.Key, f.What, f.Remedy))
 	}
-	words := `write one of "connect_failed", "connect_timeout", "dns_failed", "upstream_timeout", "upstream_reset", "upstream_invalid", "429", "502", "503", "504"`
+	words := `write one of "connect_failed", "connect_timeout", "tls_failed", "dns_failed", "upstream_timeout", "upstream_reset", "upstream_invalid", "429", "502", "503", "504"`
 	want := []string{
 		`4 upstreams.retry.on[0]: expected a string, got the integer 500; ` + words,
 		`4 upstreams.retry.on[2]: expected a string, got the integer 503; write "503"`,
 		`4 upstreams.retry.on[3]: unknown word "nonsense"; ` + words,
 		`5 upstreams.retry.on[5]: expected a string, got the boolean true; write a string, such as "connect_failed"`,
-		`5 upstreams.retry.on[6]: unknown word "tls_failed"; ` + words,
+		`5 upstreams.retry.on[6]: unknown word "overload"; ` + words,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -167,6 +167,9 @@ func read(f Files) (*tls.Certificate, [sha256.Size]byte, *Fault) {
 	return &c, digest, nil
 }
 
+// Pair reads a certificate and its key, once. The Fault is nil if they can be used.
+func Pair(f Files) (*tls.Certificate, [sha256.Size]byte, *Fault) { return read(f) }
+
 // faultOf says why two files that could be read are no certificate. The text of err has nothing of the key.
 func faultOf(cert []byte, err error) *Fault {
 	if block, _ := pem.Decode(cert); block == nil {
@@ -205,13 +208,19 @@ func reasonOf(err error) error {
 
 // Pool reads the certificates of those who sign others.
 func Pool(name string) (*x509.CertPool, error) {
+	pool, _, err := PoolWithDigest(name)
+	return pool, err
+}
+
+// PoolWithDigest is [Pool], and the digest of the file.
+func PoolWithDigest(name string) (*x509.CertPool, [sha256.Size]byte, error) {
 	text, err := readFile(name)
 	if err != nil {
-		return nil, err
+		return nil, [sha256.Size]byte{}, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificate in PEM", name)
+		return nil, [sha256.Size]byte{}, fmt.Errorf("%s has no certificate in PEM", name)
 	}
-	return pool, nil
+	return pool, sha256.Sum256(text), nil
 }

@@ -7,6 +7,7 @@ package dial
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -24,7 +25,11 @@ var errTimeout = errors.New("timeout")
 
 // Options configures a Dialer; the zero value works.
 type Options struct {
-	Timeout time.Duration // of a whole dial; 0: 1 s
+	Timeout time.Duration // of a whole dial, with the handshake of TLS; 0: 1 s
+
+	// TLS is made on each connection; nil: none is. The connections are then of type [*Secure]. No other Dialer
+	// may have it.
+	TLS *tls.Config
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }
@@ -50,16 +55,22 @@ func New(a Address, o Options) *Dialer {
 	return &Dialer{a, o}
 }
 
-// Dial connects to the backend. The kind says what failed. It means nothing if ctx ended: then the caller knows
-// why.
-func (d *Dialer) Dial(ctx context.Context) (net.Conn, transport.Kind, error) {
+// Dial connects to the backend. onTLS is called before a handshake; it may be nil. The kind says what failed. It
+// means nothing if ctx ended: then the caller knows why. A handshake that failed is a [*HandshakeError].
+func (d *Dialer) Dial(ctx context.Context, onTLS func()) (net.Conn, transport.Kind, error) {
 	ctx, cancel := endAt(ctx, time.Now().Add(d.o.Timeout))
 	defer cancel()
 	c, err := d.connect(ctx)
 	if err != nil {
 		return nil, connectKind(err), err
 	}
-	return c, 0, nil
+	if d.o.TLS == nil {
+		return c, 0, nil
+	}
+	if onTLS != nil {
+		onTLS()
+	}
+	return d.secure(ctx, c)
 }
 
 // endAt returns a context that ends at due, or when ctx does.

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pace/proxy/transport/dial"
 )
 
 // conn is one connection to the backend. At each time it has one owner: an exchange, the pool, or a client's
@@ -13,6 +15,8 @@ import (
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn     // nil if it is something else
+	secure *dial.Secure     // nil if it is not over TLS
+	x      *exchange        // that owns it, for writes over TLS; nil: none does
 	raw    syscall.RawConn  // nil if it has no file descriptor
 	remote netip.AddrPort   // zero if it is not TCP
 	peek   func(fd uintptr) // look; made once, for a method value is an allocation
@@ -30,6 +34,10 @@ type conn struct {
 func newConn(nc net.Conn) *conn {
 	c := &conn{Conn: nc}
 	c.tcp, _ = nc.(*net.TCPConn)
+	if c.secure, _ = nc.(*dial.Secure); c.secure != nil {
+		c.secure.GoOn(c.goesOn)
+		nc = c.secure.Under()
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
@@ -56,7 +64,12 @@ func (c *conn) leave() {
 // alive reports whether an idle connection may be used: the backend has sent nothing on it, and has not closed
 // it.
 func (c *conn) alive() bool {
-	if c.raw == nil || !canPoll {
+	if c.secure != nil {
+		if quiet, known := c.secure.IsQuiet(); known {
+			return quiet
+		}
+	}
+	if c.raw == nil || !canPoll || c.secure != nil {
 		// The connection cannot be asked. Many servers keep an idle connection for 5 s (Node does), so we
 		// use one for 4 s. If it ends all the same, that is a Reset with Reused set, which may be retried.
 		return time.Since(c.idle) < 4*time.Second

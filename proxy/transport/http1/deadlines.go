@@ -147,3 +147,18 @@ func (x *exchange) stirs(c *conn, moved time.Time) bool {
 	defer x.mu.Unlock()
 	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.responseTimeout() && stirs(c.raw)
 }
+
+// goesOn reports whether a write of TLS goes on that has failed after n bytes. It began, or last made progress, at
+// moved. It is what writing does, but below TLS: a record that is cut cannot be sent on later, so crypto/tls must
+// not learn of a deadline that was only too early.
+func (c *conn) goesOn(moved time.Time, n int, err error) bool {
+	x := c.x
+	if x == nil { // TLS has written on its own, on an idle connection
+		until := moved.Add(lastGrace)
+		return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) && c.writeBy(until) == nil
+	}
+	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) && x.stirs(c, moved) {
+		moved = time.Now()
+	}
+	return x.writeFailed(moved, err) == nil && x.armWrite(c, moved, x.responseTimeout()) == nil
+}

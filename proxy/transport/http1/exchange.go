@@ -2,10 +2,12 @@ package http1
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1/parse"
 )
 
@@ -21,6 +23,7 @@ type exchange struct {
 	in     incoming   // the response's bytes, and how far its body was cut out of them
 	out    outgoing   // the request's bytes, and how far they were sent
 	polled polled
+	onTLS  func() // enters the phase TLS; made once
 	progress
 
 	timed    bool  // the wait of Next before had a limit
@@ -88,6 +91,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	x.out.begin(req)
 	if x.watched.onEnd == nil { // made once, for a method value is an allocation
 		x.watched.onEnd, x.polled.read, x.polled.first = x.end, x.readOnce, x.writeThenRead
+		x.onTLS = func() { x.enter(transport.TLS) }
 	}
 	p.watcher.add(x)
 }
@@ -160,7 +164,7 @@ func (x *exchange) dial() error {
 // dialAdmitted opens a connection that is counted already.
 func (x *exchange) dialAdmitted() error {
 	x.enter(transport.Connect)
-	nc, kind, err := x.pool.dialer.Dial(x.ctx)
+	nc, kind, err := x.pool.dialer.Dial(x.ctx, x.onTLS)
 	if err == nil {
 		c := newConn(nc)
 		c.pool = x.pool
@@ -170,7 +174,18 @@ func (x *exchange) dialAdmitted() error {
 	if x.ctx.Err() != nil {
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
-	return x.fail(kind, err)
+	return x.failDial(kind, err)
+}
+
+// failDial ends the exchange because no connection could be made.
+func (x *exchange) failDial(kind transport.Kind, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	failed := x.failLocked(kind, err)
+	if handshake, ok := errors.AsType[*dial.HandshakeError](err); ok {
+		x.cause.Remote = handshake.Remote
+	}
+	return failed
 }
 
 // use makes c the exchange's connection, and closes the one before.
@@ -181,6 +196,7 @@ func (x *exchange) use(c *conn, reused bool) error {
 		x.c.Close()
 	}
 	x.c, x.reused = c, reused
+	c.x = x
 	c.login = c.login || x.req.Login
 	if x.cause != nil { // it ended while we were dialing
 		return x.cause

@@ -14,7 +14,7 @@
 //
 //	            Do
 //	            │
-//	         connect ───── no connection is idle ────▶ dial.Dialer.Dial (Connect)
+//	         connect ───── no connection is idle ────▶ dial.Dialer.Dial (Connect, TLS)
 //	            │                                                    │
 //	            ├───────────────────────◀────────────────────────────┘
 //	            │
@@ -78,18 +78,21 @@ package http1
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 )
 
 // Options configures a Pool; the zero value works.
 type Options struct {
-	ConnectTimeout  time.Duration // 0: 1 s
+	ConnectTimeout  time.Duration // with the handshake of TLS; 0: 1 s
 	BodyTimeout     time.Duration // of responses; 0: no limit
 	ResponseTimeout time.Duration // from the request's last byte to the whole response header; also of one write that makes no progress; 0: 30 s
 	MaxIdle         int           // idle connections kept; 0: 512
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
 	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
+
+	TLS *tls.Config // as in [dial.Options]; nil: none
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }

@@ -29,7 +29,7 @@ type Pool struct {
 // NewPool returns a pool without connections. They will be to a.
 func NewPool(a dial.Address, o Options) *Pool {
 	o = o.withDefaults()
-	return &Pool{o: o, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, Dial: o.Dial})}
+	return &Pool{o: o, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
 }
 
 // Idle returns how many connections wait in the pool.
@@ -109,6 +109,7 @@ func (p *Pool) pinned(r *transport.Request, unseen bool) *conn {
 
 // keep keeps the connection for another exchange. If a login took place on it, it serves the same client only.
 func (x *exchange) keep() {
+	x.c.x = nil
 	if x.c.login || x.head.PersistentLogin {
 		x.c.login = true
 		x.req.Pin.Put(x.pool, x.req.Client, x.c)

@@ -29,6 +29,7 @@ func (x *exchange) read() (int, error) {
 		c := x.conn()
 		n, err := x.receive(c, x.polled.read)
 		if n > 0 {
+			x.unclear = x.unclear || err != nil // TLS says at once that the connection has ended after these bytes
 			return n, nil
 		}
 		if err == nil { // a Read may return 0 and no error; it means nothing
@@ -49,7 +50,17 @@ func (x *exchange) read() (int, error) {
 // lastLook reads what is in the socket although the time for the response is up. The process may have been
 // stopped (SIGSTOP, a paused machine), and the response have come in time. lastLook does not wait.
 func (x *exchange) lastLook(c *conn, err error) (int, error) {
-	if c.tcp == nil || !canPoll || !errors.Is(err, os.ErrDeadlineExceeded) || !x.isOverdue() {
+	if !canPoll || !errors.Is(err, os.ErrDeadlineExceeded) || !x.isOverdue() {
+		return 0, nil
+	}
+	switch {
+	case c.secure != nil:
+		n, err := c.secure.ReadNow(x.in.room())
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = nil
+		}
+		return n, err
+	case c.tcp == nil:
 		return 0, nil
 	}
 	x.polled.n, x.polled.err = 0, nil

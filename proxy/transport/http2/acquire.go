@@ -152,7 +152,7 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 // connect makes a connection, and has net/http speak HTTP/2 on it.
 func (p *Pool) connect() (*conn, transport.Kind, error) {
 	until := time.Now().Add(p.o.ConnectTimeout)
-	nc, kind, err := p.dialer.Dial(context.Background())
+	nc, kind, err := p.dialer.Dial(context.Background(), nil)
 	if err != nil {
 		return nil, kind, err
 	}

@@ -30,6 +30,14 @@ type Options struct {
 	Timeout  time.Duration // of a whole check
 }
 
+// Protocol is what a check speaks, as ALPN names it.
+func (o Options) Protocol() string {
+	if o.Type == "grpc" {
+		return "h2"
+	}
+	return "http/1.1"
+}
+
 // Backend is what a check knows of a backend.
 type Backend struct {
 	Authority string // in the Host field of a request
