@@ -113,7 +113,7 @@ func (s *stream) join(read *bufio.Reader) {
 		rec.BytesIn, bug = in.safely(read)
 		done <- bug
 	}()
-	out := &pump{s: s, from: s.server, to: s.client, write: s.q.client.Write,
+	out := &pump{s: s, from: s.server, to: s.client, encrypted: s.q.backend.IsSecure(), write: s.q.client.Write,
 		ended: telemetry.ClosedByBackend, unreadable: telemetry.LostBackend, unwritable: telemetry.LostClient}
 	_, bug := out.safely(nil)
 	if other := <-done; bug == nil {

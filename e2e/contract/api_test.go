@@ -80,7 +80,7 @@ func TestAPI_ShowsWhatIsInForce(t *testing.T) {
 	held.Send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
 	b.WantGot(1, "/held")
 	wantAPI(t, p, "", "GET", "/api/v1/upstreams", "", 200,
-		fmt.Sprintf(`{"upstreams":[{"backends":[{"active":1,"address":%q,"connections":1,"last_check":null,"reason":"","since":"`, b.Address()),
+		fmt.Sprintf(`{"upstreams":[{"backends":[{"active":1,"address":%q,"connections":1,"last_check":null,"reason":"","scheme":"http","since":"`, b.Address()),
 		`","state":"healthy","weight":1}],"name":"default","policy":"round_robin"}]}`)
 	close(open)
 	wantStatus(t, held.Response("GET"), 200)

@@ -62,7 +62,7 @@ func (ca *CA) IssueTo(c Certificate, names ...string) {
 	writePEM(ca.t, c.Key, "PRIVATE KEY", private)
 }
 
-// leaf is what a certificate with these names is made of; a name may be an address.
+// leaf is what a certificate with these names is made of; a name may be an address, or "", which is none.
 func leaf(names []string) *x509.Certificate {
 	c := &x509.Certificate{
 		Subject: pkix.Name{CommonName: names[0]}, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -71,7 +71,7 @@ func leaf(names []string) *x509.Certificate {
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			c.IPAddresses = append(c.IPAddresses, ip)
-		} else {
+		} else if name != "" {
 			c.DNSNames = append(c.DNSNames, name)
 		}
 	}

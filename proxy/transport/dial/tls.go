@@ -69,7 +69,7 @@ type HandshakeError struct {
 	Err    error
 }
 
-func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Err.Error() }
+func (e *HandshakeError) Error() string { return e.Err.Error() }
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // secure makes the handshake on c, and closes c if it fails.
