@@ -106,6 +106,7 @@ func (x *exchange) Hijack(r *transport.Response) (net.Conn, []byte) {
 	x.mu.Lock()
 	c := x.c
 	x.c = nil
+	c.x = nil
 	x.mu.Unlock()
 	c.SetDeadline(time.Time{})
 	r.Close()

@@ -227,3 +227,22 @@ func TestTLS_LastLook(t *testing.T) {
 		t.Errorf("got %q, %v", b[:n], err)
 	}
 }
+
+// A connection that was given away after a 101 asks the exchange nothing when a write fails: that serves another request.
+func TestTLS_AConnectionThatWasGivenAway(t *testing.T) {
+	p := serveTLS(t, func(c *tls.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\r\n")
+		time.Sleep(5 * time.Second) // takes nothing
+	}).pool(t, Options{})
+	var resp transport.Response
+	if err := p.Do(context.Background(), &transport.Request{Method: "GET", Target: "/", Host: "x", Upgrade: "echo"}, &resp); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := resp.Hijack()
+	defer c.Close()
+	c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	if _, err := c.Write(make([]byte, 32<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
