@@ -20,6 +20,7 @@ type exchange struct {
 	req    *transport.Request
 	ctx    context.Context // of the stream: ends with the caller's, or when the exchange fails
 	cancel context.CancelFunc
+	unbind func() bool // has the end of ctx not interrupt the upload any more; nil: there is none
 	trace  httptrace.ClientTrace
 
 	url     url.URL
@@ -104,6 +105,10 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	x.body.begin()
 	ctx, x.cancel = context.WithCancel(ctx)
 	x.ctx = httptrace.WithClientTrace(ctx, &x.trace)
+	x.unbind = nil
+	if req.HasBody() {
+		x.unbind = context.AfterFunc(ctx, x.upload.interrupt)
+	}
 }
 
 // run makes the exchange up to its final header.
@@ -211,6 +216,9 @@ func (x *exchange) Close(r *transport.Response) error {
 	x.letGo()
 	x.body.end()
 	bug := x.bug()
+	if x.unbind != nil && !x.unbind() {
+		clean = false
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.over = true

@@ -131,7 +131,9 @@ func (u *upload) took(n int, err error) error {
 	case err == nil:
 		return nil
 	case err != io.EOF:
-		x.fail(transport.RequestBody, err)
+		if !u.isClosed() {
+			x.fail(transport.RequestBody, err)
+		}
 		return err
 	case u.left > 0:
 		return x.fail(transport.RequestBody, errBodyShort)
@@ -140,6 +142,13 @@ func (u *upload) took(n int, err error) error {
 		setTrailer(x.trailer, x.req.Trailer())
 	}
 	return io.EOF
+}
+
+// isClosed reports whether a Read that fails may have been made to.
+func (u *upload) isClosed() bool {
+	u.x.mu.Lock()
+	defer u.x.mu.Unlock()
+	return u.closed
 }
 
 // setTrailer sets the fields of h in the trailer of a request, without those that may not stand in one. net/http reads it
@@ -161,11 +170,22 @@ func setTrailer(trailer, h map[string][]string) {
 
 // Close implements io.Closer: net/http needs no more of the body.
 func (u *upload) Close() error {
-	u.x.mu.Lock()
-	defer u.x.mu.Unlock()
+	u.interrupt()
+	return nil
+}
+
+// interrupt ends the upload, because the stream or its context has ended. net/http notices both only once a Read in
+// progress has returned, and the client may have nothing to send for hours. It may be called late, when the exchange is
+// over.
+func (u *upload) interrupt() {
+	x := u.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	u.closed = true
 	u.wakeLocked()
-	return nil
+	if u.reading && !x.over && x.req.StopBody != nil {
+		x.req.StopBody()
+	}
 }
 
 // wakeLocked wakes who holds the body back. x.mu is held.
