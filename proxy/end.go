@@ -18,6 +18,7 @@ func (q *request) end() {
 	q.h.at(inEnd)
 	if q.body != nil {
 		q.rec.Enter(telemetry.ReadRequest) // what is left of it may keep us a moment
+		q.body.NoFurther()
 	}
 	bug := q.resp.Close()
 	q.leaveBackend(q.said()) // only now, since others may use the room

@@ -134,7 +134,10 @@ func (q *request) endCall(o telemetry.Outcome) bool {
 		q.r.Context().Err() != nil && !q.client.aborted() || q.living.Stalled() || q.conn.GivenUp() {
 		return false
 	}
+	if q.client.flush() != nil {
+		return false
+	}
 	q.rec.GRPCCode = o.GRPC()
 	setCode(h, http.TrailerPrefix, q.rec.GRPCCode, o)
-	return q.client.flush() == nil
+	return true
 }

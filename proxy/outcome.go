@@ -280,9 +280,13 @@ func (q *request) delivered(e ending) {
 	}
 	q.rec.LeftIn = e.in
 	ends(q.rec, o)
-	if e.unread == nil || !q.endCall(o) {
-		q.abort(e)
+	if e.unread != nil && q.endCall(o) {
+		return
 	}
+	if q.rec.GRPC && o == telemetry.UpstreamTimeout { // it left because its deadline ran out, so it has the code
+		q.rec.GRPCCode = o.GRPC()
+	}
+	q.abort(e)
 }
 
 // ofStatus names the outcome of a response that reached the client whole.

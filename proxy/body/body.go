@@ -47,6 +47,7 @@ type Body struct {
 	reading  reading
 	expected continuation
 	until    time.Time // Stop's deadline; zero: not stopped, or opened again
+	last     bool      // no attempt reads the body after the stop
 	left     bool      // the client had left before the stop
 	due      time.Time // when the present Read of HTTP/2 has taken too long; zero: none is waiting
 	timer    *time.Timer

@@ -22,8 +22,19 @@ func (b *Body) Stop() {
 	if b.reading == open {
 		b.reading = stopping
 	}
-	b.left, b.until = b.ctx.Err() != nil, time.Now().Add(50*time.Millisecond)
+	b.left, b.until = b.ctx.Err() != nil, time.Now()
+	if b.http1 || !b.last {
+		b.until = b.until.Add(50 * time.Millisecond)
+	}
 	b.control.SetReadDeadline(b.until)
+}
+
+// NoFurther notes that no attempt follows the one that reads the body. By HTTP/2 a stop then ends a Read at once: the
+// client waits for the end of its response meanwhile.
+func (b *Body) NoFurther() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = true
 }
 
 // Again makes the body ready for another attempt, which reads it from its beginning. It returns false if something
