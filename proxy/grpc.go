@@ -73,6 +73,27 @@ func noteCode(a *telemetry.Attempt, r *transport.Response) {
 	}
 }
 
+// mayBeStream gives the call what a stream has, now that its response begins: no timeout but the deadline of its client,
+// and an end if its backend is drained. closed must be called when the response has ended.
+func (q *request) mayBeStream() (closed func()) {
+	q.timeout.onlyDeadline()
+	q.resp.BodyTimeout = 0
+	if q.step.Backend == nil { // the response was kept, and is whole
+		return func() {}
+	}
+	return q.step.Backend.OpenStream(q.endDrainedCall)
+}
+
+// endDrainedCall ends the call, because its backend is drained and the time of its streams is up. It runs on another
+// goroutine, and wakes the handler wherever that waits; if it waits for the backend, the client still gets a trailer.
+func (q *request) endDrainedCall() {
+	q.drained.Store(true)
+	q.resp.Interrupt()
+	if q.rec.Phase() == telemetry.Deliver {
+		q.living.Interrupt()
+	}
+}
+
 // isTrailersOnly reports whether the response has its grpc-status in the header.
 func (q *request) isTrailersOnly() bool {
 	return q.rec.GRPC && slices.ContainsFunc(q.resp.Fields, func(f transport.Field) bool { return f.Name == message.GRPCStatusField })

@@ -334,6 +334,9 @@ func (q *request) closeReason(e ending) telemetry.CloseReason {
 // context ends first, and only that makes the read from the backend fail; net/http ends it, too, when the
 // client is late with its own body.
 func (q *request) notDelivered(e ending) telemetry.Outcome {
+	if q.drained.Load() {
+		return telemetry.DrainTimeout
+	}
 	if e.unsent {
 		return q.client.undelivered()
 	}

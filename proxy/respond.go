@@ -36,8 +36,7 @@ func (q *request) respond() {
 		copyUpgrade(h, q.resp.Fields)
 	}
 	if q.rec.GRPC && message.IsGRPC(h) {
-		q.timeout.onlyDeadline()
-		q.resp.BodyTimeout = 0
+		defer q.mayBeStream()()
 	}
 	q.client.begin(q.resp.Status)
 	events := q.resp.ContentLength != 0 && isEventStream(h) && q.step.Backend != nil // one that was kept is whole

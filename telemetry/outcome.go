@@ -153,7 +153,7 @@ var outcomes = [OutcomeCount]OutcomeInfo{
 		"the request arrived on an open connection after pace had stopped accepting connections", "the load balancer in front still sends requests to this pace", "have the load balancer stop when /readyz says 503; server.drain_delay gives it the time",
 		"This proxy is shutting down; send the request again."},
 	DrainTimeout: {"drain_timeout", 503, "proxy_internal_response", PaceSide, slog.LevelError, FailsAlways, TypedByWord, NotRejected, KeepError, NoFailover,
-		"pace aborted the exchange because draining took too long, or because a second signal came", "the request ran for longer than server.drain_timeout, or a second signal came", "raise server.drain_timeout above the duration of the longest request, and the time that the service manager waits for pace to end",
+		"pace aborted the exchange because draining took too long, or because a second signal came; or its backend was drained, and it is a gRPC call that `drain_streams` ended", "the request ran for longer than server.drain_timeout, or a second signal came", "raise server.drain_timeout above the duration of the longest request, and the time that the service manager waits for pace to end",
 		"This proxy shut down before the request was finished; send it again if it is safe to repeat."},
 	ConnectFailed: {"connect_failed", 502, "connection_refused", BackendSide, slog.LevelError, FailsByStatus, TypedByWord, NotRejected, KeepError, FailoverCounts,
 		"the last attempt could not connect", "nothing listens at the backend's address, or the network rejects the connection", "start the backend, and check its address in upstreams.backends",
