@@ -37,10 +37,11 @@ const (
 	RefusedH2Error
 	RefusedProxyHeader
 	RefusedTooManyConnections
+	RefusedFlood
 	refusalCount
 )
 
-var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header", "too_many_connections"}
+var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header", "too_many_connections", "flood"}
 
 // String returns the word of the reason.
 func (r Refusal) String() string { return refusals[r] }

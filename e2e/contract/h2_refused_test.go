@@ -1,7 +1,11 @@
 package contract
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -154,6 +158,60 @@ func TestH2_ConnectionErrorsAreCounted(t *testing.T) {
 			}
 			wantRefused(t, p, nil, 1, "h2_error")
 		})
+	}
+}
+
+// TestH2_AgreedOnAndNotSpoken: over TLS, a client that has agreed on HTTP/2 by ALPN and then speaks HTTP/1.1 gets
+// nothing, and is one refusal.
+func TestH2_AgreedOnAndNotSpoken(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, overTLS(upstreams(b), ca.Issue("pace.test")))
+	for i, sent := range []string{plainRequest, "PRI * HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n" + plainRequest} {
+		over := ca.Config("pace.test")
+		over.NextProtos = []string{"h2"}
+		nc := tls.Client(announce(t, p.Proxy, ""), over)
+		io.WriteString(nc, sent)
+		if got, err := io.ReadAll(nc); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q got %q, %v", sent, got, err)
+		}
+		p.WantMetric(float64(i+1), "pace_refused_total", "reason", "h2_error")
+	}
+	p.WantMetric(3, "pace_refused_total")
+	p.WantMetric(0, "http_server_request_duration_seconds_count")
+	if n := len(b.Requests()); n > 0 {
+		t.Errorf("the backend got %d requests", n)
+	}
+}
+
+// TestH2_ExtendedConnectIsRefused: pace does not announce extended CONNECT (RFC 8441), and resets a request for it,
+// also where GODEBUG has net/http offer it to its handlers.
+func TestH2_ExtendedConnectIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, env := range [][]string{nil, {"GODEBUG=http2xconnect=1"}} {
+		b := pacetest.NewBackend(t, pacetest.Fine)
+		p := pacetest.Start(t, upstreams(b), env...)
+		w := p.H2Wire()
+		if n := w.Settings[http2.SettingEnableConnectProtocol]; n != 0 && env == nil {
+			t.Errorf("SETTINGS_ENABLE_CONNECT_PROTOCOL = %d", n)
+		}
+		w.Headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "x", ":path", "/", "sec-websocket-version", "13")
+		got := w.Response(1)
+		if env == nil {
+			if got.String() != "RST_STREAM PROTOCOL_ERROR" {
+				t.Errorf("the client got %s", got)
+			}
+			wantRefused(t, p, w, 1, "h2_error")
+		} else {
+			if got.String() != "400" {
+				t.Errorf("with GODEBUG the client got %s", got)
+			}
+			wantOneBadRequest(t, p)
+		}
+		if n := len(b.Requests()); n > 0 {
+			t.Errorf("the backend got %d requests", n)
+		}
 	}
 }
 

@@ -144,6 +144,13 @@ func (b *Backend) Requests() []Request {
 	return got
 }
 
+// Forget drops what came so far.
+func (b *Backend) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requests = nil
+}
+
 // Got returns the requests to target that came so far.
 func (b *Backend) Got(target string) []Request {
 	return slices.DeleteFunc(b.Requests(), func(r Request) bool { return r.Target != target })

@@ -289,6 +289,20 @@ func (p *Pace) RSS() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
+// CPU returns how much processor time pace has used, to 10 ms.
+func (p *Pace) CPU() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(stat), ") ") // the name before may hold blanks
+	fields := strings.Fields(after)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // finish kills pace if it still runs, and checks its stderr.
 func (p *Pace) finish() {
 	p.Kill()

@@ -18,12 +18,13 @@ const (
 	Priority     = 2
 	Reset        = 3
 	Settings     = 4
+	Ping         = 6
 	GoAway       = 7
 	WindowUpdate = 8
 	Continuation = 9
 
-	Ack         = 0x1
 	EndStream   = 0x1
+	Ack         = 0x1 // of SETTINGS and PING
 	EndHeaders  = 0x4
 	Padded      = 0x8
 	Prioritized = 0x20

@@ -40,6 +40,7 @@ type Conn struct {
 	cert         *ClientCert // made once
 	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
 	spoken       atomic.Bool // net/http has begun to write HTTP/2
+	unlawful     int         // bytes of h2.Unlawful that net/http has read. The goroutine that reads owns it.
 	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
 	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
 	begun        atomic.Bool // a request has begun since the last one, if there was one
@@ -48,6 +49,8 @@ type Conn struct {
 	timedOut     atomic.Bool // the last read ran into its deadline
 	detour       detour
 	state        atomic.Int32 // an http.ConnState
+
+	header atomic.Pointer[time.Timer] // runs while a header over HTTP/2 comes in several frames
 
 	h1        h1.Reader
 	nth       int  // number of the present request, over HTTP/1
@@ -62,6 +65,7 @@ type Conn struct {
 	writing  sync.Mutex // is locked while net/http's HTTP/2, sayGoodbye or sendHeld writes; guards what follows, and h2's ReadOutgoing
 	held     held
 	goneAway bool // GOAWAY is sent
+	calm     bool // it was h2's CalmNotice, and nothing else is sent any more
 	unsent   int  // bytes that h2 has read and the kernel has not taken
 }
 
@@ -122,6 +126,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 		c.padded = true
 		return copy(b, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n"), nil // as many bytes as net/http waits for
 	}
+	if c.h2 != nil && c.h2.Flooded() {
+		return c.readUnlawful(b)
+	}
 	n, err := c.readOn(b)
 	if n > 0 && !c.begun.Load() {
 		c.begun.Store(true)
@@ -131,7 +138,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 		c.welcome.Store(c.server.InFlight.Draining())
 	}
 	if n > 0 && c.preface >= 0 {
-		c.follow(b[:n])
+		if n = c.follow(b[:n]); c.preface < 0 && c.agreedOnHTTP2() {
+			return c.refusePreface()
+		}
 	}
 	if err != nil {
 		late := errors.Is(err, os.ErrDeadlineExceeded)
@@ -143,21 +152,40 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// follow finds out whether the client speaks HTTP/2, and if so, reads along.
-func (c *Conn) follow(b []byte) {
+// agreedOnHTTP2 reports whether the client may speak nothing else than HTTP/2.
+func (c *Conn) agreedOnHTTP2() bool { return c.tls != nil && c.tls.HTTP2 }
+
+// refusePreface ends a connection whose client has agreed on HTTP/2, and then speaks something else.
+func (c *Conn) refusePreface() (int, error) {
+	c.server.refuse(telemetry.RefusedH2Error, c)
+	c.announcement = shut
+	c.lost.Store(true)
+	return 0, io.EOF
+}
+
+// follow finds out whether the client speaks HTTP/2, and if so, reads along. It returns how much net/http is to read.
+func (c *Conn) follow(b []byte) int {
+	before := 0
 	if c.h2 == nil {
 		n := min(len(h2.Preface)-c.preface, len(b))
 		if string(b[:n]) != h2.Preface[c.preface:c.preface+n] {
 			c.preface = -1
-			return
+			return len(b)
 		}
 		if c.preface += n; c.preface < len(h2.Preface) {
-			return
+			return len(b)
 		}
-		b = b[n:]
-		c.h2 = h2.New(c.generation.http.MaxHeaderBytes, func(why telemetry.Refusal) { c.server.refuse(why, c) }, c.server.late)
+		b, before = b[n:], n
+		c.h2 = h2.New(h2.Watch{
+			HeaderBytes: c.generation.http.MaxHeaderBytes,
+			MaxStreams:  c.generation.maxStreams(),
+			Refuse:      func(why telemetry.Refusal) { c.server.refuse(why, c) },
+			Flood:       c.flooded,
+			Header:      c.timeHeader,
+			Late:        c.server.late,
+		})
 	}
-	c.h2.ReadIncoming(b)
+	return before + c.h2.ReadIncoming(b)
 }
 
 // readOn reads until there is more than the empty lines before a request.

@@ -27,8 +27,12 @@ func namesNoHost(r *http.Request) bool {
 }
 
 // validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has no meaning
-// there, and a backend that took it for the target would read another host from it.
+// there, and a backend that took it for the target would read another host from it. Over HTTP/1.1 a blank ends the
+// target.
 func validPath(r *http.Request) bool {
+	if strings.Contains(r.RequestURI, " ") {
+		return false
+	}
 	return strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" || r.Method == http.MethodConnect
 }
 

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log"
@@ -65,6 +66,9 @@ type generation struct {
 	http  *http.Server
 	conns atomic.Int64
 }
+
+// maxStreams is how many handlers net/http lets run for an HTTP/2 connection.
+func (g *generation) maxStreams() int { return cmp.Or(g.http.HTTP2.MaxConcurrentStreams, 250) }
 
 func (s *Server) newGeneration(n *Settings) *generation {
 	protocols := new(http.Protocols)

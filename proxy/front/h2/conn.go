@@ -7,6 +7,7 @@ package h2
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pace/proxy/frames"
 	"pace/telemetry"
@@ -19,12 +20,15 @@ import (
 //	Begin, End, Cause       the goroutines of the handlers
 //	ExpectMore and its kin  both of the latter
 type Conn struct {
-	refuse func(telemetry.Refusal)
-	late   func() bool
+	watch  Watch
 	in     incoming      // only ReadIncoming uses it
 	out    frames.Reader // only ReadOutgoing and MayWrite use it, and
 	within bool          // net/http has begun a block of fields, or has sent nothing yet
-	over   atomic.Bool   // net/http has sent GOAWAY because of an error
+	over   atomic.Bool   // net/http has sent GOAWAY because of an error, or will do so because of a flood
+
+	floods  floods
+	flooded atomic.Bool
+	calm    atomic.Uint32 // the newest stream when a flood came
 
 	// aftermath: more came for a stream that net/http has refused. net/http takes that for an error of the
 	// connection, but only the one request is refused.
@@ -65,13 +69,6 @@ const (
 	ownHeaderLarge             // 431
 )
 
-// maxStreams limits how many streams are remembered whose handler never began. net/http lets 100 handlers
-// run and 400 wait. Of a larger number, it has given up the rest.
-const maxStreams = 1000
-
-// Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
-const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
 // LargestFrame is the largest payload that pace accepts: the smallest limit that HTTP/2 allows.
 const LargestFrame = 16384
 
@@ -82,23 +79,40 @@ var ShutdownNotice = []byte{
 	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, NO_ERROR
 }
 
-// New returns a Conn for a connection whose preface has been read. headerBytes is net/http's limit of a header.
-// refuse is called for each request, and for the connection, when net/http refuses it. late says whether a request
-// that begins at this moment comes too late.
-func New(headerBytes int, refuse func(telemetry.Refusal), late func() bool) *Conn {
-	c := &Conn{refuse: refuse, late: late, streams: map[uint32]stream{}, within: true}
-	c.in.begin(c, headerBytes)
+// Watch is what a Conn is given. MaxStreams is how many handlers net/http lets run.
+type Watch struct {
+	HeaderBytes int // net/http's limit of a header
+	MaxStreams  int
+	Refuse      func(telemetry.Refusal) // is called for each request, and for the connection, when net/http refuses it
+	Flood       func(of string)         // is called for the connection when it is flooded, with what it is flooded with
+	Header      func(open bool)         // is called when a header has begun that takes more than one frame, and when it is whole
+	Late        func() bool             // says whether a request that begins at this moment comes too late
+}
+
+// maxUnbegun limits how many streams are remembered whose handler never began. net/http lets four times as many
+// wait as run. Of a larger number, it has given up the rest.
+func (w *Watch) maxUnbegun() int { return 5 * w.MaxStreams }
+
+// Preface is how an HTTP/2 client begins (RFC 9113 §3.4).
+const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// New returns a Conn for a connection whose preface has been read.
+func New(w Watch) *Conn {
+	c := &Conn{watch: w, streams: map[uint32]stream{}, within: true}
+	c.floods.began = time.Now()
+	c.in.begin(c, w.HeaderBytes)
 	return c
 }
 
-// ReadIncoming reads along what the client sends after the preface.
-func (c *Conn) ReadIncoming(b []byte) { c.in.read(b) }
+// ReadIncoming reads along what the client sends after the preface, and returns how much of it net/http is to read:
+// all, unless a flood has come (see [Conn.Flooded]).
+func (c *Conn) ReadIncoming(b []byte) int { return c.in.read(b) }
 
 // open remembers a stream.
 func (c *Conn) open(id uint32, s stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.streams) >= maxStreams {
+	if len(c.streams) >= c.watch.maxUnbegun() {
 		for id, s := range c.streams {
 			if !s.begun {
 				delete(c.streams, id)
@@ -159,6 +173,9 @@ func (c *Conn) Early(id uint32) bool {
 // GivenUp reports whether net/http has given up the connection because of a fault of the client.
 func (c *Conn) GivenUp() bool { return c.over.Load() }
 
+// GiveUp notes that the connection ends because of a fault of the client, and reports whether that is news.
+func (c *Conn) GiveUp() bool { return !c.over.Swap(true) }
+
 // ReadOutgoing reads along what net/http sends.
 func (c *Conn) ReadOutgoing(b []byte) {
 	for len(b) > 0 {
@@ -188,13 +205,21 @@ const (
 	internalError = 2
 )
 
+// enhanceYourCalm is the error code with which a server ends a connection on which a client asks too much of it.
+const enhanceYourCalm = 11
+
 // sent looks at a frame that net/http sends.
 func (c *Conn) sent(f *frames.Reader) {
 	switch f.Kind() {
+	case frames.Data:
+		c.floods.earn(f.Length())
+		c.sentOf(f.Stream(), f.Has(frames.EndStream))
+	case frames.Ping, frames.Settings:
+		if isAck(f) {
+			c.floods.unanswered.Add(-1)
+		}
 	case frames.Headers:
 		c.responds(f.Stream())
-		c.sentOf(f.Stream(), f.Has(frames.EndStream))
-	case frames.Data:
 		c.sentOf(f.Stream(), f.Has(frames.EndStream))
 	case frames.Reset:
 		c.sentOf(f.Stream(), true)
@@ -202,10 +227,19 @@ func (c *Conn) sent(f *frames.Reader) {
 			c.settle(f.Stream(), ClientBroke)
 		}
 	case frames.GoAway:
-		if frames.Number(f.Payload[4:]) != noError && !c.over.Swap(true) && !c.aftermath.Load() {
-			c.refuse(telemetry.RefusedH2Error)
+		if code := frames.Number(f.Payload[4:]); code != noError && !c.over.Swap(true) && !c.aftermath.Load() {
+			c.refuseAll(code)
 		}
 	}
+}
+
+// refuseAll counts that net/http ends the connection with an error.
+func (c *Conn) refuseAll(code uint32) {
+	if code == enhanceYourCalm { // requests that were reset before their handlers began
+		c.watch.Flood(floodWords[weighsAsReset])
+		return
+	}
+	c.watch.Refuse(telemetry.RefusedH2Error)
 }
 
 // responds counts a refusal when net/http sends its own response.
@@ -214,9 +248,9 @@ func (c *Conn) responds(id uint32) {
 	c.change(id, func(s *stream) { own, s.refusal = s.refusal, noOwnResponse })
 	switch own {
 	case ownBadRequest:
-		c.refuse(telemetry.RefusedBadRequest)
+		c.watch.Refuse(telemetry.RefusedBadRequest)
 	case ownHeaderLarge:
-		c.refuse(telemetry.RefusedHeaderTooLarge)
+		c.watch.Refuse(telemetry.RefusedHeaderTooLarge)
 	default:
 		return
 	}

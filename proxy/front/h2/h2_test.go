@@ -23,12 +23,16 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(append(b, flags), stream), payload...)
 }
 
-func never() bool { return false }
+// watch returns one that notes in refused what is refused.
+func watch(limit int, refused *[]telemetry.Refusal) Watch {
+	refuse := func(why telemetry.Refusal) { *refused = append(*refused, why) }
+	return Watch{HeaderBytes: limit, MaxStreams: 250, Refuse: refuse, Flood: func(string) { refuse(telemetry.RefusedFlood) }, Header: func(bool) {}, Late: func() bool { return false }}
+}
 
 // readIncoming lets an incoming read these bytes, and returns what it refused.
 func readIncoming(limit int, b []byte) (*Conn, []telemetry.Refusal) {
 	var got []telemetry.Refusal
-	c := New(limit, func(why telemetry.Refusal) { got = append(got, why) }, never)
+	c := New(watch(limit, &got))
 	c.in.read(b)
 	return c, got
 }
@@ -68,7 +72,7 @@ func FuzzIncoming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 500
 		var refused []telemetry.Refusal
-		c := New(limit, func(why telemetry.Refusal) { refused = append(refused, why) }, never)
+		c := New(watch(limit, &refused))
 		fr := http2.NewFramer(io.Discard, io.TeeReader(bytes.NewReader(b), along{c}))
 		fr.SetMaxReadFrameSize(LargestFrame)
 		fr.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
@@ -128,12 +132,12 @@ func TestIncoming_BytesMayBeCutAnywhere(t *testing.T) {
 	all := append(frame(frames.Headers, frames.EndHeaders, 1, block.Bytes()), frame(frames.Data, frames.EndStream, 1, []byte("hello"))...)
 	all = append(all, frame(frames.Headers, frames.EndHeaders, 3, block.Bytes())...)
 	for size := 1; size <= len(all); size++ {
-		n := 0
-		c := New(1000, func(telemetry.Refusal) { n++ }, never)
+		var refused []telemetry.Refusal
+		c := New(watch(1000, &refused))
 		for part := range slices.Chunk(all, size) {
 			c.in.read(part)
 		}
-		if n != 2 {
+		if n := len(refused); n != 2 {
 			t.Errorf("in pieces of %d bytes: %d refused, want 2", size, n)
 		}
 	}
@@ -189,7 +193,7 @@ func TestConn_ForgetsWhatNeverBegins(t *testing.T) {
 			c.Begin(id)
 		}
 	}
-	if n := len(c.streams); n > maxStreams || !c.streams[7].begun {
+	if n := len(c.streams); n > c.watch.maxUnbegun() || !c.streams[7].begun {
 		t.Errorf("%d streams are remembered, the one that runs among them: %v", n, c.streams[7].begun)
 	}
 	c.End(7)
@@ -237,7 +241,9 @@ func TestStreamID(t *testing.T) {
 // A request is early or late by the moment in which its header was whole, whenever its handler runs.
 func TestConn_Early(t *testing.T) {
 	late := false
-	c := New(1000, func(telemetry.Refusal) {}, func() bool { return late })
+	w := watch(1000, new([]telemetry.Refusal))
+	w.Late = func() bool { return late }
+	c := New(w)
 	header := []byte("\x82\x86\x84\x41\x01x") // GET http / x
 	c.ReadIncoming(frame(frames.Headers, frames.EndHeaders|frames.EndStream, 1, header))
 	late = true

@@ -19,6 +19,7 @@ type incoming struct {
 	frames  frames.Reader
 	ended   bool   // net/http closes the connection because of what came, or pace cannot follow it
 	newest  uint32 // the newest stream that net/http opened
+	broke   bool   // the present frame makes net/http reset a stream that it has opened
 	refused uint32 // the newest stream that it reset instead, and that counts as never opened
 	fields  *hpack.Decoder
 	block   fieldBlock // the present one
@@ -49,19 +50,36 @@ func (in *incoming) begin(c *Conn, headerBytes int) {
 	in.fields.SetMaxStringLength(int(in.limit))
 }
 
-// read takes the next bytes.
-func (in *incoming) read(b []byte) {
+// read takes the next bytes, and returns how many of them come before the end of a flood.
+func (in *incoming) read(b []byte) int {
+	all := len(b)
 	for len(b) > 0 && !in.ended {
 		var whole bool
 		b, whole = in.frames.Next(b, keepIncoming)
 		if (whole || in.frames.HasHead()) && in.frames.Length() > LargestFrame {
 			in.ended = true
-			return
+			break
 		}
-		if whole {
-			in.frame(&in.frames)
+		if !whole {
+			continue
 		}
+		before := in.block.open
+		w := in.frame(&in.frames)
+		if in.block.open != before {
+			in.conn.watch.Header(in.block.open)
+		}
+		switch floods := &in.conn.floods; {
+		case in.ended: // net/http ends the connection itself
+		case floods.isFlood(w, &in.frames):
+			in.flood(w)
+			return all - len(b)
+		case in.broke && floods.tooManyResets():
+			in.flood(weighsAsReset)
+			return all - len(b)
+		}
+		in.broke = false
 	}
+	return all
 }
 
 func keepIncoming(f *frames.Reader) int {
@@ -72,11 +90,11 @@ func keepIncoming(f *frames.Reader) int {
 	return 5
 }
 
-// frame looks at a frame that has come whole.
-func (in *incoming) frame(f *frames.Reader) {
+// frame looks at a frame that has come whole, and returns what it weighs.
+func (in *incoming) frame(f *frames.Reader) weight {
 	if in.conn.over.Load() || in.block.open != (f.Kind() == frames.Continuation) {
 		in.ended = true
-		return
+		return noWeight
 	}
 	id, p := f.Stream(), f.Payload
 	if id > in.newest && id <= in.refused && f.Kind() != frames.Headers && f.Kind() != frames.Continuation {
@@ -88,57 +106,72 @@ func (in *incoming) frame(f *frames.Reader) {
 	case frames.Continuation:
 		if id != in.block.id {
 			in.ended = true
-			return
+			return noWeight
 		}
 		in.fragment(p, f.Has(frames.EndHeaders))
 	case frames.Data:
-		in.data(f)
+		return in.data(f)
 	case frames.Reset:
 		in.conn.settle(id, ClientLeft)
 		in.conn.ExpectNoMore(id)
 	case frames.Priority:
 		if len(p) == 5 && frames.Number(p)&^(1<<31) == id {
-			in.conn.settle(id, ClientBroke)
+			in.conn.change(id, in.breaks)
 		}
 	case frames.WindowUpdate:
 		if len(p) >= 4 && frames.Number(p)&^(1<<31) == 0 {
-			in.conn.settle(id, ClientBroke)
+			in.conn.change(id, in.breaks)
 		}
 	}
+	return weigh(f)
 }
 
-// data counts the bytes of a body against what was announced.
-func (in *incoming) data(f *frames.Reader) {
+// data counts the bytes of a body against what was announced. It returns what the frame weighs: nothing, unless
+// it has no content, and does not end its stream either.
+func (in *incoming) data(f *frames.Reader) weight {
 	n := f.Length()
 	if f.Stream() == 0 {
 		in.ended = true
-		return
+		return noWeight
 	}
 	if f.Has(frames.Padded) {
 		if len(f.Payload) == 0 {
 			in.short()
-			return
+			return noWeight
 		}
 		if n -= 1 + int(f.Payload[0]); n < 0 {
 			in.ended = true
-			return
+			return noWeight
 		}
 	}
+	open := false
 	in.conn.change(f.Stream(), func(s *stream) {
+		open = !s.ended
 		if s.got += int64(n); s.ended || s.declared >= 0 && s.got > s.declared {
-			s.settle(ClientBroke)
+			in.breaks(s)
 		}
 		if f.Has(frames.EndStream) {
-			s.end()
+			in.end(s)
 		}
 	})
+	if open && (n > 0 || f.Has(frames.EndStream)) || n >= shortData {
+		return noWeight
+	}
+	return weighsAsData
 }
 
 // end notes that the client ended the stream.
-func (s *stream) end() {
+func (in *incoming) end(s *stream) {
 	if s.ended = true; s.declared >= 0 && s.got != s.declared {
-		s.settle(ClientBroke)
+		in.breaks(s)
 	}
+}
+
+// breaks notes that the client broke a rule, because of which net/http resets the stream. For pace that is as costly
+// as a reset by the client.
+func (in *incoming) breaks(s *stream) {
+	in.broke = in.broke || s.cause == Unknown
+	s.settle(ClientBroke)
 }
 
 // headers begins a block of fields.
@@ -175,14 +208,14 @@ func (in *incoming) headers(f *frames.Reader) {
 // short notes a frame that is too short for its flags. net/http closes the connection without GOAWAY.
 func (in *incoming) short() {
 	in.ended = true
-	in.conn.refuse(telemetry.RefusedH2Error)
+	in.conn.watch.Refuse(telemetry.RefusedH2Error)
 }
 
 // reset notes that net/http resets a stream because of its header or its trailer.
 func (in *incoming) reset(id uint32) {
 	if !in.conn.settle(id, ClientBroke) && id > in.newest {
 		in.refused = max(in.refused, id)
-		in.conn.refuse(telemetry.RefusedH2Error)
+		in.conn.watch.Refuse(telemetry.RefusedH2Error)
 	}
 }
 
@@ -280,19 +313,19 @@ func (in *incoming) endBlock() {
 	case b.id <= in.newest:
 		c.change(b.id, func(s *stream) {
 			if s.ended || !b.endStream || b.pseudo != 0 {
-				s.settle(ClientBroke)
+				in.breaks(s)
 			} else {
-				s.end()
+				in.end(s)
 			}
 		})
 		return
 	}
 	in.newest = b.id
 	if b.circular {
-		c.refuse(telemetry.RefusedH2Error)
+		c.watch.Refuse(telemetry.RefusedH2Error)
 		return
 	}
-	s := stream{declared: b.length, ended: b.endStream, early: !c.late()}
+	s := stream{declared: b.length, ended: b.endStream, early: !c.watch.Late()}
 	if b.endStream {
 		s.declared = -1 // the handler rejects a length that the end contradicts
 	}

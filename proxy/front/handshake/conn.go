@@ -21,6 +21,7 @@ type Conn struct {
 
 	// Version and Cipher are what was agreed, as OpenTelemetry names it; empty before the end of the handshake.
 	Version, Cipher string
+	HTTP2           bool                // was agreed on, by ALPN
 	Client          []*x509.Certificate // that the client has shown, its own first; verified
 }
 
@@ -55,7 +56,7 @@ func (c *Conn) shake() error {
 	if err == nil {
 		state := c.ConnectionState()
 		c.Version, c.Cipher = versionNumber(state.Version), tls.CipherSuiteName(state.CipherSuite)
-		c.Client = state.PeerCertificates
+		c.Client, c.HTTP2 = state.PeerCertificates, state.NegotiatedProtocol == protocols[0]
 		c.wire.offer = Offer{}
 		if state.NegotiatedProtocol == challengeProtocol {
 			return io.EOF // of which net/http says nothing: the authority has seen what it wants
