@@ -55,12 +55,22 @@ func (c *Conn) readUnlawful(b []byte) (int, error) {
 	return n, nil
 }
 
-// sayCalm sends the notice once, if a frame may begin now, and reports whether it is sent. c.writing is held.
-func (c *Conn) sayCalm() bool {
-	if !c.calm && c.unsent == 0 && c.h2.MayWrite() {
+// sayCalm sends the notice once, and drops what net/http sends, except for the end of a frame that it has begun.
+// c.writing is held.
+func (c *Conn) sayCalm(b []byte) (int, error) {
+	if c.calm {
+		return len(b), nil
+	}
+	again := min(c.unsent, len(b)) // these bytes were read along
+	n := again + c.h2.FinishFrame(b[again:])
+	c.unsent = 0
+	if written, err := c.writeAfterHeld(b[:n]); err != nil {
+		return written, err
+	}
+	if c.h2.MayWrite() {
 		c.calm, c.goneAway = true, true
 		c.sendHeld()
 		c.Conn.Write(c.h2.CalmNotice())
 	}
-	return c.calm
+	return len(b), nil
 }

@@ -58,8 +58,8 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 	if c.held.broken != nil {
 		return 0, c.held.broken
 	}
-	if c.h2.Flooded() && c.sayCalm() {
-		return len(b), nil
+	if c.h2.Flooded() {
+		return c.sayCalm(b)
 	}
 	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
 	leaving := c.server.InFlight.Draining() || c.listener.retired.Load()

@@ -179,13 +179,29 @@ func (c *Conn) GiveUp() bool { return !c.over.Swap(true) }
 // ReadOutgoing reads along what net/http sends.
 func (c *Conn) ReadOutgoing(b []byte) {
 	for len(b) > 0 {
-		var whole bool
-		if b, whole = c.out.Next(b, keepOutgoing); whole {
-			isFields := c.out.Kind() == frames.Headers || c.out.Kind() == frames.Continuation
-			c.within = isFields && !c.out.Has(frames.EndHeaders)
-			c.sent(&c.out)
-		}
+		b = c.readFrame(b)
 	}
+}
+
+// FinishFrame reads along only what belongs to a frame, or a header, that net/http has begun to send. It returns how
+// much of b that is.
+func (c *Conn) FinishFrame(b []byte) int {
+	rest := b
+	for len(rest) > 0 && !c.MayWrite() {
+		rest = c.readFrame(rest)
+	}
+	return len(b) - len(rest)
+}
+
+// readFrame reads along what net/http sends up to the end of a frame, and returns the rest.
+func (c *Conn) readFrame(b []byte) []byte {
+	b, whole := c.out.Next(b, keepOutgoing)
+	if whole {
+		isFields := c.out.Kind() == frames.Headers || c.out.Kind() == frames.Continuation
+		c.within = isFields && !c.out.Has(frames.EndHeaders)
+		c.sent(&c.out)
+	}
+	return b
 }
 
 // MayWrite reports whether somebody else may send a frame now: net/http is not in the middle of one.

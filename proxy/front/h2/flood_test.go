@@ -208,3 +208,24 @@ func TestConn_HeaderInParts(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// What net/http has begun to send is finished before somebody else sends a frame, wherever it was cut.
+func TestConn_FinishFrame(t *testing.T) {
+	whole := frame(frames.Settings, 0, 0, nil)
+	header := append(frame(frames.Headers, 0, 1, []byte(simpleHeader)), frame(frames.Continuation, frames.EndHeaders, 1, []byte("x"))...)
+	for _, begun := range [][]byte{frame(frames.Ping, frames.Ack, 0, make([]byte, 8)), header} {
+		for cut := range len(begun) {
+			var refused []telemetry.Refusal
+			c := New(watch(1000, &refused))
+			c.ReadOutgoing(whole)
+			c.ReadOutgoing(begun[:cut])
+			want := len(begun) - cut
+			if cut == 0 {
+				want = 0 // nothing is begun
+			}
+			if got := c.FinishFrame(append(slices.Clone(begun[cut:]), whole...)); got != want || !c.MayWrite() {
+				t.Errorf("cut at %d of %d: %d bytes finish it, want %d", cut, len(begun), got, want)
+			}
+		}
+	}
+}
