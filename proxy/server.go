@@ -30,6 +30,7 @@ func NewServer(o ServerOptions) *front.Server {
 		Attach:   func() interface{ Close() } { return new(transport.Pin) },
 		Refused:  h.Telemetry.Refused,
 
+		HandshakeDone:   h.Telemetry.HandshakeDone,
 		HandshakeFailed: h.Telemetry.HandshakeFailed,
 
 		HTTP01:   o.HTTP01,

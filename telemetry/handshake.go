@@ -1,6 +1,9 @@
 package telemetry
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // HandshakeFailure is why a TLS handshake with a client failed.
 type HandshakeFailure uint8
@@ -36,6 +39,22 @@ func (s *State) ACMEFailed() { s.acmeFailed.Add(1) }
 
 // ACMEFailures returns how many attempts to get or renew a certificate failed.
 func (s *State) ACMEFailures() int64 { return s.acmeFailed.Load() }
+
+// handshakeVersions are the versions of TLS that clients may speak, as OpenTelemetry names them.
+var handshakeVersions = [...]string{"1.2", "1.3"}
+
+// HandshakeVersions returns the versions of TLS that clients may speak.
+func HandshakeVersions() []string { return handshakeVersions[:] }
+
+// HandshakeDone counts a handshake that was completed, by the version of TLS.
+func (s *State) HandshakeDone(version string) {
+	if i := slices.Index(handshakeVersions[:], version); i >= 0 {
+		s.handshakes[i].Add(1)
+	}
+}
+
+// Handshakes returns how many handshakes were completed with the nth of HandshakeVersions.
+func (s *State) Handshakes(nth int) int64 { return s.handshakes[nth].Load() }
 
 // CertificateState is what a certificate reports about itself.
 type CertificateState struct {

@@ -10,6 +10,9 @@ import (
 type State struct {
 	refused [refusalCount]atomic.Int64
 	failed  [handshakeFailureCount]atomic.Int64
+
+	handshakes [len(handshakeVersions)]atomic.Int64
+
 	reloads reloads
 
 	acmeFailed atomic.Int64

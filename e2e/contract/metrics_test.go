@@ -67,6 +67,8 @@ var rows = map[string]row{
 	"pace_backend_up":                   {dto.MetricType_GAUGE, words("pace_upstream server_address server_port"), words("pace_upstream server_address"), nil},
 	"pace_panic_picks_total":            {dto.MetricType_COUNTER, words("pace_upstream"), words("pace_upstream"), nil},
 
+	"pace_tls_handshakes_total":         {dto.MetricType_COUNTER, words("tls_protocol_version"), words("tls_protocol_version"), nil},
+	"pace_protocol_requests_total":      {dto.MetricType_COUNTER, words("network_protocol_version"), words("network_protocol_version"), nil},
 	"pace_tls_handshake_failures_total": {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_log_records_dropped_total":    {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_metric_exports_failed_total":  {dto.MetricType_COUNTER, nil, nil, nil},

@@ -152,9 +152,10 @@ func (r *records) Read(b []byte) (int, error) {
 func talk(t *testing.T, patience time.Duration, h http.HandlerFunc) *talker {
 	s := NewServer(Options{
 		Handler: h, InFlight: new(InFlight), Attach: func() interface{ Close() } { return nothing{} },
-		OnPanic: func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
-		Refused: func(why telemetry.Refusal) { t.Errorf("refused: %v", why) },
-		Log:     slog.New(slog.DiscardHandler), Settings: Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16},
+		OnPanic:       func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
+		Refused:       func(why telemetry.Refusal) { t.Errorf("refused: %v", why) },
+		HandshakeDone: func(string) {},
+		Log:           slog.New(slog.DiscardHandler), Settings: Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16},
 	})
 	s.patience = patience
 	l, err := Listen("127.0.0.1:0")

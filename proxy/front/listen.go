@@ -144,7 +144,7 @@ func (l *listener) newConn(nc net.Conn, g *generation) *Conn {
 	c.RedirectTo = how.RedirectTo
 	if how.TLS != nil {
 		scheme = message.HTTPS
-		c.tls = l.terminator.Load().Server(c.Conn, c.handshakeFailed)
+		c.tls = l.terminator.Load().Server(c.Conn, l.s.HandshakeDone, c.handshakeFailed)
 		c.Conn = c.tls
 	}
 	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort(), scheme)

@@ -36,6 +36,7 @@ func TestTLS_IsReadAlong(t *testing.T) {
 		InFlight:        new(InFlight),
 		Attach:          func() interface{ Close() } { return nothing{} },
 		Refused:         func(why telemetry.Refusal) { refused <- why },
+		HandshakeDone:   func(string) {},
 		HandshakeFailed: func(why telemetry.HandshakeFailure) { t.Errorf("a handshake failed: %v", why) },
 		Log:             slog.New(slog.DiscardHandler),
 		Settings:        Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16},

@@ -30,6 +30,7 @@ type Options struct {
 	InFlight        *InFlight                                                         // of the exchanges that Handler begins
 	Attach          func() interface{ Close() }                                       // makes what Handler keeps with a connection; it is closed with the connection
 	Refused         func(telemetry.Refusal)                                           // is called for everything that is refused
+	HandshakeDone   func(version string)                                              // is called for each TLS handshake that is completed, with the version of TLS
 	HandshakeFailed func(telemetry.HandshakeFailure)                                  // is called for each TLS handshake that fails, before Refused is
 	HTTP01          func(token string) string                                         // returns what answers an HTTP-01 challenge of ACME (RFC 8555 §8.3), "" if the token is unknown
 	OnSlow          func(*telemetry.Record)                                           // gets an exchange that runs for longer than SlowAfter; see [Exchange] for what it may read

@@ -95,6 +95,8 @@ var (
 	State         = label("state")
 	Policy        = label("policy")
 	Certificate   = label("certificate")
+	TLSVersion    = label("tls.protocol.version")
+	Protocol      = label("network.protocol.version")
 	Phase         = label("phase")
 	StreamKind    = label("kind")
 	CloseReason   = label("pace.close_reason")
@@ -184,6 +186,15 @@ var (
 		Key: "pace.refused", Type: Counter, Unit: "{request}",
 		Labels: []Label{Reason.of(telemetry.RefusalWords())},
 		Doc:    "Requests and connections refused before the handler; they are in no other metric.",
+	})
+	Handshakes = named(Instrument{
+		Key: "pace.tls.handshakes", Type: Counter, Unit: "{handshake}",
+		Labels: []Label{TLSVersion.of(telemetry.HandshakeVersions())},
+		Doc:    "TLS handshakes with clients that were completed, those that resume a session included.",
+	})
+	ProtocolRequests = named(Instrument{
+		Key: "pace.protocol.requests", Type: Counter, Unit: "{request}",
+		Labels: []Label{Protocol.of(protocols[:])}, Doc: "Requests, by the version of HTTP that the client used.",
 	})
 	HandshakeFailures = named(Instrument{
 		Key: "pace.tls.handshake.failures", Type: Counter, Unit: "{handshake}",

@@ -55,6 +55,8 @@ type Metrics struct {
 	routes  *routes
 	streams streams
 
+	protocols protocolTallies
+
 	exemplars *exemplars // nil: there are none
 	export    *export    // nil: nothing is exported
 }
@@ -198,6 +200,7 @@ func (m *Metrics) measure(r *telemetry.Record, over time.Time) {
 	m.measureAttempts(r)
 	m.phases.add(r)
 	m.routes.of(r.Route).add(r, took)
+	m.protocols.add(r)
 	for _, f := range r.Failovers {
 		m.failovers.Add(ctx, 1, upstreamReason(r.Upstream, f.Reason))
 	}

@@ -30,6 +30,16 @@ var stateInstruments = []stateInstrument{
 			o(m.State.Refusals(telemetry.Refusal(i)), Reason.is(word))
 		}
 	}},
+	{Handshakes, func(m *Metrics, o observe) {
+		for i, version := range telemetry.HandshakeVersions() {
+			o(m.State.Handshakes(i), TLSVersion.is(version))
+		}
+	}},
+	{ProtocolRequests, func(m *Metrics, o observe) {
+		for i, version := range protocols {
+			o(m.protocols[i].Load(), Protocol.is(version))
+		}
+	}},
 	{HandshakeFailures, func(m *Metrics, o observe) {
 		for i, word := range telemetry.HandshakeFailureWords() {
 			o(m.State.HandshakeFailures(telemetry.HandshakeFailure(i)), Reason.is(word))

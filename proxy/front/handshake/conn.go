@@ -15,6 +15,7 @@ import (
 type Conn struct {
 	*tls.Conn
 	wire   *wire
+	done   func(version string)
 	failed func(*Failure)
 
 	begun bool // the handshake; the goroutine that reads owns it
@@ -31,10 +32,10 @@ type wire struct {
 	offer Offer
 }
 
-// Server returns the connection over nc. If its handshake fails, failed is called, once.
-func (t *Terminator) Server(nc socket.Conn, failed func(*Failure)) *Conn {
+// Server returns the connection over nc. Once its handshake is over, done or failed is called.
+func (t *Terminator) Server(nc socket.Conn, done func(version string), failed func(*Failure)) *Conn {
 	w := &wire{Conn: nc}
-	return &Conn{Conn: tls.Server(w, t.config.Load()), wire: w, failed: failed}
+	return &Conn{Conn: tls.Server(w, t.config.Load()), wire: w, done: done, failed: failed}
 }
 
 // Read implements net.Conn. The first one makes the handshake, within the deadline of the read.
@@ -61,6 +62,7 @@ func (c *Conn) shake() error {
 		if state.NegotiatedProtocol == challengeProtocol {
 			return io.EOF // of which net/http says nothing: the authority has seen what it wants
 		}
+		c.done(c.Version)
 		return nil
 	}
 	f := failureOf(err, &c.wire.offer)

@@ -21,7 +21,7 @@ import (
 // A client gets a connection in clear text, with what was agreed.
 func TestConn_CarriesClearText(t *testing.T) {
 	client, server := pair(t)
-	c := NewTerminator(options(t)).Server(server, func(f *Failure) { t.Errorf("failed: %+v", f) })
+	c := NewTerminator(options(t)).Server(server, func(string) {}, func(f *Failure) { t.Errorf("failed: %+v", f) })
 	secure := tls.Client(client, &tls.Config{ServerName: "a.example", InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	go io.WriteString(secure, "hello")
 	b := make([]byte, 10)
@@ -40,7 +40,7 @@ func TestConn_NoHTTP2WithAProhibitedCipher(t *testing.T) {
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: "http/1.1", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "h2",
 	} {
 		client, server := pair(t)
-		c := NewTerminator(options(t)).Server(server, func(*Failure) {})
+		c := NewTerminator(options(t)).Server(server, func(string) {}, func(*Failure) {})
 		go c.Read(make([]byte, 1))
 		secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}, NextProtos: []string{"h2", "http/1.1"}})
 		if err := secure.Handshake(); err != nil {
@@ -83,7 +83,7 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 			}
 			client, server := pair(t)
 			var got []*Failure
-			c := NewTerminator(o).Server(server, func(f *Failure) { got = append(got, f) })
+			c := NewTerminator(o).Server(server, func(string) {}, func(f *Failure) { got = append(got, f) })
 			go tt.client(client)
 			if tt.want == telemetry.HandshakeTimeout {
 				c.SetReadDeadline(time.Unix(1, 0))
@@ -104,7 +104,7 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 func TestFailures_NoneWithoutAByte(t *testing.T) {
 	client, server := pair(t)
 	client.Close()
-	c := NewTerminator(options(t)).Server(server, func(f *Failure) { t.Errorf("got %+v", f) })
+	c := NewTerminator(options(t)).Server(server, func(string) {}, func(f *Failure) { t.Errorf("got %+v", f) })
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("it succeeded")
 	}
@@ -113,7 +113,7 @@ func TestFailures_NoneWithoutAByte(t *testing.T) {
 // Who speaks HTTP is told so.
 func TestPlainHTTP_IsToldSo(t *testing.T) {
 	client, server := pair(t)
-	c := NewTerminator(options(t)).Server(server, func(*Failure) {})
+	c := NewTerminator(options(t)).Server(server, func(string) {}, func(*Failure) {})
 	io.WriteString(client, "GET / HTTP/1.1\r\n\r\n")
 	c.Read(make([]byte, 1))
 	c.Close()
@@ -130,7 +130,7 @@ func TestChange_KeepsTheTickets(t *testing.T) {
 	cache := tls.NewLRUClientSessionCache(1)
 	for i := range 2 {
 		client, server := pair(t)
-		c := term.Server(server, func(f *Failure) { t.Errorf("failed: %+v", f) })
+		c := term.Server(server, func(string) {}, func(f *Failure) { t.Errorf("failed: %+v", f) })
 		go func() {
 			c.Read(make([]byte, 1))
 			io.WriteString(c, "x") // after it the client has the ticket
@@ -209,7 +209,7 @@ func TestChallenge_EndsWithTheHandshake(t *testing.T) {
 	} {
 		client, server := pair(t)
 		var failed *Failure
-		c := NewTerminator(o).Server(server, func(f *Failure) { failed = f })
+		c := NewTerminator(o).Server(server, func(string) {}, func(f *Failure) { failed = f })
 		server.SetReadDeadline(time.Now().Add(10 * time.Second))
 		read := make(chan error, 1)
 		go func() {
