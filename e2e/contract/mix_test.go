@@ -12,15 +12,24 @@ import (
 // the status and outcome that client and backends know it to have had.
 func TestMix(t *testing.T) {
 	t.Parallel()
-	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
-		spans := otlp.Receiver(t)
-		m := mix.New(t, 4, mix.Options{Requests: 540, Houses: []string{"main"}, Mode: mode, Clients: 8, Collector: spans.GRPC})
-		m.Play()
-		truth := m.Truth()
-		truth.HoldMetrics(mix.FromPages())
-		m.End()
-		truth.HoldLog()
-		truth.HoldSpans(spans.Spans())
-		truth.Report()
-	})
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) { holdMix(t, mix.Options{Mode: mode}) })
+}
+
+// The same holds for clients that speak TLS.
+func TestMix_OverTLS(t *testing.T) {
+	t.Parallel()
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) { holdMix(t, mix.Options{Mode: mode, TLS: 1}) })
+}
+
+func holdMix(t *testing.T, o mix.Options) {
+	spans := otlp.Receiver(t)
+	o.Requests, o.Houses, o.Clients, o.Collector = 540, []string{"main"}, 8, spans.GRPC
+	m := mix.New(t, 4, o)
+	m.Play()
+	truth := m.Truth()
+	truth.HoldMetrics(mix.FromPages())
+	m.End()
+	truth.HoldLog()
+	truth.HoldSpans(spans.Spans())
+	truth.Report()
 }

@@ -47,6 +47,16 @@ func leaveWaiting(x *exchange) pacetest.Response {
 
 // leaveSending leaves once a backend has a part of the request's body.
 func leaveSending(x *exchange) pacetest.Response {
+	if x.mode == pacetest.H2C {
+		body, more := io.Pipe()
+		go func() {
+			io.WriteString(more, x.body[:1000])
+			x.await(x.began)
+			x.cancel()
+			more.CloseWithError(io.ErrClosedPipe)
+		}()
+		return pacetest.Do(x.client, x.request(body))
+	}
 	w := x.dial()
 	w.send(x.head(fmt.Sprintf("Content-Length: %d\r\n", len(x.body))) + x.body[:1000])
 	return x.leaveNow(w)

@@ -2,6 +2,7 @@ package mix
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -13,11 +14,17 @@ import (
 // errLeft is the response of a client that did not wait for one.
 var errLeft = errors.New("the client left")
 
-// wire is a client's connection for raw bytes.
+// wire is a client's connection for raw bytes, in clear text or over TLS.
 type wire struct {
-	*net.TCPConn
+	halfCloser
+	tcp *net.TCPConn // below it
 	r   *bufio.Reader
 	err error // the first one; what follows it does nothing
+}
+
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
 }
 
 func (x *exchange) dial() *wire {
@@ -27,20 +34,27 @@ func (x *exchange) dial() *wire {
 	}
 	deadline, _ := x.ctx.Deadline()
 	c.SetDeadline(deadline)
-	return &wire{TCPConn: c.(*net.TCPConn), r: bufio.NewReader(c)}
+	w := &wire{halfCloser: c.(*net.TCPConn), tcp: c.(*net.TCPConn)}
+	if x.tls != nil {
+		over := tls.Client(c, x.tls)
+		w.halfCloser, w.err = over, over.Handshake()
+		x.shook(w.err)
+	}
+	w.r = bufio.NewReader(w.halfCloser)
+	return w
 }
 
 func (w *wire) close() {
-	if w.TCPConn != nil {
+	if w.tcp != nil {
 		w.Close()
 	}
 }
 
 // reset breaks the connection off with RST.
 func (w *wire) reset() {
-	if w.TCPConn != nil {
-		w.SetLinger(0)
-		w.Close()
+	if w.tcp != nil {
+		w.tcp.SetLinger(0)
+		w.tcp.Close()
 	}
 }
 

@@ -2,6 +2,7 @@ package mix
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,7 @@ type exchange struct {
 	house  *house
 	proxy  string // host:port of the proxy under audit
 	mode   pacetest.Mode
+	tls    *tls.Config // nil: in clear text
 	method string
 	path   string // unique
 	query  string
@@ -79,10 +81,13 @@ func flagOf() (raise func(), raised <-chan struct{}) {
 func (x *exchange) run(own *ownClients) {
 	x.begin()
 	defer x.cancel()
-	x.client = own.speak[x.mode]
-	x.ctx = httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-		x.after = own.follows(c.Conn.LocalAddr(), x)
-	}})
+	if x.client = own.speak[x.mode]; x.tls != nil {
+		x.client = own.secure[x.mode]
+	}
+	x.ctx = httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{
+		GotConn:          func(c httptrace.GotConnInfo) { x.after = own.follows(c.Conn.LocalAddr(), x) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { x.shook(err) },
+	})
 	drive := x.drive
 	if drive == nil {
 		drive = send
@@ -90,6 +95,29 @@ func (x *exchange) run(own *ownClients) {
 	began := time.Now()
 	x.got = drive(x)
 	x.took = time.Since(began)
+}
+
+// shook notes that the client has made a handshake with the house.
+func (x *exchange) shook(err error) {
+	if err == nil {
+		x.house.handshakes.Add(1)
+	}
+}
+
+// scheme is that of the URLs that the client asks for.
+func (x *exchange) scheme() string {
+	if x.tls != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// speaks says what the client speaks, for a reader.
+func (x *exchange) speaks() string {
+	if x.tls != nil {
+		return strings.TrimSuffix(string(x.mode), "c") + " and TLS"
+	}
+	return string(x.mode)
 }
 
 // begin gives the exchange its time.
@@ -131,7 +159,7 @@ func (x *exchange) fields() map[string]string {
 
 // request makes the request with this body.
 func (x *exchange) request(body io.Reader) *http.Request {
-	req, err := http.NewRequestWithContext(x.ctx, x.method, "http://"+x.proxy+x.target(), body)
+	req, err := http.NewRequestWithContext(x.ctx, x.method, x.scheme()+"://"+x.proxy+x.target(), body)
 	if err != nil {
 		panic(err) // the script made it
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pace/e2e/pacetest"
@@ -14,6 +15,8 @@ import (
 const (
 	maxBody = 100_000 // server.max_body_bytes of the house main
 	quota   = 3       // rate_limit.max_requests of the house main
+
+	serverName = "pace.test" // that clients ask for over TLS
 
 	slowAfter = 3 * time.Second // tracing.keep.slow of the house slow
 	recent    = 40_000          // tracing.keep.recent of all houses: more than a mix has
@@ -28,6 +31,9 @@ type house struct {
 	wired    []string          // addresses whose traffic is recorded: some attempts reach no backend there
 	backends int               // how many there are
 	quota    int               // rate_limit.max_requests, 0: no limit
+
+	secure     string       // host:port where it speaks TLS; "": nowhere
+	handshakes atomic.Int64 // that clients have completed with it
 }
 
 // plan describes a house that has not been started yet.
@@ -142,8 +148,16 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	if mx.ratio > 0 {
 		p.cfg["tracing"] = pacetest.Table{"sample_ratio": mx.ratio}
 	}
+	if mx.ca != nil {
+		p.cfg["listener.clear"] = pacetest.Table{"listen": "127.0.0.1:0"}
+		p.cfg["listener.secure"] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true}
+		p.cfg["certificate[0]"] = mx.ca.Issue(serverName).Table()
+	}
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://"+mx.collector, "OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=100000")
+	if mx.ca != nil {
+		h.secure = h.Listeners[1]
+	}
 	return h
 }
 

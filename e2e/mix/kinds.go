@@ -92,11 +92,11 @@ var kinds = []kind{
 	{name: "leavepost", house: "main", share: 10, method: "POST", outcome: "client_gone", status: 499, left: true,
 		serve: gone(hang), drive: leaveWaiting, peers: true},
 	{name: "leaveupload", house: "main", share: 10, method: "POST", outcome: "client_gone", status: 499, left: true, body: 9000,
-		unread: true, serve: gone(readPart), drive: leaveSending, h1: true, peers: true},
+		unread: true, serve: gone(readPart), drive: leaveSending, peers: true},
 	{name: "abort", house: "main", share: 20, outcome: "client_aborted", status: 200, broken: true, part: 400,
 		serve: aborted(holdBody), drive: leaveReading, peers: true},
 	{name: "abortlarge", house: "main", share: 3, outcome: "client_aborted", status: 200, broken: true, part: large,
-		serve: aborted(holdLarge), drive: leaveReading, h1: true, peers: true},
+		serve: aborted(holdLarge), drive: leaveReading, peers: true},
 	{name: "endless", house: "main", share: 3, outcome: "client_aborted", status: 200, broken: true, part: -1,
 		serve: aborted(endless), drive: leaveReading, peers: true},
 

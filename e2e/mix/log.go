@@ -69,6 +69,7 @@ func (tr *Truth) holdLine(x *exchange, line pacetest.Line) {
 	want := map[string]string{
 		"level": level, "method": x.method, "status": fmt.Sprint(status), "outcome": outcome, "client": x.source, "route": "/", "route_name": "default",
 		"trace_id": x.trace, "trace_sampled": fmt.Sprint(!x.quiet), "kept": x.keptFor(), "stream": x.stream, "close_reason": x.closed,
+		"tls": x.tlsVersion(),
 	}
 	if n := len(x.attempts); n > 0 {
 		want["upstream"] = "default"

@@ -20,7 +20,9 @@ import (
 type Options struct {
 	Requests  int           // how many, about
 	Houses    []string      // those that take part; nil: all
+	Kinds     []string      // those of the exchanges; nil: all whose house is there
 	Mode      pacetest.Mode // what the clients speak; "": either, at random
+	TLS       float64       // share of the exchanges that go over TLS; 0: the paces have no listener for it
 	Clients   int           // how many exchanges go on at a time; 0: 48
 	Drain     bool          // whether the house main ends while requests arrive; see Mix.Drain
 	Collector string        // host:port that takes OTLP over gRPC
@@ -35,6 +37,9 @@ type Mix struct {
 	t         testing.TB
 	random    *rand.Rand
 	mode      pacetest.Mode
+	kinds     []string
+	tls       float64
+	ca        *pacetest.CA // of the paces' certificates; nil: nobody speaks TLS
 	clients   int
 	collector string
 	sampled   float64
@@ -57,6 +62,9 @@ type Mix struct {
 func New(t testing.TB, seed uint64, o Options) *Mix {
 	mx := bare(t, seed)
 	mx.mode, mx.collector, mx.sampled, mx.ratio = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95), o.Sampled
+	if mx.kinds, mx.tls = o.Kinds, o.TLS; o.TLS > 0 {
+		mx.ca = pacetest.NewCA(t)
+	}
 	if o.Clients > 0 {
 		mx.clients = o.Clients
 	}

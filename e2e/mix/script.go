@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 func (mx *Mix) write(n int, drain bool) {
 	for i := range kinds {
 		k := &kinds[i]
-		if mx.houses[k.house] == nil || k.h1 && mx.mode == pacetest.H2C || k.share == 0 {
+		if mx.houses[k.house] == nil || mx.kinds != nil && !slices.Contains(mx.kinds, k.name) || k.h1 && mx.mode == pacetest.H2C || k.share == 0 {
 			continue
 		}
 		for range max(1, n*k.share/1000) {
@@ -51,6 +52,9 @@ func (mx *Mix) exchange(k *kind) *exchange {
 	}
 	if unsampled := mx.random.Float64() >= mx.sampled; x.house != nil {
 		x.proxy = x.house.Proxy
+		if mx.ca != nil && mx.random.Float64() < mx.tls {
+			x.proxy, x.tls = x.house.secure, mx.ca.Config(serverName)
+		}
 		if len(x.house.wired) == 0 { // there, each has to speak of what no backend has seen
 			x.quiet = unsampled
 			x.orphan = mx.ratio > 0 && mx.random.IntN(2) == 0
@@ -80,6 +84,16 @@ func (mx *Mix) exchange(k *kind) *exchange {
 	x.saw, x.seen = flagOf()
 	mx.byPath[x.path] = x
 	return x
+}
+
+// Played returns how many exchanges of these kinds the script has.
+func (mx *Mix) Played(kinds ...string) (n int) {
+	for _, x := range mx.script {
+		if slices.Contains(kinds, x.name) {
+			n++
+		}
+	}
+	return n
 }
 
 // task is exchanges of which each waits for the one before, unless they are together.
@@ -177,7 +191,8 @@ func (mx *Mix) carryOut(task task, own *ownClients) {
 
 // ownClients are the clients, by protocol, that share no connection with others.
 type ownClients struct {
-	speak map[pacetest.Mode]*http.Client
+	speak  map[pacetest.Mode]*http.Client
+	secure map[pacetest.Mode]*http.Client // over TLS
 
 	mu   sync.Mutex
 	last map[string]*exchange // by the client's side of a connection; guarded by mu
@@ -186,7 +201,10 @@ type ownClients struct {
 func (mx *Mix) newClients() *ownClients {
 	own := &ownClients{speak: map[pacetest.Mode]*http.Client{
 		pacetest.H1: pacetest.H1.Client(mx.t), pacetest.H2C: pacetest.H2C.Client(mx.t),
-	}, last: map[string]*exchange{}}
+	}, secure: map[pacetest.Mode]*http.Client{}, last: map[string]*exchange{}}
+	if mx.ca != nil {
+		own.secure[pacetest.H1], own.secure[pacetest.H2C] = mx.ca.Client(pacetest.H1, serverName), mx.ca.Client(pacetest.H2C, serverName)
+	}
 	mx.own = append(mx.own, own)
 	return own
 }
@@ -203,8 +221,10 @@ func (own *ownClients) follows(local net.Addr, x *exchange) *exchange {
 // HangUp closes the connections that are of no more use.
 func (mx *Mix) HangUp() {
 	for _, own := range mx.own {
-		for _, client := range own.speak {
-			client.CloseIdleConnections()
+		for _, clients := range []map[pacetest.Mode]*http.Client{own.speak, own.secure} {
+			for _, client := range clients {
+				client.CloseIdleConnections()
+			}
 		}
 	}
 }

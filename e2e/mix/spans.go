@@ -129,12 +129,12 @@ func (tr *Truth) holdServer(x *exchange, s otlp.Span, tries int) {
 		tr.reason(kept).spans++
 	}
 	want := map[string]any{
-		"http.request.method": x.knownMethod(), "url.scheme": "http", "url.path": x.path, "http.route": "/", "pace.route": "default",
+		"http.request.method": x.knownMethod(), "url.scheme": x.scheme(), "url.path": x.path, "http.route": "/", "pace.route": "default",
 		"http.response.status_code": int64(status), "server.address": "127.0.0.1", "server.port": int64(port.Of(x.proxy)),
 		"client.address": x.source, "network.peer.address": "127.0.0.1", "pace.outcome": outcome, "pace.attempts": int64(tries),
 		"error.type": orNil(x.errorType()), "user_agent.original": userAgent, "pace.stream": orNil(x.stream), "pace.close_reason": orNil(x.closed),
 		"url.query": nil, "pace.upstream": nil, "pace.keep.reason": orNil(x.keptFor()),
-		"network.peer.port": anything, "network.protocol.version": x.protocolVersion(),
+		"network.peer.port": anything, "network.protocol.version": x.protocolVersion(), "tls.protocol.version": orNil(x.tlsVersion()),
 	}
 	if tries > 0 {
 		want["pace.upstream"] = "default"
@@ -301,6 +301,14 @@ func (x *exchange) protocolVersion() string {
 		return "2"
 	}
 	return "1.1"
+}
+
+// tlsVersion returns the version of TLS that the client speaks; "" in clear text.
+func (x *exchange) tlsVersion() string {
+	if x.tls == nil {
+		return ""
+	}
+	return "1.3"
 }
 
 // spanName returns the method as span names have it.

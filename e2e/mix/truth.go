@@ -34,7 +34,7 @@ type account struct {
 	missed    map[string]int // attempts that no backend saw, by address and error.type
 	broken    map[string]int // connections, by address, that ended before a byte was written to them
 
-	requests, tries, failovers, retries, rejections, refused, streams, bytes, left Table
+	requests, tries, failovers, retries, rejections, refused, streams, bytes, left, protocols Table
 
 	changed Table // changes of state of backends by the metrics, by port and new state
 }
@@ -73,7 +73,7 @@ func (tr *Truth) adopt(x *exchange) {
 // client compares what a client saw with its script.
 func (tr *Truth) client(x *exchange) {
 	for _, fault := range x.faults() {
-		tr.differs("%s %s over %s: %s", x.method, x.path, x.mode, fault)
+		tr.differs("%s %s over %s: %s", x.method, x.path, x.speaks(), fault)
 	}
 }
 
@@ -134,7 +134,7 @@ func (x *exchange) due(outcome string) int {
 // account returns the counts of one house.
 func (tr *Truth) account(h *house) *account {
 	ac := &account{house: h, missed: map[string]int{}, broken: map[string]int{}, requests: Table{}, tries: Table{}, failovers: Table{},
-		retries: Table{}, rejections: Table{}, refused: Table{}, streams: Table{}, bytes: Table{}, left: Table{}}
+		retries: Table{}, rejections: Table{}, refused: Table{}, streams: Table{}, bytes: Table{}, left: Table{}, protocols: Table{}}
 	for _, x := range tr.all {
 		switch {
 		case x.house != h:
@@ -160,7 +160,8 @@ func (tr *Truth) account(h *house) *account {
 // count adds what the exchange's client and backends recorded.
 func (ac *account) count(x *exchange) {
 	outcome, status := x.ends()
-	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "default", "http")]++
+	ac.requests[Key(x.knownMethod(), status, outcome, x.errorType(), "/", "default", x.scheme())]++
+	ac.protocols[x.protocolVersion()]++
 	if slices.Contains([]string{"rate_limited", "bad_request", "too_large", "draining"}, outcome) {
 		ac.rejections[Key(outcome, "/", "default")]++
 	}
