@@ -61,9 +61,31 @@ type resolved struct {
 
 // expand replaces the references in a document.
 func (r *reader) expand(doc map[string]any) {
+	if !refers(doc) { // most files have none, and a path for every value of a large one takes time
+		return
+	}
 	x := &expander{r: r, read: map[reference]resolved{}}
 	x.expand("", doc)
 	r.file.secrets.learn()
+}
+
+// refers reports whether there may be a reference in a value.
+func refers(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, opening)
+	case map[string]any:
+		for _, inner := range v {
+			if refers(inner) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, refers)
+	case []map[string]any:
+		return slices.ContainsFunc(v, func(inner map[string]any) bool { return refers(inner) })
+	}
+	return false
 }
 
 // expand returns what takes the place of the value at a path. It changes tables and lists where they are.

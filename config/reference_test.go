@@ -169,3 +169,21 @@ func withReference(t *testing.T, text []byte, path string) []byte {
 	}
 	return b.Bytes()
 }
+
+// A fault of one key may name the value of another one.
+func TestFaults_ShowNoSecretOfAnotherKey(t *testing.T) {
+	t.Setenv("PACE_TEST_SECRET", "hunter2.example:4711")
+	for _, tt := range []struct{ name, text, want string }{
+		{"two listeners at one address", "[server]\nlisten = \"${env:PACE_TEST_SECRET}\"\n[admin]\nlisten = \":4711\"\n[upstreams]\nbackends = [\"http://10.0.0.1\"]\n",
+			`x.toml:4: admin.listen: server.listen is "***" and admin.listen is ":4711", and only one of them can have the port; `},
+		{"a backend that is a listener", "[server]\nlisten = \"${env:PACE_TEST_SECRET}\"\n[upstreams]\nbackends = [\"http://Hunter2.example:4711\"]\n",
+			`x.toml:4: upstreams.backends[0]: "http://***" is pace itself, which listens on "***"; `},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("x.toml", []byte(tt.text))
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(strings.ToLower(err.Error()), "hunter2") {
+				t.Errorf("got  %v\nwant %s…", err, tt.want)
+			}
+		})
+	}
+}

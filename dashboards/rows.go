@@ -112,10 +112,10 @@ func overview() []row {
 		{"Clients", []panel{
 			gauge("Client connections", units.Short, metrics.Connections.Name, metrics.State.Name),
 			gauge("Active requests", units.Short, metrics.ActiveRequests.Name, metrics.Method.Name),
-			perSecond("Requests by version of HTTP", metrics.ProtocolRequests.Name, metrics.Protocol.Name),
 			clientsLeft(),
 		}},
-		{"TLS", []panel{
+		{"TLS, and versions of HTTP", []panel{
+			perSecond("Requests by version of HTTP", metrics.ProtocolRequests.Name, metrics.Protocol.Name),
 			perSecond("Handshakes by version", metrics.Handshakes.Name, metrics.TLSVersion.Name),
 			lost("Handshakes that failed", metrics.HandshakeFailures.Name, metrics.Reason.Name),
 			daysLeft(),

@@ -3,6 +3,7 @@ package dashboards
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,8 @@ type town struct {
 	prom   *parts.Prom
 	held   []*pacetest.Wire // kept open: a request that waits, a stream
 	late   []*pacetest.Wire // to the house that drains: each has sent half a header
-	seal   string           // the file with the key of the house that serves TLS
+	ca     *pacetest.CA     // of the certificate of the house that serves TLS
+	seal   string           // the file with its key
 }
 
 // service is the service name of all houses in Jaeger.
@@ -68,7 +70,8 @@ func settle(t *testing.T, collector string) *town {
 	} {
 		w.houses[name] = pacetest.Start(t, cfg, "OTEL_SERVICE_NAME="+service, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector, "OTEL_BSP_SCHEDULE_DELAY=50")
 	}
-	certificate := pacetest.NewCA(t).Issue("sealed.test")
+	w.ca = pacetest.NewCA(t)
+	certificate := w.ca.Issue("sealed.test")
 	w.seal = certificate.Key
 	w.houses["sealed"] = pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(backend()),
 		"listener.a": {"listen": "127.0.0.1:0", "tls": true}, "certificate[0]": certificate.Table()})
@@ -269,6 +272,7 @@ func (w *town) busy() {
 		{2, func() { w.houses["routed"].Send("POST", "/copied", strings.Repeat("x", 1<<20)) }}, // too large for a mirror
 		{1, func() { w.houses["routed"].HUP() }},
 		{2, w.raw("sealed", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")}, // no TLS
+		{2, w.unseal},
 		{1, w.spoil},
 		{lateComers / 4, w.comeLate},
 	} {
@@ -312,6 +316,20 @@ func (w *town) leave(path string, bytes int64) func() {
 			c.Rest()
 		}
 		c.Leave()
+	}
+}
+
+// unseal asks for a page over TLS, on a connection of its own.
+func (w *town) unseal() {
+	client := w.ca.Client(pacetest.H1, "sealed.test")
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequest("GET", "https://"+w.houses["sealed"].Proxy+"/", nil)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	if got := pacetest.Do(client, req); got.Status != 200 {
+		w.t.Errorf("over TLS: %d, %v", got.Status, got.Err)
 	}
 }
 
