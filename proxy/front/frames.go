@@ -51,27 +51,38 @@ func (c *Conn) SendHeld() {
 	}
 }
 
-// writeFrames writes what net/http sends over HTTP/2, or holds it.
+// writeFrames writes what net/http sends over HTTP/2, or holds it. [Conn.SendHeld] may have come while b was about to
+// be held, and has left it to whoever was writing.
 func (c *Conn) writeFrames(b []byte) (int, error) {
+	n, held, err := c.writeOrHold(b)
+	if held && !c.h2.MoreFollows() {
+		c.SendHeld()
+	}
+	return n, err
+}
+
+// writeOrHold reports how much of b is written or held, and whether it is held.
+func (c *Conn) writeOrHold(b []byte) (n int, held bool, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.held.broken != nil {
-		return 0, c.held.broken
+		return 0, false, c.held.broken
 	}
 	if c.h2.Flooded() {
-		return c.sayCalm(b)
+		n, err = c.sayCalm(b)
+		return n, false, err
 	}
 	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
 	leaving := c.server.InFlight.Draining() || c.listener.retired.Load()
 	if !leaving && c.unsent == 0 && c.hold(b) {
-		return len(b), nil
+		return len(b), true, nil
 	}
-	n, err := c.writeAfterHeld(b)
+	n, err = c.writeAfterHeld(b)
 	c.unsent = len(b) - n // net/http will send these again, and h2 has read them
 	if leaving {
 		c.sayGoodbye()
 	}
-	return n, err
+	return n, false, err
 }
 
 // hold keeps b if more follows at once, and reports whether it does. c.writing is held.
