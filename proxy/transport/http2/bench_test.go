@@ -1,0 +1,42 @@
+package http2
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
+	"pace/proxy/transport/http1"
+)
+
+// BenchmarkDo is a small request on a warm connection, the backend included, beside HTTP/1.1.
+func BenchmarkDo(b *testing.B) {
+	serve := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }
+	one := httptest.NewServer(http.HandlerFunc(serve))
+	b.Cleanup(one.Close)
+	for name, p := range map[string]interface {
+		Do(context.Context, *transport.Request, *transport.Response) error
+	}{
+		"http2": pool(b, backend(b, serve), Options{}),
+		"http1": http1.NewPool(dial.Address{Network: "tcp", Addr: one.Listener.Addr().String()}, http1.Options{}),
+	} {
+		b.Run("impl="+name, func(b *testing.B) {
+			b.ReportAllocs()
+			var resp transport.Response
+			req := get("/hello")
+			req.Fields = []byte("Accept: */*\r\nUser-Agent: bench\r\nVia: 1.1 pace\r\nX-Forwarded-For: 10.0.0.1\r\n")
+			for b.Loop() {
+				if err := p.Do(b.Context(), req, &resp); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := readAll(&resp); err != nil {
+					b.Fatal(err)
+				}
+				resp.Close()
+			}
+		})
+	}
+}
