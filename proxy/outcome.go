@@ -72,7 +72,7 @@ func (q *request) outcomeOf(e *transport.Error) telemetry.Outcome {
 		return telemetry.DrainTimeout
 	case expired(q.ctx):
 		return q.client.outOfTime()
-	case e.Kind == transport.RequestBody && q.body == nil:
+	case e.Kind == transport.RequestBody && (q.body == nil || errors.Is(e.Err, transport.ErrUnfit)):
 		return telemetry.BadRequest // the transport would not write it
 	case e.Kind == transport.RequestBody, e.Kind == transport.Canceled: // net/http ends the context of a body that is late, too
 		return q.client.whyEnded(q.body)

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,27 +19,50 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// overEachH2 runs f with a backend's settings of TLS, over h2c and over h2.
+// overEachH2 runs f with backends over h2c and over h2.
 func overEachH2(t *testing.T, f func(t *testing.T, o h2Side)) {
 	t.Run("h2c", func(t *testing.T) {
 		t.Parallel()
 		f(t, h2Side{})
 	})
+	t.Run("h2", func(t *testing.T) {
+		t.Parallel()
+		f(t, h2Side{pacetest.NewCA(t)})
+	})
 }
 
 // h2Side is how the backends of a test are spoken to.
-type h2Side struct{}
+type h2Side struct{ ca *pacetest.CA } // nil: without TLS
+
+// tls is how a backend speaks TLS; nil: it does not.
+func (o h2Side) tls(protocols ...string) *tls.Config {
+	if o.ca == nil {
+		return nil
+	}
+	c := o.ca.Server("127.0.0.1").Clone()
+	c.NextProtos = protocols
+	return c
+}
 
 func (o h2Side) backend(t *testing.T, behaviour func(*pacetest.H2Exchange), settings ...http2.Setting) *pacetest.H2Backend {
 	t.Helper()
-	return pacetest.NewH2Backend(t, nil, behaviour, settings...)
+	return pacetest.NewH2Backend(t, o.tls("h2"), behaviour, settings...)
 }
 
 func (o h2Side) config(backends ...interface{ Address() string }) pacetest.Config {
-	return upstreams(backends...)
+	cfg := upstreams(backends...)
+	if o.ca != nil {
+		set(cfg, "upstreams.tls", "ca", o.ca.File())
+	}
+	return cfg
 }
 
-func (o h2Side) scheme() string { return "http" }
+func (o h2Side) scheme() string {
+	if o.ca == nil {
+		return "http"
+	}
+	return "https"
+}
 
 // serverOf is a backend of net/http.
 type serverOf struct{ url string }
@@ -50,6 +74,12 @@ func (s serverOf) URL() string     { return s.url }
 func (o h2Side) nethttp(t *testing.T, handler http.HandlerFunc) serverOf {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
+	if o.ca != nil {
+		s.EnableHTTP2, s.TLS = true, o.tls("h2", "http/1.1")
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		return serverOf{"h2://" + s.Listener.Addr().String()}
+	}
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.Start()
@@ -258,7 +288,7 @@ func (o h2Side) wantFault(t *testing.T, method string, f h2Fault) {
 	if f.status == 0 && (got.Status != 200 || got.Err == nil) || f.status != 0 && (got.Status != f.status || got.Err != nil) {
 		t.Errorf("the client got %d, %v", got.Status, got.Err)
 	}
-	trace := pacetest.WantTrace(spans, 1, pacetest.Path("/x"))
+	trace := pacetest.WantTrace(spans, 1+f.retries, pacetest.Path("/x"))
 	wantAttr(t, trace.Server.Attrs, "pace.outcome", f.outcome)
 	if n := len(trace.Clients); n != 1+f.retries {
 		t.Errorf("%d CLIENT spans, want %d", n, 1+f.retries)
@@ -450,7 +480,7 @@ func TestH2Backend_StalledUpload(t *testing.T) {
 			}
 			return nil
 		})
-		trace := pacetest.WantTrace(spans, 2, pacetest.Path("/x"))
+		trace := pacetest.WantTrace(spans, 1, pacetest.Path("/x"))
 		wantAttr(t, trace.Server.Attrs, "pace.outcome", "upstream_stalled")
 		p.WantMetric(1, "pace_requests_total", "pace_outcome", "upstream_stalled", "pace_side", "backend")
 		if line := p.WantAccess("/x"); line.Text("outcome") != "upstream_stalled" || line.Int("status") != 504 {
@@ -568,6 +598,133 @@ func TestH2Backend_OddResponses(t *testing.T) {
 		w.Send("POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\nhello")
 		if got := w.Response("POST"); got.Status != 403 || got.Body != "no" {
 			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// A backend over https:// chooses HTTP/2 or HTTP/1.1, and an upgrade goes over HTTP/1.1 in any case.
+func TestH2Backend_Negotiated(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		protocols []string
+		version   string
+	}{{[]string{"h2", "http/1.1"}, "2"}, {[]string{"http/1.1"}, "1.1"}, {nil, "1.1"}} {
+		t.Run(fmt.Sprint(tt.protocols), func(t *testing.T) {
+			t.Parallel()
+			o := h2Side{pacetest.NewCA(t)}
+			var mu sync.Mutex
+			protos, peers := []string{}, map[string]bool{}
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				protos, peers[r.RemoteAddr] = append(protos, r.Proto), true
+				mu.Unlock()
+				if r.Header.Get("Upgrade") != "" {
+					w.Header().Set("Upgrade", "echo")
+					w.Header().Set("Connection", "Upgrade")
+					w.WriteHeader(101)
+					c, _, _ := http.NewResponseController(w).Hijack()
+					io.WriteString(c, "switched")
+					c.Close()
+					return
+				}
+				io.WriteString(w, "fine")
+			}))
+			s.TLS = o.tls(tt.protocols...)
+			s.EnableHTTP2 = slices.Contains(tt.protocols, "h2")
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			p, spans := pacetest.StartTraced(t, o.config(serverOf{"https://" + s.Listener.Addr().String()}))
+			for i := range 3 {
+				got := p.Get(fmt.Sprint("/", i))
+				wantStatus(t, got, 200)
+				trace := pacetest.WantTrace(spans, 1, pacetest.ID(got.Header.Get("X-Trace-Id")))
+				wantAttr(t, trace.Clients[0].Attrs, "network.protocol.version", tt.version)
+				wantAttr(t, trace.Clients[0].Attrs, "pace.connection.reused", i > 0)
+				if ms := number(trace.Server.Attrs["pace.phase.tls"]); (ms > 0) != (i == 0) {
+					t.Errorf("request %d has pace.phase.tls %v", i, ms)
+				}
+			}
+			mu.Lock()
+			want := "HTTP/" + strings.TrimSuffix(tt.version+".0", ".1.0")
+			if tt.version == "1.1" {
+				want = "HTTP/1.1"
+			}
+			if len(peers) != 1 || fmt.Sprint(protos) != fmt.Sprint([]string{want, want, want}) {
+				t.Errorf("the backend saw %v on %d connections", protos, len(peers))
+			}
+			mu.Unlock()
+			w := p.Wire()
+			w.Send("GET /up HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			if head := w.Head("GET"); head.StatusCode != 101 {
+				t.Errorf("the upgrade got %d", head.StatusCode)
+			}
+			if rest, _ := w.Rest(); rest != "switched" {
+				t.Errorf("after the upgrade came %q", rest)
+			}
+			wantStatus(t, p.Get("/after"), 200)
+		})
+	}
+}
+
+// A header that is larger than the backend takes is not sent, and the client is not blamed for leaving.
+func TestH2Backend_HeaderThatTheBackendDoesNotTake(t *testing.T) {
+	t.Parallel()
+	overEachH2(t, func(t *testing.T, o h2Side) {
+		b := o.backend(t, pacetest.H2Fine, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 2000})
+		p := pacetest.Start(t, o.config(b))
+		for _, body := range []string{"", "hello"} {
+			wantStatus(t, p.Send("POST", "/large", body, "X-Large", strings.Repeat("x", 3000)), 400)
+			wantStatus(t, p.Send("POST", "/small", body), 200)
+		}
+		if n := len(b.Got("/large")); n != 0 {
+			t.Errorf("the backend got %d requests", n)
+		}
+		p.WantMetric(2, "pace_requests_total", "pace_outcome", "bad_request")
+	})
+}
+
+// h2:// never falls back.
+func TestH2Backend_NotAgreedOn(t *testing.T) {
+	t.Parallel()
+	o := h2Side{pacetest.NewCA(t)}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the backend got a request") }))
+	s.TLS = o.tls("http/1.1")
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	p := pacetest.Start(t, o.config(serverOf{"h2://" + s.Listener.Addr().String()}))
+	got := p.Get("/x")
+	wantStatus(t, got, 502)
+	if status := got.Header.Get("Proxy-Status"); !strings.Contains(status, "error=tls_protocol_error") {
+		t.Errorf("Proxy-Status: %s", status)
+	}
+	if line := p.WantAccess("/x"); line.Text("outcome") != "tls_failed" || !strings.Contains(line.Text("error"), "application protocol") {
+		t.Errorf("the line says %v", line)
+	}
+}
+
+// A backend is checked over the protocol that its requests use.
+func TestH2Backend_Checks(t *testing.T) {
+	t.Parallel()
+	overEachH2(t, func(t *testing.T, o h2Side) {
+		b := o.backend(t, func(x *pacetest.H2Exchange) {
+			if x.Target != "/healthz" || x.Scheme != o.scheme() {
+				x.SendHeader(true, ":status", "500")
+				return
+			}
+			pacetest.H2Fine(x)
+		})
+		cfg := o.config(b)
+		cfg["upstreams.health"] = pacetest.Table{"path": "/healthz", "interval": "100ms", "timeout": "5s"}
+		p := pacetest.Start(t, cfg)
+		pacetest.Eventually(t, func() error {
+			if m := p.Metrics(); m.Sum("pace_health_checks_total", "result", "passed") < 2 || m.Sum("pace_backend_up") != 1 {
+				return notYet("no check has passed")
+			}
+			return nil
+		})
+		p.WantMetric(0, "pace_health_checks_total", "result", "failed")
+		if n := len(b.Got("/healthz")); n < 2 {
+			t.Errorf("the backend got %d checks", n)
 		}
 	})
 }

@@ -86,6 +86,10 @@ const (
 	Pace         // this process, or its machine
 )
 
+// ErrUnfit is the error, of kind RequestBody, for a request whose header HTTP/2 cannot carry, or that is larger than the
+// backend takes. Nothing was sent, and its body is not to blame.
+var ErrUnfit = NewFault("the header is larger than the backend takes, or has something that HTTP/2 cannot carry")
+
 // fault is an error whose whole text is in the source of pace.
 type fault struct{ text string }
 

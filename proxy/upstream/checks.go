@@ -56,13 +56,18 @@ func (s *shared) start(b *Backend, how Checks) {
 	}
 	r := &runner{how: how}
 	s.runners[b] = r
-	r.Runner = check.Start(how.Options, check.Backend{Authority: how.authority(b), Dial: how.dialer(b)}, func(result check.Result) {
+	r.Runner = check.Start(how.Options, how.backend(b), func(result check.Result) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.runners[b] == r { // it may have been stopped meanwhile
 			s.inUse[len(s.inUse)-1].checked(b, result)
 		}
 	})
+}
+
+// backend returns what a check knows of b.
+func (c Checks) backend(b *Backend) check.Backend {
+	return check.Backend{Authority: c.authority(b), Secure: b.tls != nil, HTTP2: b.speaksHTTP2(), Dial: c.dialer(b)}
 }
 
 // checked learns of the result of a check. u.mu is held.
@@ -112,7 +117,11 @@ func (c Checks) dialer(b *Backend) func(context.Context) (net.Conn, transport.Ki
 func (c Checks) dialOptions(b *Backend) dial.Options {
 	o := dial.Options{Timeout: c.Timeout, Dial: b.o.Dial}
 	if b.tls != nil {
-		o.TLS = b.tlsConfig(c.Protocol())
+		protocol := c.Protocol()
+		if b.speaksHTTP2() {
+			protocol = "h2"
+		}
+		o.TLS = b.tlsConfig(protocol)
 	}
 	return o
 }

@@ -20,15 +20,29 @@ type connections interface {
 
 // connect gives b its connections.
 func (b *Backend) connect() {
-	if b.scheme == H2C {
+	switch b.scheme {
+	case H2C:
 		b.conns = http2.NewPool(b.at, overHTTP2(b.o))
-		return
+	case H2:
+		o := overHTTP2(b.o)
+		o.TLS = b.tlsConfig("h2")
+		b.conns = http2.NewPool(b.at, o)
+	case HTTPS:
+		b.conns = newNegotiated(b)
+	default:
+		b.conns = http1.NewPool(b.at, b.o)
 	}
-	o := b.o
-	if b.tls != nil {
-		o.TLS = b.tlsConfig("http/1.1")
+}
+
+// speaksHTTP2 reports whether b is spoken to over HTTP/2, whatever it chooses.
+func (b *Backend) speaksHTTP2() bool { return b.scheme == H2 || b.scheme == H2C }
+
+// hasPinned reports whether pool, of which a client has pinned a connection, is b's.
+func (b *Backend) hasPinned(pool any) bool {
+	if n, ok := b.conns.(*negotiated); ok {
+		return n.one == pool
 	}
-	b.conns = http1.NewPool(b.at, o)
+	return b.conns == pool
 }
 
 // overHTTP2 returns the same options for HTTP/2.

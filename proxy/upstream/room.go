@@ -25,7 +25,7 @@ func hasRoom(b *lb.Backend) bool {
 // limitTo bounds the requests in flight at b, and its connections; 0: no bound.
 func (b *Backend) limitTo(requests, connections int) {
 	limit := requests
-	if b.scheme != H2C && connections > 0 && (limit == 0 || connections < limit) {
+	if b.scheme == HTTP && connections > 0 && (limit == 0 || connections < limit) {
 		limit = connections
 	}
 	b.limit.Store(int64(limit))

@@ -250,7 +250,7 @@ func (u *Upstream) loggedInAt(pin *transport.Pin, client netip.Addr) *Backend {
 		return nil
 	}
 	for _, b := range u.pool.Backends() {
-		if owner(b).conns == pool {
+		if owner(b).hasPinned(pool) {
 			return owner(b)
 		}
 	}

@@ -153,7 +153,7 @@ var (
 	Retries = named(Instrument{
 		Key: "pace.retries", Type: Counter, Unit: "{retry}",
 		Labels: []Label{Upstream, Reason.of(telemetry.RetryReasons())},
-		Doc:    "Attempts that failed on a stale connection and were followed by one on a new connection to the same backend.",
+		Doc:    "Attempts that failed on a stale connection, or that the backend had not processed, and were followed by one on a new connection to the same backend.",
 	})
 	BudgetExhausted = named(Instrument{
 		Key: "pace.retry.budget_exhausted", Type: Counter, Unit: "{request}",

@@ -7,26 +7,15 @@ import (
 	"strings"
 
 	"pace/config"
-	"pace/config/toml"
 	"pace/proxy/front/certificate"
 )
 
-// later are the schemes of backends that pace cannot speak yet.
-var later = []string{"h2"}
-
-// backendFaults refuses the backends that pace cannot speak to, and tables of TLS whose files cannot be used.
+// backendFaults refuses tables of TLS whose files cannot be used.
 func backendFaults(f *config.File, known []*config.Fault) (faults []*config.Fault) {
 	faulted := func(prefix string) bool {
 		return slices.ContainsFunc(known, func(k *config.Fault) bool { return strings.HasPrefix(k.Key, prefix) })
 	}
 	for _, u := range f.InLongForm().Upstreams {
-		if list := u.Key + ".backends"; !faulted(list + "[") { // a refused one is not in the list, and the indexes differ
-			for i, b := range u.Backends {
-				if slices.Contains(later, b.Scheme) {
-					faults = append(faults, f.Fault(toml.Element(list, i), b.Scheme+" to backends is not supported yet", "write an http:// or https:// URL"))
-				}
-			}
-		}
 		if !faulted(u.Key + ".tls") {
 			_, bad := BackendFiles(f, u)
 			faults = append(faults, bad...)

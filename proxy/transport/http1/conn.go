@@ -21,6 +21,7 @@ type conn struct {
 	remote netip.AddrPort   // zero if it is not TCP
 	peek   func(fd uintptr) // look; made once, for a method value is an allocation
 	dead   bool             // set by look: it must not be used
+	fresh  bool             // it was adopted, and no exchange has used it
 	login  bool             // a login took place on it: it serves one client only, and never returns to the pool
 	idle   time.Time        // when it was given back to the pool
 	pool   *Pool            // that counts it; nil: nobody does

@@ -195,7 +195,8 @@ func (x *exchange) use(c *conn, reused bool) error {
 	if x.c != nil {
 		x.c.Close()
 	}
-	x.c, x.reused = c, reused
+	x.c, x.reused = c, reused && !c.fresh
+	c.fresh = false
 	c.x = x
 	c.login = c.login || x.req.Login
 	if x.cause != nil { // it ended while we were dialing

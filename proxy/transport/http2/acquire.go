@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"slices"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
 
 var errFull = transport.NewFault("the backend has as many connections as it may have, and each carries as many requests as it may")
@@ -101,7 +105,7 @@ func (p *Pool) joinLocked(fresh bool) (d *dialing, idle []*conn) {
 		// The one that is about to be closed is counted until it is, so the count is over the limit for a moment,
 		// and the connections are not.
 	}
-	d = &dialing{done: make(chan struct{}), waiters: 1}
+	d = &dialing{secures: make(chan struct{}), done: make(chan struct{}), waiters: 1}
 	p.dialing = d
 	p.open++
 	go p.dial(d, idle)
@@ -118,7 +122,7 @@ func (p *Pool) dial(d *dialing, inTheWay []*conn) {
 		}
 	}()
 	closeAll(inTheWay)
-	c, kind, err := p.connect()
+	c, kind, err := p.connect(func() { close(d.secures) })
 	d.kind, d.err = kind, err
 	p.dialed(d, c)
 }
@@ -150,10 +154,13 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 }
 
 // connect makes a connection, and has net/http speak HTTP/2 on it.
-func (p *Pool) connect() (*conn, transport.Kind, error) {
+func (p *Pool) connect(onTLS func()) (*conn, transport.Kind, error) {
 	until := time.Now().Add(p.o.ConnectTimeout)
-	nc, kind, err := p.dialer.Dial(context.Background(), nil)
+	nc, kind, err := p.dialer.Dial(context.Background(), onTLS)
 	if err != nil {
+		return nil, kind, err
+	}
+	if kind, err := p.mayUse(nc); err != nil {
 		return nil, kind, err
 	}
 	c := newConn(nc, p)
@@ -165,7 +172,27 @@ func (p *Pool) connect() (*conn, transport.Kind, error) {
 	return c.awaitSettings(time.Until(until))
 }
 
+// mayUse reports whether the backend speaks HTTP/2 on a connection, as far as TLS says. If not, it is not the pool's any
+// more.
+func (p *Pool) mayUse(nc net.Conn) (transport.Kind, error) {
+	s, ok := nc.(*dial.Secure)
+	if !ok || s.ConnectionState().NegotiatedProtocol == http2.NextProtoTLS {
+		return 0, nil
+	}
+	if p.o.HTTP1 != nil {
+		p.o.HTTP1(nc)
+		return transport.TLSFailed, ErrHTTP1
+	}
+	defer nc.Close()
+	failed := &dial.HandshakeError{Err: errNotAgreed}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		failed.Remote = a.AddrPort()
+	}
+	return transport.TLSFailed, failed
+}
+
 var (
+	errNotAgreed  = transport.NewFault("the backend did not agree on HTTP/2 (ALPN h2)")
 	errNotHTTP2   = transport.NewFault("the backend does not speak HTTP/2")
 	errNoSettings = transport.NewFault("the backend has not begun to speak HTTP/2 in time")
 )
@@ -205,19 +232,28 @@ func (x *exchange) failDial(k transport.Kind, err error) error {
 	failed := x.failLocked(k, err)
 	if made, ok := errors.AsType[*connError](err); ok {
 		x.cause.Remote = made.remote
+	} else if handshake, ok := errors.AsType[*dial.HandshakeError](err); ok {
+		x.cause.Remote = handshake.Remote
 	}
 	return failed
 }
 
 // await waits for a dial, or for the end of x.
 func (x *exchange) await(d *dialing) error {
-	select {
-	case <-d.done:
-	case <-x.ctx.Done():
-		x.pool.mu.Lock()
-		d.waiters--
-		x.pool.mu.Unlock()
-		return x.fail(transport.Canceled, context.Cause(x.ctx))
+	secures := d.secures
+	for waits := true; waits; {
+		select {
+		case <-d.done:
+			waits = false
+		case <-secures:
+			secures = nil
+			x.enter(transport.TLS)
+		case <-x.ctx.Done():
+			x.pool.mu.Lock()
+			d.waiters--
+			x.pool.mu.Unlock()
+			return x.fail(transport.Canceled, context.Cause(x.ctx))
+		}
 	}
 	switch {
 	case d.bug != nil:

@@ -114,7 +114,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 // run makes the exchange up to its final header.
 func (x *exchange) run() (*http.Response, error) {
 	if !fit(x.req) {
-		return nil, x.fail(transport.RequestBody, errUnfit)
+		return nil, x.fail(transport.RequestBody, transport.ErrUnfit)
 	}
 	if x.ctx.Err() != nil {
 		return nil, x.fail(transport.Canceled, context.Cause(x.ctx))
@@ -175,10 +175,12 @@ func (x *exchange) use(c *conn, reused bool) error {
 func (x *exchange) letGo() {
 	x.mu.Lock()
 	c := x.c
-	x.c = nil
-	x.mu.Unlock()
 	if c != nil {
 		c.forget(x)
+		x.c = nil
+	}
+	x.mu.Unlock()
+	if c != nil {
 		x.pool.leave(c)
 	}
 }
@@ -214,7 +216,6 @@ func (x *exchange) Close(r *transport.Response) error {
 	clean := x.endStream()
 	r.BytesSent = x.bytesSent()
 	x.letGo()
-	x.body.end()
 	bug := x.bug()
 	if x.unbind != nil && !x.unbind() {
 		clean = false
@@ -222,6 +223,7 @@ func (x *exchange) Close(r *transport.Response) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.over = true
+	x.body.end()
 	x.stopLocked()
 	x.cancel()
 	x.pool, x.req, x.ctx = nil, nil, nil

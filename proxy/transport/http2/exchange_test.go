@@ -166,7 +166,11 @@ func TestDo_BodiesThatGoWrong(t *testing.T) {
 
 // Close waits for a Read of the request's body that is in progress, and makes it return.
 func TestClose_StopsTheBody(t *testing.T) {
-	p := pool(t, backend(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200) }), Options{})
+	p := pool(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), Options{})
 	var mu sync.Mutex
 	reading, stopped := false, make(chan struct{})
 	req := post("")

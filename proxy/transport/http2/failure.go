@@ -57,7 +57,7 @@ func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	case lost != nil:
 		return transport.Reset, lost
 	case id == 0 && c.http.Err() == nil: // net/http did not write it
-		return transport.RequestBody, errUnfit
+		return transport.RequestBody, transport.ErrUnfit
 	}
 	return transport.Invalid, err // net/http did not accept what came on the connection, and closed it
 }

@@ -28,8 +28,11 @@ package http2
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
+
+	"pace/proxy/transport"
 )
 
 // Options configures a Pool; the zero value works.
@@ -41,8 +44,21 @@ type Options struct {
 	IdleTimeout     time.Duration // how long each is kept; 0: 60 s
 	MaxHeaderBytes  int           // of a response's header, of each interim one, and of its trailer; 0: 64 KiB
 
+	// TLS is spoken on each connection; nil: none is. No other Pool may have it. It offers HTTP/2, and HTTP/1.1 too if
+	// HTTP1 is set.
+	TLS *tls.Config
+
+	// HTTP1 gets each connection on which the backend has chosen HTTP/1.1. The exchanges that wait for it fail with
+	// [ErrHTTP1], and nothing of them was sent. nil: that the backend does not choose HTTP/2 is a TLSFailed.
+	HTTP1 func(net.Conn)
+
+	Scheme string // of the requests; "": https over TLS, else http
+
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer's
 }
+
+// ErrHTTP1 is the error of exchanges for whose connection the backend has chosen HTTP/1.1.
+var ErrHTTP1 = transport.NewFault("the backend has chosen HTTP/1.1")
 
 func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, time.Second)

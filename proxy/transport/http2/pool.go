@@ -34,6 +34,7 @@ type Pool struct {
 
 // dialing is a connection that is being dialed.
 type dialing struct {
+	secures chan struct{} // closed when the handshake of TLS begins
 	done    chan struct{} // closed when the rest is set
 	waiters int           // exchanges that wait for it; guarded by Pool.mu
 	conn    *conn         // nil: it failed
@@ -42,10 +43,17 @@ type dialing struct {
 	bug     any // a panic
 }
 
-// NewPool returns a pool without connections. They will be to a, in clear.
+// NewPool returns a pool without connections. They will be to a.
 func NewPool(a dial.Address, o Options) *Pool {
 	o = o.withDefaults()
-	p := &Pool{o: o, scheme: "http", dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, Dial: o.Dial})}
+	p := &Pool{o: o, scheme: o.Scheme, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
+	switch {
+	case o.Scheme != "":
+	case o.TLS != nil:
+		p.scheme = "https"
+	default:
+		p.scheme = "http"
+	}
 	var speaks http.Protocols
 	speaks.SetUnencryptedHTTP2(true) // whatever is below: net/http gets a connection in clear text
 	p.http = &http.Transport{

@@ -12,8 +12,6 @@ import (
 	"pace/proxy/transport"
 )
 
-var errUnfit = transport.NewFault("request line or field that HTTP/2 cannot carry")
-
 // fit reports whether the request can be written as it is. CONNECT cannot: it would make a tunnel.
 func fit(r *transport.Request) bool {
 	return r.Method != "" && r.Method != http.MethodConnect && httpguts.ValidHeaderFieldName(r.Method) &&

@@ -41,6 +41,8 @@ func (o Options) Protocol() string {
 // Backend is what a check knows of a backend.
 type Backend struct {
 	Authority string // in the Host field of a request
+	Secure    bool   // it is spoken to over TLS
+	HTTP2     bool   // it is spoken to over HTTP/2
 
 	// Dial connects to it. The kind says what failed.
 	Dial func(context.Context) (net.Conn, transport.Kind, error)

@@ -35,7 +35,7 @@ func checkGRPC(ctx context.Context, r *Runner, c net.Conn) (status int, err erro
 		return 0, err
 	}
 	defer conn.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.authority()+healthpb.Health_Check_FullMethodName, bytes.NewReader(wholeBackend))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.scheme()+"://"+r.authority()+healthpb.Health_Check_FullMethodName, bytes.NewReader(wholeBackend))
 	if err != nil {
 		return 0, err
 	}

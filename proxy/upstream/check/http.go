@@ -9,6 +9,7 @@ import (
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
 	"pace/proxy/transport/http1"
+	"pace/proxy/transport/http2"
 )
 
 // Limits of what is read of a response, in bytes. A longer header fails the check; of a longer body the rest is
@@ -18,14 +19,36 @@ const (
 	maxBody   = 64 << 10
 )
 
+// connections are one connection, on which a request can be sent.
+type connections interface {
+	Do(context.Context, *transport.Request, *transport.Response) error
+	Close()
+}
+
+// connections returns c as a pool of the transport that the backend speaks.
+func (r *Runner) connections(c net.Conn) connections {
+	dialed := func(context.Context, string, string) (net.Conn, error) { return c, nil }
+	late := 2 * r.o.Timeout // the context of the check ends earlier
+	if r.backend.HTTP2 {
+		return http2.NewPool(dial.Address{}, http2.Options{
+			Dial: dialed, Scheme: r.scheme(), ConnectTimeout: late, ResponseTimeout: late, MaxHeaderBytes: maxHeader,
+		})
+	}
+	return http1.NewPool(dial.Address{}, http1.Options{Dial: dialed, ResponseTimeout: late, MaxHeaderBytes: maxHeader})
+}
+
+// scheme is that of requests.
+func (r *Runner) scheme() string {
+	if r.backend.Secure {
+		return "https"
+	}
+	return "http"
+}
+
 // checkHTTP sends a GET, as an attempt is sent. The check passes if the status is one that passes, and the body
 // comes in time as far as it is read. A redirect is not followed.
 func checkHTTP(ctx context.Context, r *Runner, c net.Conn) (status int, err error) {
-	conns := http1.NewPool(dial.Address{}, http1.Options{
-		Dial:            func(context.Context, string, string) (net.Conn, error) { return c, nil },
-		ResponseTimeout: 2 * r.o.Timeout, // ctx ends earlier
-		MaxHeaderBytes:  maxHeader,
-	})
+	conns := r.connections(c)
 	defer conns.Close()
 	var resp transport.Response
 	err = conns.Do(ctx, &transport.Request{
