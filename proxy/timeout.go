@@ -34,16 +34,16 @@ type timeout struct {
 // startTimeout starts what limits the exchange: the route's timeout and the deadline of a gRPC client, both of which
 // count from the beginning of the request.
 func (q *request) startTimeout() {
-	t := &timeout{living: &q.living, rec: q.rec, deadline: q.client.deadline, why: errDeadline}
-	at := t.deadline
+	at, why := q.client.deadline, errDeadline
 	if q.route.Timeout > 0 {
 		if end := q.rec.Start.Add(q.route.Timeout); at.IsZero() || end.Before(at) {
-			at, t.why = end, errRouteTimeout
+			at, why = end, errRouteTimeout
 		}
 	}
 	if at.IsZero() {
 		return
 	}
+	t := &timeout{living: &q.living, rec: q.rec, deadline: q.client.deadline, why: why}
 	q.ctx, t.end = context.WithCancelCause(q.r.Context())
 	q.client.ctx = q.ctx
 	t.mu.Lock() // a short timeout may have run out already, and expires before its timer is here

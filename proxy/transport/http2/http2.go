@@ -1,7 +1,7 @@
 // Package http2 sends one request to one backend over HTTP/2 and reads its response. A connection carries many
 // exchanges at once, each on a stream of its own. net/http speaks HTTP/2 on it ([http.Transport.NewClientConn]); this
 // package decides which connection an exchange goes on, when there is one more, how long it may take, and what ended it
-// (docs/decisions/0020-http2-to-backends.md).
+// (docs/decisions/0016-http2-to-backends.md).
 //
 // It promises that one [Pool.Do] puts at most one request on the wire, whatever the backend does. net/http's Transport
 // does not: it repeats by itself what a backend refuses. And it promises that its error says whether the backend has
