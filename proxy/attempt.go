@@ -116,7 +116,7 @@ func (q *request) attempt() *failure {
 		return q.unwanted()
 	}
 	f := q.attemptFailed(a, transportError(err))
-	a.Reused, a.Remote, a.BytesSent = f.Reused, f.Remote, f.BytesSent
+	a.Protocol, a.Reused, a.Remote, a.BytesSent = f.Version, f.Reused, f.Remote, f.BytesSent
 	q.rec.EndAttempt()
 	q.resp.Close()
 	q.leaveBackend(resultOf(f.outcome, 0, telemetry.NoGRPCCode, f.in))

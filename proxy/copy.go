@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -128,7 +129,9 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 	}
 	said = resultOf(ofStatus(resp.Status), resp.Status, a.GRPCCode, telemetry.Own)
 	if e, ok := errors.AsType[*transport.Error](err); ok {
-		a.Failure, a.Error, a.Reused, a.Remote, a.BytesSent = failedCopy(e), e.Words(), e.Reused, e.Remote, e.BytesSent
+		a.Failure, a.Error = failedCopy(e), e.Words()
+		a.Protocol = cmp.Or(e.Version, a.Protocol)
+		a.Reused, a.Remote, a.BytesSent = e.Reused, e.Remote, e.BytesSent
 		said = resultOf(a.Failure, a.Status, a.GRPCCode, telemetry.Own)
 	}
 }

@@ -151,7 +151,7 @@ var AttemptDetails = []Detail[AttemptOf]{
 		func(a *AttemptOf) slog.Value { return address(a.Remote.Addr()) }},
 	{"network.peer.port", OnSpan, "Port of the backend; absent if there was no connection.",
 		func(a *AttemptOf) slog.Value { return number(int(a.Remote.Port())) }},
-	{"network.protocol.version", OnSpan, "HTTP version of the backend's response, 1.1 if none came; absent if there was no connection, or only one to a unix socket.",
+	{"network.protocol.version", OnSpan, "HTTP version of the connection to the backend; absent if there was no connection, or only one to a unix socket.",
 		func(a *AttemptOf) slog.Value {
 			if !a.Remote.IsValid() && a.Attempt.Protocol == "" {
 				return slog.Value{}

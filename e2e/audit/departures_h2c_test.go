@@ -259,12 +259,8 @@ func holdDepartures(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, b *departi
 	servers, clients := map[string]int{}, 0
 	for _, s := range all {
 		if s.Kind == otlp.Client {
-			want := "2"
-			if s.Attrs["http.response.status_code"] == nil {
-				want = "1.1" // docs/signals.md: if no response came
-			}
-			if clients++; s.Attrs["network.protocol.version"] != want {
-				t.Errorf("a CLIENT span has the protocol %v, want %s", s.Attrs["network.protocol.version"], want)
+			if clients++; s.Attrs["network.protocol.version"] != "2" {
+				t.Errorf("a CLIENT span has the protocol %v, want 2", s.Attrs["network.protocol.version"])
 			}
 			continue
 		}

@@ -534,11 +534,11 @@ func TestBackendTLS_Upgrade(t *testing.T) {
 	if got, err := http.ReadResponse(r, nil); err != nil || got.StatusCode != 101 {
 		t.Fatalf("got %v, %v", got, err)
 	}
-	want := "firstearly"
+	late := strings.Repeat(" late", 100)
 	for range 200 {
-		io.WriteString(c, strings.Repeat(" late", 100))
-		want += strings.Repeat(" late", 100)
+		io.WriteString(c, late)
 	}
+	want := "firstearly" + strings.Repeat(late, 200)
 	c.(*net.TCPConn).CloseWrite()
 	if got, err := io.ReadAll(r); err != nil || string(got) != want {
 		t.Errorf("got %d bytes of %d, %v", len(got), len(want), err)

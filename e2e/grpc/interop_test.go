@@ -115,7 +115,7 @@ func TestInterop(t *testing.T) {
 	for _, way := range []struct {
 		name        string
 		front, back bool // whether there is TLS
-	}{{"h2c to h2c", false, false}, {"TLS to h2c", true, false}} {
+	}{{"h2c to h2c", false, false}, {"TLS to h2c", true, false}, {"h2c to TLS", false, true}, {"TLS to TLS", true, true}} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			ca := pacetest.NewCA(t)

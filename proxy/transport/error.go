@@ -13,6 +13,7 @@ type Error struct {
 	Reused    bool           // the connection came from the pool
 	Responded bool           // a byte of a response was read; a 408 about the idle connection does not count
 	Remote    netip.AddrPort // of the connection; zero if there was none
+	Version   string         // of HTTP on the connection, "2"; "": 1.1, or there was no connection
 	Err       error
 }
 

@@ -231,7 +231,7 @@ func (x *exchange) failDial(k transport.Kind, err error) error {
 	defer x.mu.Unlock()
 	failed := x.failLocked(k, err)
 	if made, ok := errors.AsType[*connError](err); ok {
-		x.cause.Remote = made.remote
+		x.cause.Remote, x.cause.Version = made.remote, version
 	} else if handshake, ok := errors.AsType[*dial.HandshakeError](err); ok {
 		x.cause.Remote = handshake.Remote
 	}

@@ -246,8 +246,10 @@ func (x *exchange) endStream() (clean bool) {
 	whole := x.cause == nil && x.final && x.upload.isSentLocked()
 	x.mu.Unlock()
 	if whole && x.body.isWhole() {
-		x.body.closes.close() // returns when net/http's goroutine for it has ended, unless the context ends before
-		return x.ctx.Err() == nil
+		// This returns when net/http's goroutine for the stream has ended, unless the context ends before, or the response
+		// has no body. Then RoundTrip has waited for the goroutine, unless the request has one.
+		x.body.closes.close()
+		return x.ctx.Err() == nil && (!x.req.HasBody() || x.upload.isDone())
 	}
 	x.cancel()
 	x.mu.Lock()
@@ -274,7 +276,7 @@ func (x *exchange) failOn(c *conn, k transport.Kind, err error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	failed := x.failLocked(k, err)
-	x.cause.Remote = c.remote
+	x.cause.Remote, x.cause.Version = c.remote, version
 	return failed
 }
 
@@ -284,7 +286,7 @@ func (x *exchange) failLocked(k transport.Kind, err error) error {
 	}
 	x.cause = &transport.Error{Kind: k, Phase: x.phase, Reused: x.reused, Responded: x.responded, Err: err}
 	if x.c != nil {
-		x.cause.Remote, x.cause.BytesSent = x.c.remote, x.sentBytes()
+		x.cause.Remote, x.cause.Version, x.cause.BytesSent = x.c.remote, version, x.sentBytes()
 	}
 	if x.over {
 		return x.cause

@@ -240,3 +240,23 @@ func TestDo_FullPool(t *testing.T) {
 		t.Errorf("got %v", e)
 	}
 }
+
+// The response to a request with a body may have none. Then net/http goes on with the request after its response was
+// read, and its exchange must not serve the next one.
+func TestDo_AnExchangeIsNotUsedAgainTooEarly(t *testing.T) {
+	p := pool(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); string(body) != "hello" {
+			w.WriteHeader(500)
+		}
+	}), Options{})
+	var resp transport.Response
+	for range 500 {
+		if err := p.Do(t.Context(), post("hello"), &resp); err != nil || resp.Status != 200 {
+			t.Fatal(resp.Status, err)
+		}
+		if body, err := readAll(&resp); body != "" || err != nil {
+			t.Fatalf("%q, %v", body, err)
+		}
+		resp.Close()
+	}
+}

@@ -10,6 +10,9 @@ import (
 	"pace/proxy/transport"
 )
 
+// version is the version of HTTP that this transport speaks.
+const version = "2"
+
 // fieldOverhead is what HTTP/2 counts for each field beside its name and value (RFC 9113 §6.5.2).
 const fieldOverhead = 32
 
@@ -25,7 +28,7 @@ func (x *exchange) head(res *http.Response) (*transport.Head, error) {
 		return nil, x.fail(transport.Invalid, errStatus)
 	}
 	h := &x.body.head
-	*h = transport.Head{Status: res.StatusCode, Version: "2", Fields: h.Fields[:0]}
+	*h = transport.Head{Status: res.StatusCode, Version: version, Fields: h.Fields[:0]}
 	size := 0
 	for name, values := range res.Header {
 		for _, v := range values {
@@ -113,17 +116,18 @@ func (b *incoming) open(x *exchange, res *http.Response) {
 	x.mu.Lock()
 	b.closes = c
 	x.mu.Unlock()
-	b.isEmpty = res.Body == http.NoBody || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	b.isEmpty = res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	b.eof = b.isEmpty
 }
 
-// isWhole reports whether the backend has sent all of the response, and net/http says so, too: its Body, or its RoundTrip
-// if there is none, waits for the end of the stream.
-func (b *incoming) isWhole() bool {
-	if b.res.Body == http.NoBody {
-		return !b.x.req.HasBody()
-	}
-	return b.eof && !b.isEmpty
+// isWhole reports whether the backend has sent all of the response.
+func (b *incoming) isWhole() bool { return b.eof && (!b.isEmpty || b.x.hasEnded()) }
+
+// hasEnded reports whether the backend has ended the stream.
+func (x *exchange) hasEnded() bool {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	return x.ended
 }
 
 // wake makes a read in progress return. x.mu is held.

@@ -25,6 +25,7 @@ type upload struct {
 	reading bool          // Body.Read is in progress
 	sent    bool          // the whole request was written
 	closed  bool          // net/http needs no more of it
+	done    bool          // net/http has closed it, and touches it no more
 	proceed bool          // a 100 has come
 	changed chan struct{} // closed when closed or proceed is set, or the exchange has ended; nil: nobody waits
 	read    chan struct{} // closed when reading ends; nil: nobody waits
@@ -171,7 +172,16 @@ func setTrailer(trailer, h map[string][]string) {
 // Close implements io.Closer: net/http needs no more of the body.
 func (u *upload) Close() error {
 	u.interrupt()
+	u.x.mu.Lock()
+	defer u.x.mu.Unlock()
+	u.done = true
 	return nil
+}
+
+func (u *upload) isDone() bool {
+	u.x.mu.Lock()
+	defer u.x.mu.Unlock()
+	return u.done
 }
 
 // interrupt ends the upload, because the stream or its context has ended. net/http notices both only once a Read in
