@@ -324,7 +324,7 @@ func TestTimeout_EndsAStreamOfASilentClient(t *testing.T) {
 func TestDrain_OfABackendEndsItsStreams(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "127.0.0.1:0", nil)
-	cfg := pacetest.Config{"upstreams": s.pool(nil, false).With("drain_streams", "300ms")}
+	cfg := pacetest.Config{"upstreams": s.pool(nil, false).With("drain_streams", "3s")} // pace drain is a process of its own, which may take its time
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
