@@ -228,10 +228,63 @@ func smuggledTrailers() (list []smuggled) {
 	return list
 }
 
-// TestH2_NothingIsSmuggled sends the corpus over TLS and in clear text, with and without Huffman's code. What a
-// request does that is not refused is compared with what it means; each other one is counted once.
+// witness is a backend that says what arrived.
+type witness struct {
+	pacetest.Table // of the upstream
+	of             func(i int) (heads []string, whole int)
+	meant          func(s *smuggled, i int) string // in what the backend got something else than the request, once
+	forget         func()
+}
+
+func overHTTP1(t *testing.T) witness {
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		x.ReadBody()
+		pacetest.Fine(x)
+	})
+	of := func(i int) []pacetest.Request {
+		return slices.DeleteFunc(b.Requests(), func(r pacetest.Request) bool { return r.Header.Get("X-Case") != strconv.Itoa(i) })
+	}
+	return witness{pacetest.Upstreams(b), func(i int) (heads []string, whole int) {
+		for _, r := range of(i) {
+			heads = append(heads, r.Head)
+			if r.BodyErr == nil {
+				whole++
+			}
+		}
+		return heads, whole
+	}, func(s *smuggled, i int) string { return s.meant(of(i)) }, b.Forget}
+}
+
+func overHTTP2(t *testing.T) witness {
+	b := pacetest.NewH2Backend(t, nil, pacetest.H2Fine)
+	of := func(i int) []pacetest.H2Stream {
+		return slices.DeleteFunc(b.Requests(), func(r pacetest.H2Stream) bool { return r.Header.Get("X-Case") != strconv.Itoa(i) })
+	}
+	return witness{pacetest.Table{"backends": []string{b.URL()}}, func(i int) (heads []string, whole int) {
+		for _, r := range of(i) {
+			heads = append(heads, fmt.Sprintf("%+v", r))
+			if r.Ended && !r.Reset {
+				whole++
+			}
+		}
+		return heads, whole
+	}, func(s *smuggled, i int) string { return s.meantOverHTTP2(of(i)) }, b.Forget}
+}
+
+// TestH2_NothingIsSmuggled sends the corpus over TLS and in clear text, with and without Huffman's code, to a backend
+// over HTTP/1.1 and one over HTTP/2. What a request does that is not refused is compared with what it means; each other
+// one is counted once.
 func TestH2_NothingIsSmuggled(t *testing.T) {
 	t.Parallel()
+	for name, to := range map[string]func(*testing.T) witness{"HTTP1": overHTTP1, "HTTP2": overHTTP2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			smuggleAll(t, to)
+		})
+	}
+}
+
+func smuggleAll(t *testing.T, to func(*testing.T) witness) {
 	ca := pacetest.NewCA(t)
 	for _, group := range []struct {
 		name string
@@ -242,11 +295,8 @@ func TestH2_NothingIsSmuggled(t *testing.T) {
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
-			b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
-				x.ReadBody()
-				pacetest.Fine(x)
-			})
-			c := overTLS(upstreams(b), ca.Issue("pace.test"))
+			b := to(t)
+			c := overTLS(pacetest.Config{"upstreams": b.Table}, ca.Issue("pace.test"))
 			c["listener.b"] = pacetest.Table{"listen": "127.0.0.1:0"}
 			p := pacetest.Start(t, c)
 			var served, refused int
@@ -272,7 +322,7 @@ func TestH2_NothingIsSmuggled(t *testing.T) {
 
 // smuggle sends each request of the list, and holds what the backend got to it. It returns how many were served, and
 // how many refused.
-func smuggle(t *testing.T, address string, over *tls.Config, b *pacetest.Backend, list []smuggled, huffman bool) (served, refused int) {
+func smuggle(t *testing.T, address string, over *tls.Config, b witness, list []smuggled, huffman bool) (served, refused int) {
 	t.Helper()
 	var w *pacetest.H2Wire
 	suspects := map[int]string{} // of which nothing whole may have arrived
@@ -285,14 +335,14 @@ func smuggle(t *testing.T, address string, over *tls.Config, b *pacetest.Backend
 		}
 		s.send(w, id, huffman)
 		got := w.Response(id)
-		arrived := ofCase(b, i)
 		if got.Status == 200 && !got.Reset {
 			served++
-			switch why := s.meant(arrived); {
+			heads, _ := b.of(i)
+			switch why := b.meant(&s, i); {
 			case s.refused:
-				t.Errorf("over TLS %v: %s: served; the backend got %q", over != nil, s.name, heads(arrived))
+				t.Errorf("over TLS %v: %s: served; the backend got %q", over != nil, s.name, heads)
 			case why != "":
-				t.Errorf("over TLS %v: %s: the backend got %s: %q, body %q", over != nil, s.name, why, heads(arrived), arrived[0].Body)
+				t.Errorf("over TLS %v: %s: the backend got %s: %q", over != nil, s.name, why, heads)
 			}
 		} else {
 			refused++
@@ -312,28 +362,14 @@ func smuggle(t *testing.T, address string, over *tls.Config, b *pacetest.Backend
 	}
 	for i, name := range suspects {
 		pacetest.Eventually(t, func() error {
-			for _, r := range ofCase(b, i) {
-				if r.BodyErr == nil { // it may still come
-					return notYet("over TLS %v: %s: refused, and the backend got %q, body %q", over != nil, name, r.Head, r.Body)
-				}
+			if heads, whole := b.of(i); whole > 0 { // it may still come
+				return notYet("over TLS %v: %s: refused, and the backend got %q", over != nil, name, heads)
 			}
 			return nil
 		})
 	}
-	b.Forget()
+	b.forget()
 	return served, refused
-}
-
-// ofCase returns what the backend got of a request of the corpus.
-func ofCase(b *pacetest.Backend, i int) []pacetest.Request {
-	return slices.DeleteFunc(b.Requests(), func(r pacetest.Request) bool { return r.Header.Get("X-Case") != strconv.Itoa(i) })
-}
-
-func heads(requests []pacetest.Request) (list []string) {
-	for _, r := range requests {
-		list = append(list, r.Head)
-	}
-	return list
 }
 
 var (
@@ -404,3 +440,47 @@ func (s *smuggled) meant(arrived []pacetest.Request) string {
 	}
 	return ""
 }
+
+// meantOverHTTP2 is meant for a backend over HTTP/2.
+func (s *smuggled) meantOverHTTP2(arrived []pacetest.H2Stream) string {
+	if len(arrived) != 1 {
+		return fmt.Sprintf("%d requests", len(arrived))
+	}
+	r := arrived[0]
+	switch {
+	case r.Target != inALine(s.field(":path")[0]):
+		return "another target"
+	case r.Method != s.field(":method")[0]:
+		return "another method"
+	case r.Body != s.body() || !r.Ended || r.Reset:
+		return "another body"
+	case r.Scheme != "http":
+		return "another scheme"
+	}
+	for _, name := range r.Names {
+		sent, got := s.field(name), r.Header.Values(name)
+		switch {
+		case strings.ContainsFunc(name, func(c rune) bool { return c > 0x7f || !isToken(byte(c)) }):
+			return "a malformed field"
+		case slices.Contains(ofConnection, name):
+			return "a field of the connection"
+		case len(got) > 1 && name != "via":
+			return "a field twice"
+		case !slices.Contains(added, http.CanonicalHeaderKey(name)) && (len(sent) == 0 || strings.Trim(sent[0], " \t") != strings.Trim(got[0], " \t")):
+			return "a field that was not sent"
+		}
+	}
+	named := slices.DeleteFunc(append(s.field(":authority"), s.field("host")...), func(host string) bool { return host == "" })
+	if len(named) > 0 && !strings.EqualFold(r.Authority, named[0]) { // if none is named, pace names the backend
+		return "another host"
+	}
+	for name := range r.Trailer {
+		if name != "X-Trailer" {
+			return "a trailer that was not announced"
+		}
+	}
+	return ""
+}
+
+// ofConnection are the fields that HTTP/2 must not carry (RFC 9113 §8.2.2).
+var ofConnection = []string{"host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings"}

@@ -135,6 +135,13 @@ func (b *H2Backend) Requests() []H2Stream {
 	return got
 }
 
+// Forget drops what came so far.
+func (b *H2Backend) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requests = nil
+}
+
 // Got returns the requests to target that came so far.
 func (b *H2Backend) Got(target string) (got []H2Stream) {
 	for _, r := range b.Requests() {
