@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,13 +235,18 @@ func TestKeep_TriesAgain(t *testing.T) {
 func TestKeep_AsksNotBeforeTheCASays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, storage := map[string]int{}, t.TempDir()
+		var mu sync.Mutex // guards asked
 		ca := func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked[r.URL.Host]++
 			return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}, Body: http.NoBody}, nil
 		}
 		want := func(host string, n int) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if asked[host] != n {
 				t.Errorf("%s was asked %d times, want %d", host, asked[host], n)
 			}
