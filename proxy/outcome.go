@@ -234,7 +234,7 @@ func resultOf(o telemetry.Outcome, status int, code telemetry.GRPCCode, in telem
 		return upstream.Result{Kind: upstream.Success}
 	case in == telemetry.Deliver, in == telemetry.ReadRequest: // the time was up while pace waited for the client
 		return upstream.Result{}
-	case o == telemetry.UpstreamTimeout && (in == telemetry.DNS || in == telemetry.Connect || in == telemetry.Send):
+	case o == telemetry.UpstreamTimeout && (in == telemetry.DNS || in == telemetry.Connect || in == telemetry.TLS || in == telemetry.Send):
 		return upstream.Result{} // the deadline of a gRPC client, which is its own choice, left the backend no time
 	case o.Info().Side == telemetry.BackendSide:
 		return upstream.Result{Kind: upstream.Failure, Fault: nouns[o]}

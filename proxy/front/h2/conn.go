@@ -228,7 +228,7 @@ const enhanceYourCalm = 11
 func (c *Conn) sent(f *frames.Reader) {
 	switch f.Kind() {
 	case frames.Data:
-		c.floods.earn(f.Length())
+		c.floods.earn(f.Length(), f.Has(frames.EndStream))
 		c.sentOf(f.Stream(), f.Has(frames.EndStream))
 	case frames.Ping, frames.Settings:
 		if isAck(f) {
@@ -236,6 +236,7 @@ func (c *Conn) sent(f *frames.Reader) {
 		}
 	case frames.Headers:
 		c.responds(f.Stream())
+		c.floods.earn(0, f.Has(frames.EndStream))
 		c.sentOf(f.Stream(), f.Has(frames.EndStream))
 	case frames.Reset:
 		c.sentOf(f.Stream(), true)

@@ -29,7 +29,8 @@ const (
 //
 // Clients that mean no harm send two kinds of control frames in large numbers: WINDOW_UPDATE while they read a
 // response, and PING with it, by which gRPC measures how much is under way. So each DATA frame that pace sends earns
-// some of these, which are not counted. A client has at most maxControl of them in reserve.
+// some of these, which are not counted, and so does the end of a response, however short: a client cannot have it without
+// a request. A client has at most maxControl of them in reserve.
 type floods struct {
 	began           time.Time
 	control, resets window
@@ -40,10 +41,10 @@ type floods struct {
 	spent  int64        // of them
 }
 
-// earn notes that DATA of n bytes was sent. A client that reads in small pieces, such as net/http's, sends two
+// earn notes that DATA of n bytes was sent, or that a frame ended a response. A client that reads in small pieces, such as net/http's, sends two
 // WINDOW_UPDATE for 4 KiB, and others send two for each frame.
-func (f *floods) earn(n int) {
-	if n >= shortData {
+func (f *floods) earn(n int, ends bool) {
+	if n >= shortData || ends {
 		f.earned.Add(int64(3 + n>>10))
 	}
 }

@@ -64,8 +64,10 @@ func (x *exchange) useNew(c *conn) (bool, error) {
 		p.mu.Unlock()
 		return true, nil
 	}
-	p.carries = c.http.Available() + c.http.InFlight()
-	alive, carries := c.listed, p.carries
+	alive, carries := c.listed, c.http.Available()+c.http.InFlight()
+	if alive { // one that ends says nothing about the next
+		p.carries = carries
+	}
 	p.mu.Unlock()
 	switch {
 	case !alive:

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 
 	"golang.org/x/net/http2"
@@ -31,6 +32,7 @@ type conn struct {
 	in      frames.Reader // only Read uses it, which one goroutine calls
 	out     frames.Reader // only Write uses it, which one goroutine calls at a time, and
 	preface int           // bytes before the first frame that are still to be written
+	unsent  int           // bytes that out has read and the kernel has not taken
 
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*exchange
@@ -154,19 +156,29 @@ func (c *conn) wireOf(id uint32) *wire {
 	return nil
 }
 
-// Write implements net.Conn. What it writes is counted before it is written, since the response may come at once.
+// Write implements net.Conn. What it writes is counted before it is written, since the response may come at once. If a
+// deadline lets only a part go out, net/http writes the rest again; then the backend is too slow for other exchanges.
 func (c *conn) Write(b []byte) (int, error) {
-	before := c.writeAlong(b)
+	before := c.writeAlong(b[min(c.unsent, len(b)):])
 	n, err := c.Conn.Write(b)
+	c.unsent = len(b) - n
 	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if n == 0 && c.newest.id != before {
-			c.newest.sent = 0
-		}
-		c.loseLocked(err)
+		c.stuck(n, before, err)
 	}
 	return n, err
+}
+
+// stuck notes that not all was written, but n bytes.
+func (c *conn) stuck(n int, before uint32, err error) {
+	c.mu.Lock()
+	if n == 0 && c.newest.id != before {
+		c.newest.sent = 0
+	}
+	if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.loseLocked(err)
+	}
+	c.mu.Unlock()
+	go c.pool.retire(c) // net/http holds locks that a close of the connection takes
 }
 
 // writeAlong notes what is about to be written. It returns the stream that was opened last before that.

@@ -55,7 +55,7 @@ func (x *exchange) gotInterim(status int, h textproto.MIMEHeader) error {
 	if status == 101 {
 		return x.fail(transport.Invalid, errSwitch)
 	}
-	size := 0
+	size := len(":status") + len("100") + fieldOverhead
 	for name, values := range h {
 		for _, v := range values {
 			size += len(name) + len(v) + fieldOverhead

@@ -137,10 +137,14 @@ func (m *Manager) retryAt(domain, directory string) time.Time {
 // writing of its two files, is removed, so that another one is asked for.
 func (m *Manager) load(domain string) {
 	_, err := m.config.CacheManagedCertificate(m.ctx, domain)
+	_, unreadable := errors.AsType[*fs.PathError](err)
 	switch {
 	case err == nil:
 		m.adopt(domain)
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+	case unreadable: // it may be whole all the same
+		m.log(slog.LevelWarn, "a stored certificate cannot be read: pace asks for another one", domain, errorAttr(err))
+	default:
 		m.log(slog.LevelWarn, "a stored certificate cannot be used: pace asks for another one", domain, errorAttr(err))
 		site := certmagic.StorageKeys.CertsSitePrefix(m.config.Issuers[0].IssuerKey(), domain)
 		if err := m.config.Storage.Delete(m.ctx, site); err != nil {
