@@ -47,6 +47,7 @@ var rows = map[string]row{
 	"pace_requests_total":               {dto.MetricType_COUNTER, words("pace_outcome pace_side http_route pace_route"), words("pace_outcome pace_side http_route pace_route"), nil},
 	"pace_client_left_total":            {dto.MetricType_COUNTER, words("left_in http_route pace_route"), words("left_in http_route pace_route"), nil},
 	"pace_rejections_total":             {dto.MetricType_COUNTER, words("reason http_route pace_route"), words("reason http_route pace_route"), nil},
+	"pace_acme_failures_total":          {dto.MetricType_COUNTER, nil, nil, nil},
 	"pace_refused_total":                {dto.MetricType_COUNTER, words("reason"), words("reason"), nil},
 	"pace_connections":                  {dto.MetricType_GAUGE, words("state"), words("state"), nil},
 	"pace_backend_active_requests":      {dto.MetricType_GAUGE, words("pace_upstream server_address server_port"), words("pace_upstream server_address server_port"), nil},

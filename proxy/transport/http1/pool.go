@@ -71,7 +71,7 @@ func (p *Pool) get(unseen bool) *conn {
 		switch {
 		case c == nil:
 			return nil
-		case unseen && c.tcp != nil || c.alive():
+		case unseen && c.tcp != nil || c.isNew() || c.alive():
 			return c
 		}
 		c.Close()
