@@ -188,7 +188,6 @@ func TestFloods_OfAClientThatDoesNotRead(t *testing.T) {
 			var wires []*pacetest.H2Wire
 			for range connections {
 				w := p.H2Wire()
-				w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 				go f.send(w.Conn, 1_000_000)
 				wires = append(wires, w)
 			}
