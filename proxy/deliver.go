@@ -50,19 +50,27 @@ func (q *request) deliver() ending {
 				q.rec.Enter(telemetry.Receive)
 			}
 		}
-		piece, err := q.resp.Next()
-		if err == io.EOF {
-			q.rec.Enter(telemetry.Own)
-			return ending{}
-		}
-		if err != nil {
-			return notRead(q.rec, err)
-		}
-		q.rec.Enter(telemetry.Deliver)
-		if _, err := q.client.Write(piece); err != nil {
-			return notSent(q.rec)
+		if end, over := q.deliverPiece(); over {
+			return end
 		}
 	}
+}
+
+// deliverPiece reads a piece of the body and sends it. over: the body has ended so, and there is no more.
+func (q *request) deliverPiece() (end ending, over bool) {
+	piece, err := q.resp.Next()
+	if err == io.EOF {
+		q.rec.Enter(telemetry.Own)
+		return ending{}, true
+	}
+	if err != nil {
+		return notRead(q.rec, err), true
+	}
+	q.rec.Enter(telemetry.Deliver)
+	if _, err := q.client.Write(piece); err != nil {
+		return notSent(q.rec), true
+	}
+	return ending{}, false
 }
 
 // deliverTrailer sends the trailer after a whole body, and reports what only then shows of the client. h is

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -104,17 +103,8 @@ func (q *request) isTrailersOnly() bool {
 // status. So nothing is flushed before it is known.
 func (q *request) deliverCall() ending {
 	q.rec.Enter(telemetry.Receive)
-	piece, err := q.resp.Next()
-	if err == io.EOF {
-		q.rec.Enter(telemetry.Own)
-		return ending{}
-	}
-	if err != nil {
-		return notRead(q.rec, err)
-	}
-	q.rec.Enter(telemetry.Deliver)
-	if _, err := q.client.Write(piece); err != nil {
-		return notSent(q.rec)
+	if end, over := q.deliverPiece(); over {
+		return end
 	}
 	return q.deliver()
 }
