@@ -49,10 +49,7 @@ func TestExpressions_HaveData(t *testing.T) {
 	wantOutcomes(t, town.prom)
 
 	o := readOverview(t, written.overview)
-	for _, a := range o.asks(t) {
-		samples := wantData(t, town.prom, a)
-		t.Logf("%-45s %s", a.where, summary(samples))
-	}
+	wantData(t, town.prom, o.asks(t)...)
 	wantExemplars(t, town.prom, o, began)
 	wantTraces(t, jaeger, o)
 	wantSeen(t, grafana{prometheus: town.prom.URL, jaeger: jaeger.URL, dashboard: written.overview, from: began})
@@ -93,25 +90,32 @@ func wantOutcomes(t *testing.T, p *parts.Prom) {
 	}
 }
 
-// wantData polls a and fails t if no sample above zero comes; a documented emptiness is held to be one.
-func wantData(t *testing.T, p *parts.Prom, a ask) []parts.Sample {
+// wantData polls until each of asks has a sample above zero, and fails t if that takes too long. A documented emptiness
+// is held to be one. The asks wait together, because the rates fall as soon as the town rests.
+func wantData(t *testing.T, p *parts.Prom, asks ...ask) {
 	t.Helper()
-	if why, ok := empty[a.where]; ok {
-		if samples := p.Query(a.expr); len(samples) > 0 {
+	var missing []ask
+	for _, a := range asks {
+		why, documented := empty[a.where]
+		if !documented {
+			missing = append(missing, a)
+		} else if samples := p.Query(a.expr); len(samples) > 0 {
 			t.Errorf("%s has data (%v) in spite of: %s. Strike it from the list", a.where, samples, why)
 		}
-		return nil
 	}
-	var samples []parts.Sample
-	for deadline := time.Now().Add(pacetest.Patience); ; time.Sleep(50 * time.Millisecond) {
-		samples = p.Query(a.expr)
-		if slices.ContainsFunc(samples, func(s parts.Sample) bool { return s.Value > 0 && !math.IsInf(s.Value, 0) }) {
-			return samples
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("%s: no sample above zero in %v\nof %s", a.where, samples, a.expr)
-			return samples
-		}
+	for deadline := time.Now().Add(pacetest.Patience); len(missing) > 0; time.Sleep(50 * time.Millisecond) {
+		late := time.Now().After(deadline)
+		missing = slices.DeleteFunc(missing, func(a ask) bool {
+			samples := p.Query(a.expr)
+			if slices.ContainsFunc(samples, func(s parts.Sample) bool { return s.Value > 0 && !math.IsInf(s.Value, 0) }) {
+				t.Logf("%-45s %s", a.where, summary(samples))
+				return true
+			}
+			if late {
+				t.Errorf("%s: no sample above zero in %v\nof %s", a.where, samples, a.expr)
+			}
+			return late
+		})
 	}
 }
 

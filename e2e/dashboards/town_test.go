@@ -73,8 +73,11 @@ func settle(t *testing.T, collector string) *town {
 	w.ca = pacetest.NewCA(t)
 	certificate := w.ca.Issue("sealed.test")
 	w.seal = certificate.Key
-	w.houses["sealed"] = pacetest.Start(t, pacetest.Config{"upstreams": pacetest.Upstreams(backend()),
-		"listener.a": {"listen": "127.0.0.1:0", "tls": true}, "certificate[0]": certificate.Table()})
+	w.houses["sealed"] = pacetest.StartUnready(t, pacetest.Config{"upstreams": pacetest.Upstreams(backend()),
+		"listener.a": {"listen": "127.0.0.1:0", "tls": true}, "certificate[0]": certificate.Table(),
+		"acme": { // the authority is down, so it never gets ready
+			"domains": []string{"unissued.test"}, "directory": "https://" + pacetest.NewClosed(t).Address(), "accept_terms": true,
+			"storage": filepath.Join(t.TempDir(), "acme")}})
 	w.houses["mute"] = startMute(t, pacetest.NewClosed(t).Address(), pacetest.NewClosed(t).Address(), backend())
 	var targets []string
 	for name, h := range w.houses {
@@ -139,11 +142,18 @@ func behaviour(hold <-chan struct{}) pacetest.Behaviour {
 			x.Write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
 			x.AwaitClose()
 		},
-		"/endless": pacetest.Endless,
-		"/upgrade": pacetest.UpgradeEcho,
-		"/hold":    pacetest.Gated(hold, pacetest.Fine),
-		"/once":    pacetest.CloseReused,
+		"/endless":   pacetest.Endless,
+		"/upgrade":   pacetest.UpgradeEcho,
+		"/hold":      pacetest.Gated(hold, pacetest.Fine),
+		"/once":      pacetest.CloseReused,
+		"/town.Down": grpcStatus(14), // UNAVAILABLE
+		"/town.Lost": grpcStatus(5),  // NOT_FOUND
 	})
+}
+
+// grpcStatus ends a call of gRPC with a code, without a message.
+func grpcStatus(code int) pacetest.Behaviour {
+	return pacetest.With(200, fmt.Sprintf("Content-Type: application/grpc\r\nGrpc-Status: %d\r\n", code), "")
 }
 
 // startMute starts a pace that loses all its telemetry: no collector takes what it exports, and its log is full.
@@ -273,6 +283,8 @@ func (w *town) busy() {
 		{1, func() { w.houses["routed"].HUP() }},
 		{2, w.raw("sealed", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")}, // no TLS
 		{2, w.unseal},
+		{3, w.call("/town.Down/Call")},
+		{3, w.call("/town.Lost/Call")},
 		{1, w.spoil},
 		{lateComers / 4, w.comeLate},
 	} {
@@ -316,6 +328,19 @@ func (w *town) leave(path string, bytes int64) func() {
 			c.Rest()
 		}
 		c.Leave()
+	}
+}
+
+// call makes a call of gRPC, without a message.
+func (w *town) call(method string) func() {
+	client := pacetest.H2C.Client(w.t)
+	return func() {
+		req := w.houses["main"].Request("POST", method, "")
+		req.Header.Set("Content-Type", "application/grpc")
+		req.Header.Set("TE", "trailers")
+		if got := pacetest.Do(client, req); got.Status != 200 {
+			w.t.Errorf("%s: %d, %v", method, got.Status, got.Err)
+		}
 	}
 }
 

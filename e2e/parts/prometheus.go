@@ -36,7 +36,7 @@ type Exemplar struct {
 	Time   time.Time
 }
 
-// Prometheus starts a Prometheus that scrapes the targets (host:port) twice a second, as job pace.
+// Prometheus starts a Prometheus that scrapes the targets (host:port) every second, as job pace.
 // Its first scrape takes place a few seconds after the start.
 func Prometheus(t testing.TB, targets ...string) *Prom {
 	t.Helper()
@@ -59,7 +59,7 @@ func startPrometheus(t testing.TB, features string, targets []string) *Prom {
 	}
 	list, _ := json.Marshal(targets) // JSON is YAML
 	write(t, filepath.Join(dir, "prometheus.yml"), fmt.Sprintf(`
-global: {scrape_interval: 500ms, evaluation_interval: 500ms}
+global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs:
 - job_name: pace
