@@ -2,12 +2,12 @@ package config
 
 // ACME says how pace gets certificates itself.
 type ACME struct {
-	Domains     []string `toml:"domains" example:"www.example.com" is:"domain" doc:"Names for which it gets certificates, one for each, and renews them in time. The certificate authority connects to each name: at port 443 to a listener with TLS, or at port 80 to one in clear text. No wildcards: they need DNS."`
-	Storage     string   `toml:"storage" example:"/var/lib/pace/acme" is:"folder" doc:"Folder for certificates, keys and the account; made with mode 0700 if it does not exist. Keep it: a pace that asks again for what was lost soon reaches the limits of the certificate authority. Several pace on one machine may share it."`
+	Domains     []string `toml:"domains" example:"www.example.com" is:"domain" doc:"Host names for which pace gets certificates, one for each name, and renews them in time. To check that a name is yours, the certificate authority connects to it: at port 443, which must lead to a listener with TLS, or at port 80, which must lead to one without. Wildcards are refused, because they need a DNS challenge, which pace cannot answer."`
+	Storage     string   `toml:"storage" example:"/var/lib/pace/acme" is:"folder" doc:"Folder for the certificates, the keys and the account. pace makes it, with mode 0700, if it does not exist. Keep it when you move or reinstall pace: without it pace requests every certificate again, and soon reaches the limits of the certificate authority. Several processes of pace on one machine may share it."`
 	AcceptTerms bool     `toml:"accept_terms" default:"false" example:"true" doc:"Must be true: you agree to the certificate authority's terms of service."`
-	Email       string   `toml:"email" default:"" is:"email?" doc:"Address to which the certificate authority may write."`
+	Email       string   `toml:"email" default:"" is:"email?" doc:"Email address to which the certificate authority may write."`
 	Directory   string   `toml:"directory" default:"https://acme-v02.api.letsencrypt.org/directory" is:"directory" doc:"URL of the certificate authority's directory."`
-	CA          string   `toml:"ca" default:"" is:"file?" doc:"File with the certificates, in PEM, of those who signed the certificate of the directory's server; \"\": those whom the system trusts. It is read at the start and at each reload."`
+	CA          string   `toml:"ca" default:"" is:"file?" doc:"File with the certificates, in PEM, of the authorities that pace trusts when it connects to the directory; \"\": those that the system trusts. It is read at the start and at each reload."`
 }
 
 // acme checks the table.

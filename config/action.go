@@ -94,7 +94,7 @@ func (r *reader) companions(t *Route) {
 		{"mirror_share", "mirror", t.MirrorShare != 1, t.Mirror == ""},
 	} {
 		if c.set && c.without && !r.anyFaulted(t.Key, []string{c.leaf, c.of}) {
-			r.fault(t.Key+"."+c.leaf, "means nothing without "+c.of, "remove it")
+			r.fault(t.Key+"."+c.leaf, "has no effect without "+c.of, "remove it")
 		}
 	}
 }

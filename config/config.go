@@ -31,11 +31,11 @@ type Config struct {
 	Upstreams Upstreams  `toml:"upstreams" doc:"The backends, and how pace talks to them."`
 	RateLimit *RateLimit `toml:"rate_limit" doc:"How many requests one client may send. Without this table there is no limit."` // nil: the table is absent
 
-	NamedListeners []Listener    `toml:"listener" example:"https" doc:"An address that the proxy listens on, and what is spoken there. [server] listen is [listener.default], and is not open if it is not written and there is another."`
-	Certificates   []Certificate `toml:"certificate" doc:"A certificate for the listeners with TLS: as many of these tables as there are certificates."`
-	ACME           *ACME         `toml:"acme" doc:"Certificates that pace gets and renews itself, from a certificate authority that speaks ACME, such as Let's Encrypt. Without this table there are only those of [[certificate]]."` // nil: the table is absent
+	NamedListeners []Listener    `toml:"listener" example:"https" doc:"An address that the proxy listens on, and what it speaks there. [server] listen is [listener.default]. If there is a [listener.NAME] and no listen under [server], pace does not open the default address."`
+	Certificates   []Certificate `toml:"certificate" doc:"A certificate for the listeners with TLS. Write one of these tables for each certificate."`
+	ACME           *ACME         `toml:"acme" doc:"Certificates that pace gets and renews itself, from a certificate authority that speaks ACME, such as Let's Encrypt. Without this table, all certificates come from [[certificate]]."` // nil: the table is absent
 
-	Routes         []Route    `toml:"route" doc:"Which requests go where: as many of these tables as there are routes. Without any, all requests go to the upstream named default."`
+	Routes         []Route    `toml:"route" doc:"Which requests go where. Write one of these tables for each route. Without any, all requests go to the upstream named default."`
 	NamedUpstreams []Upstream `toml:"upstream" example:"api" doc:"Another pool of backends, under the name by which routes name it. [upstreams] is [upstream.default]."`
 	NamedLimits    []Limit    `toml:"limit" example:"per_client" doc:"A limit for the routes that name it. [rate_limit] is [limit.default], and holds on every route."`
 
@@ -50,7 +50,7 @@ type Config struct {
 // Server is the proxy's own listener.
 type Server struct {
 	Listen            string         `toml:"listen" default:"0.0.0.0:8080" is:"address" doc:"Address the proxy listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
-	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"Most cores used at once (GOMAXPROCS); 0: all. A change needs a restart."`
+	Workers           int            `toml:"workers" default:"0" min:"0" max:"4096" doc:"How many cores pace may use at once (GOMAXPROCS); 0: all. A change needs a restart."`
 	DrainTimeout      time.Duration  `toml:"drain_timeout" default:"30s" min:"0s" max:"24h" doc:"How long requests in flight may take to finish when pace ends."`
 	DrainDelay        time.Duration  `toml:"drain_delay" default:"0s" min:"0s" max:"24h" doc:"How long pace keeps accepting when it is told to end, while /readyz already says 503, so that a load balancer in front can look elsewhere first."`
 	TrustedProxies    []netip.Prefix `toml:"trusted_proxies" default:"" doc:"Networks of the proxies in front, whose forwarding headers are believed and continued."`
@@ -61,9 +61,9 @@ type Server struct {
 	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes; HTTP/2 counts 32 more for each field."`
 	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
 
-	MaxConnections          int `toml:"max_connections" default:"0" min:"0" max:"10000000" doc:"Most connections of clients that are open at a time, on all listeners but admin's; 0: no limit but that of descriptors. One more is closed at once, with a reset, and before TLS begins."`
-	MaxConnectionsPerClient int `toml:"max_connections_per_client" default:"0" min:"0" max:"10000000" doc:"The same for the connections of one client; 0: no limit. A client is an address that is connected to pace, or that a PROXY header names; over IPv6 a network of 64 bits. What trusted proxies say of their clients makes no difference, so give it a value above what such a proxy needs."`
-	MaxStreams              int `toml:"max_streams" default:"250" min:"1" max:"10000" doc:"Most requests that a client may have in flight on one connection over HTTP/2. One more is reset, and not passed on."`
+	MaxConnections          int `toml:"max_connections" default:"0" min:"0" max:"10000000" doc:"How many client connections may be open at once, on all listeners except the admin listener; 0: as many as there are file descriptors for. pace closes a further one at once, with a TCP reset, before any TLS handshake."`
+	MaxConnectionsPerClient int `toml:"max_connections_per_client" default:"0" min:"0" max:"10000000" doc:"How many connections one client may have open at once; 0: no limit. A client is the address that is connected to pace, or that a PROXY header names; with IPv6, its /64 network. A proxy that passes on the requests of many clients counts as one client, even if server.trusted_proxies has it, so set this above the number of connections that such a proxy needs."`
+	MaxStreams              int `toml:"max_streams" default:"250" min:"1" max:"10000" doc:"How many requests a client may have in flight on one HTTP/2 connection. pace resets a further one and does not forward it."`
 }
 
 // Admin is the listener for operators.
@@ -71,7 +71,7 @@ type Admin struct {
 	Listen string `toml:"listen" default:"127.0.0.1:9464" is:"address?" doc:"Address of the admin listener, host:port, unix:/path or fd:NAME; \"\" switches it off. A change needs a restart."`
 	Pprof  bool   `toml:"pprof" default:"false" doc:"Serve Go's profiles under /debug/pprof/ there."`
 
-	TokenFile string `toml:"token_file" default:"" is:"file?" doc:"File with the token that calls of the API must bring that change something, in Authorization: Bearer. \"\": only a listener that is a socket in the file system takes such calls."`
+	TokenFile string `toml:"token_file" default:"" is:"file?" doc:"File with a token. A call of the API that changes something must have it in Authorization: Bearer. \"\": such calls are refused, unless the admin listener is a socket in the file system."`
 
 	Hosts []string `toml:"hosts" default:"" is:"host" doc:"Names that it accepts in Host, besides its own, the machine's and localhost. It refuses all others, so that no web page can make a browser send it requests. Addresses need not be listed: on loopback it accepts loopback addresses, elsewhere all."`
 }
@@ -82,7 +82,7 @@ type Metrics struct {
 	Endpoint string         `toml:"endpoint" default:"/metrics" is:"path?" doc:"Path of the page. It answers GET and HEAD of peers on loopback that send neither Via nor any header in which proxies tell of clients, and of those in allow; others get 404. \"\": the proxy's port has no such page, and every path is the backends'."`
 	Allow    []netip.Prefix `toml:"allow" default:"" doc:"Networks that may read the page besides loopback."`
 
-	NativeHistograms bool `toml:"native_histograms" default:"false" doc:"Make the histograms native, and no classic ones: buckets that are 9 % wide at every duration, in place of chosen bounds. Only scrapes in Prometheus' protobuf format have the buckets (Prometheus asks for it with --enable-feature=native-histograms); text formats show the count and the sum. What pace dashboards writes needs classic ones. A change needs a restart."`
+	NativeHistograms bool `toml:"native_histograms" default:"false" doc:"Make all histograms native instead of classic: their buckets are 9 % wide at every duration, in place of chosen bounds. Only scrapes in Prometheus' protobuf format have the buckets (Prometheus asks for it with --enable-feature=native-histograms); text formats show the count and the sum. What pace dashboards writes needs classic ones. A change needs a restart."`
 }
 
 // Tracing says what is traced and where the traces go.

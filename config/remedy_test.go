@@ -33,7 +33,7 @@ var aPersonDecides = []struct {
 	{regexp.MustCompile(`^pace reads TOML$`), "the whole file has to be written anew"},
 	{regexp.MustCompile(`^define \[(upstream|limit)\.`), "only a person knows which backends an upstream has, and what a limit allows"},
 	{regexp.MustCompile(`^write \[\[certificate\]\] with cert and key`), "only a person knows where the certificate is"},
-	{regexp.MustCompile(`^write client_ca, the file`), "only a person knows who signs the clients' certificates"},
+	{regexp.MustCompile(`^write client_ca = `), "only a person knows who signs the clients' certificates"},
 	{regexp.MustCompile(`^write a listener with tls = true`), "only a person knows at which address"},
 	{regexp.MustCompile(`^write another name$`), "only a person knows what to call a route"},
 	{regexp.MustCompile(`^set it in the environment of pace$`), "only a person knows the value"},

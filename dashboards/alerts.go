@@ -221,9 +221,9 @@ func certificateRefused() rule {
 	return alert("PaceCertificateRefused",
 		fmt.Sprintf("%s > 0", sumBy(by(job, instance, metrics.Certificate.Name), fmt.Sprintf("increase(%s[1h])", metrics.CertificateReloadFailures.Name))),
 		0, warning,
-		"{{ $labels.instance }}: the new files of the certificate {{ $labels.certificate }} cannot be used; the one before stays in force",
+		"{{ $labels.instance }}: the new files of the certificate {{ $labels.certificate }} cannot be used; the old certificate stays in force",
 		"the key is not that of the certificate, or a file is cut short or cannot be read",
-		`see the line "certificate's files have changed" in its log; replace both files by those of one certificate`)
+		`see the line "certificate's files have changed" in its log; replace both files by a certificate and its own key`)
 }
 
 // acmeFails fires when pace cannot get or renew a certificate itself, as long as that lasts: it tries at least once an
@@ -232,9 +232,9 @@ func acmeFails() rule {
 	return alert("PaceACMEFails",
 		fmt.Sprintf("%s > 1", sumBy(by(job, instance), fmt.Sprintf("increase(%s[3h])", metrics.ACMEFailures.Name))),
 		0, warning,
-		"{{ $labels.instance }}: a certificate cannot be got or renewed by ACME; what is there serves until it expires",
-		"the certificate authority cannot be reached or has refused, or it cannot reach pace by the name",
-		`see the lines "certificate not renewed" and "certificate not issued" in its log; the name must lead to pace, at port 443 or 80`)
+		"{{ $labels.instance }}: pace cannot get or renew a certificate by ACME; the certificate in force, if there is one, serves until it expires",
+		"pace cannot reach the certificate authority, or the authority refuses, or it cannot reach pace under the name of the certificate",
+		`see the lines "certificate not renewed" and "certificate not issued" in its log, which say why; the name must resolve to pace, at port 443 or 80`)
 }
 
 // dropped fires at the first drop and ends 10 minutes after the last one.

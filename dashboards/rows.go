@@ -105,7 +105,7 @@ func overview() []row {
 		}},
 		{"Turned away", []panel{
 			perSecond("Rejections by reason", metrics.Rejections.Name, metrics.Reason.Name),
-			perSecond("Refused before the handler", metrics.Refused.Name, metrics.Reason.Name),
+			perSecond("Refused requests and connections", metrics.Refused.Name, metrics.Reason.Name),
 			gauge("Limiter keys", units.Short, metrics.LimiterKeys.Name, metrics.Policy.Name),
 			perSecond("Limiter keys forgotten too soon", metrics.LimiterEvicted.Name, metrics.Policy.Name),
 		}},

@@ -69,13 +69,13 @@ func TestRefused(t *testing.T) {
 				}
 				waitFor(t, "the refusal's count", func() bool { return p.metric(t, metrics.Refused.Name) > 0 })
 				if n, all := p.metric(t, metrics.Refused.Name, "reason", tt.reason), p.metric(t, metrics.Refused.Name); n != 1 || all != 1 {
-					t.Errorf("%v refused for %s and %v in all, want 1 and 1: %v", n, tt.reason, all, p.said(t, "refused before the handler"))
+					t.Errorf("%v refused for %s and %v in all, want 1 and 1: %v", n, tt.reason, all, p.said(t, "refused a client's request or connection"))
 				}
 				if n := p.metric(t, metrics.ServerDuration.Name); n != float64(served) {
 					t.Errorf("%v requests in the histogram, want %d", n, served)
 				}
-				waitFor(t, "the line in the log", func() bool { return len(p.said(t, "refused before the handler")) > 0 })
-				if l := p.said(t, "refused before the handler")[0]; l["reason"] != tt.reason || l["level"] != "WARN" {
+				waitFor(t, "the line in the log", func() bool { return len(p.said(t, "refused a client's request or connection")) > 0 })
+				if l := p.said(t, "refused a client's request or connection")[0]; l["reason"] != tt.reason || l["level"] != "WARN" {
 					t.Errorf("got %v", l)
 				}
 				if served > 0 {
@@ -167,7 +167,7 @@ func TestNotRefused(t *testing.T) {
 		return p.metric(t, metrics.Connections.Name) == 1
 	})
 	if n := p.metric(t, metrics.Refused.Name); n != 0 {
-		t.Errorf("%v were counted as refused: %v", n, p.said(t, "refused before the handler"))
+		t.Errorf("%v were counted as refused: %v", n, p.said(t, "refused a client's request or connection"))
 	}
 }
 
@@ -203,7 +203,7 @@ func TestRefused_LogIsCapped(t *testing.T) {
 	}
 	seconds := int(time.Since(begin).Seconds()) + 2 // begun ones count
 	waitFor(t, "the counts", func() bool { return p.metric(t, metrics.Refused.Name) == 200 })
-	if n := len(p.said(t, "refused before the handler")); n > seconds {
+	if n := len(p.said(t, "refused a client's request or connection")); n > seconds {
 		t.Errorf("%d lines in %d seconds", n, seconds)
 	}
 }

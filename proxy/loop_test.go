@@ -30,6 +30,6 @@ func TestLooped(t *testing.T) {
 		}
 	}
 	waitFor(t, "the warning", func() bool {
-		return len(p.said(t, "a request came back too often: a backend leads to pace itself")) > 0
+		return len(p.said(t, "request loop: a backend routes back to pace")) > 0
 	})
 }

@@ -193,7 +193,7 @@ func TestPanicsAreLoggedOnceASecond(t *testing.T) {
 	}
 	p.lines(t, n)
 	limit := int(time.Since(begun)/time.Second) + 2
-	if got := len(p.said(t, "panic in the handler: a bug of pace")); got < 1 || got > limit {
+	if got := len(p.said(t, "bug of pace: it panicked while it handled a request")); got < 1 || got > limit {
 		t.Errorf("%d panics within %v are %d lines, want 1 to %d", n, time.Since(begun), got, limit)
 	}
 }

@@ -357,8 +357,8 @@ func TestPanicIsOneRequestsAlone(t *testing.T) {
 	if resp.StatusCode != 500 || !strings.Contains(body, "\nOutcome: internal_error\n") || resp.Header.Get("Proxy-Status") != `pace; error=proxy_internal_error; details="internal_error"` {
 		t.Errorf("got %d %q %v", resp.StatusCode, body, resp.Header)
 	}
-	waitFor(t, "the stack in the log", func() bool { return len(p.said(t, "panic in the handler: a bug of pace")) == 1 })
-	l := p.said(t, "panic in the handler: a bug of pace")[0]
+	waitFor(t, "the stack in the log", func() bool { return len(p.said(t, "bug of pace: it panicked while it handled a request")) == 1 })
+	l := p.said(t, "bug of pace: it panicked while it handled a request")[0]
 	if l["panic"] != "a bug in dialing" || !strings.Contains(l.text("stack"), "panic") || l["trace_id"] != resp.Header.Get("X-Trace-Id") || l["level"] != "ERROR" {
 		t.Errorf("got %v", l)
 	}

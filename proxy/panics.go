@@ -109,6 +109,6 @@ func (h *Handler) logPanic(ctx context.Context, p any, stack string, attrs ...sl
 	if !h.panics.Pass() {
 		return
 	}
-	h.Log.LogAttrs(ctx, slog.LevelError, "panic in the handler: a bug of pace",
+	h.Log.LogAttrs(ctx, slog.LevelError, "bug of pace: it panicked while it handled a request",
 		append([]slog.Attr{slog.Any("panic", p)}, append(attrs, slog.String("stack", stack))...)...)
 }

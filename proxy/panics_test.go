@@ -118,7 +118,7 @@ func (p *proxied) wantOneBug(t *testing.T) {
 	if got := p.metric(t, "pace_refused_total"); got != 0 {
 		t.Errorf("%v requests were refused, want none", got)
 	}
-	lines := p.said(t, "panic in the handler: a bug of pace")
+	lines := p.said(t, "bug of pace: it panicked while it handled a request")
 	if len(lines) < 1 || !strings.Contains(lines[0].text("panic"), "a bug in a stage") || !strings.Contains(lines[0].text("stack")+lines[0].text("panic"), "panics_test.go") {
 		t.Errorf("the log tells of the panic: %v", lines)
 	}
@@ -178,7 +178,7 @@ func TestAPanicInAStream(t *testing.T) {
 		if l := p.line(t); l.text("outcome") != "upgraded" || l.text("close_reason") != "drained" {
 			t.Errorf("stage %d: the line says %v", s, l)
 		}
-		if n := len(p.said(t, "panic in the handler: a bug of pace")); n != 1 {
+		if n := len(p.said(t, "bug of pace: it panicked while it handled a request")); n != 1 {
 			t.Errorf("stage %d: %d lines tell of the panic, want 1", s, n)
 		}
 		armed.Store(false)
@@ -200,7 +200,7 @@ func TestAPanicInTheRecord(t *testing.T) {
 		}
 	}, rawOrigin(t, everything))
 	p.say(t, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-	panics := func() int { return len(p.said(t, "panic in the handler: a bug of pace")) }
+	panics := func() int { return len(p.said(t, "bug of pace: it panicked while it handled a request")) }
 	waitFor(t, "the line about the panic, which comes after the response", func() bool { return panics() > 0 })
 	if err := <-p.drain(t, 5*time.Second); err != nil {
 		t.Errorf("draining: %v", err)

@@ -61,7 +61,7 @@ func (q *request) looped() bool {
 		return false
 	}
 	if q.h.loops.Pass() {
-		q.h.Log.LogAttrs(q.r.Context(), slog.LevelWarn, "a request came back too often: a backend leads to pace itself",
+		q.h.Log.LogAttrs(q.r.Context(), slog.LevelWarn, "request loop: a backend routes back to pace",
 			slog.String("route", q.route.name), slog.String("trace_id", q.rec.TraceID()))
 	}
 	return true

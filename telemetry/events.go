@@ -22,7 +22,7 @@ func Events() []Event {
 	return []Event{
 		{EventLimited, "A rate limit rejected the request.", Describe(LimitedDetails)},
 		{EventFailover, "An attempt failed, and pace asks another backend.", Describe(FailoverDetails)},
-		{EventRetry, "A pooled connection died, and pace asks the same backend again on a new one.", Describe(RetryDetails)},
+		{EventRetry, "An attempt failed, and pace asks the same backend again on a new connection.", Describe(RetryDetails)},
 		{EventEjected, "An attempt of the request failed, and its backend was ejected for that.", Describe(EjectedDetails)},
 		{EventBudget, "Another attempt was called for, and the budget of the upstream allowed none, so the request ended with what it had.", Describe(BudgetDetails)},
 		{EventMirrored, "A copy of the request was sent to another upstream; a span of its own, in a trace of its own, has a link to this one.", Describe(MirroredDetails)},

@@ -27,7 +27,7 @@ type State struct {
 	backends     func() []BackendState
 }
 
-// Refusal is why a request or a connection was refused before the handler.
+// Refusal is why a request or a connection was refused: turned away before the handler.
 type Refusal uint8
 
 // The reasons of pace_refused_total.

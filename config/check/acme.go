@@ -13,7 +13,7 @@ import (
 func domain(s, _ string) (string, *Refusal) {
 	const form = "the name alone"
 	if strings.Contains(s, "*") {
-		return "", &Refusal{What: toml.Quote(s) + " is a wildcard, whose certificates need DNS", Form: "each name by itself"}
+		return "", &Refusal{What: toml.Quote(s) + " is a wildcard, which needs a DNS challenge, and pace cannot answer one", Form: "each name by itself"}
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
 		return "", &Refusal{What: toml.Quote(s) + " is an address", Form: form}

@@ -73,7 +73,7 @@ func wantTooMany(t *testing.T, p *pacetest.Pace, n float64, key string) {
 	p.WantMetric(n, "pace_refused_total", "reason", "too_many_connections")
 	p.WantMetric(n, "pace_refused_total")
 	pacetest.Eventually(t, func() error {
-		for _, line := range p.Lines("refused before the handler") {
+		for _, line := range p.Lines("refused a client's request or connection") {
 			if line.Text("key") == key && line.Text("peer") != "" && line.Int("limit") > 0 {
 				return nil
 			}

@@ -287,7 +287,7 @@ func TestEjection_PanicAsksAll(t *testing.T) {
 	a.WantGot(2, "/panic")
 	b.WantGot(2, "/panic")
 	p.WantMetric(4, "pace_panic_picks_total", "pace_upstream", "default")
-	if n := len(p.Lines("panic: no backend may be picked, so all are asked that are not drained")); n != 1 {
+	if n := len(p.Lines("panic: no backend may be picked, so pace asks all that are not drained")); n != 1 {
 		t.Errorf("%d lines about panic", n)
 	}
 	trace := pacetest.WantTrace(spans, 1, pacetest.Path("/panic"))

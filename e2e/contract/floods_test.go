@@ -126,7 +126,7 @@ func wantFloods(t *testing.T, p *pacetest.Pace, n float64, word string) {
 	t.Helper()
 	p.WantMetric(n, "pace_refused_total", "reason", "flood")
 	p.WantMetric(n, "pace_refused_total")
-	lines := p.Lines("refused before the handler")
+	lines := p.Lines("refused a client's request or connection")
 	if len(lines) == 0 {
 		t.Error("the log has no line about it")
 	}

@@ -93,7 +93,7 @@ func wantRefused(t *testing.T, p *pacetest.Pace, w *pacetest.H2Wire, n float64, 
 	}
 	p.WantMetric(n, "pace_refused_total", "reason", reason)
 	p.WantMetric(n, "pace_refused_total")
-	if lines := p.Lines("refused before the handler"); len(lines) == 0 || lines[0].Text("reason") != reason {
+	if lines := p.Lines("refused a client's request or connection"); len(lines) == 0 || lines[0].Text("reason") != reason {
 		t.Errorf("the log has %v, want a line for %s", lines, reason)
 	}
 }
@@ -314,7 +314,7 @@ func TestScrape_IsInNothing(t *testing.T) {
 			p.WantMetric(0, "pace_connections")
 			p.WantMetric(0, "pace_refused_total")
 			p.WantMetric(0, "http_server_request_duration_seconds_count")
-			if lines := append(p.Lines("request"), p.Lines("refused before the handler")...); len(lines) > 0 {
+			if lines := append(p.Lines("request"), p.Lines("refused a client's request or connection")...); len(lines) > 0 {
 				t.Errorf("the log has %v", lines)
 			}
 		})

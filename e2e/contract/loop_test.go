@@ -20,7 +20,7 @@ func TestLoop_Ends(t *testing.T) {
 		for _, line := range p.Access("/x") {
 			outcomes[line.Text("outcome")]++
 		}
-		if warned := len(p.Lines("a request came back too often: a backend leads to pace itself")); warned != i {
+		if warned := len(p.Lines("request loop: a backend routes back to pace")); warned != i {
 			t.Errorf("pace %d warns %d times", i, warned)
 		}
 	}

@@ -121,7 +121,7 @@ func TestTLS_CertificateByName(t *testing.T) {
 	}
 	p.WantMetric(1, "pace_tls_handshake_failures_total", "reason", "no_certificate")
 	pacetest.Eventually(t, func() error {
-		for _, line := range p.Lines("refused before the handler") {
+		for _, line := range p.Lines("refused a client's request or connection") {
 			if line.Text("why") == "no_certificate" && strings.Contains(line.Text("offered"), "server name other.test") {
 				return nil
 			}

@@ -345,5 +345,5 @@ func (s *Server) refuse(why telemetry.Refusal, c *Conn, more ...slog.Attr) {
 	if c != nil {
 		attrs = append(attrs, slog.String("peer", net.JoinHostPort(c.Peer.Text, strconv.Itoa(c.Peer.Port))))
 	}
-	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused before the handler", append(attrs, more...)...)
+	s.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused a client's request or connection", append(attrs, more...)...)
 }

@@ -135,7 +135,7 @@ func (u *Upstream) logPanic() {
 	switch attr := slog.String("upstream", u.Name); {
 	case u.o.Log == nil:
 	case u.panics:
-		u.o.Log.LogAttrs(context.Background(), slog.LevelError, "panic: no backend may be picked, so all are asked that are not drained", attr)
+		u.o.Log.LogAttrs(context.Background(), slog.LevelError, "panic: no backend may be picked, so pace asks all that are not drained", attr)
 	default:
 		u.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "panic over: a backend may be picked again, or all are drained", attr)
 	}

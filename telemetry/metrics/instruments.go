@@ -185,7 +185,7 @@ var (
 	Refused = named(Instrument{
 		Key: "pace.refused", Type: Counter, Unit: "{request}",
 		Labels: []Label{Reason.of(telemetry.RefusalWords())},
-		Doc:    "Requests and connections refused before the handler; they are in no other metric.",
+		Doc:    "Requests and connections that pace refused before it looked for a route; they are in no other metric.",
 	})
 	Handshakes = named(Instrument{
 		Key: "pace.tls.handshakes", Type: Counter, Unit: "{handshake}",

@@ -148,7 +148,7 @@ func (q *queue) take(r *telemetry.Record) {
 			q.lost.Add(telemetry.ExportFailed, 1)
 			if !q.panicked { // once: clients may cause it any number of times
 				q.panicked = true
-				q.log.LogAttrs(q.ctx, slog.LevelError, "panic in making a log record: a bug of pace",
+				q.log.LogAttrs(q.ctx, slog.LevelError, "bug of pace: it panicked while it made a log record",
 					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			}
 			return // r may be in any state: it is not used again

@@ -216,7 +216,7 @@ func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Reco
 			q.drop(telemetry.ExportFailed, spanCount(r))
 			if !q.panicked { // once: clients may cause it any number of times
 				q.panicked = true
-				q.log.LogAttrs(q.ctx, slog.LevelError, "panic in making spans: a bug of pace",
+				q.log.LogAttrs(q.ctx, slog.LevelError, "bug of pace: it panicked while it made spans",
 					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			}
 		}
