@@ -50,7 +50,7 @@ func TestAudit(t *testing.T) {
 
 func audit(t *testing.T, seed uint64) {
 	spans := otlp.Receiver(t)
-	m := mix.New(t, seed, mix.Options{Requests: *requests, Drain: true, TLS: 0.5, Collector: spans.GRPC})
+	m := mix.New(t, seed, mix.Options{Requests: *requests, Drain: true, TLS: 0.5, Sealed: 0.5, Collector: spans.GRPC})
 	prometheus := parts.Prometheus(t, m.Admins()...)
 	m.Play()
 	drain := m.BeginDrain()

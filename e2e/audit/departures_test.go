@@ -16,22 +16,24 @@ var (
 )
 
 // TestDepartures has more than a thousand clients leave, and more than a thousand backends, over TLS with HTTP/1.1 and
-// with HTTP/2, and over HTTP/2 in clear text. pace says of each who left, as both of them know it.
+// with HTTP/2, and over HTTP/2 in clear text, also where the backends speak TLS. pace says of each who left, as both of
+// them know it.
 func TestDepartures(t *testing.T) {
 	for _, over := range []struct {
-		name string
-		mode pacetest.Mode
-		tls  float64
+		name   string
+		mode   pacetest.Mode
+		tls    float64
+		sealed float64
 	}{
-		{"HTTP 1.1 over TLS", pacetest.H1, 1},
-		{"HTTP 2 over TLS", pacetest.H2C, 1},
-		{"HTTP 2 in clear text", pacetest.H2C, 0},
+		{"HTTP 1.1 over TLS on both sides", pacetest.H1, 1, 1},
+		{"HTTP 2 over TLS", pacetest.H2C, 1, 0},
+		{"HTTP 2 in clear text, backends over TLS", pacetest.H2C, 0, 1},
 	} {
 		t.Run(over.name, func(t *testing.T) {
 			spans := otlp.Receiver(t)
 			m := mix.New(t, 15, mix.Options{
 				Requests: 15_000, Houses: []string{"main"}, Kinds: append(clientsLeave, backendsLeave...), Mode: over.mode, TLS: over.tls,
-				Clients: 24, Collector: spans.GRPC,
+				Sealed: over.sealed, Clients: 24, Collector: spans.GRPC,
 			})
 			m.Play()
 			truth := m.Truth()

@@ -1,6 +1,7 @@
 package mix
 
 import (
+	"crypto/tls"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -112,8 +113,22 @@ func (mx *Mix) start(k backendKind) address {
 		c := startCrasher(mx.t)
 		mx.crashers = append(mx.crashers, c)
 		return c
+	case scriptedBackend:
+		if mx.random.Float64() < mx.sealed {
+			b := mx.Backend(mx.ca.Server("127.0.0.1"))
+			mx.https[b.Address()] = true
+			return b
+		}
 	}
-	return mx.Backend()
+	return mx.Backend(nil)
+}
+
+// url is how a configuration and a span name the backend at address.
+func (mx *Mix) url(address string) string {
+	if mx.https[address] {
+		return "https://" + address
+	}
+	return "http://" + address
 }
 
 // startPace starts the pace of a house.
@@ -133,7 +148,10 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 			h.wired = append(h.wired, b.Address())
 		}
 		urls, _ := pool["backends"].([]string)
-		pool["backends"] = append(urls, "http://"+b.Address())
+		pool["backends"] = append(urls, mx.url(b.Address()))
+	}
+	if mx.sealed > 0 {
+		p.cfg["upstreams.tls"] = pacetest.Table{"ca": mx.ca.File()}
 	}
 	maps.Copy(pool, p.cfg["upstreams"])
 	server := pacetest.Table{"trusted_proxies": []string{"127.0.0.1/32"}} // the clients say by X-Forwarded-For who they are
@@ -169,11 +187,12 @@ func (h *house) repeated() []string {
 	return nil
 }
 
-// Backend starts a backend that records each attempt before it does what the exchange's kind says.
-func (mx *Mix) Backend() *pacetest.Backend {
+// Backend starts a backend that records each attempt before it does what the exchange's kind says. over may be nil: it
+// speaks no TLS.
+func (mx *Mix) Backend(over *tls.Config) *pacetest.Backend {
 	var address string
 	known := make(chan struct{})
-	b := pacetest.NewBackend(mx.t, func(p *pacetest.Exchange) {
+	b := pacetest.NewTLSBackend(mx.t, over, func(p *pacetest.Exchange) {
 		<-known
 		mx.serve(address, p)
 	})

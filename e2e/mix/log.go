@@ -23,9 +23,6 @@ func (tr *Truth) HoldLog() {
 			}
 		}
 	}
-	for _, ac := range tr.houses {
-		tr.compare(ac.name+": pace_backend_transitions_total", ac.changed, ac.changes())
-	}
 	for _, x := range tr.entered() {
 		if seen[x] != 1 {
 			tr.differs("%s has %d access lines, want one", x.path, seen[x])

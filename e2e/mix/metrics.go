@@ -132,7 +132,8 @@ func (tr *Truth) holdMetrics(m Metrics, ac *account) {
 	hold("pace_protocol_requests_total", ac.protocols, "network_protocol_version")
 	hold("pace_tls_handshakes_total", Table{"1.3": float64(ac.handshakes.Load())}, "tls_protocol_version")
 	hold("pace_tls_handshake_failures_total", Table{}, "reason")
-	ac.changed = of("pace_backend_transitions_total", "server_port", "to")
+	// Now, because the exchange in flight, when it ends, may be the trial that lets a backend in again.
+	hold("pace_backend_transitions_total", ac.changes(), "server_port", "to")
 	hold("pace_panic_picks_total", Table{}, "pace_upstream")
 	hold("pace_spans_dropped_total", Table{}, "reason")
 	hold("pace_log_dropped_total", Table{}, "reason")

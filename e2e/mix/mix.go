@@ -23,6 +23,7 @@ type Options struct {
 	Kinds     []string      // those of the exchanges; nil: all whose house is there
 	Mode      pacetest.Mode // what the clients speak; "": either, at random
 	TLS       float64       // share of the exchanges that go over TLS; 0: the paces have no listener for it
+	Sealed    float64       // share of the backends that speak TLS, of those whose traffic need not be recorded
 	Clients   int           // how many exchanges go on at a time; 0: 48
 	Drain     bool          // whether the house main ends while requests arrive; see Mix.Drain
 	Collector string        // host:port that takes OTLP over gRPC
@@ -39,7 +40,9 @@ type Mix struct {
 	mode      pacetest.Mode
 	kinds     []string
 	tls       float64
-	ca        *pacetest.CA // of the paces' certificates; nil: nobody speaks TLS
+	ca        *pacetest.CA // of all certificates; nil: nobody speaks TLS
+	sealed    float64
+	https     map[string]bool // addresses of the backends that speak TLS
 	clients   int
 	collector string
 	sampled   float64
@@ -62,7 +65,7 @@ type Mix struct {
 func New(t testing.TB, seed uint64, o Options) *Mix {
 	mx := bare(t, seed)
 	mx.mode, mx.collector, mx.sampled, mx.ratio = o.Mode, o.Collector, cmp.Or(o.Sampled, 0.95), o.Sampled
-	if mx.kinds, mx.tls = o.Kinds, o.TLS; o.TLS > 0 {
+	if mx.kinds, mx.tls, mx.sealed = o.Kinds, o.TLS, o.Sealed; o.TLS > 0 || o.Sealed > 0 {
 		mx.ca = pacetest.NewCA(t)
 	}
 	if o.Clients > 0 {
@@ -74,7 +77,7 @@ func New(t testing.TB, seed uint64, o Options) *Mix {
 }
 
 func bare(t testing.TB, seed uint64) *Mix {
-	return &Mix{t: t, random: rand.New(rand.NewPCG(seed, 6)), clients: 48, houses: map[string]*house{}, byPath: map[string]*exchange{}}
+	return &Mix{t: t, random: rand.New(rand.NewPCG(seed, 6)), clients: 48, houses: map[string]*house{}, https: map[string]bool{}, byPath: map[string]*exchange{}}
 }
 
 // Admins are the addresses that a Prometheus has to scrape.

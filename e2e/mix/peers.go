@@ -18,7 +18,7 @@ type Result struct {
 // start starts the proxy, and returns the host:port that it listens on.
 func Other(t testing.TB, seed uint64, n int, start func(backend string) string) *Mix {
 	mx := bare(t, seed)
-	proxy := start(mx.Backend().Address())
+	proxy := start(mx.Backend(nil).Address())
 	for i := range kinds {
 		if k := &kinds[i]; k.peers {
 			for range n * k.share / 1000 {

@@ -201,7 +201,7 @@ func (tr *Truth) holdClients(x *exchange, server otlp.Span, spans []otlp.Span, m
 }
 
 func (tr *Truth) holdClient(x *exchange, s otlp.Span, nth int, address string, a attempt) {
-	full := "http://" + a.backend + x.path
+	full := tr.mx.url(a.backend) + x.path
 	if x.query != "" {
 		full += "?token=REDACTED"
 	}

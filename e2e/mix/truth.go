@@ -35,8 +35,6 @@ type account struct {
 	broken    map[string]int // connections, by address, that ended before a byte was written to them
 
 	requests, tries, failovers, retries, rejections, refused, streams, bytes, left, protocols Table
-
-	changed Table // changes of state of backends by the metrics, by port and new state
 }
 
 // Truth returns what is known of the mix after its run. If something did not happen as the script says, the
