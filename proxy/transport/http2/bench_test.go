@@ -2,6 +2,7 @@ package http2
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,8 +28,9 @@ func BenchmarkDo(b *testing.B) {
 			b.ReportAllocs()
 			var resp transport.Response
 			req := get("/hello")
-			req.Fields = []byte("Accept: */*\r\nUser-Agent: bench\r\nVia: 1.1 pace\r\nX-Forwarded-For: 10.0.0.1\r\n")
-			for b.Loop() {
+			for n := 0; b.Loop(); n++ {
+				req.Fields = fmt.Appendf(req.Fields[:0], "Accept: */*\r\nUser-Agent: bench\r\nVia: 1.1 pace\r\nX-Forwarded-For: 10.0.0.1\r\n"+
+					"Traceparent: 00-%032x-%016x-01\r\nX-Request-Id: %032x\r\n", n, n, n)
 				if err := p.Do(b.Context(), req, &resp); err != nil {
 					b.Fatal(err)
 				}

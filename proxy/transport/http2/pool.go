@@ -64,6 +64,7 @@ func NewPool(a dial.Address, o Options) *Pool {
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: connWindow,
+			MaxEncoderHeaderTableSize:     noHeaderTable,
 			WriteByteTimeout:              o.ResponseTimeout,
 		},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return ctx.Value(connKey{}).(*conn), nil },
@@ -74,6 +75,12 @@ func NewPool(a dial.Address, o Options) *Pool {
 // netHTTPHeaderLimit is how many times as large as the pool's limit a header may be before net/http refuses it. net/http
 // does not say that the size is why, and at the double of its limit it ends the whole connection.
 const netHTTPHeaderLimit = 4
+
+// noHeaderTable is the size of the table of fields that were sent before: no field fits into it, so each is sent as it
+// is. 0 would mean 4096 bytes. The ids of each request are new, and so are the fields about its client. They would push
+// everything else out of the table, and to keep it would take a tenth of the CPU of a request. Without a table, the length
+// of a request also says nothing about the requests of other clients (RFC 7541 §7.1).
+const noHeaderTable = 1
 
 // connKey is the key in a context of the connection that NewClientConn shall use.
 type connKey struct{}

@@ -243,3 +243,28 @@ func TestDo_HeedsTheLimitOfStreams(t *testing.T) {
 		t.Errorf("%d of %d connections are idle", p.Idle(), p.Open())
 	}
 }
+
+// Whoever sees how long requests are could guess the fields of others, if a header were shorter because of those before.
+func TestDo_AHeaderIsAsLongWhateverWasSentBefore(t *testing.T) {
+	b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		c.ok(f.StreamID, "hello")
+		return true
+	})
+	p := pool(t, b.Address, Options{})
+	var sizes [3]int64
+	for i := range sizes {
+		req := get("/")
+		req.Fields = []byte("Authorization: Bearer 0123456789\r\nX-Request-Id: 7\r\n")
+		var resp transport.Response
+		if err := p.Do(t.Context(), req, &resp); err != nil {
+			t.Fatal(err)
+		}
+		readAll(&resp)
+		resp.Close()
+		sizes[i] = resp.BytesSent
+	}
+	const update = 2 // the first header says that there is no table
+	if sizes[0]-sizes[1] > update || sizes[1] != sizes[2] || sizes[2] < 40 {
+		t.Errorf("the same header was %d bytes long", sizes)
+	}
+}
