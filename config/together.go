@@ -136,7 +136,10 @@ func (r *reader) apart(c *Config, a, b ownAddress) {
 // hashed refuses a hash_by that means nothing, because the policy is another one.
 func (r *reader) hashed(u *Upstream) {
 	by, policy := u.Key+".hash_by", u.Key+".policy"
-	if u.HashBy != Default().Upstreams.HashBy && u.Policy != "hash" && !r.faulted(by) && !r.faulted(policy) {
+	if r.file.lines[by] == 0 || u.Policy == "hash" || r.faulted(by) || r.faulted(policy) {
+		return
+	}
+	if u.HashBy != Default().Upstreams.HashBy {
 		r.fault(by, `means nothing without policy = "hash"`, "remove it")
 	}
 }
