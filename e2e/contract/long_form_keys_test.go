@@ -449,12 +449,17 @@ var effects = map[string]func(*testing.T, *town){
 }
 
 // town is the set of backends of one test, and their upstreams.
-type town struct{ a, b, slow *pacetest.Backend }
+type town struct {
+	a, b, slow *pacetest.Backend
+	released   chan struct{} // when it is closed, slow responds to /held
+}
 
 func newTown(t *testing.T) *town {
+	released := make(chan struct{})
 	return &town{
-		a: pacetest.NewBackend(t, saying("a")),
-		b: pacetest.NewBackend(t, saying("b")),
+		released: released,
+		a:        pacetest.NewBackend(t, saying("a")),
+		b:        pacetest.NewBackend(t, saying("b")),
 		slow: pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 			"/":     pacetest.Fine,
 			"/hang": pacetest.Hang,
@@ -464,6 +469,7 @@ func newTown(t *testing.T) *town {
 			},
 			"/long":  pacetest.With(200, "X-Long: "+strings.Repeat("x", 2000)+"\r\n", ""),
 			"/later": pacetest.Later(200*time.Millisecond, pacetest.Fine),
+			"/held":  pacetest.Gated(released, pacetest.Fine),
 			"/failures": func(x *pacetest.Exchange) {
 				if strings.HasSuffix(x.Target, "?fail") {
 					x.Close()
@@ -623,9 +629,10 @@ func wantOneAtOnce(key string) func(*testing.T, *town) {
 	return func(t *testing.T, x *town) {
 		p := x.start(t, route("/", `upstream = "own"`)+x.slowUpstream("own", key+" = 1"))
 		done := make(chan pacetest.Response)
-		go func() { done <- p.Get("/later") }()
+		go func() { done <- p.Get("/held") }()
 		p.WantMetric(1, "pace_backend_active_requests", "pace_upstream", "own")
 		wantStatus(t, p.Get("/fine"), 503)
+		close(x.released)
 		wantStatus(t, <-done, 200)
 		wantStatus(t, p.Get("/fine"), 200)
 	}

@@ -2,13 +2,16 @@ package pacetest
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -17,9 +20,21 @@ import (
 // Each package that uses pacetest calls it from its TestMain.
 func Main(m *testing.M) {
 	ServeProcess(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	runManyAtOnce()
 	code := m.Run()
 	os.RemoveAll(buildDir)
 	os.Exit(code)
+}
+
+// runManyAtOnce lets three parallel tests run for each processor, unless -parallel says another number: they mostly
+// wait, for timeouts and for other processes.
+func runManyAtOnce() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // buildDir holds the binary of this run; [Main] removes it.

@@ -42,12 +42,14 @@ type H2Stream struct {
 	Authority string
 	Header    http.Header
 	Names     []string // of its fields, as they came
-	Body      string
+	Body      string   // only of what Requests returns
 	Trailer   http.Header
 	Ended     bool          // pace ended the stream
 	Reset     bool          // pace reset it, with
 	Code      http2.ErrCode // this code
 	TLS       *tls.ConnectionState
+
+	body []byte // what has come
 }
 
 // H2Exchange is a request and its response in the hands of a behaviour. For each there is one goroutine.
@@ -131,6 +133,7 @@ func (b *H2Backend) Requests() []H2Stream {
 	got := make([]H2Stream, len(b.requests))
 	for i, r := range b.requests {
 		got[i] = *r
+		got[i].Body, got[i].body = string(r.body), nil
 	}
 	return got
 }
@@ -256,7 +259,7 @@ func (x *H2Exchange) take(f http2.Frame) {
 	switch f := f.(type) {
 	case *http2.DataFrame:
 		holds := false
-		x.note(func() { x.Body, x.Ended, holds = x.Body+string(f.Data()), f.StreamEnded(), x.backend.holds })
+		x.note(func() { x.body, x.Ended, holds = append(x.body, f.Data()...), f.StreamEnded(), x.backend.holds })
 		if n := uint32(f.Length); n > 0 && !holds {
 			x.conn.write(func(f *http2.Framer) {
 				f.WriteWindowUpdate(0, n)
@@ -304,7 +307,7 @@ func (x *H2Exchange) AwaitReset() {
 func (x *H2Exchange) AwaitBody(n int) {
 	x.backend.mu.Lock()
 	defer x.backend.mu.Unlock()
-	for len(x.Body) < n && !x.Ended && !x.Reset {
+	for len(x.body) < n && !x.Ended && !x.Reset {
 		x.changed.Wait()
 	}
 }

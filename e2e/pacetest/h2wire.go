@@ -112,6 +112,8 @@ type H2Response struct {
 	Reset  bool // RST_STREAM came, with this code
 	GoAway bool // GOAWAY came, with this code; the connection is over
 	Code   http2.ErrCode
+
+	body []byte // becomes Body
 }
 
 func (a H2Response) String() string {
@@ -131,6 +133,7 @@ func (a H2Response) String() string {
 // Response reads until the stream ends, with its last frame, RST_STREAM or GOAWAY. It drops the frames of other streams.
 func (w *H2Wire) Response(stream uint32) (a H2Response) {
 	w.t.Helper()
+	defer func() { a.Body, a.body = string(a.body), nil }()
 	w.Conn.SetReadDeadline(time.Now().Add(Patience))
 	for {
 		f, err := w.ReadFrame()
@@ -170,7 +173,7 @@ func (a *H2Response) take(w *H2Wire, stream uint32, f http2.Frame) bool {
 		}
 		return f.StreamEnded()
 	case *http2.DataFrame:
-		a.Body += string(f.Data())
+		a.body = append(a.body, f.Data()...)
 		return f.StreamEnded()
 	case *http2.RSTStreamFrame:
 		a.Reset, a.Code = true, f.ErrCode
