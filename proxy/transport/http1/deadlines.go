@@ -42,7 +42,7 @@ func (c *conn) writeBy(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// startClock begins the time that the backend has for its response header. x.mu is held.
+// startClock begins the time that the backend has for its response header. x.Mu is held.
 func (x *exchange) startClock() {
 	now := time.Now()
 	x.until = now.Add(x.responseTimeout())
@@ -54,9 +54,9 @@ func (x *exchange) startClock() {
 // startBodyClock begins the time that the backend has for more of the body; 0: no limit. It is called before
 // each wait, and moves the connection's deadline only if that would be too late.
 func (x *exchange) startBodyClock(limit time.Duration) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause != nil {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.Cause != nil {
 		return // the deadline is what wakes the reader
 	}
 	if limit == 0 {
@@ -76,17 +76,17 @@ func (x *exchange) responseTimeout() time.Duration {
 // readFailed returns why reading c failed. It returns nil if only a deadline fired that was set by an exchange
 // before. It has then moved the deadline to where this exchange needs it, and reading goes on.
 func (x *exchange) readFailed(c *conn, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause != nil {
-		return x.cause
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.Cause != nil {
+		return x.Cause
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	if !x.until.IsZero() && !time.Now().Before(x.until) {
 		kind := transport.ResponseTimeout
-		if x.final {
+		if x.Final {
 			kind = transport.Stalled
 		}
 		return x.failLocked(kind, err)
@@ -96,18 +96,18 @@ func (x *exchange) readFailed(c *conn, err error) error {
 
 // isOverdue reports whether the time for the response header, or for more of the body, is up, and nothing else has ended the exchange.
 func (x *exchange) isOverdue() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.cause == nil && !x.until.IsZero() && !time.Now().Before(x.until)
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	return x.Cause == nil && !x.until.IsZero() && !time.Now().Before(x.until)
 }
 
 // armWrite makes writing to c fail after look, but no later than a response's time after moved, when a byte
 // was last sent. A deadline that is set already will do if it is still to come, and no later.
 func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause != nil {
-		return x.cause
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.Cause != nil {
+		return x.Cause
 	}
 	now, until := time.Now(), moved.Add(x.responseTimeout())
 	if next := now.Add(look); next.Before(until) {
@@ -125,16 +125,16 @@ func (x *exchange) armWrite(c *conn, moved time.Time, look time.Duration) error 
 // writeFailed returns why writing failed, or nil if only a deadline fired early. moved is when a byte last
 // went out.
 func (x *exchange) writeFailed(moved time.Time, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	switch {
-	case x.cause != nil:
-		return x.cause
+	case x.Cause != nil:
+		return x.Cause
 	case !errors.Is(err, os.ErrDeadlineExceeded), x.closing:
 		return err
 	case time.Since(moved) < x.responseTimeout():
 		return nil
-	case x.final: // a backend that has responded need not read the rest
+	case x.Final: // a backend that has responded need not read the rest
 		return err
 	}
 	return x.failLocked(transport.ResponseTimeout, err)
@@ -143,9 +143,9 @@ func (x *exchange) writeFailed(moved time.Time, err error) error {
 // stirs reports whether a write that is overdue could go on now, or the backend has responded. The process may
 // have been stopped meanwhile, so that the deadline passed although the backend was in time.
 func (x *exchange) stirs(c *conn, moved time.Time) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.cause == nil && !x.final && c.raw != nil && time.Since(moved) >= x.responseTimeout() && stirs(c.raw)
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	return x.Cause == nil && !x.Final && c.raw != nil && time.Since(moved) >= x.responseTimeout() && stirs(c.raw)
 }
 
 // goesOn reports whether a write of TLS goes on that has failed after n bytes. It began, or last made progress, at

@@ -32,7 +32,7 @@ type exchange struct {
 	running sync.WaitGroup // the sender, its timer, and the end of ctx
 	watched watched
 
-	mu sync.Mutex // guards shared
+	transport.Course // its Mu guards shared, too
 	shared
 }
 
@@ -46,15 +46,11 @@ type progress struct {
 // shared is what the sender, the watcher and Do's goroutine share.
 type shared struct {
 	c         *conn
-	reused    bool // c came from the pool
-	responded bool // a byte of a response was read
-	phase     transport.Phase
-	final     bool             // the final header was parsed
-	closing   bool             // Close waits for the last bytes to be sent
-	until     time.Time        // when the time for the response header is up; zero: it does not run
-	cause     *transport.Error // why the exchange ended: the first reason in time
-	passedOn  bool             // cause is a panic, and Do, Next or Close has passed it on
-	sent      int64            // bytes of the request that the kernel took
+	reused    bool      // c came from the pool
+	responded bool      // a byte of a response was read
+	closing   bool      // Close waits for the last bytes to be sent
+	until     time.Time // when the time for the response header is up; zero: it does not run
+	sent      int64     // bytes of the request that the kernel took
 }
 
 // Do sends req and reads the response up to the end of its header. The body is then read through resp. The
@@ -73,9 +69,9 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.R
 		// the sender. Only then is BytesSent right, and the caller may decide by it whether to repeat the request.
 		defer func() {
 			resp.Close()
-			x.cause.BytesSent = resp.BytesSent
+			x.Cause.BytesSent = resp.BytesSent
 		}()
-		return x.raise(err)
+		return x.Raise(err)
 	}
 	x.take(resp)
 	return nil
@@ -88,10 +84,11 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	}
 	x.ctx, x.pool, x.req = ctx, p, req
 	x.progress, x.shared = progress{}, shared{}
+	x.Course.Begin(req)
 	x.out.begin(req)
 	if x.watched.onEnd == nil { // made once, for a method value is an allocation
 		x.watched.onEnd, x.polled.read, x.polled.first = x.end, x.readOnce, x.writeThenRead
-		x.onTLS = func() { x.enter(transport.TLS) }
+		x.onTLS = func() { x.Enter(transport.TLS) }
 	}
 	p.watcher.add(x)
 }
@@ -163,7 +160,7 @@ func (x *exchange) dial() error {
 
 // dialAdmitted opens a connection that is counted already.
 func (x *exchange) dialAdmitted() error {
-	x.enter(transport.Connect)
+	x.Enter(transport.Connect)
 	nc, kind, err := x.pool.dialer.Dial(x.ctx, x.onTLS)
 	if err == nil {
 		c := newConn(nc)
@@ -179,19 +176,19 @@ func (x *exchange) dialAdmitted() error {
 
 // failDial ends the exchange because no connection could be made.
 func (x *exchange) failDial(kind transport.Kind, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	failed := x.failLocked(kind, err)
 	if handshake, ok := errors.AsType[*dial.HandshakeError](err); ok {
-		x.cause.Remote = handshake.Remote
+		x.Cause.Remote = handshake.Remote
 	}
 	return failed
 }
 
 // use makes c the exchange's connection, and closes the one before.
 func (x *exchange) use(c *conn, reused bool) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	if x.c != nil {
 		x.c.Close()
 	}
@@ -199,82 +196,37 @@ func (x *exchange) use(c *conn, reused bool) error {
 	c.fresh = false
 	c.x = x
 	c.login = c.login || x.req.Login
-	if x.cause != nil { // it ended while we were dialing
-		return x.cause
+	if x.Cause != nil { // it ended while we were dialing
+		return x.Cause
 	}
-	x.enterLocked(transport.Send)
+	x.EnterLocked(transport.Send)
 	return nil
 }
 
 // conn returns the connection in use. The sender may replace it.
 func (x *exchange) conn() *conn {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	return x.c
 }
 
 // fail ends the exchange for this reason, unless it has ended already. It returns the reason that came first.
 // Whoever is blocked on the connection wakes.
 func (x *exchange) fail(k transport.Kind, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	return x.failLocked(k, err)
 }
 
 func (x *exchange) failLocked(k transport.Kind, err error) error {
-	if x.cause != nil {
-		return x.cause
+	if x.Cause != nil {
+		return x.Cause
 	}
-	x.cause = &transport.Error{Kind: k, Phase: x.phase, BytesSent: x.sent, Reused: x.reused, Responded: x.responded, Err: err}
+	x.Cause = &transport.Error{Kind: k, Phase: x.Phase, BytesSent: x.sent, Reused: x.reused, Responded: x.responded, Err: err}
 	if x.c != nil {
-		x.cause.Remote = x.c.remote
+		x.Cause.Remote = x.c.remote
 		x.c.SetDeadline(longAgo)
 	}
 	x.out.cancel()
-	return x.cause
-}
-
-// raise returns err, which ended the exchange. If that was a panic on another goroutine, raise panics with it.
-func (x *exchange) raise(err error) error {
-	if bug := x.bug(); bug != nil {
-		panic(bug)
-	}
-	return err
-}
-
-// bug returns the panic that ended the exchange, once.
-func (x *exchange) bug() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause == nil || x.cause.Kind != transport.Panicked || x.passedOn {
-		return nil
-	}
-	x.passedOn = true
-	return x.cause.Err
-}
-
-// enter begins a phase. OnPhase runs under the lock, so that two goroutines cannot call it at once.
-func (x *exchange) enter(p transport.Phase) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.enterLocked(p)
-}
-
-func (x *exchange) enterLocked(p transport.Phase) {
-	if x.final || x.phase == p {
-		return
-	}
-	x.phase = p
-	if x.req.OnPhase != nil {
-		x.req.OnPhase(p)
-	}
-}
-
-// repeatPhase reports the present phase to OnPhase again, since On1xx may have entered another one.
-func (x *exchange) repeatPhase() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.req.OnPhase != nil {
-		x.req.OnPhase(x.phase)
-	}
+	return x.Cause
 }

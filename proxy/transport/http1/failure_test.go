@@ -359,9 +359,9 @@ func TestDo_TellsOfItsSendersPanic(t *testing.T) {
 				close(goes)
 				<-gone
 				eventually(t, "the end of the exchange", func() bool {
-					exchangeOf(&resp).mu.Lock()
-					defer exchangeOf(&resp).mu.Unlock()
-					return exchangeOf(&resp).cause != nil
+					exchangeOf(&resp).Mu.Lock()
+					defer exchangeOf(&resp).Mu.Unlock()
+					return exchangeOf(&resp).Cause != nil
 				})
 				heard = tt.heard(&resp)
 			}

@@ -79,7 +79,7 @@ func (x *exchange) interim() error {
 	x.unclear = x.unclear || x.head.Close || x.head.Chunked || x.head.Length >= 0
 	if x.req.On1xx != nil {
 		x.req.On1xx(x.head.Status, x.head.Fields)
-		x.repeatPhase()
+		x.RepeatPhase()
 	}
 	if x.head.Status == 100 {
 		x.out.proceed()
@@ -92,8 +92,8 @@ func (x *exchange) interim() error {
 // reports each part that has arrived (104), however many there are, and a part is larger than its report. The
 // time for all of them is limited by ResponseTimeout, which they do not extend.
 func (x *exchange) maxInterim() int64 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	return 16*int64(x.pool.o.MaxHeaderBytes) + x.sent
 }
 
@@ -114,8 +114,8 @@ func (x *exchange) isIdleTimeout() bool {
 	if x.head.Status != 408 || x.interims > 0 {
 		return false
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	mayWait := x.req.HasBody() && x.out.isMidway() // for the rest of the body
 	return x.reused && !mayWait && (x.req.Repeatable || !x.head.Lasts())
 }
@@ -124,8 +124,8 @@ var errIdleTimeout = errors.New("status 408 on a reused connection: the backend 
 
 // failIdleTimeout ends the exchange as if the backend had closed the idle connection without a 408.
 func (x *exchange) failIdleTimeout() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	x.responded = false
 	return x.failLocked(transport.Reset, errIdleTimeout)
 }
@@ -169,15 +169,15 @@ var errBeforeSwitch = errors.New("connection lost between the 101 and the end of
 // settle notes that the final header was read. A response to a request of which no byte was written is not ours:
 // the backend sent it for an earlier request.
 func (x *exchange) settle() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause != nil {
-		return x.cause
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.Cause != nil {
+		return x.Cause
 	}
 	if !x.out.hasBegun() {
 		return x.failLocked(transport.Invalid, parse.Malformed("response before the request"))
 	}
-	x.final, x.phase, x.until = true, transport.Receive, time.Time{}
+	x.Final, x.Phase, x.until = true, transport.Receive, time.Time{}
 	x.out.cancel()
 	return nil
 }

@@ -53,11 +53,11 @@
 //	ctx, pool, req          all read; Do and Close write            no other goroutine runs then
 //	head, in, polled        Do's goroutine                          nothing, it is alone
 //	progress                Do's goroutine                          nothing, it is alone
-//	shared (all of it)      all                                     mu
-//	shared.c                all read under mu; Do's goroutine       mu, and out.first: Do's
+//	Course, shared          all                                     Mu
+//	shared.c                all read under Mu; Do's goroutine       Mu, and out.first: Do's
 //	                        writes, and the sender until            goroutine lets it be until
 //	                        its first write is over                 the first write is over
-//	shared.responded        Do's goroutine writes under mu, and     mu for all others
+//	shared.responded        Do's goroutine writes under Mu, and     Mu for all others
 //	                        alone may read without
 //	watched                 Do's goroutine, the pool's watcher      watcher.mu
 //
@@ -67,11 +67,11 @@
 //	left, ended, full       the sender; the head timer reads ended  out.mu while the timer may run
 //	state                   the goroutine that sends writes it,     atomic
 //	                        all read it
-//	first                   sender and head timer close it          mu
+//	first                   sender and head timer close it          Mu
 //	goAhead                 Do's goroutine and fail send into it    a channel of one
 //	done                    the sender closes it, Do's waits        a channel
 //
-// Locks are taken in the order out.mu, then mu. No goroutine waits for the network while it holds mu. The
+// Locks are taken in the order out.mu, then Mu. No goroutine waits for the network while it holds Mu. The
 // sender and the head timer hold out.mu while they write.
 package http1
 

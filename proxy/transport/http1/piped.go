@@ -42,7 +42,7 @@ func (x *exchange) sendPiped(b PipeReader, p *pipe.Pipe) bool {
 	o := &x.out
 	o.drop()
 	for b.Pipes(o.left) {
-		x.enter(transport.ReadRequest)
+		x.Enter(transport.ReadRequest)
 		n, err := b.ReadPipe(p, o.left)
 		if err == nil || err == io.EOF {
 			err = o.countDown(n, err == io.EOF)

@@ -87,9 +87,9 @@ func (x *exchange) receive(c *conn, then func(fd uintptr) bool) (int, error) {
 // noteRead notes that n more bytes are in the buffer.
 func (x *exchange) noteRead(n int) {
 	if n > 0 && !x.responded { // nobody else writes it, so it is read without the lock
-		x.mu.Lock()
+		x.Mu.Lock()
 		x.responded = true
-		x.mu.Unlock()
+		x.Mu.Unlock()
 	}
 	x.in.end += n
 	x.in.large = x.in.large || n > 0 && x.in.end == len(x.in.buf)

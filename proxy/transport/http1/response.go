@@ -17,9 +17,9 @@ func (x *exchange) take(r *transport.Response) {
 	if x.head.HTTP10 {
 		h.Version = "1.0"
 	}
-	x.mu.Lock()
+	x.Mu.Lock()
 	h.Reused, h.BytesSent, h.Remote = x.reused, x.sent, x.c.remote
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	r.Begin(&h, x.pool.o.BodyTimeout)
 }
 
@@ -28,7 +28,7 @@ func (x *exchange) Next(r *transport.Response) ([]byte, error) {
 	for {
 		ready, err := x.in.advance()
 		if err != nil {
-			return nil, x.raise(x.fail(transport.Truncated, err))
+			return nil, x.Raise(x.fail(transport.Truncated, err))
 		}
 		if ready {
 			break
@@ -39,7 +39,7 @@ func (x *exchange) Next(r *transport.Response) ([]byte, error) {
 		}
 		if err := x.fill(); err != nil {
 			if err = x.broken(err); err != nil {
-				return nil, x.raise(err)
+				return nil, x.Raise(err)
 			}
 		}
 	}
@@ -73,9 +73,9 @@ func (x *exchange) Splice(minimum int64) (src *net.TCPConn, n int64) {
 	if n == 0 || n < minimum || x.in.pos != x.in.end {
 		return nil, 0
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.c.tcp == nil || x.cause != nil {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.c.tcp == nil || x.Cause != nil {
 		return nil, 0
 	}
 	if !x.c.readUntil.IsZero() { // a deadline left from before; the caller does not know that it may be early
@@ -95,7 +95,7 @@ func (x *exchange) Spliced(n int64, err error) error {
 	if err == transport.ErrStalled {
 		kind = transport.Stalled
 	}
-	return x.raise(x.fail(kind, err))
+	return x.Raise(x.fail(kind, err))
 }
 
 // Hijack implements [transport.ExchangeOnConnection].
@@ -103,11 +103,11 @@ func (x *exchange) Hijack(r *transport.Response) (net.Conn, []byte) {
 	rest := slices.Clone(x.in.unread())
 	x.pool.watcher.remove(x)
 	x.running.Wait()
-	x.mu.Lock()
+	x.Mu.Lock()
 	c := x.c
 	x.c = nil
 	c.x = nil
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	c.SetDeadline(time.Time{})
 	r.Close()
 	x.hijacked = c
@@ -144,7 +144,7 @@ func (x *exchange) Close(r *transport.Response) error {
 	release(x.out.buf)
 	x.out.buf = nil
 	x.ctx, x.pool, x.req, x.c = nil, nil, nil, nil
-	return x.bug()
+	return x.Bug()
 }
 
 // lastGrace is how long Close waits for the write of the last bytes of a request.
@@ -162,8 +162,8 @@ func (x *exchange) stopSending() {
 	case idle, sent, cutMidway, cutEnding: // it does not run, or is about to return
 		return
 	case ending:
-		x.mu.Lock()
-		defer x.mu.Unlock()
+		x.Mu.Lock()
+		defer x.Mu.Unlock()
 		x.closing = true
 		x.c.writeBy(time.Now().Add(lastGrace))
 		return
@@ -180,6 +180,6 @@ func (x *exchange) reusable() bool {
 	if _, err := x.in.advance(); err != nil { // reads the end of the chunks, if it is there and unread
 		return false
 	}
-	return x.final && x.cause == nil && !x.unclear && x.out.now() == sent &&
+	return x.Final && x.Cause == nil && !x.unclear && x.out.now() == sent &&
 		x.in.body.IsWhole() && x.in.pos == x.in.end
 }

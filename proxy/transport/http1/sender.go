@@ -219,7 +219,7 @@ func (x *exchange) flushLater() *time.Timer {
 		x.out.mu.Lock() // keeps the sender, if it is still reading, from the next phase
 		defer x.out.mu.Unlock()
 		if x.out.reading {
-			x.enter(transport.ReadRequest)
+			x.Enter(transport.ReadRequest)
 		}
 	})
 }
@@ -236,7 +236,7 @@ func (x *exchange) mayProceed() bool {
 	if x.out.goAhead == nil {
 		return true
 	}
-	x.enter(transport.Wait)
+	x.Enter(transport.Wait)
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	select {
@@ -252,7 +252,7 @@ func (x *exchange) mayProceed() bool {
 // of the buffer behind it.
 func (x *exchange) readPiece() error {
 	o := &x.out
-	x.enter(transport.ReadRequest)
+	x.Enter(transport.ReadRequest)
 	o.mu.Lock()
 	o.makeRoom()
 	at, end := o.to, len(o.buf)

@@ -76,15 +76,15 @@ func (x *exchange) sendHead() error {
 
 // sendingOver notes the end of sending, complete or not, and starts the backend's time to respond.
 func (x *exchange) sendingOver(complete bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	if complete {
 		x.out.become(sent)
 	}
-	if x.final || x.cause != nil {
+	if x.Final || x.Cause != nil {
 		return
 	}
-	x.enterLocked(transport.Wait)
+	x.EnterLocked(transport.Wait)
 	x.startClock()
 }
 
@@ -104,8 +104,8 @@ func (x *exchange) flushed() bool {
 
 // firstWriteOver notes that the first write is over, or will never be.
 func (x *exchange) firstWriteOver() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	select {
 	case <-x.out.first:
 	default:
@@ -137,9 +137,9 @@ func (x *exchange) flush() error {
 
 // isUntouched reports whether the connection is a pooled one that has taken no byte of the request.
 func (x *exchange) isUntouched() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.reused && x.sent == 0 && x.cause == nil
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	return x.reused && x.sent == 0 && x.Cause == nil
 }
 
 // write writes all of b.
@@ -156,7 +156,7 @@ func (x *exchange) write(b []byte) (written int, err error) {
 // waits no longer than look. writing gives up after ResponseTimeout without progress. If there was some
 // progress in a call, it may take up to twice that time, since a write returns how far it came, but not when.
 func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) error {
-	x.enter(transport.Send)
+	x.Enter(transport.Send)
 	x.out.beginWrite()
 	c, moved := x.conn(), time.Now()
 	for {
@@ -179,7 +179,7 @@ func (x *exchange) writing(look time.Duration, once func(*conn) (int, error)) er
 
 // took notes that the kernel took n bytes of the request.
 func (x *exchange) took(n int) {
-	x.mu.Lock()
+	x.Mu.Lock()
 	x.sent += int64(n)
-	x.mu.Unlock()
+	x.Mu.Unlock()
 }

@@ -44,7 +44,7 @@ func (p *Pool) acquire(x *exchange) (c *conn, reused bool, err error) {
 			}
 			return nil, false, x.fail(transport.Full, errFull)
 		}
-		x.enter(transport.Connect)
+		x.Enter(transport.Connect)
 		if err := x.await(d); err != nil {
 			return nil, false, err
 		}
@@ -229,13 +229,13 @@ func (e *connError) Unwrap() error { return e.error }
 
 // failDial ends the exchange because no connection could be made.
 func (x *exchange) failDial(k transport.Kind, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	failed := x.failLocked(k, err)
 	if made, ok := errors.AsType[*connError](err); ok {
-		x.cause.Remote, x.cause.Version = made.remote, version
+		x.Cause.Remote, x.Cause.Version = made.remote, version
 	} else if handshake, ok := errors.AsType[*dial.HandshakeError](err); ok {
-		x.cause.Remote = handshake.Remote
+		x.Cause.Remote = handshake.Remote
 	}
 	return failed
 }
@@ -249,7 +249,7 @@ func (x *exchange) await(d *dialing) error {
 			waits = false
 		case <-secures:
 			secures = nil
-			x.enter(transport.TLS)
+			x.Enter(transport.TLS)
 		case <-x.ctx.Done():
 			x.pool.mu.Lock()
 			d.waiters--

@@ -13,9 +13,9 @@ import (
 // running if it fires no later than needed, also from one exchange to the next. When it fires, it is moved to where it
 // is needed, if it is.
 
-// startLocked begins the time that the backend has; 0: no limit. x.mu is held.
+// startLocked begins the time that the backend has; 0: no limit. x.Mu is held.
 func (x *exchange) startLocked(limit time.Duration) {
-	if limit <= 0 || x.cause != nil || x.over {
+	if limit <= 0 || x.Cause != nil || x.over {
 		x.until = time.Time{}
 		return
 	}
@@ -30,14 +30,14 @@ func (x *exchange) startLocked(limit time.Duration) {
 	}
 }
 
-// stopLocked ends the time. x.mu is held.
+// stopLocked ends the time. x.Mu is held.
 func (x *exchange) stopLocked() { x.until = time.Time{} }
 
 // timeUp runs when the timer fires.
 func (x *exchange) timeUp() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.until.IsZero() || x.cause != nil || x.over {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.until.IsZero() || x.Cause != nil || x.over {
 		return
 	}
 	if early := time.Until(x.until); early > 0 {
@@ -46,9 +46,9 @@ func (x *exchange) timeUp() {
 		return
 	}
 	switch {
-	case x.final:
+	case x.Final:
 		x.failLocked(transport.Stalled, transport.ErrStalled)
-	case x.phase != transport.Send || !x.upload.hasBegun():
+	case x.Phase != transport.Send || !x.upload.hasBegun():
 		x.failLocked(transport.ResponseTimeout, os.ErrDeadlineExceeded)
 	case x.sentBytes() > x.seen: // it takes the request slowly
 		x.startLocked(x.responseTimeout())
@@ -62,7 +62,7 @@ func (x *exchange) timeUp() {
 var errTakesNoMore = transport.NewFault("the backend took no more of the request in time")
 
 // suspectLocked lets no further exchange use the connection if nothing at all has come on it since this one began. The
-// others on it may still end. x.mu is held.
+// others on it may still end. x.Mu is held.
 func (x *exchange) suspectLocked() {
 	c := x.c
 	if c == nil {

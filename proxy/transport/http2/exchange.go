@@ -37,25 +37,21 @@ type exchange struct {
 	timer   *time.Timer // nil before the first time that something was due
 	onTimer func()
 
-	wrote sync.Cond  // that headerOut is set
-	mu    sync.Mutex // guards what follows
-	fires time.Time  // when the timer does, if that is to come
+	wrote            sync.Cond // that headerOut is set
+	transport.Course           // its Mu guards what follows, too
+	fires            time.Time // when the timer does, if that is to come
 	shared
 }
 
 // shared is what several goroutines use.
 type shared struct {
 	c         *conn
-	reused    bool // c was there before
-	responded bool // a header has come
-	headerOut bool // the header of the request was written, and its stream is known
-	phase     transport.Phase
-	final     bool             // the final header has come
-	over      bool             // the caller is done with it: nothing of the caller's may be touched
-	cause     *transport.Error // why it ended: the first reason in time
-	passedOn  bool             // cause is a panic, and Do, Next or Close has passed it on
-	until     time.Time        // when the backend's time is up; zero: it does not run
-	seen      int64            // bytes sent when the time began
+	reused    bool      // c was there before
+	responded bool      // a header has come
+	headerOut bool      // the header of the request was written, and its stream is known
+	over      bool      // the caller is done with it: nothing of the caller's may be touched
+	until     time.Time // when the backend's time is up; zero: it does not run
+	seen      int64     // bytes sent when the time began
 }
 
 // Do sends req and reads the response up to the end of its header. The body is then read through resp. The error is
@@ -75,9 +71,9 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.R
 	if err != nil {
 		defer func() {
 			resp.Close()
-			x.cause.BytesSent = resp.BytesSent
+			x.Cause.BytesSent = resp.BytesSent
 		}()
-		return x.raise(err)
+		return x.Raise(err)
 	}
 	return nil
 }
@@ -85,7 +81,7 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.R
 func newExchange() *exchange {
 	x := &exchange{header: http.Header{}}
 	x.upload.x, x.hints.x = x, x
-	x.wrote.L = &x.mu
+	x.wrote.L = &x.Mu
 	x.onTimer = x.timeUp
 	x.trace = httptrace.ClientTrace{
 		WroteHeaders: x.wroteHeader, WroteRequest: x.wroteRequest, GotFirstResponseByte: x.gotHeader, Got1xxResponse: x.gotInterim,
@@ -100,6 +96,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	}
 	x.pool, x.req = p, req
 	x.id, x.wire, x.shared = 0, wire{}, shared{}
+	x.Course.Begin(req)
 	x.upload.begin()
 	x.hints.begin()
 	x.body.begin()
@@ -135,10 +132,10 @@ func (x *exchange) run() (*http.Response, error) {
 		}
 		if tries < maxTries && x.isUnsent() {
 			x.letGo()
-			x.mu.Lock()
+			x.Mu.Lock()
 			x.upload.begin() // net/http has closed it
 			x.headerOut = false
-			x.mu.Unlock()
+			x.Mu.Unlock()
 			continue
 		}
 		err = x.failed(c, err)
@@ -153,33 +150,33 @@ const maxTries = 3
 // isUnsent reports whether the request was not written although the connection was good before. Most likely it ended at
 // that moment. Then the request goes on another one.
 func (x *exchange) isUnsent() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.reused && x.cause == nil && x.ctx.Err() == nil && x.id == 0
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	return x.reused && x.Cause == nil && x.ctx.Err() == nil && x.id == 0
 }
 
 // use makes c the exchange's connection.
 func (x *exchange) use(c *conn, reused bool) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	x.c, x.reused = c, reused
-	if x.cause != nil {
-		return x.cause
+	if x.Cause != nil {
+		return x.Cause
 	}
-	x.enterLocked(transport.Send)
+	x.EnterLocked(transport.Send)
 	x.startLocked(x.responseTimeout())
 	return nil
 }
 
 // letGo gives the connection back.
 func (x *exchange) letGo() {
-	x.mu.Lock()
+	x.Mu.Lock()
 	c := x.c
 	if c != nil {
 		c.forget(x)
 		x.c = nil
 	}
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	if c != nil {
 		x.pool.leave(c)
 	}
@@ -192,18 +189,18 @@ func (x *exchange) respond(res *http.Response, resp *transport.Response) error {
 	if err != nil {
 		return err
 	}
-	x.mu.Lock()
-	if x.cause != nil {
-		defer x.mu.Unlock()
-		return x.cause
+	x.Mu.Lock()
+	if x.Cause != nil {
+		defer x.Mu.Unlock()
+		return x.Cause
 	}
 	for !x.headerOut { // the response is there before the callback has run
 		x.wrote.Wait()
 	}
-	x.final, x.phase = true, transport.Receive
+	x.Final, x.Phase = true, transport.Receive
 	x.stopLocked()
 	h.Reused, h.Remote, h.BytesSent = x.reused, x.c.remote, x.sentBytes()
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	resp.Begin(h, x.pool.o.BodyTimeout)
 	return nil
 }
@@ -216,13 +213,14 @@ func (x *exchange) Close(r *transport.Response) error {
 	clean := x.endStream()
 	r.BytesSent = x.bytesSent()
 	x.letGo()
-	bug := x.bug()
+	bug := x.Bug()
 	if x.unbind != nil && !x.unbind() {
 		clean = false
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	x.over = true
+	x.EndLocked()
 	x.body.end()
 	x.stopLocked()
 	x.cancel()
@@ -242,9 +240,9 @@ func (x *exchange) Close(r *transport.Response) error {
 // endStream ends the stream, unless it has ended, and waits until nobody reads the request's body any more. It reports
 // whether nobody else can touch x any more.
 func (x *exchange) endStream() (clean bool) {
-	x.mu.Lock()
-	whole := x.cause == nil && x.final && x.upload.isSentLocked()
-	x.mu.Unlock()
+	x.Mu.Lock()
+	whole := x.Cause == nil && x.Final && x.upload.isSentLocked()
+	x.Mu.Unlock()
 	if whole && x.body.isWhole() {
 		// This returns when net/http's goroutine for the stream has ended, unless the context ends before, or the response
 		// has no body. Then RoundTrip has waited for the goroutine, unless the request has one.
@@ -252,9 +250,9 @@ func (x *exchange) endStream() (clean bool) {
 		return x.ctx.Err() == nil && (!x.req.HasBody() || x.upload.isDone())
 	}
 	x.cancel()
-	x.mu.Lock()
+	x.Mu.Lock()
 	x.body.wake()
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	x.upload.stop()
 	return false
 }
@@ -266,39 +264,39 @@ var errInterrupted = transport.NewFault("interrupted by the caller")
 
 // fail ends the exchange for this reason, unless it has ended already. It returns the reason that came first.
 func (x *exchange) fail(k transport.Kind, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	return x.failLocked(k, err)
 }
 
 // failOn is fail where the connection was not x's yet.
 func (x *exchange) failOn(c *conn, k transport.Kind, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	failed := x.failLocked(k, err)
-	x.cause.Remote, x.cause.Version = c.remote, version
+	x.Cause.Remote, x.Cause.Version = c.remote, version
 	return failed
 }
 
 func (x *exchange) failLocked(k transport.Kind, err error) error {
-	if x.cause != nil {
-		return x.cause
+	if x.Cause != nil {
+		return x.Cause
 	}
-	x.cause = &transport.Error{Kind: k, Phase: x.phase, Reused: x.reused, Responded: x.responded, Err: err}
+	x.Cause = &transport.Error{Kind: k, Phase: x.Phase, Reused: x.reused, Responded: x.responded, Err: err}
 	if x.c != nil {
-		x.cause.Remote, x.cause.Version, x.cause.BytesSent = x.c.remote, version, x.sentBytes()
+		x.Cause.Remote, x.Cause.Version, x.Cause.BytesSent = x.c.remote, version, x.sentBytes()
 	}
 	if x.over {
-		return x.cause
+		return x.Cause
 	}
 	x.stopLocked()
 	x.cancel()
 	x.upload.wakeLocked()
 	x.body.wake()
-	return x.cause
+	return x.Cause
 }
 
-// sentBytes returns how many bytes of the request were written. x.mu is held.
+// sentBytes returns how many bytes of the request were written. x.Mu is held.
 func (x *exchange) sentBytes() int64 {
 	if x.c == nil {
 		return x.sent
@@ -312,54 +310,9 @@ func (x *exchange) sentBytes() int64 {
 }
 
 func (x *exchange) bytesSent() int64 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	return x.sentBytes()
-}
-
-// raise returns err, which ended the exchange. If that was a panic on another goroutine, raise panics with it.
-func (x *exchange) raise(err error) error {
-	if bug := x.bug(); bug != nil {
-		panic(bug)
-	}
-	return err
-}
-
-// bug returns the panic that ended the exchange, once.
-func (x *exchange) bug() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.cause == nil || x.cause.Kind != transport.Panicked || x.passedOn {
-		return nil
-	}
-	x.passedOn = true
-	return x.cause.Err
-}
-
-// enter begins a phase. OnPhase runs under the lock, so that two goroutines cannot call it at once.
-func (x *exchange) enter(p transport.Phase) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.enterLocked(p)
-}
-
-func (x *exchange) enterLocked(p transport.Phase) {
-	if x.final || x.over || x.phase == p {
-		return
-	}
-	x.phase = p
-	if x.req.OnPhase != nil {
-		x.req.OnPhase(p)
-	}
-}
-
-// repeatPhase reports the present phase to OnPhase again, since On1xx may have entered another one.
-func (x *exchange) repeatPhase() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.req.OnPhase != nil && !x.final && !x.over {
-		x.req.OnPhase(x.phase)
-	}
 }
 
 func (x *exchange) responseTimeout() time.Duration {

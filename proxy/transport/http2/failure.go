@@ -17,11 +17,11 @@ var (
 
 // failed returns why net/http has failed, as the first reason of all. c is the connection.
 func (x *exchange) failed(c *conn, err error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	switch {
-	case x.cause != nil:
-		return x.cause
+	case x.Cause != nil:
+		return x.Cause
 	case x.ctx.Err() != nil:
 		return x.failLocked(transport.Canceled, context.Cause(x.ctx))
 	}
@@ -29,7 +29,7 @@ func (x *exchange) failed(c *conn, err error) error {
 	return x.failLocked(kind, err)
 }
 
-// kindOf says what kind of failure it is, by what was read along and the type of the error. x.mu is held.
+// kindOf says what kind of failure it is, by what was read along and the type of the error. x.Mu is held.
 func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	c.mu.Lock()
 	w, id, lost := x.wire, x.id, c.lost
@@ -37,7 +37,7 @@ func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	c.mu.Unlock()
 	code, isStream := streamError(err)
 	switch {
-	case x.final: // something of the body came
+	case x.Final: // something of the body came
 		if lost != nil {
 			err = lost
 		}

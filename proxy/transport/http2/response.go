@@ -113,9 +113,9 @@ func (b *incoming) begin() { b.res, b.isEmpty, b.eof, b.taken, b.closes = nil, f
 func (b *incoming) open(x *exchange, res *http.Response) {
 	b.x, b.res = x, res
 	c := &closing{body: res.Body}
-	x.mu.Lock()
+	x.Mu.Lock()
 	b.closes = c
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	b.isEmpty = res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	b.eof = b.isEmpty
 }
@@ -130,7 +130,7 @@ func (x *exchange) hasEnded() bool {
 	return x.ended
 }
 
-// wake makes a read in progress return. x.mu is held.
+// wake makes a read in progress return. x.Mu is held.
 func (b *incoming) wake() {
 	if b.closes != nil {
 		go b.closes.close() // it takes locks of net/http's, and may wait for a write
@@ -156,7 +156,7 @@ func (x *exchange) Next(r *transport.Response) ([]byte, error) {
 			b.eof = true
 			r.Trailer = fieldsOf(b.res.Trailer)
 		case err != nil && len(p) == 0:
-			return nil, x.raise(x.failed(x.c, err))
+			return nil, x.Raise(x.failed(x.c, err))
 		}
 		if len(p) > 0 {
 			return p, nil
@@ -177,13 +177,13 @@ func (b *incoming) read(r *transport.Response) ([]byte, error) {
 		pieces.Put(b.buf)
 		b.buf = nil
 	}
-	x.mu.Lock()
+	x.Mu.Lock()
 	x.startLocked(r.BodyTimeout)
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	n, err := b.res.Body.Read(into)
-	x.mu.Lock()
+	x.Mu.Lock()
 	x.stopLocked()
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	b.taken += int64(n)
 	return into[:n], err
 }

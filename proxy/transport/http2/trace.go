@@ -19,8 +19,8 @@ func (x *exchange) catch() {
 
 // wroteHeader runs right after the header was written, or could not be, while no other can be.
 func (x *exchange) wroteHeader() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	if !x.over && x.c != nil {
 		x.c.took(x)
 	}
@@ -31,22 +31,22 @@ func (x *exchange) wroteHeader() {
 // wroteRequest runs when all of the request was written, or no more of it will be.
 func (x *exchange) wroteRequest(info httptrace.WroteRequestInfo) {
 	defer x.catch()
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	if x.over || info.Err != nil {
 		return
 	}
 	x.upload.sent = true
-	x.enterLocked(transport.Wait)
-	if !x.final {
+	x.EnterLocked(transport.Wait)
+	if !x.Final {
 		x.startLocked(x.responseTimeout())
 	}
 }
 
 // gotHeader runs when the first header of the response has come.
 func (x *exchange) gotHeader() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	x.responded = true
 }
 
@@ -98,12 +98,12 @@ func (h *hints) add(one hint, size int64) error {
 	x := h.x
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	x.mu.Lock()
-	over, limit := x.over || x.cause != nil || x.final, int64(0)
+	x.Mu.Lock()
+	over, limit := x.over || x.Cause != nil || x.Final, int64(0)
 	if !over {
 		limit = 16*int64(x.pool.o.MaxHeaderBytes) + x.sentBytes()
 	}
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	if over {
 		return errNotNeeded
 	}
@@ -140,7 +140,7 @@ func (h *hints) passOnOne(one hint) {
 	defer x.catch()
 	if x.req.On1xx != nil {
 		x.req.On1xx(one.status, one.fields)
-		x.repeatPhase()
+		x.RepeatPhase()
 	}
 	if one.status == 100 {
 		x.upload.goAhead()

@@ -35,10 +35,10 @@ func (u *upload) begin() {
 	*u = upload{x: u.x, left: u.x.req.ContentLength}
 }
 
-// isSentLocked reports whether the whole request was written, and nobody reads the body. x.mu is held.
+// isSentLocked reports whether the whole request was written, and nobody reads the body. x.Mu is held.
 func (u *upload) isSentLocked() bool { return u.sent && !u.reading }
 
-// hasBegun reports whether the backend has the header, and something of the body is due. x.mu is held.
+// hasBegun reports whether the backend has the header, and something of the body is due. x.Mu is held.
 func (u *upload) hasBegun() bool { return u.begun }
 
 var (
@@ -66,56 +66,56 @@ func (u *upload) Read(b []byte) (n int, err error) {
 // beginRead waits until the body may be read. It returns why it must not be.
 func (u *upload) beginRead() error {
 	x := u.x
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	if !u.begun && x.req != nil && x.req.Expect {
 		u.awaitLocked()
 	}
-	if x.over || u.closed || x.cause != nil {
+	if x.over || u.closed || x.Cause != nil {
 		return errNotNeeded
 	}
 	u.begun, u.reading = true, true
-	x.enterLocked(transport.ReadRequest)
-	if !x.final {
+	x.EnterLocked(transport.ReadRequest)
+	if !x.Final {
 		x.stopLocked()
 	}
 	return nil
 }
 
 // awaitLocked holds the body back until a 100 has come, as long as Expect asks for, or for ever if the final response
-// came first. x.mu is held, but not while it waits.
+// came first. x.Mu is held, but not while it waits.
 func (u *upload) awaitLocked() {
 	x := u.x
-	x.enterLocked(transport.Wait)
+	x.EnterLocked(transport.Wait)
 	x.stopLocked()
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	isLate := false
-	for !u.proceed && !u.closed && !x.over && x.cause == nil && (!isLate || x.final) {
+	for !u.proceed && !u.closed && !x.over && x.Cause == nil && (!isLate || x.Final) {
 		changed := make(chan struct{})
 		u.changed = changed
-		x.mu.Unlock()
+		x.Mu.Unlock()
 		select {
 		case <-changed:
 		case <-late.C:
 			isLate = true
 		}
-		x.mu.Lock()
+		x.Mu.Lock()
 	}
 }
 
 // endRead notes that nobody reads the body any more.
 func (u *upload) endRead() {
 	x := u.x
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	u.reading = false
 	if u.read != nil {
 		close(u.read)
 		u.read = nil
 	}
-	x.enterLocked(transport.Send)
-	if !x.final {
+	x.EnterLocked(transport.Send)
+	if !x.Final {
 		x.startLocked(x.responseTimeout())
 	}
 }
@@ -147,8 +147,8 @@ func (u *upload) took(n int, err error) error {
 
 // isClosed reports whether a Read that fails may have been made to.
 func (u *upload) isClosed() bool {
-	u.x.mu.Lock()
-	defer u.x.mu.Unlock()
+	u.x.Mu.Lock()
+	defer u.x.Mu.Unlock()
 	return u.closed
 }
 
@@ -172,15 +172,15 @@ func setTrailer(trailer, h map[string][]string) {
 // Close implements io.Closer: net/http needs no more of the body.
 func (u *upload) Close() error {
 	u.interrupt()
-	u.x.mu.Lock()
-	defer u.x.mu.Unlock()
+	u.x.Mu.Lock()
+	defer u.x.Mu.Unlock()
 	u.done = true
 	return nil
 }
 
 func (u *upload) isDone() bool {
-	u.x.mu.Lock()
-	defer u.x.mu.Unlock()
+	u.x.Mu.Lock()
+	defer u.x.Mu.Unlock()
 	return u.done
 }
 
@@ -189,8 +189,8 @@ func (u *upload) isDone() bool {
 // over.
 func (u *upload) interrupt() {
 	x := u.x
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
 	u.closed = true
 	u.wakeLocked()
 	if u.reading && !x.over && x.req.StopBody != nil {
@@ -198,7 +198,7 @@ func (u *upload) interrupt() {
 	}
 }
 
-// wakeLocked wakes who holds the body back. x.mu is held.
+// wakeLocked wakes who holds the body back. x.Mu is held.
 func (u *upload) wakeLocked() {
 	if u.changed != nil {
 		close(u.changed)
@@ -208,8 +208,8 @@ func (u *upload) wakeLocked() {
 
 // goAhead lets a body be sent that Expect holds back.
 func (u *upload) goAhead() {
-	u.x.mu.Lock()
-	defer u.x.mu.Unlock()
+	u.x.Mu.Lock()
+	defer u.x.Mu.Unlock()
 	u.proceed = true
 	u.wakeLocked()
 }
@@ -217,7 +217,7 @@ func (u *upload) goAhead() {
 // stop returns when nobody reads the caller's body any more, nor will.
 func (u *upload) stop() {
 	x := u.x
-	x.mu.Lock()
+	x.Mu.Lock()
 	u.closed = true
 	u.wakeLocked()
 	var read chan struct{}
@@ -225,7 +225,7 @@ func (u *upload) stop() {
 		read = make(chan struct{})
 		u.read = read
 	}
-	x.mu.Unlock()
+	x.Mu.Unlock()
 	if read != nil {
 		if x.req.StopBody != nil {
 			x.req.StopBody()

@@ -127,7 +127,11 @@ func TestDo_SendsARequestOnce(t *testing.T) {
 		for _, method := range []string{"GET", "POST"} {
 			t.Run(method+", "+tt.name, func(t *testing.T) {
 				b := serveRaw(t, nil, tt.each)
-				p := pool(t, b.Address, Options{ResponseTimeout: 100 * time.Millisecond, BodyTimeout: 100 * time.Millisecond, MaxHeaderBytes: 1000})
+				timeout := 10 * time.Second
+				if tt.kind == transport.ResponseTimeout || tt.kind == transport.Stalled {
+					timeout = 100 * time.Millisecond
+				}
+				p := pool(t, b.Address, Options{ResponseTimeout: timeout, BodyTimeout: timeout, MaxHeaderBytes: 1000})
 				req := get("/")
 				req.Method = method
 				e := failure(t, p, req)
