@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -8,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"pace/e2e/otlp"
 	"pace/e2e/pacetest"
@@ -370,4 +374,42 @@ func TestClient_CancelsOverH2(t *testing.T) {
 	wantLetGo(t, b)
 	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_gone", "http_response_status_code", strconv.Itoa(499))
 	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "client_aborted", "http_response_status_code", strconv.Itoa(http.StatusOK))
+}
+
+// TestClient_TakesNothingOfItsConnection over HTTP/2, whose windows are open: it ends after the same time, and if it
+// may take nothing for ever, when one of its requests has to end.
+func TestClient_TakesNothingOfItsConnection(t *testing.T) {
+	t.Parallel()
+	ca := pacetest.NewCA(t)
+	certificate := ca.Issue("pace.test")
+	for _, tt := range []struct {
+		deliver, timeout string // of the server, of the route
+		want             string
+		from, to         float64 // delivery in ms
+	}{
+		{"2s", "0s", "client_aborted", 2000, 3200},
+		{"0s", "1s", "route_timeout", 1000, 7500},
+	} {
+		t.Run("deliver_timeout = "+tt.deliver, func(t *testing.T) {
+			t.Parallel()
+			b := pacetest.NewBackend(t, pacetest.Endless)
+			c := overTLS(set(upstreams(b), "server", "deliver_timeout", tt.deliver), certificate)
+			c["listener.b"] = pacetest.Table{"listen": "127.0.0.1:0"}
+			p := pacetest.Start(t, c.WithRoutes(pacetest.Table{"match": "/", "upstream": "default", "timeout": tt.timeout}))
+			for i, over := range []*tls.Config{ca.Config("pace.test"), nil} {
+				w := pacetest.DialH2Wire(t, p.Listeners[i], over)
+				w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+				w.WriteWindowUpdate(0, 1<<30)
+				path := fmt.Sprintf("/%d", i)
+				w.Headers(1, true, pacetest.H2Request("GET", path)...)
+				line := p.WantAccess(path)
+				if ms, _ := line["deliver_ms"].(float64); line.Text("outcome") != tt.want || ms < tt.from || ms > tt.to {
+					t.Errorf("over TLS %v: log says %s, delivered for %v ms; want %s, %v to %v", over != nil, line.Text("outcome"), ms, tt.want, tt.from, tt.to)
+				}
+			}
+			if tt.deliver != "0s" {
+				p.WantMetric(0, "pace_connections")
+			}
+		})
+	}
 }

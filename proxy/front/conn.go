@@ -62,11 +62,12 @@ type Conn struct {
 	known   atomic.Bool // it is no newcomer any more: a request reached the handler, or it was closed
 	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
 
+	taking   taking     // over HTTP/2, where the bytes go
 	writing  sync.Mutex // is locked while net/http's HTTP/2, sayGoodbye or sendHeld writes; guards what follows, and h2's ReadOutgoing
 	held     held
-	goneAway bool // GOAWAY is sent
-	calm     bool // it was h2's CalmNotice, and nothing else is sent any more
-	unsent   int  // bytes that h2 has read and the kernel has not taken
+	goneAway bool  // GOAWAY is sent
+	calm     bool  // it was h2's CalmNotice, and nothing else is sent any more
+	broken   error // of the first write that failed: nothing is sent any more
 }
 
 type connKey struct{}
@@ -176,6 +177,7 @@ func (c *Conn) follow(b []byte) int {
 			return len(b)
 		}
 		b, before = b[n:], n
+		c.taking.on, c.taking.limit = true, c.generation.delivery
 		c.h2 = h2.New(h2.Watch{
 			HeaderBytes: c.generation.http.MaxHeaderBytes,
 			MaxStreams:  c.generation.maxStreams(),
@@ -224,12 +226,7 @@ func (c *Conn) Close() error {
 }
 
 // under returns the connection below TLS.
-func (c *Conn) under() net.Conn {
-	if c.tls != nil {
-		return c.tls.Under()
-	}
-	return c.Conn
-}
+func (c *Conn) under() socket.Conn { return c.taking.Conn }
 
 // ResetOnClose makes the end of the connection a reset. Only TCP has such a thing.
 func (c *Conn) ResetOnClose() {

@@ -61,16 +61,14 @@ func (c *Conn) sayCalm(b []byte) (int, error) {
 	if c.calm {
 		return len(b), nil
 	}
-	again := min(c.unsent, len(b)) // these bytes were read along
-	n := again + c.h2.FinishFrame(b[again:])
-	c.unsent = 0
+	n := c.h2.FinishFrame(b)
 	if written, err := c.writeAfterHeld(b[:n]); err != nil {
 		return written, err
 	}
 	if c.h2.MayWrite() {
 		c.calm, c.goneAway = true, true
 		c.sendHeld()
-		c.Conn.Write(c.h2.CalmNotice())
+		c.writeNow(c.h2.CalmNotice())
 	}
 	return len(b), nil
 }

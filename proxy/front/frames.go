@@ -1,13 +1,10 @@
 package front
 
 import (
-	"errors"
-	"os"
 	"sync"
 	"time"
 
 	"pace/proxy/front/h2"
-	"pace/proxy/front/socket"
 )
 
 // held are the bytes that net/http has sent over HTTP/2 and that wait for what follows at once (see
@@ -16,9 +13,8 @@ import (
 // A handler that has said that more follows may be stopped all the same, by a client whose flow-control window is
 // empty. So nothing waits for longer than [Server.patience].
 type held struct {
-	bytes  *[]byte     // nil: nothing is held; c.unsent is 0 otherwise
-	late   *time.Timer // nil: nothing was ever held
-	broken error       // only a part of them went out: the connection is of no use any more
+	bytes *[]byte     // nil: nothing is held
+	late  *time.Timer // nil: nothing was ever held
 }
 
 const (
@@ -65,20 +61,19 @@ func (c *Conn) writeFrames(b []byte) (int, error) {
 func (c *Conn) writeOrHold(b []byte) (n int, held bool, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if c.held.broken != nil {
-		return 0, false, c.held.broken
+	if c.broken != nil {
+		return 0, false, c.broken
 	}
 	if c.h2.Flooded() {
 		n, err = c.sayCalm(b)
 		return n, false, err
 	}
-	c.h2.ReadOutgoing(b[min(c.unsent, len(b)):])
+	c.h2.ReadOutgoing(b)
 	leaving := c.server.InFlight.Draining() || c.listener.retired.Load()
-	if !leaving && c.unsent == 0 && c.hold(b) {
+	if !leaving && c.hold(b) {
 		return len(b), true, nil
 	}
 	n, err = c.writeAfterHeld(b)
-	c.unsent = len(b) - n // net/http will send these again, and h2 has read them
 	if leaving {
 		c.sayGoodbye()
 	}
@@ -116,16 +111,14 @@ func (c *Conn) heldTooLong() {
 	c.sendHeld()
 }
 
-// sendHeld sends what waits. If it does not go out whole, net/http's next write fails. c.writing is held.
+// sendHeld sends what waits. c.writing is held.
 func (c *Conn) sendHeld() {
 	p := c.held.bytes
 	if p == nil {
 		return
 	}
 	c.held.bytes = nil
-	if n, err := c.writeNow(*p); n < len(*p) {
-		c.held.broken = err
-	}
+	c.writeNow(*p)
 	*p = (*p)[:0]
 	heldBytes.Put(p)
 }
@@ -137,8 +130,8 @@ func (c *Conn) writeAfterHeld(b []byte) (int, error) {
 		return c.writeNow(b)
 	}
 	if len(*p)+len(b) > cap(*p) {
-		if c.sendHeld(); c.held.broken != nil {
-			return 0, c.held.broken
+		if c.sendHeld(); c.broken != nil {
+			return 0, c.broken
 		}
 		return c.writeNow(b)
 	}
@@ -147,22 +140,24 @@ func (c *Conn) writeAfterHeld(b []byte) (int, error) {
 	n, err := c.writeNow(append(*p, b...))
 	*p = (*p)[:0]
 	heldBytes.Put(p)
-	if n < before {
-		c.held.broken = err
-	}
 	return max(n-before, 0), err
 }
 
-// writeNow writes b. c.writing is held.
-func (c *Conn) writeNow(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if n == 0 && c.tls == nil && errors.Is(err, os.ErrDeadlineExceeded) { // after pace was stopped, the deadline may be over although there is room
-		if raw, closed := c.SyscallConn(); closed == nil {
-			n, _ = socket.WriteTo(atOnce{raw}, b)
-		}
+// writeNow writes b. If it does not go out whole, the client gets nothing more, and the connection ends, so that
+// whoever reads from it or waits for it learns of it. c.writing is held.
+func (c *Conn) writeNow(b []byte) (n int, err error) {
+	if c.broken != nil {
+		return 0, c.broken
 	}
-	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) { // after a deadline net/http tries again if there was progress
+	if c.tls != nil {
+		n, err = c.tls.Write(b)
+	} else {
+		n, err = c.taking.Write(b)
+	}
+	if err != nil {
+		c.broken = err
 		c.lost.Store(true)
+		c.under().Close()
 	}
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,76 @@ func TestWriteFrames_GoodbyeComesAfterWhatIsHeld(t *testing.T) {
 	}
 }
 
+// pieces writes until a write fails, or ctx ends, and hands each piece over as a response is that comes piece by piece.
+func pieces(ctx context.Context, w http.ResponseWriter, each func()) {
+	conn, id := ConnOf(ctx), StreamID(w)
+	for ctx.Err() == nil {
+		conn.ExpectMore(id)
+		if _, err := w.Write(make([]byte, 5000)); err != nil { // net/http buffers less, and leaves nothing for the flush
+			return
+		}
+		conn.ExpectNoMore(id)
+		if w.(interface{ FlushError() error }).FlushError() != nil {
+			return
+		}
+		each()
+		conn.SendHeld()
+	}
+}
+
+// A client that takes nothing of what was held is given up after the same time as any other.
+func TestSendHeld_WaitsNoLongerThanAnyWrite(t *testing.T) {
+	const limit = 500 * time.Millisecond
+	var last atomic.Int64
+	lasted := make(chan time.Duration, 1)
+	c := talkFor(t, usualPatience, limit, func(w http.ResponseWriter, r *http.Request) {
+		last.Store(time.Now().UnixNano())
+		pieces(r.Context(), w, func() { last.Store(time.Now().UnixNano()) })
+		<-r.Context().Done()
+		lasted <- time.Since(time.Unix(0, last.Load()))
+	})
+	c.send(1)
+	time.Sleep(limit * 4 / 5)
+	c.WritePing(false, [8]byte{2}) // net/http wants to write, too, and must not begin another wait
+	select {
+	case d := <-lasted:
+		if d < limit/2 || d > limit*13/10 {
+			t.Errorf("the connection ended %v after the client took the last piece, want %v", d, limit)
+		}
+	case <-time.After(10 * limit):
+		t.Error("the connection does not end")
+	}
+}
+
+// A client that takes its response slowly, but in time again and again, gets all of it.
+func TestWriteFrames_ProgressIsEnough(t *testing.T) {
+	const limit, size = 400 * time.Millisecond, 8 << 20
+	c := talkFor(t, usualPatience, limit, func(w http.ResponseWriter, r *http.Request) {
+		conn, id := ConnOf(r.Context()), StreamID(w)
+		for range size / 4096 {
+			conn.ExpectMore(id)
+			w.Write(make([]byte, 4096))
+			conn.ExpectNoMore(id)
+			w.(http.Flusher).Flush()
+			conn.SendHeld()
+		}
+	})
+	c.wire.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.wire.pause.Store(true)
+	c.send(1)
+	for got, began := 0, time.Now(); ; {
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatalf("after %d bytes and %v: %v", got, time.Since(began), err)
+		}
+		got += int(f.Header().Length)
+		if f.Header().StreamID == 1 && f.Header().Type == http2.FrameData && f.Header().Flags.Has(http2.FlagDataEndStream) {
+			return
+		}
+		c.wire.pause.Store(got < 1<<20) // what the kernel wakes a writer for takes longer than the limit
+	}
+}
+
 // talker is a client over HTTP/2 and TLS that counts records.
 type talker struct {
 	*http2.Framer
@@ -126,9 +197,15 @@ type records struct {
 	head []byte // of the present record
 	left int    // of it
 	n    int    // records with data that have begun
+
+	pause atomic.Bool // before each Read
 }
 
 func (r *records) Read(b []byte) (int, error) {
+	if r.pause.Load() {
+		time.Sleep(5 * time.Millisecond)
+		b = b[:min(len(b), 4096)]
+	}
 	n, err := r.Conn.Read(b)
 	for rest := b[:n]; len(rest) > 0; {
 		if r.left > 0 {
@@ -150,12 +227,17 @@ func (r *records) Read(b []byte) (int, error) {
 
 // talk serves h, and returns a client after what net/http sends in the beginning.
 func talk(t *testing.T, patience time.Duration, h http.HandlerFunc) *talker {
+	return talkFor(t, patience, 0, h)
+}
+
+// talkFor is talk with a client that must take something within deliver.
+func talkFor(t *testing.T, patience, deliver time.Duration, h http.HandlerFunc) *talker {
 	s := NewServer(Options{
 		Handler: h, InFlight: new(InFlight), Attach: func() interface{ Close() } { return nothing{} },
 		OnPanic:       func(_ http.ResponseWriter, _ *http.Request, p any, _ string) { t.Error(p) },
 		Refused:       func(why telemetry.Refusal) { t.Errorf("refused: %v", why) },
 		HandshakeDone: func(string) {},
-		Log:           slog.New(slog.DiscardHandler), Settings: Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16},
+		Log:           slog.New(slog.DiscardHandler), Settings: Settings{ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 16, DeliverTimeout: deliver},
 	})
 	s.patience = patience
 	l, err := Listen("127.0.0.1:0")
@@ -190,8 +272,9 @@ func talk(t *testing.T, patience time.Duration, h http.HandlerFunc) *talker {
 	}
 	c.block = block.Bytes()
 	io.WriteString(secure, http2.ClientPreface)
-	c.WriteSettings()
+	c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	c.WriteSettingsAck()
+	c.WriteWindowUpdate(0, 1<<30)
 	c.WritePing(false, [8]byte{1})
 	for {
 		if f, ok := c.frame(t).(*http2.PingFrame); ok && f.IsAck() {

@@ -62,9 +62,9 @@ const goodbye = 100 * time.Millisecond
 // sayGoodbye sends the notice once, if a frame may begin now; if not, writeFrames calls it again. c.writing is
 // held.
 func (c *Conn) sayGoodbye() {
-	if !c.goneAway && c.unsent == 0 && c.h2.MayWrite() {
+	if !c.goneAway && c.broken == nil && c.h2.MayWrite() {
 		c.goneAway = true
 		c.sendHeld()
-		c.Conn.Write(h2.ShutdownNotice)
+		c.writeNow(h2.ShutdownNotice)
 	}
 }

@@ -121,6 +121,7 @@ func (x *Exchange) Interrupt() {
 	defer x.mu.Unlock()
 	if x.record != nil {
 		http.NewResponseController(x.w).SetWriteDeadline(LongAgo)
+		x.conn.taking.hurry()
 	}
 }
 

@@ -140,11 +140,12 @@ func (l *listener) newConn(nc net.Conn, g *generation) *Conn {
 	default:
 		c.Conn = nc.(socket.Conn)
 	}
+	c.taking.Conn = c.Conn
 	scheme, how := message.HTTP, l.settings.Load()
 	c.RedirectTo = how.RedirectTo
 	if how.TLS != nil {
 		scheme = message.HTTPS
-		c.tls = l.terminator.Load().Server(c.Conn, l.s.HandshakeDone, c.handshakeFailed)
+		c.tls = l.terminator.Load().Server(&c.taking, l.s.HandshakeDone, c.handshakeFailed)
 		c.Conn = c.tls
 	}
 	c.Peer = message.NewPeer(c.RemoteAddr().(*net.TCPAddr).AddrPort(), scheme)

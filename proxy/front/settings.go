@@ -63,8 +63,9 @@ func (s *Server) Change(n Settings) {
 //
 // The older ones serve the connections that they have, and are forgotten with the last of them.
 type generation struct {
-	http  *http.Server
-	conns atomic.Int64
+	http     *http.Server
+	delivery time.Duration // how long a client over HTTP/2 may take nothing; see [taking]
+	conns    atomic.Int64
 }
 
 // maxStreams is how many handlers net/http lets run for an HTTP/2 connection.
@@ -74,13 +75,12 @@ func (s *Server) newGeneration(n *Settings) *generation {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &generation{http: &http.Server{
+	return &generation{delivery: n.DeliverTimeout, http: &http.Server{
 		Handler:           s.handler,
 		Protocols:         protocols,
 		ReadHeaderTimeout: n.ReadHeaderTimeout,
 		IdleTimeout:       n.IdleTimeout,
 		HTTP2: &http.HTTP2Config{
-			WriteByteTimeout: n.DeliverTimeout, // a connection; see watchDelivery
 			MaxReadFrameSize: h2.LargestFrame,
 
 			MaxConcurrentStreams: n.MaxStreams,

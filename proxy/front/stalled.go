@@ -12,7 +12,7 @@ import (
 // watchDelivery aborts responses of which the client takes nothing for too long; each of them would occupy a
 // backend's connection for as long as a client likes. It looks at the phases of the exchanges in flight. A
 // deadline for each write would cost every request, and HTTP/2 has none for a stream whose flow-control window is
-// empty. (net/http ends an HTTP/2 connection that takes nothing at all: WriteByteTimeout.) It returns when ctx
+// empty. ([taking] ends an HTTP/2 connection that takes nothing at all.) It returns when ctx
 // ends; changed wakes it after a change of the settings.
 func (s *Server) watchDelivery(ctx context.Context, changed <-chan struct{}) {
 	look := time.NewTimer(0)

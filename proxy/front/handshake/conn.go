@@ -79,6 +79,3 @@ func (c *Conn) shake() error {
 // SyscallConn implements syscall.Conn. It is for questions about the socket: whoever reads or writes by it goes
 // past TLS.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.wire.SyscallConn() }
-
-// Under returns the connection below TLS.
-func (c *Conn) Under() socket.Conn { return c.wire.Conn }
