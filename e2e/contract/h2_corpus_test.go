@@ -241,9 +241,7 @@ func overHTTP1(t *testing.T) witness {
 		x.ReadBody()
 		pacetest.Fine(x)
 	})
-	of := func(i int) []pacetest.Request {
-		return slices.DeleteFunc(b.Requests(), func(r pacetest.Request) bool { return r.Header.Get("X-Case") != strconv.Itoa(i) })
-	}
+	of := func(i int) []pacetest.Request { return b.With("X-Case", strconv.Itoa(i)) }
 	return witness{pacetest.Upstreams(b), func(i int) (heads []string, whole int) {
 		for _, r := range of(i) {
 			heads = append(heads, r.Head)
@@ -257,9 +255,7 @@ func overHTTP1(t *testing.T) witness {
 
 func overHTTP2(t *testing.T) witness {
 	b := pacetest.NewH2Backend(t, nil, pacetest.H2Fine)
-	of := func(i int) []pacetest.H2Stream {
-		return slices.DeleteFunc(b.Requests(), func(r pacetest.H2Stream) bool { return r.Header.Get("X-Case") != strconv.Itoa(i) })
-	}
+	of := func(i int) []pacetest.H2Stream { return b.With("X-Case", strconv.Itoa(i)) }
 	return witness{pacetest.Table{"backends": []string{b.URL()}}, func(i int) (heads []string, whole int) {
 		for _, r := range of(i) {
 			heads = append(heads, fmt.Sprintf("%+v", r))

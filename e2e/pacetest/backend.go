@@ -144,6 +144,18 @@ func (b *Backend) Requests() []Request {
 	return got
 }
 
+// With returns those requests that came so far whose field has this value.
+func (b *Backend) With(field, value string) (got []Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.requests {
+		if slices.Equal(r.Header[field], []string{value}) {
+			got = append(got, *r)
+		}
+	}
+	return got
+}
+
 // Forget drops what came so far.
 func (b *Backend) Forget() {
 	b.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,10 +133,28 @@ func (b *H2Backend) Requests() []H2Stream {
 	defer b.mu.Unlock()
 	got := make([]H2Stream, len(b.requests))
 	for i, r := range b.requests {
-		got[i] = *r
-		got[i].Body, got[i].body = string(r.body), nil
+		got[i] = r.copied()
 	}
 	return got
+}
+
+// With returns those requests that came so far whose field has this value.
+func (b *H2Backend) With(field, value string) (got []H2Stream) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.requests {
+		if slices.Equal(r.Header[field], []string{value}) {
+			got = append(got, r.copied())
+		}
+	}
+	return got
+}
+
+// copied returns r as it is now, with its Body. The backend's mu is locked.
+func (r *H2Stream) copied() H2Stream {
+	now := *r
+	now.Body, now.body = string(r.body), nil
+	return now
 }
 
 // Forget drops what came so far.
