@@ -70,7 +70,7 @@ func (q *request) prepare() {
 		if q.rec.Repeatable {
 			q.body.Keep(q.upstream.MaxKept(), q.h.room)
 		}
-		out.Body, out.ContentLength, out.StopBody = q.body, r.ContentLength, q.body.Stop
+		out.Body, out.BodyReady, out.ContentLength, out.StopBody = q.body, q.body.Ready, r.ContentLength, q.body.Stop
 		out.Expect = q.body.Expects()
 		connection, filter, rules := r.Header["Connection"], q.plan.filter, q.route.requests
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names

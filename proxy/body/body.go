@@ -22,7 +22,7 @@ import (
 	"pace/proxy/message"
 )
 
-// Body is the body of a request. One goroutine at a time reads it: Read, ReadPipe and Peek. Received, Whole,
+// Body is the body of a request. One goroutine at a time reads it: Read, ReadPipe, Ready and Peek. Received, Whole,
 // Fault, Gone, MayAgain, Stop and Interim may be called concurrently with that. All else is the handler's, while nobody
 // reads.
 type Body struct {
@@ -127,6 +127,16 @@ func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.readNew(p)
 	b.keep(p[:n])
 	return n, err
+}
+
+// Ready reports whether the next Read needs nothing of the client that has not come yet. Only the goroutine that reads may
+// call it.
+func (b *Body) Ready() bool {
+	if r := b.kept; b.peeked || r != nil && r.at < len(r.read) || b.Whole() {
+		return true
+	}
+	came, whole := b.client.Body(b.stream)
+	return whole || came > b.Received() && (b.length < 0 || came < b.length) // for the last bytes see awaitEnd
 }
 
 // readNew reads from the client.

@@ -109,3 +109,14 @@ func TestKept_NotOfABodyThatWasCut(t *testing.T) {
 		t.Error("the rest of it is lost, and it can be sent again")
 	}
 }
+
+// What was kept needs nothing more of the client.
+func TestReady_WhatWasKept(t *testing.T) {
+	b, _ := bodyOf(t.Context(), strings.NewReader("hello"), 0, 0)
+	b.Keep(100, NewRoom(100))
+	io.ReadAll(b)
+	b.Stop()
+	if !b.Again() || !b.Ready() {
+		t.Error("a body that was kept is not ready")
+	}
+}

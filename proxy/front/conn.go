@@ -95,6 +95,15 @@ func (c *Conn) Welcome(stream uint32) bool {
 // Misframed reports whether the framing of the present request, one of HTTP/1, is at fault.
 func (c *Conn) Misframed() bool { return c.misframed }
 
+// Body returns how much of the present request's body has come, and whether all of it has. Over HTTP/1 only the latter is
+// known. stream is the request's [StreamID].
+func (c *Conn) Body(stream uint32) (came int64, whole bool) {
+	if c.h2 == nil || stream == 0 {
+		return 0, c.h1.Whole(c.nth)
+	}
+	return c.h2.Body(stream)
+}
+
 // handling notes that a request reached the handler.
 func (c *Conn) handling() {
 	c.meet()

@@ -25,6 +25,10 @@ type Request struct {
 	// whichever is first. nil: no body.
 	Body io.Reader
 
+	// BodyReady reports whether the next Body.Read returns without waiting for the client, or almost: what it returns may
+	// still be on its way within pace. Only the goroutine that reads Body calls it. nil: that is never known.
+	BodyReady func() bool
+
 	// ContentLength is Body's exact length, or -1 to send it chunked. A Body that is shorter or longer is a
 	// RequestBody error.
 	ContentLength int64

@@ -265,6 +265,13 @@ func (r *Reader) Early(n int) bool {
 	return n <= r.early
 }
 
+// Whole reports whether the nth request on the connection has come with its whole body.
+func (r *Reader) Whole(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return n < r.count || n == r.count && r.at == between
+}
+
 // Resume makes the reader go on after a request for an upgrade that got an ordinary response. If the client has
 // sent anything since, the reader cannot know where the next header begins, and the next request is the last.
 func (r *Reader) Resume() {

@@ -112,3 +112,23 @@ func TestReader_Early(t *testing.T) {
 		}
 	}
 }
+
+// A request is whole when its body has come to its end, whatever follows.
+func TestReader_Whole(t *testing.T) {
+	r := &Reader{}
+	for _, tt := range []struct {
+		comes       string
+		nth         int
+		whole, next bool
+	}{
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel", 1, false, false},
+		{"lo", 1, true, false},
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", 2, false, false},
+		{"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 2, true, true},
+	} {
+		r.Read([]byte(tt.comes))
+		if whole, next := r.Whole(tt.nth), r.Whole(tt.nth+1); whole != tt.whole || next != tt.next {
+			t.Errorf("after %q request %d is whole: %v, the next one: %v", tt.comes, tt.nth, whole, next)
+		}
+	}
+}

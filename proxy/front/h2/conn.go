@@ -170,6 +170,15 @@ func (c *Conn) Early(id uint32) bool {
 	return c.streams[id].early
 }
 
+// Body returns how many bytes of a request's body have come, and whether the client has ended it. net/http may not have
+// them yet, but needs nothing more of the client for that.
+func (c *Conn) Body(id uint32) (came int64, ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	return s.got, s.ended
+}
+
 // GivenUp reports whether net/http has given up the connection because of a fault of the client.
 func (c *Conn) GivenUp() bool { return c.over.Load() }
 

@@ -270,3 +270,30 @@ func BenchmarkStreamID(b *testing.B) {
 	}
 	resp.Body.Close()
 }
+
+// How much of a body has come is known before net/http has read it, and of each stream apart.
+func TestConn_Body(t *testing.T) {
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}} {
+		e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	c, _ := readIncoming(1<<10, slices.Concat(
+		frame(frames.Headers, frames.EndHeaders, 1, block.Bytes()),
+		frame(frames.Headers, frames.EndHeaders|frames.EndStream, 3, block.Bytes()),
+		frame(frames.Data, 0, 1, []byte("hel")),
+	))
+	for _, want := range []struct {
+		id    uint32
+		came  int64
+		ended bool
+	}{{1, 3, false}, {3, 0, true}, {5, 0, false}} {
+		if came, ended := c.Body(want.id); came != want.came || ended != want.ended {
+			t.Errorf("stream %d: %d bytes have come, ended: %v", want.id, came, ended)
+		}
+	}
+	c.in.read(frame(frames.Data, frames.EndStream, 1, []byte("lo")))
+	if came, ended := c.Body(1); came != 5 || !ended {
+		t.Errorf("at the end %d bytes have come, ended: %v", came, ended)
+	}
+}

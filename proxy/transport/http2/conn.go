@@ -5,8 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -30,18 +30,23 @@ type conn struct {
 	ended   chan struct{} // closed by Close
 	closing sync.Once
 	in      frames.Reader // only Read uses it, which one goroutine calls
-	out     frames.Reader // only Write uses it, which one goroutine calls at a time, and
-	preface int           // bytes before the first frame that are still to be written
-	unsent  int           // bytes that out has read and the kernel has not taken
 
-	mu      sync.Mutex // guards what follows
-	streams map[uint32]*exchange
-	newest  opened
-	last    uint32 // the last stream that the backend may have processed, by its GOAWAY
-	goAway  bool   // a GOAWAY has come
-	frames  int64  // that have come
-	isSet   bool   // settled is closed
-	lost    error  // the first error of the socket, or of TLS
+	writing sync.Mutex    // is locked while something is written, and guards what follows
+	out     frames.Reader // reads along what net/http writes
+	preface int           // bytes before the first frame that are still to be written
+	until   time.Time     // the deadline of writes
+	held    held
+
+	mu        sync.Mutex // guards what follows
+	streams   map[uint32]*exchange
+	newest    opened
+	last      uint32 // the last stream that the backend may have processed, by its GOAWAY
+	goAway    bool   // a GOAWAY has come
+	frames    int64  // that have come
+	isSet     bool   // settled is closed
+	lost      error  // the first error of the socket, or of TLS
+	following int    // exchanges of which a frame follows at once: their follows is round
+	round     int64  // from 1; a new one begins when something was held for too long
 }
 
 // opened is the stream that was opened last. Which exchange it is, its callback says right after its header was
@@ -62,7 +67,7 @@ type wire struct {
 }
 
 func newConn(nc net.Conn, p *Pool) *conn {
-	c := &conn{Conn: nc, pool: p, settled: make(chan struct{}), ended: make(chan struct{}), preface: len(http2.ClientPreface), streams: map[uint32]*exchange{}}
+	c := &conn{Conn: nc, pool: p, settled: make(chan struct{}), ended: make(chan struct{}), preface: len(http2.ClientPreface), streams: map[uint32]*exchange{}, round: 1}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
@@ -156,29 +161,18 @@ func (c *conn) wireOf(id uint32) *wire {
 	return nil
 }
 
-// Write implements net.Conn. What it writes is counted before it is written, since the response may come at once. If a
-// deadline lets only a part go out, net/http writes the rest again; then the backend is too slow for other exchanges.
+// Write implements net.Conn. What it writes is counted before it is written, since the response may come at once.
 func (c *conn) Write(b []byte) (int, error) {
-	before := c.writeAlong(b[min(c.unsent, len(b)):])
-	n, err := c.Conn.Write(b)
-	c.unsent = len(b) - n
-	if err != nil {
-		c.stuck(n, before, err)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.held.broken != nil {
+		return 0, c.held.broken
 	}
-	return n, err
-}
-
-// stuck notes that not all was written, but n bytes.
-func (c *conn) stuck(n int, before uint32, err error) {
-	c.mu.Lock()
-	if n == 0 && c.newest.id != before {
-		c.newest.sent = 0
+	before := c.writeAlong(b)
+	if c.mayWait() && c.hold(b, before) {
+		return len(b), nil
 	}
-	if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.loseLocked(err)
-	}
-	c.mu.Unlock()
-	go c.pool.retire(c) // net/http holds locks that a close of the connection takes
+	return c.writeAfterHeld(b, before)
 }
 
 // writeAlong notes what is about to be written. It returns the stream that was opened last before that.
@@ -212,6 +206,9 @@ func (c *conn) sends(f *frames.Reader) {
 	if w := c.wireOf(id); w != nil && (isHeader || f.Kind() == frames.Data) {
 		w.sent += int64(f.Length())
 	}
+	if x := c.streams[id]; x != nil && (f.Kind() == frames.Reset || (isHeader || f.Kind() == frames.Data) && f.Has(frames.EndStream)) {
+		c.expectLocked(x, false)
+	}
 }
 
 // loseLocked notes why the connection cannot be used any more. c.mu is held.
@@ -243,10 +240,11 @@ func (c *conn) why() error {
 }
 
 // took notes that the stream that was opened last is x's, unless its header was never written. It runs right after that,
-// before another stream can be opened.
-func (c *conn) took(x *exchange) {
+// before another stream can be opened. more says whether another frame of it follows at once.
+func (c *conn) took(x *exchange, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.expectLocked(x, more)
 	if c.newest.taken || c.newest.id == 0 {
 		return
 	}
@@ -259,6 +257,7 @@ func (c *conn) took(x *exchange) {
 func (c *conn) forget(x *exchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.expectLocked(x, false) // what waits for it goes out with the next write, or when it has waited for long
 	if c.streams[x.id] == x {
 		delete(c.streams, x.id)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -24,6 +25,8 @@ func (h *halting) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+func (*halting) SetWriteDeadline(time.Time) error { return nil }
 
 func (*halting) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 

@@ -34,6 +34,8 @@ type exchange struct {
 	wire         // guarded by conn.mu, once the stream is open
 	heard int64  // frames that had come on the connection when the stream was opened
 
+	follows int64 // the conn.round in which a frame of it follows at once; 0: none does. Guarded by conn.mu.
+
 	timer   *time.Timer // nil before the first time that something was due
 	onTimer func()
 
@@ -95,7 +97,7 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 		panic("pace: BUG: transport.Response used again before Close")
 	}
 	x.pool, x.req = p, req
-	x.id, x.wire, x.shared = 0, wire{}, shared{}
+	x.id, x.wire, x.follows, x.shared = 0, wire{}, 0, shared{}
 	x.Course.Begin(req)
 	x.upload.begin()
 	x.hints.begin()
@@ -163,6 +165,7 @@ func (x *exchange) use(c *conn, reused bool) error {
 	if x.Cause != nil {
 		return x.Cause
 	}
+	c.expect(x, true)
 	x.EnterLocked(transport.Send)
 	x.startLocked(x.responseTimeout())
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
@@ -21,6 +22,8 @@ type Pool struct {
 	scheme string // of requests: http or https
 	dialer *dial.Dialer
 	http   *http.Transport
+
+	patience time.Duration // how long a frame waits for the next one
 
 	mu      sync.Mutex // guards what follows
 	conns   []*conn    // that may carry one more exchange, or will when others have ended
@@ -46,7 +49,7 @@ type dialing struct {
 // NewPool returns a pool without connections. They will be to a.
 func NewPool(a dial.Address, o Options) *Pool {
 	o = o.withDefaults()
-	p := &Pool{o: o, scheme: o.Scheme, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
+	p := &Pool{o: o, scheme: o.Scheme, patience: usualPatience, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
 	switch {
 	case o.Scheme != "":
 	case o.TLS != nil:
@@ -65,7 +68,6 @@ func NewPool(a dial.Address, o Options) *Pool {
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: connWindow,
 			MaxEncoderHeaderTableSize:     noHeaderTable,
-			WriteByteTimeout:              o.ResponseTimeout,
 		},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return ctx.Value(connKey{}).(*conn), nil },
 	}

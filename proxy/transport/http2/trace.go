@@ -19,13 +19,22 @@ func (x *exchange) catch() {
 
 // wroteHeader runs right after the header was written, or could not be, while no other can be.
 func (x *exchange) wroteHeader() {
+	if c := x.noteHeader(); c != nil {
+		c.sendUnlessMore()
+	}
+}
+
+// noteHeader notes that the header was written. It returns the connection, unless the exchange is over.
+func (x *exchange) noteHeader() *conn {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if !x.over && x.c != nil {
-		x.c.took(x)
-	}
 	x.headerOut = true
 	x.wrote.Broadcast()
+	if x.over || x.c == nil {
+		return nil
+	}
+	x.c.took(x, x.upload.isThereLocked())
+	return x.c
 }
 
 // wroteRequest runs when all of the request was written, or no more of it will be.

@@ -55,12 +55,52 @@ func (u *upload) Read(b []byte) (n int, err error) {
 			n, err = 0, x.fail(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
 		}
 	}()
+	u.expect()
 	if err := u.beginRead(); err != nil {
 		return 0, err
 	}
 	defer u.endRead()
 	n, err = x.req.Body.Read(b)
+	for err == nil && n < min(len(b), maxHeld) && u.isThere() {
+		var more int
+		more, err = x.req.Body.Read(b[n:])
+		n += more
+	}
 	return n, u.took(n, err)
+}
+
+// isThere reports whether more of the body can be read without waiting for the client.
+func (u *upload) isThere() bool { return u.x.req.BodyReady != nil && u.x.req.BodyReady() }
+
+// isThereLocked reports whether net/http sends more of the body without waiting for anything but the backend's window.
+// x.Mu is held.
+func (u *upload) isThereLocked() bool {
+	x := u.x
+	return !x.over && x.req.HasBody() && (u.proceed || !x.req.Expect) && u.isThere()
+}
+
+// expect sends what was written before, unless more of the body is there.
+func (u *upload) expect() {
+	x := u.x
+	x.Mu.Lock()
+	c, more := x.c, u.isThereLocked()
+	if c != nil {
+		c.expect(x, more)
+	}
+	x.Mu.Unlock()
+	if c != nil && !more {
+		c.sendUnlessMore()
+	}
+}
+
+// expectEnd notes that the end of the stream follows at once.
+func (u *upload) expectEnd() {
+	x := u.x
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.c != nil {
+		x.c.expect(x, true)
+	}
 }
 
 // beginRead waits until the body may be read. It returns why it must not be.
@@ -139,6 +179,7 @@ func (u *upload) took(n int, err error) error {
 	case u.left > 0:
 		return x.fail(transport.RequestBody, errBodyShort)
 	}
+	u.expectEnd()
 	if x.req.Trailer != nil {
 		setTrailer(x.trailer, x.req.Trailer())
 	}
