@@ -223,42 +223,43 @@ type h2Fault struct {
 	status  int // 0: a whole header came, and the rest did not
 	retries int // by reason
 	reason  string
+	says    string // the error in the line; "": any
 }
 
 var h2Faults = []h2Fault{
-	{"a stream that is refused", pacetest.H2Refuse, "upstream_reset", 502, 1, "refused_stream"},
-	{"a GOAWAY that excludes the stream", func(x *pacetest.H2Exchange) { x.GoAway(0, http2.ErrCodeNo) }, "upstream_reset", 502, 1, "goaway"},
-	{"a GOAWAY with an error that excludes the stream", func(x *pacetest.H2Exchange) { x.GoAway(0, http2.ErrCodeEnhanceYourCalm); x.CloseConn() }, "upstream_reset", 502, 1, "goaway"},
-	{"a GOAWAY that includes the stream, and then the end", func(x *pacetest.H2Exchange) { x.GoAway(x.Stream, http2.ErrCodeNo); x.CloseConn() }, "upstream_reset", 502, 0, ""},
-	{"a reset for a rule", func(x *pacetest.H2Exchange) { x.SendReset(http2.ErrCodeProtocol) }, "upstream_reset", 502, 0, ""},
-	{"a reset for HTTP/1.1", func(x *pacetest.H2Exchange) { x.SendReset(http2.ErrCodeHTTP11Required) }, "upstream_reset", 502, 0, ""},
-	{"the end", func(x *pacetest.H2Exchange) { x.CloseConn() }, "upstream_reset", 502, 0, ""},
-	{"a header without a status", func(x *pacetest.H2Exchange) { x.SendHeader(true, "a", "b") }, "upstream_invalid", 502, 0, ""},
-	{"a name with a capital", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "A", "b") }, "upstream_invalid", 502, 0, ""},
-	{"a value with a line break", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "a", "b\r\nc: d") }, "upstream_invalid", 502, 0, ""},
-	{"a frame that is none", func(x *pacetest.H2Exchange) { x.Frame(http2.FrameWindowUpdate, 0, "\x00") }, "upstream_invalid", 502, 0, ""},
-	{"a status 101", func(x *pacetest.H2Exchange) { x.SendHeader(false, ":status", "101") }, "upstream_invalid", 502, 0, ""},
-	{"a header that is too large", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "a", strings.Repeat("x", 3000)) }, "upstream_invalid", 502, 0, ""},
-	{"silence", func(x *pacetest.H2Exchange) { x.AwaitReset() }, "upstream_timeout", 504, 0, ""},
+	{"a stream that is refused", pacetest.H2Refuse, "upstream_reset", 502, 1, "refused_stream", ""},
+	{"a GOAWAY that excludes the stream", func(x *pacetest.H2Exchange) { x.GoAway(0, http2.ErrCodeNo) }, "upstream_reset", 502, 1, "goaway", ""},
+	{"a GOAWAY with an error that excludes the stream", func(x *pacetest.H2Exchange) { x.GoAway(0, http2.ErrCodeEnhanceYourCalm); x.CloseConn() }, "upstream_reset", 502, 1, "goaway", ""},
+	{"a GOAWAY that includes the stream, and then the end", func(x *pacetest.H2Exchange) { x.GoAway(x.Stream, http2.ErrCodeNo); x.CloseConn() }, "upstream_reset", 502, 0, "", ""},
+	{"a reset for a rule", func(x *pacetest.H2Exchange) { x.SendReset(http2.ErrCodeProtocol) }, "upstream_reset", 502, 0, "", ""},
+	{"a reset for HTTP/1.1", func(x *pacetest.H2Exchange) { x.SendReset(http2.ErrCodeHTTP11Required) }, "upstream_reset", 502, 0, "", ""},
+	{"the end", func(x *pacetest.H2Exchange) { x.CloseConn() }, "upstream_reset", 502, 0, "", ""},
+	{"a header without a status", func(x *pacetest.H2Exchange) { x.SendHeader(true, "a", "b") }, "upstream_invalid", 502, 0, "", "what the backend sent is not valid HTTP/2"},
+	{"a name with a capital", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "A", "b") }, "upstream_invalid", 502, 0, "", "what the backend sent is not valid HTTP/2"},
+	{"a value with a line break", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "a", "b\r\nc: d") }, "upstream_invalid", 502, 0, "", ""},
+	{"a frame that is none", func(x *pacetest.H2Exchange) { x.Frame(http2.FrameWindowUpdate, 0, "\x00") }, "upstream_invalid", 502, 0, "", "what the backend sent is not valid HTTP/2"},
+	{"a status 101", func(x *pacetest.H2Exchange) { x.SendHeader(false, ":status", "101") }, "upstream_invalid", 502, 0, "", ""},
+	{"a header that is too large", func(x *pacetest.H2Exchange) { x.SendHeader(true, ":status", "200", "a", strings.Repeat("x", 3000)) }, "upstream_invalid", 502, 0, "", ""},
+	{"silence", func(x *pacetest.H2Exchange) { x.AwaitReset() }, "upstream_timeout", 504, 0, "", ""},
 	{"a reset in the body", func(x *pacetest.H2Exchange) {
 		x.SendHeader(false, ":status", "200")
 		x.SendData(false, "fi")
 		x.SendReset(http2.ErrCodeInternal)
-	}, "upstream_truncated", 0, 0, ""},
+	}, "upstream_truncated", 0, 0, "", "the backend reset the stream: INTERNAL_ERROR"},
 	{"the end in the body", func(x *pacetest.H2Exchange) {
 		x.SendHeader(false, ":status", "200")
 		x.SendData(false, "fi")
 		x.CloseConn()
-	}, "upstream_truncated", 0, 0, ""},
+	}, "upstream_truncated", 0, 0, "", ""},
 	{"a body that is too short", func(x *pacetest.H2Exchange) {
 		x.SendHeader(false, ":status", "200", "content-length", "4")
 		x.SendData(true, "fi")
-	}, "upstream_truncated", 0, 0, ""},
+	}, "upstream_truncated", 0, 0, "", "the body is shorter than its content-length"},
 	{"silence in the body", func(x *pacetest.H2Exchange) {
 		x.SendHeader(false, ":status", "200")
 		x.SendData(false, "fi")
 		x.AwaitReset()
-	}, "upstream_stalled", 0, 0, ""},
+	}, "upstream_stalled", 0, 0, "", ""},
 }
 
 // Whatever the only backend does wrong, it gets one request for each attempt, and client, metric, line and span say the
@@ -308,7 +309,8 @@ func (o h2Side) wantFault(t *testing.T, method string, f h2Fault) {
 	}
 	p.WantMetric(float64(1+f.retries), "http_client_request_duration_seconds_count")
 	line := p.WantAccess("/x")
-	if line.Text("outcome") != f.outcome || line.Int("attempts") != 1+f.retries || line.Text("error") == "" || strings.Contains(line.Text("error"), "debug") {
+	if line.Text("outcome") != f.outcome || line.Int("attempts") != 1+f.retries || line.Text("error") == "" || strings.Contains(line.Text("error"), "debug") ||
+		f.says != "" && line.Text("error") != f.says {
 		t.Errorf("the line says %v", line)
 	}
 }

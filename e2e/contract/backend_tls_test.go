@@ -246,7 +246,7 @@ func TestBackendTLS_HandshakeFails(t *testing.T) {
 			c.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, c)
 		}, "tls_failed", "tls_protocol_error", "502", `tls: first record does not look like a TLS handshake`},
-		"the backend closes":         {func(c net.Conn) { io.CopyN(io.Discard, c, 100); c.(*net.TCPConn).CloseWrite(); io.Copy(io.Discard, c) }, "tls_failed", "tls_protocol_error", "502", `EOF: the connection was closed`},
+		"the backend closes":         {func(c net.Conn) { io.CopyN(io.Discard, c, 100); c.(*net.TCPConn).CloseWrite(); io.Copy(io.Discard, c) }, "tls_failed", "tls_protocol_error", "502", `EOF: the backend closed the connection`},
 		"the backend resets":         {func(c net.Conn) { hello(c); c.(*net.TCPConn).SetLinger(0); c.Close() }, "tls_failed", "tls_protocol_error", "502", `(read|write) tcp .*connection reset by peer`},
 		"the backend sends an alert": {func(c net.Conn) { hello(c); c.Write([]byte{21, 3, 3, 0, 2, 2, 40}); io.Copy(io.Discard, c) }, "tls_failed", "tls_protocol_error", "502", `remote error: tls: handshake failure`},
 		"the backend has no such version": {func(c net.Conn) {

@@ -91,7 +91,7 @@ var outcomes = map[string]provoked{
 	},
 	"tls_failed": {
 		at: func(t *testing.T) address { return byTLS{pacetest.NewBackend(t, pacetest.Fine)} }, act: gets(502),
-		outcome: "tls_failed", status: 502, proxyStatus: "tls_protocol_error", level: "ERROR", spanError: "tls_failed", attempts: 1, err: `^(tls: first record does not look like a TLS handshake|EOF: the connection was closed)$`, // as the bytes look to it, the backend responds or closes,
+		outcome: "tls_failed", status: 502, proxyStatus: "tls_protocol_error", level: "ERROR", spanError: "tls_failed", attempts: 1, err: `^(tls: first record does not look like a TLS handshake|EOF: the backend closed the connection)$`, // as the bytes look to it, the backend responds or closes,
 	},
 	"tls_failed: the certificate": {
 		at: func(t *testing.T) address {

@@ -61,7 +61,7 @@ func words(err error) string {
 		}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "EOF: the connection was closed"
+		return "EOF: the backend closed the connection"
 	}
 	return ""
 }

@@ -198,7 +198,10 @@ func (s *story) noFurther(a *telemetry.Attempt) {
 	case telemetry.NotRepeatable:
 		why = fmt.Sprintf("%s is not safe to repeat, and %s had been sent", telemetry.Printable(s.r.Method), size(a.BytesSent))
 	case telemetry.BodyNotKept:
-		why = "the request's body had been read, and was not kept: retry.max_replay_bytes says up to which size bodies are"
+		why = "the request's body had been read and not kept, as it never is for " + telemetry.Printable(s.r.Method)
+		if s.r.Repeatable {
+			why = "the request's body had been read and not kept: retry.max_replay_bytes says up to which size pace keeps one"
+		}
 	case telemetry.NoMoreFailovers:
 		why = "max_retries allows no more"
 	case telemetry.AllTried:

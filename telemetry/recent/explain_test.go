@@ -256,7 +256,10 @@ func TestExplain_FurtherAttempts(t *testing.T) {
 		}, []string{"connection refused.", "pace asked no other backend: the budget of the upstream for further attempts was used up (retry.budget)."}},
 		{"the request's body was not kept", func(r *telemetry.Record) {
 			r.Attempts, r.NoFurther = []telemetry.Attempt{refused}, telemetry.BodyNotKept
-		}, []string{"pace asked no other backend: the request's body had been read, and was not kept: retry.max_replay_bytes says"}},
+		}, []string{"pace asked no other backend: the request's body had been read and not kept: retry.max_replay_bytes says"}},
+		{"the body of a POST is never kept", func(r *telemetry.Record) {
+			r.Method, r.Repeatable, r.Attempts, r.NoFurther = "POST", false, []telemetry.Attempt{refused}, telemetry.BodyNotKept
+		}, []string{"pace asked no other backend: the request's body had been read and not kept, as it never is for POST."}},
 		{"the response could not be kept", func(r *telemetry.Record) {
 			r.Attempts, r.NoFurther = []telemetry.Attempt{unavailable}, telemetry.ResponseTooLarge
 		}, []string{"answered 503", "pace asked no other backend: its response was too large to be kept meanwhile."}},

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -15,7 +17,7 @@ import (
 // Failure is a handshake that failed.
 type Failure struct {
 	Reason telemetry.HandshakeFailure
-	Err    error // as crypto/tls says it
+	Err    error // as crypto/tls says it; for an alert of the client, with that before it
 	Offer  Offer
 }
 
@@ -41,6 +43,9 @@ func failureOf(err error, offer *Offer) *Failure {
 		f.Reason = telemetry.HandshakeVersion
 	case strings.Contains(err.Error(), "no cipher suite"):
 		f.Reason = telemetry.HandshakeCipher
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		f.Err = fmt.Errorf("the client ended the handshake: %w", op.Err)
 	}
 	return f
 }
@@ -80,7 +85,7 @@ func offerOf(hello *tls.ClientHelloInfo) Offer {
 // String says what the client offers, for the log. It holds bytes of the client's as they came.
 func (o Offer) String() string {
 	if !o.Came {
-		return "nothing of TLS"
+		return "no TLS"
 	}
 	versions := make([]string, len(o.Versions))
 	for i, v := range o.Versions {

@@ -71,9 +71,9 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 		{"no certificate", hello(&tls.Config{ServerName: "x.example", NextProtos: []string{"h2"}}), func(o *Options) {
 			o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, ErrNoCertificate }
 		}, telemetry.HandshakeNoCertificate, "server name x.example; protocols h2"},
-		{"HTTP", func(nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") }, nil, telemetry.HandshakePlainHTTP, "nothing of TLS"},
-		{"no TLS", func(nc net.Conn) { io.WriteString(nc, "\x00\x01\x02\x03\x04\x05\x06\x07") }, nil, telemetry.HandshakeOther, "nothing of TLS"},
-		{"silence", func(net.Conn) {}, nil, telemetry.HandshakeTimeout, "nothing of TLS"},
+		{"HTTP", func(nc net.Conn) { io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") }, nil, telemetry.HandshakePlainHTTP, "no TLS"},
+		{"no TLS", func(nc net.Conn) { io.WriteString(nc, "\x00\x01\x02\x03\x04\x05\x06\x07") }, nil, telemetry.HandshakeOther, "no TLS"},
+		{"silence", func(net.Conn) {}, nil, telemetry.HandshakeTimeout, "no TLS"},
 		{"a certificate that the client refuses", func(nc net.Conn) { tls.Client(nc, &tls.Config{ServerName: "a.example"}).Handshake() }, nil, telemetry.HandshakeOther, "server name a.example"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,6 +92,9 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 				if _, err := c.Read(make([]byte, 1)); err == nil {
 					t.Error("it succeeded")
 				}
+			}
+			if strings.Contains(tt.name, "client refuses") && len(got) == 1 && got[0].Err.Error() != "the client ended the handshake: tls: bad certificate" {
+				t.Errorf("the error is %q", got[0].Err)
 			}
 			if len(got) != 1 || got[0].Reason != tt.want || !strings.Contains(got[0].Offer.String(), tt.offered) {
 				t.Errorf("got %+v, want one of %v that offered %q", got, tt.want, tt.offered)

@@ -3,6 +3,7 @@ package http2
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/net/http2"
@@ -13,6 +14,9 @@ import (
 var (
 	errGoAway  = transport.NewFault("the backend closes the connection (GOAWAY) and has not processed the request")
 	errRefused = transport.NewFault("the backend refused the stream (REFUSED_STREAM) and has not processed the request")
+
+	errMalformed = transport.NewFault("what the backend sent is not valid HTTP/2")
+	errShort     = transport.NewFault("the body is shorter than its content-length")
 )
 
 // failed returns why net/http has failed, as the first reason of all. c is the connection.
@@ -38,10 +42,7 @@ func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	code, isStream := streamError(err)
 	switch {
 	case x.Final: // something of the body came
-		if lost != nil {
-			err = lost
-		}
-		return transport.Truncated, err
+		return transport.Truncated, truncatedBy(err, w, code, lost)
 	case w.wasReset && isStream && code == http2.ErrCodeRefusedStream:
 		return transport.RefusedStream, errRefused
 	case w.wasReset:
@@ -51,7 +52,7 @@ func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	case w.headers > int64(x.pool.o.MaxHeaderBytes):
 		return transport.HeaderTooLarge, errTooLarge
 	case isStream: // net/http did not accept what came for the stream
-		return transport.Invalid, err
+		return transport.Invalid, errMalformed
 	case errors.Is(lost, os.ErrDeadlineExceeded): // a write that made no progress
 		return transport.ResponseTimeout, lost
 	case lost != nil:
@@ -59,7 +60,20 @@ func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
 	case id == 0 && c.http.Err() == nil: // net/http did not write it
 		return transport.RequestBody, transport.ErrUnfit
 	}
-	return transport.Invalid, err // net/http did not accept what came on the connection, and closed it
+	return transport.Invalid, errMalformed // net/http did not accept what came on the connection, and closed it
+}
+
+// truncatedBy says why a body did not come to its end: err, unless what was read along says more.
+func truncatedBy(err error, w wire, code http2.ErrCode, lost error) error {
+	switch {
+	case w.wasReset:
+		return resetBy(code)
+	case lost != nil:
+		return lost
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errShort
+	}
+	return err
 }
 
 // streamError returns the code of an error of the stream.

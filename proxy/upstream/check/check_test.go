@@ -97,8 +97,8 @@ func TestHTTP_PassesOrSaysWhyNot(t *testing.T) {
 		{"a body that is cut off fails", func(c net.Conn) {
 			http.ReadRequest(bufio.NewReader(c))
 			io.WriteString(c, ok+"Content-Length: 2\r\n\r\nh")
-		}, "200", 200, "EOF: the connection was closed"},
-		{"a connection that is closed fails", func(net.Conn) {}, "200", 0, "EOF: the connection was closed"},
+		}, "200", 200, "EOF: the backend closed the connection"},
+		{"a connection that is closed fails", func(net.Conn) {}, "200", 0, "EOF: the backend closed the connection"},
 		{"what is not HTTP fails, and is not quoted", responds("220 mail.example ESMTP\r\n"), "200", 0, "malformed response: not HTTP/1"},
 		{"a protocol that nobody asked for fails", responds("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), "200-599", 0, "malformed response: switch to a protocol that was not asked for"},
 		{"a header over the limit fails", responds(ok + "X: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"), "200", 0, "malformed response: header is too large"},
