@@ -245,7 +245,7 @@ func TestFloods_AreNotDownloads(t *testing.T) {
 	t.Parallel()
 	curl := parts.Path(t, "curl")
 	ca := pacetest.NewCA(t)
-	c := overTLS(upstreams(pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/endless": pacetest.Endless, "/messages": messages}))), ca.Issue("pace.test"))
+	c := overTLS(upstreams(pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{"/endless": pacetest.Endless, "/messages": messages(64)}))), ca.Issue("pace.test"))
 	c["listener.b"] = pacetest.Table{"listen": "127.0.0.1:0"}
 	p := pacetest.Start(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), fullSpeed)
@@ -287,10 +287,28 @@ func TestFloods_AreNotDownloads(t *testing.T) {
 	p.WantMetric(0, "pace_refused_total")
 }
 
-// messages sends small pieces for ever, one by one.
-func messages(x *pacetest.Exchange) {
-	for ok := x.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"); ok; {
-		ok = x.Write("40\r\n%s\r\n", strings.Repeat("m", 64))
+// Nor is it a flood that a client acknowledges each message of a few bytes, which are all that the backend has to send.
+func TestFloods_AreNotShortMessages(t *testing.T) {
+	t.Parallel()
+	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, messages(8))))
+	ctx, cancel := context.WithTimeout(t.Context(), fullSpeed)
+	defer cancel()
+	w := p.H2Wire()
+	n, err := acknowledgeAll(ctx, w, "/")
+	if ctx.Err() == nil {
+		t.Errorf("the client that acknowledges all stopped after %d frames: %v", n, err)
+	}
+	t.Logf("%d frames, all acknowledged", n)
+	p.WantMetric(0, "pace_refused_total")
+}
+
+// messages sends pieces of n bytes for ever, one by one. A moment between them lets pace send each by itself.
+func messages(n int) pacetest.Behaviour {
+	return func(x *pacetest.Exchange) {
+		for ok := x.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"); ok; {
+			ok = x.Write("%x\r\n%s\r\n", n, strings.Repeat("m", n))
+			time.Sleep(time.Duration(64/n-1) * 20 * time.Microsecond)
+		}
 	}
 }
 

@@ -29,8 +29,9 @@ const (
 //
 // Clients that mean no harm send two kinds of control frames in large numbers: WINDOW_UPDATE while they read a
 // response, and PING with it, by which gRPC measures how much is under way. So each DATA frame that pace sends earns
-// some of these, which are not counted, and so does the end of a response, however short: a client cannot have it without
-// a request. A client has at most maxControl of them in reserve.
+// some of these, which are not counted, and so do two things however short they are: the end of a response, because a
+// client cannot have it without a request, and what a handler flushes, because the backend has sent no more, so that
+// no small window of the client has made it short. A client has at most maxControl of them in reserve.
 type floods struct {
 	began           time.Time
 	control, resets window
@@ -41,13 +42,19 @@ type floods struct {
 	spent  int64        // of them
 }
 
-// earn notes that DATA of n bytes was sent, or that a frame ended a response. A client that reads in small pieces, such as net/http's, sends two
-// WINDOW_UPDATE for 4 KiB, and others send two for each frame.
+// earnedEach is how many frames each earns: two WINDOW_UPDATE and a PING.
+const earnedEach = 3
+
+// earn notes that DATA of n bytes was sent, or that a frame ended a response. A client that reads in small pieces,
+// such as net/http's, sends two WINDOW_UPDATE for 4 KiB, and others send two for each frame.
 func (f *floods) earn(n int, ends bool) {
 	if n >= shortData || ends {
-		f.earned.Add(int64(3 + n>>10))
+		f.earned.Add(int64(earnedEach + n>>10))
 	}
 }
+
+// earnByFlush notes that a handler flushes what it has.
+func (f *floods) earnByFlush() { f.earned.Add(earnedEach) }
 
 // fromEarned takes a frame from those that are earned, and reports whether there was one.
 func (f *floods) fromEarned() bool {

@@ -121,7 +121,7 @@ func TestFloods_AreNotWhatTakesItsTime(t *testing.T) {
 func TestFloods_SentDataEarnsControlFrames(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		length  int    // of each DATA frame
+		length  int    // of each DATA frame; negative: it is flushed
 		comes   []byte // after it
 		flooded bool
 	}{
@@ -130,11 +130,16 @@ func TestFloods_SentDataEarnsControlFrames(t *testing.T) {
 		{"more than that", 100, bytes.Repeat(windowUpdate, 5), true},
 		{"SETTINGS", 16384, frame(frames.Settings, 0, 0, nil), true},
 		{"a window that opens by a byte", 1, windowUpdate, true},
+		{"messages of a few bytes, each of which its handler flushes", -13, append(slices.Clone(windowUpdate), ping...), false},
+		{"more than that", -13, append(bytes.Repeat(windowUpdate, 4), ping...), true},
 	} {
 		var refused []telemetry.Refusal
 		c := New(watch(100_000, &refused))
-		data := frame(frames.Data, 0, 1, make([]byte, tt.length))
+		data := frame(frames.Data, 0, 1, make([]byte, max(tt.length, -tt.length)))
 		for range 20_000 {
+			if tt.length < 0 {
+				c.ExpectNoMore(1)
+			}
 			c.ReadOutgoing(data)
 			c.ReadIncoming(tt.comes)
 			c.ReadOutgoing(frame(frames.Ping, frames.Ack, 0, make([]byte, 8)))

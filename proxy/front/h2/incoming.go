@@ -113,7 +113,7 @@ func (in *incoming) frame(f *frames.Reader) weight {
 		return in.data(f)
 	case frames.Reset:
 		in.conn.settle(id, ClientLeft)
-		in.conn.ExpectNoMore(id)
+		in.conn.expectNoMore(id)
 	case frames.Priority:
 		if len(p) == 5 && frames.Number(p)&^(1<<31) == id {
 			in.conn.change(id, in.breaks)

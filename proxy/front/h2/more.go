@@ -31,6 +31,11 @@ func (c *Conn) ExpectMore(id uint32) {
 
 // ExpectNoMore notes that a handler wants what it has written to go out.
 func (c *Conn) ExpectNoMore(id uint32) {
+	c.floods.earnByFlush()
+	c.expectNoMore(id)
+}
+
+func (c *Conn) expectNoMore(id uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forget(id)
