@@ -14,6 +14,9 @@ func (q *request) act() bool {
 		return true
 	}
 	q.upstream = choice.Upstream
+	if q.body != nil && q.mayBeStream() && q.upstream.SpeaksHTTP2() {
+		q.body.MayBeSilent() // the client may have nothing to say for hours, until its server sends something
+	}
 	return false
 }
 

@@ -119,7 +119,7 @@ func (q *request) attempt() *failure {
 	a.Protocol, a.Reused, a.Remote, a.BytesSent = f.Version, f.Reused, f.Remote, f.BytesSent
 	q.rec.EndAttempt()
 	q.resp.Close()
-	q.leaveBackend(resultOf(f.outcome, 0, telemetry.NoGRPCCode, f.in))
+	q.leaveBackend(f.result())
 	return f
 }
 

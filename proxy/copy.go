@@ -127,12 +127,12 @@ func (h *Handler) attemptCopy(c *mirror.Copy, rec *telemetry.Record, route *plan
 			noteCode(a, &resp)
 		}
 	}
-	said = resultOf(ofStatus(resp.Status), resp.Status, a.GRPCCode, telemetry.Own)
+	said = resultOfCopy(ofStatus(resp.Status), a)
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		a.Failure, a.Error = failedCopy(e), e.Words()
 		a.Protocol = cmp.Or(e.Version, a.Protocol)
 		a.Reused, a.Remote, a.BytesSent = e.Reused, e.Remote, e.BytesSent
-		said = resultOf(a.Failure, a.Status, a.GRPCCode, telemetry.Own)
+		said = resultOfCopy(a.Failure, a)
 	}
 }
 

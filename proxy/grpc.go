@@ -72,9 +72,13 @@ func noteCode(a *telemetry.Attempt, r *transport.Response) {
 	}
 }
 
-// mayBeStream gives the call what a stream has, now that its response begins: no timeout but the deadline of its client,
+// mayBeStream reports whether the request may be a stream of gRPC, as far as the client's side shows. Over HTTP/1.1 it is
+// none, whatever its content type says: no library sends it, and a stream would hold a connection of the client.
+func (q *request) mayBeStream() bool { return q.rec.GRPC && q.r.ProtoMajor > 1 }
+
+// asStream gives the call what a stream has, now that its response begins: no timeout but the deadline of its client,
 // and an end if its backend is drained. closed must be called when the response has ended.
-func (q *request) mayBeStream() (closed func()) {
+func (q *request) asStream() (closed func()) {
 	q.timeout.onlyDeadline()
 	q.resp.BodyTimeout = 0
 	if q.step.Backend == nil { // the response was kept, and is whole

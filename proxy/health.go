@@ -44,7 +44,11 @@ func (q *request) said() upstream.Result {
 // has no outcome yet.
 func (q *request) result() upstream.Result {
 	a := &q.rec.Attempts[len(q.rec.Attempts)-1]
-	return resultOf(cmp.Or(a.Failure, q.rec.Outcome, ofStatus(a.Status)), a.Status, a.GRPCCode, q.rec.LeftIn)
+	o := cmp.Or(a.Failure, q.rec.Outcome, ofStatus(a.Status))
+	if q.client.isDeadlines(o, a.GRPCCode) {
+		return upstream.Result{}
+	}
+	return resultOf(o, a.Status, a.GRPCCode, q.rec.LeftIn)
 }
 
 // noteEjected notes that an attempt has ejected its backend, if there is a reason.

@@ -234,12 +234,34 @@ func resultOf(o telemetry.Outcome, status int, code telemetry.GRPCCode, in telem
 		return upstream.Result{Kind: upstream.Success}
 	case in == telemetry.Deliver, in == telemetry.ReadRequest: // the time was up while pace waited for the client
 		return upstream.Result{}
-	case o == telemetry.UpstreamTimeout && (in == telemetry.DNS || in == telemetry.Connect || in == telemetry.TLS || in == telemetry.Send):
-		return upstream.Result{} // the deadline of a gRPC client, which is its own choice, left the backend no time
 	case o.Info().Side == telemetry.BackendSide:
 		return upstream.Result{Kind: upstream.Failure, Fault: nouns[o]}
 	}
 	return upstream.Result{}
+}
+
+// result returns what the failed attempt says about its backend.
+func (f *failure) result() upstream.Result {
+	if f.late && f.outcome == telemetry.UpstreamTimeout { // its own limit has not run out
+		return upstream.Result{}
+	}
+	return resultOf(f.outcome, 0, telemetry.NoGRPCCode, f.in)
+}
+
+// isDeadlines reports whether an attempt that got a response ended so because the deadline of a gRPC client ran out, in
+// pace, which knows no other limit that gives this outcome then, or at the backend. The client has chosen it, and may
+// choose one that no backend can keep. So it says nothing about the backend.
+func (c *client) isDeadlines(o telemetry.Outcome, code telemetry.GRPCCode) bool {
+	return !c.deadline.IsZero() && (o == telemetry.UpstreamTimeout || code == telemetry.GRPCDeadlineExceeded)
+}
+
+// resultOfCopy returns what the attempt of a copy says about its backend. The copy has the deadline of a gRPC client,
+// too, and comes later than the call.
+func resultOfCopy(o telemetry.Outcome, a *telemetry.Attempt) upstream.Result {
+	if a.GRPCCode == telemetry.GRPCDeadlineExceeded {
+		return upstream.Result{}
+	}
+	return resultOf(o, a.Status, a.GRPCCode, telemetry.Own)
 }
 
 func respondedWith(code string) health.Failure {

@@ -102,11 +102,7 @@ func (q *request) describe() {
 	rec.RequestID = message.RequestID(r.Header, q.trusted())
 	q.describeCall()
 	if r.ContentLength != 0 || front.MaybeEmpty(r) { // HTTP/2 has a Body for every request
-		timeout := q.route.bodyTimeout
-		if rec.GRPC { // a client may have nothing to say for hours, until its server sends something
-			timeout = 0
-		}
-		q.body = body.New(q.client.w, r, q.conn, q.route.maxBody, timeout)
+		q.body = body.New(q.client.w, r, q.conn, q.route.maxBody, q.route.bodyTimeout)
 	}
 	q.living.Show(rec, q)
 }

@@ -35,8 +35,8 @@ func (q *request) respond() {
 		}
 		copyUpgrade(h, q.resp.Fields)
 	}
-	if q.rec.GRPC && message.IsGRPC(h) {
-		defer q.mayBeStream()()
+	if q.mayBeStream() && message.IsGRPC(h) {
+		defer q.asStream()()
 	}
 	q.client.begin(q.resp.Status)
 	events := q.resp.ContentLength != 0 && isEventStream(h) && q.step.Backend != nil // one that was kept is whole

@@ -99,6 +99,9 @@ const (
 // Faults are all of them.
 var Faults = []Fault{TooLarge, Late, Lost, Invalid, Bug}
 
+// MayBeSilent lets the client take any time between two bytes. It must be called before the first one is read.
+func (b *Body) MayBeSilent() { b.timeout = 0 }
+
 // New returns the body of r, which came over c and is responded to by w. limit is its largest size, timeout
 // the longest wait for its next byte; 0: no limit.
 func New(w http.ResponseWriter, r *http.Request, c *front.Conn, limit int64, timeout time.Duration) *Body {

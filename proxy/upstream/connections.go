@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"context"
+	"slices"
 
+	"pace/lb"
 	"pace/proxy/transport"
 	"pace/proxy/transport/http1"
 	"pace/proxy/transport/http2"
@@ -36,6 +38,16 @@ func (b *Backend) connect() {
 
 // speaksHTTP2 reports whether b is spoken to over HTTP/2, whatever it chooses.
 func (b *Backend) speaksHTTP2() bool { return b.scheme == H2 || b.scheme == H2C }
+
+// SpeaksHTTP2 reports whether a backend may be spoken to over HTTP/2, as gRPC wants: what has chosen HTTP/1.1 in the
+// handshake of TLS may not.
+func (u *Upstream) SpeaksHTTP2() bool {
+	return slices.ContainsFunc(u.pool.Backends(), func(one *lb.Backend) bool {
+		b := owner(one)
+		n, chooses := b.conns.(*negotiated)
+		return b.speaksHTTP2() || chooses && !n.choseOne.Load()
+	})
+}
 
 // hasPinned reports whether pool, of which a client has pinned a connection, is b's.
 func (b *Backend) hasPinned(pool any) bool {
