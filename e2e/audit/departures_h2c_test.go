@@ -57,13 +57,17 @@ func TestDepartures_BackendsOverH2C(t *testing.T) {
 				"certificate[0]":  ca.Issue("pace.test").Table(),
 			}
 			p, spans := pacetest.StartTraced(t, cfg, "OTEL_BSP_MAX_QUEUE_SIZE=100000")
-			url, client := "http://"+p.Listeners[0], over.mode.Client(t)
+			url := "http://" + p.Listeners[0]
 			if over.tls {
-				url, client = "https://"+p.Listeners[1], ca.Client(over.mode, "pace.test")
+				url = "https://" + p.Listeners[1]
 			}
 			paths := make(chan string)
 			var clients sync.WaitGroup
-			for range 16 {
+			for range 16 { // each has a connection of its own, on which a thousand resets would be a flood
+				client := over.mode.Client(t)
+				if over.tls {
+					client = ca.Client(over.mode, "pace.test")
+				}
 				clients.Go(func() {
 					for path := range paths {
 						backend.depart(t, client, url, path)

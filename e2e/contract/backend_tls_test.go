@@ -257,7 +257,11 @@ func TestBackendTLS_HandshakeFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := rawTLS(t, tt.serve)
-			p, spans := pacetest.StartTraced(t, set(upstreams(byPort{l}), "upstreams", "connect_timeout", "400ms"))
+			timeout := "30s"
+			if tt.outcome == "connect_timeout" {
+				timeout = "1s"
+			}
+			p, spans := pacetest.StartTraced(t, set(upstreams(byPort{l}), "upstreams", "connect_timeout", timeout))
 			began := time.Now()
 			got := p.Get("/x")
 			if took := time.Since(began); fmt.Sprint(got.Status) != tt.status || tt.status == "504" && (took < 300*time.Millisecond || took > 5*time.Second) {
@@ -393,25 +397,27 @@ func TestBackendTLS_SlowUpload(t *testing.T) {
 	const size = 32 << 20
 	b := pacetest.NewTLSBackend(t, ca.Server("127.0.0.1"), func(x *pacetest.Exchange) {
 		if x.Target == "/stuck" {
-			time.Sleep(8 * time.Second)
+			time.Sleep(16 * time.Second)
 			x.Reset()
 			return
 		}
 		for range 64 { // so that what the kernel holds is read in less than response_timeout
 			x.ReadBodyN(size / 64)
-			time.Sleep(70 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
 	})
-	p := pacetest.Start(t, set(set(trusting(ca, b), "upstreams", "response_timeout", "2s"), "upstreams", "max_retries", 0))
+	p := pacetest.Start(t, set(set(trusting(ca, b), "upstreams", "response_timeout", "4s"), "upstreams", "max_retries", 0))
 	wantStatus(t, p.Send("POST", "/slow", strings.Repeat("x", size)), 200)
 	got := b.WantGot(1, "/slow")[0]
 	if len(got.Body) != size || got.BodyErr != nil {
 		t.Errorf("the backend got %d bytes, %v", len(got.Body), got.BodyErr)
 	}
 	began := time.Now()
-	stuck := p.Send("POST", "/stuck", strings.Repeat("x", size))
-	if took := time.Since(began); stuck.Status != 504 || took > 7*time.Second {
+	w := p.Wire() // pace responds before it has the body, of which net/http's client would see only that a write fails
+	go io.WriteString(w, fmt.Sprintf("POST /stuck HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)+strings.Repeat("x", size))
+	stuck := w.Response("POST")
+	if took := time.Since(began); stuck.Status != 504 || took > 14*time.Second {
 		t.Errorf("the client got %d after %v", stuck.Status, took)
 	}
 	if line := p.WantAccess("/stuck"); line.Text("outcome") != "upstream_timeout" {

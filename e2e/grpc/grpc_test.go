@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -26,6 +27,15 @@ func TestMain(m *testing.M) { pacetest.Main(m) }
 // upstreams is a configuration whose pool is backends.
 func upstreams(backends ...interface{ Address() string }) pacetest.Config {
 	return pacetest.Config{"upstreams": pacetest.Upstreams(backends...)}
+}
+
+// connect waits until a client is connected.
+func connect(t *testing.T, c *grpc.ClientConn) {
+	t.Helper()
+	c.Connect()
+	for state := c.GetState(); state != connectivity.Ready; state = c.GetState() {
+		c.WaitForStateChange(t.Context(), state)
+	}
 }
 
 // client connects to pace in clear text.

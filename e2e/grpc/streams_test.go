@@ -116,9 +116,11 @@ func TestDeadline_EndsAStream(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "127.0.0.1:0", nil)
 	p, spans := pacetest.StartTraced(t, withoutEjection(pacetest.Config{"upstreams": s.pool(nil, false)}))
+	conn := client(t, p)
+	connect(t, conn) // before the client's clock runs, or pace's is much later
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	stream := open(ctx, t, client(t, p))
+	stream := open(ctx, t, conn)
 	var err error
 	for err == nil {
 		err = echo(stream)
