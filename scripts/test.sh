@@ -169,16 +169,16 @@ all=(setup format vet lint cross unit plain acceptance parts e2e bench)
 about() {
 	case $1 in
 	setup) echo '10 installs missing Debian packages and tools, fetches modules (minutes the first time)' ;;
-	format) echo '10 gofmt and go fix' ;;
-	vet) echo '30 go vet' ;;
-	lint) echo '60 staticcheck' ;;
+	format) echo '30 gofmt and go fix' ;;
+	vet) echo '10 go vet' ;;
+	lint) echo '45 staticcheck' ;;
 	cross) echo '60 builds and vets for macOS and Windows' ;;
-	unit) echo '120 unit tests with the race detector' ;;
+	unit) echo '180 unit tests with the race detector' ;;
 	plain) echo '60 unit tests without it, because it allocates and some tests count allocations' ;;
 	acceptance) echo '20 seven checks of the running proxy' ;;
 	parts) echo '5 builds Jaeger and Caddy from their sources, installs the components of Grafana (ten minutes the first time)' ;;
-	e2e) echo '480 the built binary among real programs, README and docs/deployment word by word' ;;
-	bench) echo '60 a short bench: is pace still cheaper than its limits' ;;
+	e2e) echo '780 the built binary among real programs, README and docs/deployment word by word' ;;
+	bench) echo '45 a short bench: is pace still cheaper than its limits' ;;
 	esac
 }
 

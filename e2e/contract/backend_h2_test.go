@@ -50,7 +50,7 @@ func (o h2Side) backend(t *testing.T, behaviour func(*pacetest.H2Exchange), sett
 }
 
 func (o h2Side) config(backends ...interface{ Address() string }) pacetest.Config {
-	cfg := upstreams(backends...)
+	cfg := unhurried(upstreams(backends...))
 	if o.ca != nil {
 		set(cfg, "upstreams.tls", "ca", o.ca.File())
 	}
@@ -281,8 +281,12 @@ func TestH2Backend_Faults(t *testing.T) {
 func (o h2Side) wantFault(t *testing.T, method string, f h2Fault) {
 	b := o.backend(t, f.serve)
 	cfg := o.config(b)
-	for key, value := range map[string]any{"response_timeout": "300ms", "body_timeout": "300ms", "max_response_header_bytes": 2048} {
-		set(cfg, "upstreams", key, value)
+	set(cfg, "upstreams", "max_response_header_bytes", 2048)
+	switch f.outcome {
+	case "upstream_timeout":
+		set(cfg, "upstreams", "response_timeout", "300ms")
+	case "upstream_stalled":
+		set(cfg, "upstreams", "body_timeout", "300ms")
 	}
 	p, spans := pacetest.StartTraced(t, cfg)
 	got := p.Send(method, "/x", "")

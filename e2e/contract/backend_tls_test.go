@@ -23,7 +23,7 @@ import (
 
 // trusting is the configuration of a pace with these backends over TLS, whose certificates ca has signed.
 func trusting(ca *pacetest.CA, backends ...interface{ Address() string }) pacetest.Config {
-	return set(upstreams(backends...), "upstreams.tls", "ca", ca.File())
+	return set(unhurried(upstreams(backends...)), "upstreams.tls", "ca", ca.File())
 }
 
 // overHTTPS is one request over TLS to its backend: what pace is to trust, and what must come of it.

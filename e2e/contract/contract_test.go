@@ -31,6 +31,11 @@ func set(cfg pacetest.Config, table, key string, value any) pacetest.Config {
 	return cfg
 }
 
+// unhurried returns cfg with a connect_timeout that a handshake on a busy machine does not exceed.
+func unhurried(cfg pacetest.Config) pacetest.Config {
+	return set(cfg, "upstreams", "connect_timeout", "30s")
+}
+
 // wantStatus fails t unless the response is complete and has this status.
 func wantStatus(t *testing.T, got pacetest.Response, status int) {
 	t.Helper()

@@ -168,7 +168,7 @@ func TestStopped_ABackendThatTookWhatWasSentIsInTime(t *testing.T) {
 		pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 			open := make(chan struct{})
 			b := pacetest.NewBackend(t, pacetest.Gated(open, func(x *pacetest.Exchange) { x.CopyBody(io.Discard); pacetest.Fine(x) }))
-			p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "1s"))
+			p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "3s")) // a busy machine may need 1 s for a piece
 			req := p.Request("POST", "/x", "")
 			req.Body, req.ContentLength = io.NopCloser(zeros(huge)), length
 			response := make(chan pacetest.Response, 1)
@@ -176,7 +176,7 @@ func TestStopped_ABackendThatTookWhatWasSentIsInTime(t *testing.T) {
 			go func() { response <- pacetest.Do(client, req) }()
 			b.WantGot(1, "/x")
 			time.Sleep(settle)
-			stopped(p, func() { close(open) })
+			stoppedFor(p, 4*time.Second, func() { close(open) })
 			wantStatus(t, <-response, 200)
 			if outcome := p.WantAccess("/x").Text("outcome"); outcome != "ok" {
 				t.Errorf("length %d: log says %s", length, outcome)
@@ -197,7 +197,7 @@ func TestStopped_AClientThatTookItsResponseIsInTime(t *testing.T) {
 				}
 				x.Close()
 			})
-			p := pacetest.Start(t, set(upstreams(b), "server", "deliver_timeout", "1s"))
+			p := pacetest.Start(t, set(upstreams(b), "server", "deliver_timeout", "3s"))
 			resp, err := mode.Client(t).Do(p.Request("GET", "/x", ""))
 			if err != nil {
 				t.Fatal(err)
@@ -209,7 +209,7 @@ func TestStopped_AClientThatTookItsResponseIsInTime(t *testing.T) {
 				err error
 			}
 			taken := make(chan read, 1)
-			stopped(p, func() {
+			stoppedFor(p, 4*time.Second, func() {
 				go func() {
 					n, err := io.Copy(io.Discard, resp.Body)
 					taken <- read{n, err}
@@ -272,11 +272,11 @@ func TestBodyTimeout_IsNotOfTheBackend(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
-			time.Sleep(time.Second)
+			time.Sleep(3 * time.Second)
 			x.CopyBody(io.Discard)
 			pacetest.Fine(x)
 		})
-		p := pacetest.Start(t, set(upstreams(b), "server", "body_timeout", "300ms"))
+		p := pacetest.Start(t, set(upstreams(b), "server", "body_timeout", "1s"))
 		req := p.Request("POST", "/x", "")
 		req.Body, req.ContentLength = io.NopCloser(zeros(huge)), -1
 		got := pacetest.Do(mode.Client(t), req)
