@@ -292,7 +292,7 @@ func smuggleAll(t *testing.T, to func(*testing.T) witness) {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
 			b := to(t)
-			// A connection that takes longer than 1 s on a busy machine would be what a refused request ends with.
+			// A connection that takes longer than 1 s on a busy machine would be how a refused request ends.
 			c := overTLS(pacetest.Config{"upstreams": b.Table.With("connect_timeout", "30s")}, ca.Issue("pace.test"))
 			c["listener.b"] = pacetest.Table{"listen": "127.0.0.1:0"}
 			p := pacetest.Start(t, c)

@@ -102,7 +102,7 @@ func wantRefused(t *testing.T, p *pacetest.Pace, w *pacetest.H2Wire, n float64, 
 func TestH2_StreamsOverTheLimit(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})
-	p := pacetest.Start(t, upstreams(pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))))
+	p := pacetest.Start(t, unhurried(upstreams(pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine)))))
 	w := p.H2Wire()
 	limit := w.Settings[http2.SettingMaxConcurrentStreams]
 	const over = 5
