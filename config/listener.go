@@ -16,6 +16,7 @@ type Listener struct {
 
 	Listen        string         `toml:"listen" is:"address" example:"0.0.0.0:443" doc:"Address that it listens on: host:port (port 0 takes a free one), unix:/path (a socket in the file system), or fd:NAME (a socket that systemd opened)."`
 	TLS           bool           `toml:"tls" default:"false" doc:"Clients must speak TLS here. HTTP/2 or HTTP/1.1 is agreed on by ALPN. The certificates come from [[certificate]] and [acme]."`
+	HTTP3         bool           `toml:"http3" default:"false" doc:"Serve HTTP/3 as well, on the UDP port of the same number, and say so in responses over TCP (Alt-Svc). It needs tls = true, and host:port."`
 	MinVersion    string         `toml:"min_version" default:"1.2" doc:"Lowest version of TLS: 1.2 or 1.3."`
 	StrictSNI     bool           `toml:"strict_sni" default:"false" doc:"Refuse a TLS handshake that asks for a name which no certificate has, or for no name. With false, such a client gets the first certificate."`
 	ClientAuth    string         `toml:"client_auth" default:"none" doc:"Whether clients must show a certificate: none (pace does not ask for one), request (a client may show one, which client_ca must have signed) or require (a client must show one, which client_ca must have signed). Backends get it in Client-Cert and Client-Cert-Chain (RFC 9440)."`
@@ -97,6 +98,7 @@ func (r *reader) tls(c *Config) {
 		case asks && l.ClientCA == "" && !r.faulted(ca):
 			r.at(r.file.lines[l.Key], ca, "missing: pace verifies the certificates of clients by it", "write client_ca = \"/etc/pace/clients-ca.crt\", the file of the authority that signs them")
 		}
+		r.http3(l)
 		if !l.TLS && l.StrictSNI {
 			r.fault(l.Key+".strict_sni", "has no effect without TLS", "remove it, or write tls = true")
 		}
@@ -113,5 +115,19 @@ func (r *reader) tls(c *Config) {
 			continue
 		}
 		seen[one.label()] = one
+	}
+}
+
+// http3 checks what HTTP/3 needs of a listener.
+func (r *reader) http3(l Listener) {
+	key := l.Key + ".http3"
+	switch {
+	case !l.HTTP3:
+	case !l.TLS:
+		r.fault(key, "has no effect without TLS", "remove it, or write tls = true")
+	case len(l.ProxyProtocol) > 0:
+		r.fault(key, "a proxy in front cannot pass on HTTP/3 by the PROXY protocol, which is for TCP", "remove it, or remove proxy_protocol")
+	case isSocket(l.Listen):
+		r.fault(key, "HTTP/3 needs a UDP port, which "+strconv.Quote(l.Listen)+" does not have", "remove it, or listen on host:port")
 	}
 }

@@ -156,8 +156,9 @@ func TestParse_ReadsEveryKey(t *testing.T) {
 		ServerTiming: ServerTiming{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 
 		NamedListeners: []Listener{
-			{"https", "listener.https", "127.0.0.1:8443", true, "1.3", true, "require", "/etc/pace/clients.pem", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, false},
-			{"plain", "listener.plain", "unix:/run/pace.sock", false, "1.2", false, "none", "", nil, true},
+			{"https", "listener.https", "127.0.0.1:8443", true, false, "1.3", true, "require", "/etc/pace/clients.pem", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, false},
+			{"quic", "listener.quic", "127.0.0.1:8444", true, true, "1.2", false, "none", "", nil, false},
+			{"plain", "listener.plain", "unix:/run/pace.sock", false, false, "1.2", false, "none", "", nil, true},
 		},
 		Certificates: []Certificate{
 			{"certificate[0]", "example", "/etc/pace/example.crt", "/etc/pace/example.key"},

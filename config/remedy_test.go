@@ -504,7 +504,7 @@ func fileWith(k Key, value string) string {
 }
 
 // tlsFor has the keys of TLS that mean nothing without it; a remedy of them passes only beside this line.
-var tlsFor = map[string]string{"listener.NAME.min_version": "tls = true\n", "listener.NAME.strict_sni": "tls = true\n",
+var tlsFor = map[string]string{"listener.NAME.min_version": "tls = true\n", "listener.NAME.strict_sni": "tls = true\n", "listener.NAME.http3": "tls = true\n",
 	"listener.NAME.client_auth": "tls = true\nclient_ca = \"/ca.pem\"\n"}
 
 // tlsListener is a listener to redirect to, and a certificate for it.

@@ -135,8 +135,8 @@ func (c *client) abort() {
 // aborted reports whether draining has ended the request, before its client left.
 func (c *client) aborted() bool { return context.Cause(c.r.Context()) == front.ErrAborted }
 
-// brokeRules reports whether the client broke a rule of HTTP/2: net/http then resets the stream, and ends the
-// request's context as if the client had left.
+// brokeRules reports whether the client broke a rule of HTTP/2 or HTTP/3: the stream is then reset, and the request's
+// context ends as if the client had left.
 func (c *client) brokeRules() bool {
-	return c.r.ProtoMajor == 2 && !c.conn.ClientLeft(front.StreamID(c.w))
+	return c.r.ProtoMajor >= 2 && !c.conn.ClientLeft(front.StreamID(c.w))
 }

@@ -65,6 +65,7 @@ func (q *request) sendOwn(r ownResponse) {
 	}
 	q.body.AnnounceClose(h)
 	q.plan.identify(h, q.rec)
+	q.conn.Advertise(h)
 	q.client.begin(r.status)
 	if q.r.Method == http.MethodHead || r.body == "" || !r.hasBody() {
 		return

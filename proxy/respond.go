@@ -97,6 +97,7 @@ func (q *request) copyFields(h http.Header) {
 	if q.plan.TraceName != "" {
 		set(q.plan.TraceName, q.rec.TraceID())
 	}
+	q.conn.Advertise(h)
 	if message.Contains(q.plan.TimingAllow, q.asked.Client) {
 		h["Server-Timing"] = append(h["Server-Timing"], q.rec.ServerTiming()) // beside the backend's
 	}

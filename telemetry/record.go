@@ -30,7 +30,7 @@ type Record struct {
 	Path        string          // escaped
 	Query       string          // raw; redacted where it is published
 	QueryAllow  map[string]bool // parameters whose values are published; shared, and never written
-	Protocol    string          // "1.0", "1.1", "2"
+	Protocol    string          // "1.0", "1.1", "2", "3"
 	TLS         string          // the version of TLS that the client speaks to pace: "1.3"; "": none
 	Cipher      string          // and its cipher suite
 	TLSClient   string          // the subject of the client's certificate, which is verified; "": none

@@ -38,13 +38,14 @@ const (
 	RefusedUnsupported
 	RefusedTLSHandshake
 	RefusedH2Error
+	RefusedH3Error
 	RefusedProxyHeader
 	RefusedTooManyConnections
 	RefusedFlood
 	refusalCount
 )
 
-var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "proxy_header", "too_many_connections", "flood"}
+var refusals = [refusalCount]string{"bad_request", "header_too_large", "header_timeout", "unsupported", "tls_handshake", "h2_error", "h3_error", "proxy_header", "too_many_connections", "flood"}
 
 // String returns the word of the reason.
 func (r Refusal) String() string { return refusals[r] }

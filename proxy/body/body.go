@@ -31,7 +31,7 @@ type Body struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	client  *front.Conn
-	stream  uint32 // of HTTP/2
+	stream  uint32 // of HTTP/2 or HTTP/3
 	length  int64  // -1: unknown
 	http1   bool
 	limit   int64 // 0: none
@@ -110,7 +110,7 @@ func New(w http.ResponseWriter, r *http.Request, c *front.Conn, limit int64, tim
 		length: r.ContentLength, http1: r.ProtoMajor == 1,
 	}
 	if message.ExpectsContinue(r.ProtoMajor, r.ProtoMinor, r.Header) {
-		if b.expected = settled; b.http1 {
+		if b.expected = settled; r.ProtoMajor != 2 { // quic-go sends none, either
 			b.expected = awaited
 		}
 	}

@@ -34,7 +34,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 func headerBytes(r *http.Request) int {
 	perField := len(": \r\n")
 	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n") + len("Host: \r\n") + len(r.Host) + len("\r\n")
-	if r.ProtoMajor == 2 { // RFC 9113 §10.5.1
+	if r.ProtoMajor >= 2 { // RFC 9113 §10.5.1, RFC 9114 §4.2.2
 		perField = 32
 		n = len(":method") + len(r.Method) + len(":path") + len(r.RequestURI) + len(":scheme"+message.HTTP) + len(":authority") + len(r.Host) + 4*perField
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pace/proxy/front/h1"
 	"pace/proxy/front/h2"
+	"pace/proxy/front/h3"
 	"pace/proxy/front/handshake"
 	"pace/proxy/front/socket"
 	"pace/proxy/message"
@@ -29,6 +30,7 @@ type Conn struct {
 	socket.Conn
 	Peer         message.Peer
 	RedirectTo   int                  // port over TLS to which the requests are redirected; 0: none is
+	AltSvc       []string             // the field of each response that says where HTTP/3 is served; nil: nowhere
 	Attached     interface{ Close() } // what the handler keeps with the connection, and that is closed with it
 	server       *Server
 	listener     *listener
@@ -39,6 +41,7 @@ type Conn struct {
 	certOnce     sync.Once
 	cert         *ClientCert // made once
 	h2           *h2.Conn    // nil: not HTTP/2. Set by the Read that brings the preface, before anything else happens.
+	h3           *h3.Conn    // nil: not HTTP/3, and a socket.Conn; else there is no socket of its own
 	spoken       atomic.Bool // net/http has begun to write HTTP/2
 	unlawful     int         // bytes of h2.Unlawful that net/http has read. The goroutine that reads owns it.
 	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
@@ -88,6 +91,8 @@ func (c *Conn) Welcome(stream uint32) bool {
 		return true
 	case c.h2 != nil:
 		return c.h2.Early(stream)
+	case c.h3 != nil:
+		return c.h3.Early(stream)
 	}
 	return c.h1.Early(c.nth)
 }
@@ -244,9 +249,12 @@ func (c *Conn) ResetOnClose() {
 	}
 }
 
-// ClientLeft reports whether a request ended because the client left. If not, net/http ended it, because the
+// ClientLeft reports whether a request ended because the client left. If not, net/http or quic-go ended it, because the
 // client broke a rule of HTTP. stream is the request's [StreamID].
 func (c *Conn) ClientLeft(stream uint32) bool {
+	if c.h3 != nil {
+		return c.h3.ClientLeft(stream)
+	}
 	if c.h2 == nil || stream == 0 {
 		return c.lost.Load()
 	}
@@ -263,8 +271,13 @@ func (c *Conn) ClientLeft(stream uint32) bool {
 // nothing more, but accepts what handlers write, and ends their contexts a second later.
 func (c *Conn) GivenUp() bool { return c.h2 != nil && c.h2.GivenUp() }
 
-// StreamID returns the id of the HTTP/2 stream on which w responds, 0 over HTTP/1.
-func StreamID(w http.ResponseWriter) uint32 { return h2.StreamID(w) }
+// StreamID returns the id of the HTTP/2 stream on which w responds, or what stands for it over HTTP/3, and 0 over HTTP/1.
+func StreamID(w http.ResponseWriter) uint32 {
+	if id := h3.RequestNumber(w); id != 0 {
+		return id
+	}
+	return h2.StreamID(w)
+}
 
 // SetReadDeadline implements net.Conn. After a request net/http sets a deadline for the idle time, and the
 // next one when another request has begun. That request may have come in one packet with the last one, so that

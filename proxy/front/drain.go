@@ -38,14 +38,16 @@ func (s *Server) Drain(ctx context.Context) error {
 	defer s.ended()
 	s.stopAccepting(ctx)
 	quiet(ctx, s.InFlight.Count)
+	quiet(ctx, s.quic.open) // these close when their clients have got the last response
+	defer s.quic.close()
 	if s.InFlight.Count() == 0 && s.generations.shutdown(ctx) == nil {
 		return nil
 	}
 	return s.abort(ctx)
 }
 
-// stopAccepting closes the listeners once their queues are empty, asks the HTTP/2 clients to send no more on their
-// connections, and closes idle connections.
+// stopAccepting closes the listeners once their queues are empty, asks the clients of HTTP/2 and HTTP/3 to send no more on
+// their connections, and closes idle connections.
 func (s *Server) stopAccepting(ctx context.Context) {
 	open := s.listeners.close()
 	if ctx.Err() == nil {
@@ -56,6 +58,7 @@ func (s *Server) stopAccepting(ctx context.Context) {
 		emptying.Wait()
 	}
 	s.InFlight.draining.Store(true)
+	s.quic.goodbye()
 	for _, l := range open {
 		l.Close()
 	}
@@ -86,6 +89,7 @@ func (s *Server) abort(ctx context.Context) error {
 	for _, g := range s.generations.all() {
 		g.http.Close()
 	}
+	s.quic.close()
 	last, cancel := context.WithTimeout(ctx, abortTimeout)
 	defer cancel()
 	quiet(last, s.InFlight.Count)

@@ -142,7 +142,7 @@ func (l *listener) newConn(nc net.Conn, g *generation) *Conn {
 	}
 	c.taking.Conn = c.Conn
 	scheme, how := message.HTTP, l.settings.Load()
-	c.RedirectTo = how.RedirectTo
+	c.RedirectTo, c.AltSvc = how.RedirectTo, how.altSvc
 	if how.TLS != nil {
 		scheme = message.HTTPS
 		c.tls = l.terminator.Load().Server(&c.taking, l.s.HandshakeDone, c.handshakeFailed)

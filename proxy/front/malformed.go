@@ -6,15 +6,17 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"pace/proxy/message"
 )
 
-// Malformed reports whether net/http passed a request that RFC 9113 or RFC 9112 calls malformed. Over HTTP/1.1 it
+// Malformed reports whether net/http or quic-go passed a request that RFC 9112, 9113 or 9114 calls malformed. Over HTTP/1.1 it
 // refuses most of these itself, but it does not look at the host in an absolute target.
 func Malformed(r *http.Request) bool {
 	if !httpguts.ValidHostHeader(r.Host) {
 		return true
 	}
-	if r.ProtoMajor == 2 {
+	if r.ProtoMajor >= 2 {
 		return !httpguts.ValidHeaderFieldName(r.Method) || !validPath(r) || lengthLies(r) // a method is a token, and so is a name
 	}
 	return namesNoHost(r)
@@ -26,7 +28,7 @@ func namesNoHost(r *http.Request) bool {
 	return r.URL.Host == "" && r.URL.Scheme != ""
 }
 
-// validPath reports whether :path is what HTTP/2 allows: a path, or the asterisk. An absolute URI has no meaning
+// validPath reports whether :path is what HTTP/2 and HTTP/3 allow: a path, or the asterisk. An absolute URI has no meaning
 // there, and a backend that took it for the target would read another host from it. Over HTTP/1.1 a blank ends the
 // target.
 func validPath(r *http.Request) bool {
@@ -51,11 +53,16 @@ func lengthLies(r *http.Request) bool {
 // MaybeEmpty reports whether one must read to know if the request has a body. Over HTTP/2 a handler begins before
 // the stream ends: more bytes may come than an announced length of 0, and a request that needs no body may have
 // one, or end with an empty DATA frame.
+//
+// Over HTTP/3 nothing but the end of the stream tells that a request has no body: POST is asked, too. Only the client of
+// a gRPC call may wait for its server before it sends the first message.
 func MaybeEmpty(r *http.Request) bool {
-	if r.ProtoMajor != 2 {
+	if r.ProtoMajor < 2 {
 		return false
 	}
 	switch {
+	case r.ProtoMajor == 3 && r.ContentLength < 0:
+		return !message.IsGRPC(r.Header)
 	case r.ContentLength == 0:
 		return r.Header["Content-Length"] != nil
 	case r.ContentLength > 0:

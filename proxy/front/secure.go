@@ -16,7 +16,10 @@ import (
 type ListenerSettings struct {
 	Announced  []netip.Prefix     // peers whose connections must begin with a PROXY header; nobody else's may
 	TLS        *handshake.Options // nil: clear text
+	HTTP3Port  int                // UDP port at which clients get the same over HTTP/3; 0: none
 	RedirectTo int                // port of the listener over TLS to which each request is redirected; 0: none is
+
+	altSvc []string // of HTTP3Port, made once
 }
 
 // ChangeListener puts n in force for the connections that are accepted on l from now on; l was passed to Serve.
@@ -36,16 +39,28 @@ func (l *listener) change(n ListenerSettings) {
 			l.terminator.Store(handshake.NewTerminator(*n.TLS))
 		}
 	}
+	n.altSvc = altSvc(n.HTTP3Port)
 	l.settings.Store(&n)
+}
+
+// agreed returns what was agreed on in the handshake; nil: the connection is in clear text.
+func (c *Conn) agreed() *handshake.Agreement {
+	switch {
+	case c.h3 != nil:
+		return &c.h3.Agreed
+	case c.tls != nil:
+		return &c.tls.Agreement
+	}
+	return nil
 }
 
 // TLS returns the version and the cipher suite that the connection has over TLS; both are empty if it is in clear
 // text.
 func (c *Conn) TLS() (version, cipher string) {
-	if c.tls == nil {
-		return "", ""
+	if a := c.agreed(); a != nil {
+		return a.Version, a.Cipher
 	}
-	return c.tls.Version, c.tls.Cipher
+	return "", ""
 }
 
 // ClientCert is the certificate with which a client has authenticated itself.
@@ -58,18 +73,19 @@ const longestSubject = 1 << 10
 
 // ClientCert returns the client's certificate, which is verified; nil: it has shown none.
 func (c *Conn) ClientCert() *ClientCert {
-	if c.tls == nil || len(c.tls.Client) == 0 {
+	a := c.agreed()
+	if a == nil || len(a.Client) == 0 {
 		return nil
 	}
 	c.certOnce.Do(func() {
-		subject := c.tls.Client[0].Subject.String()
-		c.cert = &ClientCert{subject[:min(len(subject), longestSubject)], message.ClientCertLines(c.tls.Client)}
+		subject := a.Client[0].Subject.String()
+		c.cert = &ClientCert{subject[:min(len(subject), longestSubject)], message.ClientCertLines(a.Client)}
 	})
 	return c.cert
 }
 
 // Encrypted reports whether what goes over the socket is encrypted, so that the kernel cannot move it for pace.
-func (c *Conn) Encrypted() bool { return c.tls != nil }
+func (c *Conn) Encrypted() bool { return c.agreed() != nil }
 
 // handshakeFailed counts and logs a handshake that failed.
 func (c *Conn) handshakeFailed(f *handshake.Failure) {

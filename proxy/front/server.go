@@ -39,7 +39,8 @@ type Options struct {
 	Settings Settings // at the start
 }
 
-// Server is what listens, and its connections, over HTTP/1.1 and HTTP/2, each in clear text and over TLS.
+// Server is what listens, and its connections, over HTTP/1.1 and HTTP/2, each in clear text and over TLS, and over
+// HTTP/3.
 type Server struct {
 	Options
 	settings    atomic.Pointer[Settings] // in force
@@ -48,6 +49,7 @@ type Server struct {
 	handler     http.Handler // of all generations
 
 	listeners listeners
+	quic      quicListeners
 	late      func() bool        // InFlight.Draining, made into a value once
 	ended     context.CancelFunc // ends what runs until the end of Drain
 

@@ -23,7 +23,7 @@ type Settings struct {
 	IdleTimeout       time.Duration
 	DeliverTimeout    time.Duration // longest wait for a client to take more of a response; 0: no limit
 	MaxHeaderBytes    int           // of a request
-	MaxStreams        int           // that a client may have open on a connection over HTTP/2; 0: net/http's default
+	MaxStreams        int           // that a client may have open on a connection over HTTP/2 or HTTP/3; 0: usualStreams
 	SlowAfter         time.Duration // an exchange that runs for longer is reported to OnSlow once, before it ends; 0: none is
 	Scrape            *Scrape       // nil: the listener answers no scrapes
 
@@ -68,8 +68,11 @@ type generation struct {
 	conns    atomic.Int64
 }
 
+// usualStreams is how many streams a client may have open if the settings do not say it: net/http's default.
+const usualStreams = 250
+
 // maxStreams is how many handlers net/http lets run for an HTTP/2 connection.
-func (g *generation) maxStreams() int { return cmp.Or(g.http.HTTP2.MaxConcurrentStreams, 250) }
+func (g *generation) maxStreams() int { return cmp.Or(g.http.HTTP2.MaxConcurrentStreams, usualStreams) }
 
 func (s *Server) newGeneration(n *Settings) *generation {
 	protocols := new(http.Protocols)

@@ -60,7 +60,7 @@ type progress struct {
 func (s *Server) overdue(x *Exchange, since time.Time, limit time.Duration) {
 	defer x.conn.Survive()
 	now := progress{at: time.Now(), received: x.body.Received()}
-	if x.conn.h2 == nil {
+	if x.conn.h2 == nil && x.conn.h3 == nil {
 		now.unacked = socket.Unacked(x.conn)
 	}
 	last := &x.seen

@@ -16,6 +16,8 @@ func Via(list []string, version string) string {
 // Version returns the HTTP version of a message as Via and pace's signals name it.
 func Version(major, minor int) string {
 	switch {
+	case major == 3:
+		return "3"
 	case major == 2:
 		return "2"
 	case minor == 0:

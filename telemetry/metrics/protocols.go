@@ -8,7 +8,7 @@ import (
 )
 
 // protocols are the versions of HTTP that clients may use, as a record names them.
-var protocols = [...]string{"1.0", "1.1", "2"}
+var protocols = [...]string{"1.0", "1.1", "2", "3"}
 
 // protocolTallies count requests by protocol. One more label of the histograms would multiply their series.
 type protocolTallies [len(protocols)]atomic.Int64

@@ -28,6 +28,7 @@ type Listeners struct {
 type Listener struct {
 	Name string
 	net.Listener
+	UDP net.PacketConn // nil: no HTTP/3
 }
 
 // sockets opens what pace listens on. It keeps the sockets that systemd has passed, because a reload may ask for
@@ -44,12 +45,24 @@ func (s sockets) listen(f *config.File) (l Listeners, err error) {
 		if err != nil {
 			return l, err
 		}
-		l.Proxy = append(l.Proxy, Listener{one.Name, open})
+		udp, err := openUDP(one, open)
+		if err != nil {
+			return l, err
+		}
+		l.Proxy = append(l.Proxy, Listener{one.Name, open, udp})
 	}
 	if f.Admin.Listen != "" {
 		l.Admin, err = s.open(f.Admin.Listen)
 	}
 	return l, err
+}
+
+// openUDP opens the UDP port beside a listener that serves HTTP/3; for others it returns nil.
+func openUDP(l config.Listener, beside net.Listener) (net.PacketConn, error) {
+	if !l.HTTP3 {
+		return nil, nil
+	}
+	return front.ListenUDP(beside.Addr())
 }
 
 // open opens host:port, unix:/path, or fd:NAME.

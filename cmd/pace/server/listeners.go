@@ -19,6 +19,7 @@ import (
 // serving is a listener of the proxy that is served.
 type serving struct {
 	socket    net.Listener
+	udp       net.PacketConn // nil: no HTTP/3
 	config    config.Listener
 	clientCAs *x509.CertPool // nil: clients show no certificates
 }
@@ -39,7 +40,7 @@ func (p *parts) serveProxy(f *config.File, open []Listener) error {
 		if bad != nil {
 			return config.Join(nil, bad)
 		}
-		next = append(next, serving{open[i].Listener, l, pool})
+		next = append(next, serving{open[i].Listener, open[i].UDP, l, pool})
 	}
 	p.changeListeners(next)
 	return nil
@@ -50,9 +51,13 @@ func (p *parts) serveProxy(f *config.File, open []Listener) error {
 func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err error) {
 	var next []serving
 	var opened []net.Listener
+	var openedUDP []net.PacketConn
 	cancel = func() {
 		for _, l := range opened {
 			l.Close()
+		}
+		for _, pc := range openedUDP {
+			pc.Close()
 		}
 	}
 	for _, l := range f.InLongForm().Listeners {
@@ -60,9 +65,18 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 		if s.socket == nil || s.config.Listen != l.Listen {
 			if s.socket, err = p.sockets.open(l.Listen); err != nil {
 				cancel()
-				return nil, nil, config.Join(nil, f.Fault(l.Key+".listen", err.Error(), "write an address that is free now, or restart pace"))
+				return nil, nil, cannotListen(f, l, err)
 			}
-			opened = append(opened, s.socket)
+			opened, s.udp = append(opened, s.socket), nil
+		}
+		if !l.HTTP3 {
+			s.udp = nil
+		} else if s.udp == nil {
+			if s.udp, err = front.ListenUDP(s.socket.Addr()); err != nil {
+				cancel()
+				return nil, nil, cannotListen(f, l, err)
+			}
+			openedUDP = append(openedUDP, s.udp)
 		}
 		var bad *config.Fault
 		if s.clientCAs, bad = vet.ClientCAs(f, l); bad != nil {
@@ -81,19 +95,35 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 	return change, cancel, nil
 }
 
+func cannotListen(f *config.File, l config.Listener, err error) error {
+	return config.Join(nil, f.Fault(l.Key+".listen", err.Error(), "write an address that is free now, or restart pace"))
+}
+
 // changeListeners makes next the listeners that are served.
 func (p *parts) changeListeners(next []serving) {
 	last := p.listeners
 	p.listeners = next
 	for _, s := range next {
-		if named(last, s.config.Name).socket == s.socket {
+		before := named(last, s.config.Name)
+		if before.socket == s.socket {
 			p.server.ChangeListener(s.socket, p.listenerSettings(s))
 		} else {
 			go p.reportFailure(func() error { return p.server.Serve(s.socket, p.listenerSettings(s)) })
 		}
+		switch {
+		case s.udp == nil:
+		case before.udp == s.udp:
+			p.server.ChangeHTTP3(s.udp, p.listenerSettings(s))
+		default:
+			go p.reportFailure(func() error { return p.server.ServeHTTP3(s.udp, p.listenerSettings(s)) })
+		}
 	}
 	for _, s := range last {
-		if named(next, s.config.Name).socket != s.socket {
+		after := named(next, s.config.Name)
+		if s.udp != nil && after.udp != s.udp {
+			p.server.RetireHTTP3(s.udp)
+		}
+		if after.socket != s.socket {
 			p.server.Retire(s.socket)
 		}
 	}
@@ -103,6 +133,9 @@ func (p *parts) changeListeners(next []serving) {
 func (p *parts) listenerSettings(s serving) (n front.ListenerSettings) {
 	l := s.config
 	n.Announced = l.ProxyProtocol
+	if s.udp != nil {
+		n.HTTP3Port = s.udp.LocalAddr().(*net.UDPAddr).Port
+	}
 	switch {
 	case l.TLS:
 		n.TLS = &handshake.Options{MinVersion: handshake.Versions[l.MinVersion], Certificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

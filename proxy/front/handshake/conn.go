@@ -20,10 +20,19 @@ type Conn struct {
 
 	begun bool // the handshake; the goroutine that reads owns it
 
-	// Version and Cipher are what was agreed, as OpenTelemetry names it; empty before the end of the handshake.
-	Version, Cipher string
-	HTTP2           bool                // was agreed on, by ALPN
+	Agreement      // empty before the end of the handshake
+	HTTP2     bool // was agreed on, by ALPN
+}
+
+// Agreement is what a handshake has come to.
+type Agreement struct {
+	Version, Cipher string              // as OpenTelemetry names them
 	Client          []*x509.Certificate // that the client has shown, its own first; verified
+}
+
+// AgreementOf returns what the handshake of a connection has come to.
+func AgreementOf(s tls.ConnectionState) Agreement {
+	return Agreement{versionNumber(s.Version), tls.CipherSuiteName(s.CipherSuite), s.PeerCertificates}
 }
 
 // wire is the connection as crypto/tls has it, with what the client offers.
@@ -56,8 +65,7 @@ func (c *Conn) shake() error {
 	err := c.Handshake()
 	if err == nil {
 		state := c.ConnectionState()
-		c.Version, c.Cipher = versionNumber(state.Version), tls.CipherSuiteName(state.CipherSuite)
-		c.Client, c.HTTP2 = state.PeerCertificates, state.NegotiatedProtocol == protocols[0]
+		c.Agreement, c.HTTP2 = AgreementOf(state), state.NegotiatedProtocol == protocols[0]
 		c.wire.offer = Offer{}
 		if state.NegotiatedProtocol == challengeProtocol {
 			return io.EOF // of which net/http says nothing: the authority has seen what it wants
@@ -65,7 +73,7 @@ func (c *Conn) shake() error {
 		c.done(c.Version)
 		return nil
 	}
-	f := failureOf(err, &c.wire.offer)
+	f := FailureOf(err, &c.wire.offer)
 	if f.Reason == telemetry.HandshakePlainHTTP {
 		io.WriteString(c.wire.Conn, plainHTTP)
 		c.wire.CloseWrite()

@@ -5,6 +5,7 @@
 package handshake
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
@@ -48,9 +49,9 @@ type Terminator struct {
 	inForce atomic.Pointer[configs]
 }
 
-// configs are what the options mean for the clients that may get HTTP/2, for the others, and for certificate
-// authorities.
-type configs struct{ both, http1, challenge *tls.Config }
+// configs are what the options mean for the clients that may get HTTP/2, for the others, for those over QUIC, and for
+// certificate authorities.
+type configs struct{ both, http1, quic, challenge *tls.Config }
 
 // NewTerminator returns a Terminator.
 func NewTerminator(o Options) *Terminator {
@@ -67,7 +68,10 @@ func (t *Terminator) Change(o Options) {
 	}
 	http1 := both.Clone()
 	http1.NextProtos = protocols[1:]
-	last := t.inForce.Swap(&configs{both, http1, challengeConfig(o.Challenge)})
+	quic := both.Clone()
+	quic.MinVersion, quic.NextProtos = tls.VersionTLS13, []string{http3}
+	quic.SessionTicketsDisabled = both.ClientAuth != tls.NoClientCert // they would outlive a change of who signs certificates
+	last := t.inForce.Swap(&configs{both, http1, quic, challengeConfig(o.Challenge)})
 	if last == nil || last.both.ClientAuth != both.ClientAuth || both.ClientAuth != tls.NoClientCert {
 		t.config.Store(&tls.Config{GetConfigForClient: t.configFor, MinVersion: tls.VersionTLS12, NextProtos: protocols})
 	}
@@ -94,6 +98,21 @@ func challengeConfig(of func(string) *tls.Certificate) *tls.Config {
 
 // protocols are what a client may speak over TLS, in order of preference.
 var protocols = []string{"h2", "http/1.1"}
+
+// http3 is what a client must speak over QUIC.
+const http3 = "h3"
+
+// QUIC returns the configuration of handshakes over QUIC, which follows the changes of t. note is called in each, with
+// its context and what the client offers.
+func (t *Terminator) QUIC(note func(context.Context, Offer)) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{http3},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			note(hello.Context(), offerOf(hello))
+			return t.inForce.Load().quic, nil
+		},
+	}
+}
 
 // configFor returns how to go on with a client, and notes what it offers.
 func (t *Terminator) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {

@@ -1,0 +1,275 @@
+package front
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"pace/proxy/front/h3"
+	"pace/proxy/front/handshake"
+	"pace/proxy/message"
+	"pace/telemetry"
+)
+
+// ListenUDP opens the UDP port of an address on which HTTP/1.1 and HTTP/2 are served over TLS. Its errors say what
+// to do.
+func ListenUDP(of net.Addr) (net.PacketConn, error) {
+	tcp, ok := of.(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("listen udp: %s has no port; write host:port, or remove http3", of)
+	}
+	network := "udp" // 4 and 6 where TCP has both
+	if tcp.IP.To4() != nil {
+		network = "udp4"
+	}
+	pc, err := net.ListenPacket(network, tcp.String())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen udp %s: the port is in use; stop the process that uses it, or choose another port: %w", of, err)
+	case err != nil:
+		return nil, fmt.Errorf("listen udp %s: HTTP/3 needs the UDP port; remove http3, or permit it: %w", of, err)
+	}
+	return pc, nil
+}
+
+// altSvc is the field that says that the same is served over HTTP/3 (RFC 7838), for a day. A client that finds nobody
+// there goes back to TCP.
+func altSvc(port int) []string {
+	if port == 0 {
+		return nil
+	}
+	return []string{`h3=":` + strconv.Itoa(port) + `"; ma=86400`}
+}
+
+// Advertise says in a response where HTTP/3 is served, in place of what the backend says of itself.
+func (c *Conn) Advertise(h http.Header) {
+	if c.AltSvc != nil {
+		h["Alt-Svc"] = c.AltSvc
+	}
+}
+
+// quicListener makes a Conn of each connection over HTTP/3.
+type quicListener struct {
+	s          *Server
+	from       net.PacketConn // what was passed to ServeHTTP3
+	h3         *h3.Listener
+	terminator *handshake.Terminator
+	retired    atomic.Bool // it is gone, but pace goes on
+
+	mu    sync.Mutex
+	conns map[*Conn]struct{} // that are served; guarded by mu
+}
+
+// ServeHTTP3 serves HTTP/3 on pc, which must be from [ListenUDP], until RetireHTTP3 or Drain, and then returns nil.
+func (s *Server) ServeHTTP3(pc net.PacketConn, n ListenerSettings) error {
+	l := &quicListener{s: s, from: pc, terminator: handshake.NewTerminator(*n.TLS), conns: map[*Conn]struct{}{}}
+	var err error
+	l.h3, err = h3.Listen(pc, h3.Options{Handler: s.handler, TLS: l.terminator, Settings: s.http3Settings, Begin: l.begin, Log: s.Log})
+	if err != nil {
+		pc.Close()
+		return err
+	}
+	if !s.quic.add(l) {
+		return l.h3.Close()
+	}
+	return l.h3.Serve()
+}
+
+// http3Settings are those in force, for a connection that begins.
+func (s *Server) http3Settings() h3.Settings {
+	n := s.settings.Load()
+	return h3.Settings{
+		ReadHeaderTimeout: n.ReadHeaderTimeout,
+		IdleTimeout:       n.IdleTimeout,
+		MaxHeaderBytes:    readHeaderBytes(n.MaxHeaderBytes),
+		MaxStreams:        cmp.Or(n.MaxStreams, usualStreams),
+	}
+}
+
+// ChangeHTTP3 puts n in force for the connections that begin on pc from now on; pc was passed to ServeHTTP3.
+func (s *Server) ChangeHTTP3(pc net.PacketConn, n ListenerSettings) {
+	if l := s.quic.of(pc); l != nil {
+		l.terminator.Change(*n.TLS)
+	}
+}
+
+// RetireHTTP3 ends the service of pc, which was passed to ServeHTTP3, while pace goes on. Its clients are told to leave;
+// the socket is closed after the last response.
+func (s *Server) RetireHTTP3(pc net.PacketConn) {
+	l := s.quic.of(pc)
+	if l == nil {
+		return
+	}
+	l.retired.Store(true)
+	l.goodbye()
+	go func() {
+		quiet(s.base, l.open)
+		s.quic.remove(l)
+		l.h3.Close()
+	}()
+}
+
+// begin admits a connection that a client begins. Whose it is shows only at the end of the handshake, since the address
+// may be forged: so only then it counts as one of its client's.
+func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
+	c := &Conn{server: l.s, Peer: message.NewPeer(peer, message.HTTPS)}
+	c.known.Store(true) // nobody waits for its first request
+	if l.leaving() {
+		return nil
+	}
+	if limit := l.s.settings.Load().MaxConnections; !l.s.open.enter(c, limit) {
+		c.refuseConnection("server.max_connections", limit)
+		return nil
+	}
+	return &h3.Watch{
+		Failed:  c.handshakeFailed,
+		Done:    func(of *h3.Conn) bool { return l.accept(c, of) },
+		Context: c.requests,
+		Refuse:  func(why telemetry.Refusal) { l.s.refuse(why, c) },
+		Late:    l.s.late,
+		Busy:    c.busy,
+		Over:    func() { l.over(c) },
+	}
+}
+
+// leaving reports whether clients are told to go elsewhere.
+func (l *quicListener) leaving() bool { return l.retired.Load() || l.s.InFlight.Draining() }
+
+// accept takes a connection whose handshake is done, unless its client has too many.
+func (l *quicListener) accept(c *Conn, of *h3.Conn) bool {
+	l.s.HandshakeDone(of.Agreed.Version)
+	if !c.admitClient() {
+		return false
+	}
+	c.h3, c.Attached = of, l.s.Attach()
+	l.mu.Lock()
+	l.conns[c] = struct{}{}
+	l.mu.Unlock()
+	l.s.conns.move(c, http.StateNew)
+	if l.leaving() { // it may have become so meanwhile
+		of.Goodbye()
+	}
+	return true
+}
+
+// over notes that a connection has ended, which may never have been accepted.
+func (l *quicListener) over(c *Conn) {
+	c.lost.Store(true)
+	l.s.open.leave(c)
+	if c.h3 == nil {
+		return
+	}
+	c.Attached.Close()
+	l.s.conns.move(c, http.StateClosed)
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+}
+
+// busy notes whether the connection has requests.
+func (c *Conn) busy(now bool) {
+	state := http.StateIdle
+	if now {
+		state = http.StateActive
+	}
+	c.server.conns.move(c, state)
+}
+
+// requests returns the context of all requests on the connection. It also ends when draining has taken too long.
+func (c *Conn) requests(of context.Context) context.Context {
+	ctx, abort := context.WithCancelCause(WithConn(of, c))
+	forget := context.AfterFunc(c.server.base, func() { abort(context.Cause(c.server.base)) })
+	context.AfterFunc(of, func() { forget() })
+	return ctx
+}
+
+// open returns how many connections there are.
+func (l *quicListener) open() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.conns))
+}
+
+// goodbye sends GOAWAY on each connection.
+func (l *quicListener) goodbye() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		c.h3.Goodbye()
+	}
+}
+
+// quicListeners are those that are being served. The zero value is ready. Safe for concurrent use.
+type quicListeners struct {
+	mu   sync.Mutex
+	list []*quicListener // guarded by mu
+	over bool            // no more may come; guarded by mu
+}
+
+// add reports whether l may be served.
+func (q *quicListeners) add(l *quicListener) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.over {
+		q.list = append(q.list, l)
+	}
+	return !q.over
+}
+
+// of returns the listener that serves pc, nil if there is none.
+func (q *quicListeners) of(pc net.PacketConn) *quicListener {
+	for _, l := range q.all() {
+		if l.from == pc && !l.retired.Load() {
+			return l
+		}
+	}
+	return nil
+}
+
+// remove forgets l.
+func (q *quicListeners) remove(l *quicListener) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = slices.DeleteFunc(q.list, func(one *quicListener) bool { return one == l })
+}
+
+// all returns the listeners.
+func (q *quicListeners) all() []*quicListener {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.list)
+}
+
+// goodbye sends GOAWAY on every connection. Who begins one from now on is refused at once: pace drains.
+func (q *quicListeners) goodbye() {
+	q.mu.Lock()
+	q.over = true
+	q.mu.Unlock()
+	for _, l := range q.all() {
+		l.goodbye()
+	}
+}
+
+// open returns how many connections there are.
+func (q *quicListeners) open() (n int64) {
+	for _, l := range q.all() {
+		n += l.open()
+	}
+	return n
+}
+
+// close closes the sockets, and with them what is left of the connections.
+func (q *quicListeners) close() {
+	for _, l := range q.all() {
+		l.h3.Close()
+	}
+}
