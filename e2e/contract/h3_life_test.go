@@ -1,0 +1,178 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"pace/e2e/pacetest"
+)
+
+// Draining sends GOAWAY once on every connection over HTTP/3, lets the request in flight finish, refuses new connections
+// at once, and waits neither for a client that is idle nor for one that dials anew.
+func TestH3_Drain(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	b := pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "drain_timeout", "1h"))
+	busy, idle := ca.H3Wire(p.Proxy, "pace.test"), ca.H3Wire(p.Proxy, "pace.test")
+	response := busy.Stream(h3Head()())
+	response.Close()
+	b.WantGot(1, "/x")
+	p.Signal(sigTERM)
+	for name, w := range map[string]*pacetest.H3Wire{"busy": busy, "idle": idle} {
+		ctx, cancel := context.WithTimeout(t.Context(), pacetest.Patience)
+		control, err := w.AcceptUniStream(ctx)
+		cancel()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		control.SetReadDeadline(time.Now().Add(pacetest.Patience))
+		wantGoaway(t, name, control)
+	}
+	began := time.Now()
+	if _, err := dialH3(t, p.Proxy, "", h3Config(ca, "pace.test")); err == nil || time.Since(began) > pacetest.Patience/2 {
+		t.Errorf("a new connection got %v after %v", err, time.Since(began))
+	}
+	if p.Exited() {
+		t.Fatal("pace has exited with a request in flight")
+	}
+	close(open)
+	if got, err := io.ReadAll(response); err != nil || len(got) == 0 {
+		t.Errorf("the request in flight got %q, %v", got, err)
+	}
+	began = time.Now()
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if d := time.Since(began); d > 4*time.Second {
+		t.Errorf("pace ended %v after the last response", d)
+	}
+	if line := p.WantAccess("/x"); line.Text("outcome") != "ok" {
+		t.Errorf("the line says %v", line)
+	}
+}
+
+// wantGoaway reads a server's control stream up to GOAWAY, which must be whole.
+func wantGoaway(t *testing.T, name string, control *quic.ReceiveStream) {
+	t.Helper()
+	b := make([]byte, 0, 64)
+	for {
+		one := make([]byte, 1)
+		if _, err := control.Read(one); err != nil {
+			t.Errorf("%s: no GOAWAY in %x: %v", name, b, err)
+			return
+		}
+		b = append(b, one[0])
+		if n := len(b); n >= 3 && b[n-3] == 7 && b[n-2] == 1 {
+			return
+		}
+	}
+}
+
+// A request that takes longer than drain_timeout is aborted, as over TCP.
+func TestH3_DrainTimeout(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) { x.AwaitClose() })
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "drain_timeout", "300ms"))
+	got := make(chan pacetest.Response, 1)
+	req, client := h3Request(t, p, "GET", "/x", nil), ca.H3("pace.test")
+	go func() { got <- pacetest.Do(client.Client, req) }()
+	b.WantGot(1, "/x")
+	p.Signal(sigTERM)
+	if r := <-got; r.Status != 503 {
+		t.Errorf("the client got %d, %v", r.Status, r.Err)
+	}
+	if code := p.Wait(); code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	if line := p.WantAccess("/x"); line.Text("outcome") != "drain_timeout" {
+		t.Errorf("the line says %v", line)
+	}
+}
+
+// Connections go on while the configuration is reloaded and certificates are replaced; new ones get what is new. Without
+// http3 the clients leave, and with it again they come back.
+func TestH3_Reload(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		if x.Target == "/slow" {
+			<-open
+		}
+		pacetest.Fine(x)
+	})
+	ca := pacetest.NewCA(t)
+	cert := ca.Issue("pace.test")
+	port := freePort(t)
+	c := overH3(upstreams(b), cert)
+	c["listener.a"]["listen"] = fmt.Sprint("127.0.0.1:", port)
+	p := pacetest.Start(t, c)
+	old := ca.H3("pace.test")
+	get := func(client *pacetest.H3Client, want int) {
+		t.Helper()
+		if got := pacetest.Do(client.Client, h3Request(t, p, "GET", "/x", nil)); got.Status != want {
+			t.Errorf("got %d, %v; want %d", got.Status, got.Err, want)
+		}
+	}
+	get(old, 200)
+	ca.IssueTo(cert, "pace.test", "new.test")
+	p.Reload(set(c, "server", "read_header_timeout", "7s"))
+	get(ca.H3("new.test"), 200)
+	get(old, 200)
+	if n := old.Dials.Load(); n != 1 {
+		t.Errorf("the client has dialled %d times", n)
+	}
+	slow := make(chan pacetest.Response, 1)
+	req := h3Request(t, p, "GET", "/slow", nil)
+	go func() { slow <- pacetest.Do(old.Client, req) }()
+	b.WantGot(1, "/slow")
+	c["listener.a"]["http3"] = false
+	p.Reload(c)
+	if _, err := dialH3(t, p.Proxy, "", h3Config(ca, "pace.test")); err == nil {
+		t.Error("HTTP/3 is switched off, and a client was served")
+	}
+	close(open)
+	if got := <-slow; got.Status != 200 {
+		t.Errorf("the request in flight got %d, %v", got.Status, got.Err)
+	}
+	pacetest.Eventually(t, func() error { // the port is free when the last client has left
+		c["listener.a"]["http3"] = true
+		if line := p.Reload(c); line.Text("msg") != "configuration reloaded" {
+			return fmt.Errorf("%v", line)
+		}
+		return nil
+	})
+	get(ca.H3("pace.test"), 200)
+}
+
+// An idle connection ends after idle_timeout, and one without a request after read_header_timeout.
+func TestH3_IdleConnections(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	ca := pacetest.NewCA(t)
+	c := set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "idle_timeout", "300ms")
+	p := pacetest.Start(t, set(c, "server", "read_header_timeout", "1s"))
+	used, unused := ca.H3Wire(p.Proxy, "pace.test"), ca.H3Wire(p.Proxy, "pace.test")
+	partial := ca.H3Wire(p.Proxy, "pace.test")
+	partial.Stream(h3Head()()[:5])
+	s := used.Stream(h3Head()())
+	s.Close()
+	if _, err := io.ReadAll(s); err != nil {
+		t.Fatal(err)
+	}
+	for name, w := range map[string]*pacetest.H3Wire{"used": used, "unused": unused, "with half a header": partial} {
+		select {
+		case <-w.Context().Done():
+		case <-time.After(pacetest.Patience):
+			t.Errorf("the connection %s has not ended", name)
+		}
+	}
+	p.WantMetric(0, "pace_connections", "state", "idle")
+}

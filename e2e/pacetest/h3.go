@@ -1,0 +1,119 @@
+package pacetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/qpack"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
+)
+
+// H3 is HTTP/3, which is always over TLS: see [CA.H3].
+const H3 Mode = "h3"
+
+// H3Client speaks HTTP/3, over one connection at a time.
+type H3Client struct {
+	*http.Client
+	Transport *http3.Transport
+	Dials     atomic.Int64
+	last      atomic.Pointer[quic.Conn]
+}
+
+// Conn returns the connection that was dialled last.
+func (c *H3Client) Conn() *quic.Conn { return c.last.Load() }
+
+// H3 returns a client of the CA's that speaks HTTP/3 and asks for a name.
+func (ca *CA) H3(name string) *H3Client { return H3Over(ca.t, ca.Config(name)) }
+
+// H3Over returns a client that speaks HTTP/3 over TLS as c says.
+func H3Over(t testing.TB, c *tls.Config) *H3Client {
+	client := &H3Client{}
+	client.Transport = &http3.Transport{
+		TLSClientConfig: c, DisableCompression: true,
+		Dial: func(ctx context.Context, addr string, tc *tls.Config, qc *quic.Config) (*quic.Conn, error) {
+			client.Dials.Add(1)
+			conn, err := quic.DialAddr(ctx, addr, tc, qc)
+			if err == nil {
+				client.last.Store(conn)
+			}
+			return conn, err
+		},
+	}
+	t.Cleanup(func() { client.Transport.Close() })
+	client.Client = &http.Client{
+		Transport: client.Transport, Timeout: 2 * Patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return client
+}
+
+// H3Wire is a connection over HTTP/3 on which a test writes what it likes.
+type H3Wire struct {
+	*quic.Conn
+	t testing.TB
+}
+
+// H3Wire connects to an address.
+func (ca *CA) H3Wire(addr, name string) *H3Wire {
+	ca.t.Helper()
+	c := ca.Config(name)
+	c.NextProtos = []string{http3.NextProtoH3}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, addr, c, nil)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	ca.t.Cleanup(func() { conn.CloseWithError(0, "") })
+	w := &H3Wire{conn, ca.t}
+	control, err := conn.OpenUniStream()
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	control.Write([]byte{0, 4, 0}) // a control stream, and SETTINGS without any
+	return w
+}
+
+// Stream opens a stream for a request, and writes bytes.
+func (w *H3Wire) Stream(bytes []byte) *quic.Stream {
+	w.t.Helper()
+	s, err := w.OpenStream()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.Write(bytes)
+	s.SetReadDeadline(time.Now().Add(Patience))
+	return s
+}
+
+// H3Headers is a HEADERS frame; pairs are names and values.
+func H3Headers(pairs ...string) []byte {
+	var block bytes.Buffer
+	e := qpack.NewEncoder(&block)
+	for i := 0; i < len(pairs); i += 2 {
+		e.WriteField(qpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return append(quicvarint.Append([]byte{1}, uint64(block.Len())), block.Bytes()...)
+}
+
+// H3Data is a DATA frame.
+func H3Data(data string) []byte {
+	return append(quicvarint.Append([]byte{0}, uint64(len(data))), data...)
+}
+
+// Never is a body of which nothing comes, until the test is over.
+type Never struct{}
+
+// Read implements io.Reader.
+func (Never) Read([]byte) (int, error) {
+	time.Sleep(3 * Patience)
+	return 0, io.EOF
+}
