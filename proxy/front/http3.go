@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"pace/proxy/front/h3"
 	"pace/proxy/front/handshake"
@@ -64,6 +65,7 @@ type quicListener struct {
 	h3         *h3.Listener
 	terminator *handshake.Terminator
 	retired    atomic.Bool // it is gone, but pace goes on
+	refused    refusedPeers
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{} // that are served; guarded by mu
@@ -127,7 +129,9 @@ func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
 		return nil
 	}
 	if limit := l.s.settings.Load().MaxConnections; !l.s.open.enter(c, limit) {
-		c.refuseConnection("server.max_connections", limit)
+		if l.refused.isNew(peer, time.Now()) {
+			c.refuseConnection("server.max_connections", limit)
+		}
 		return nil
 	}
 	return &h3.Watch{
@@ -139,6 +143,37 @@ func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
 		Busy:    c.busy,
 		Over:    func() { l.over(c) },
 	}
+}
+
+// refusedPeers are those whose connections were refused last. Nothing is kept of a refused connection, so each of its
+// first packets, of which some clients need two and which may be sent again, would count as another one. The zero value
+// is ready. Safe for concurrent use.
+type refusedPeers struct {
+	mu   sync.Mutex
+	last [64]refusedPeer // in a circle; guarded by mu
+	next int             // guarded by mu
+}
+
+type refusedPeer struct {
+	addr netip.AddrPort
+	at   time.Time
+}
+
+// repeating is how long the packets of a refused connection may come.
+const repeating = 5 * time.Second
+
+// isNew reports whether a refused connection has not been counted, and notes it.
+func (r *refusedPeers) isNew(peer netip.AddrPort, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.last {
+		if p.addr == peer && now.Sub(p.at) < repeating {
+			return false
+		}
+	}
+	r.last[r.next] = refusedPeer{peer, now}
+	r.next = (r.next + 1) % len(r.last)
+	return true
 }
 
 // leaving reports whether clients are told to go elsewhere.
