@@ -66,31 +66,18 @@ func weakServer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	pair := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+	weak := &tls.Config{
 		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
 		NextProtos: []string{"h2", "http/1.1"},
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
 			tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
 		},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				io.Copy(io.Discard, c)
-				c.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return rawTLS(t, func(c net.Conn) {
+		defer c.Close()
+		io.Copy(io.Discard, tls.Server(c, weak))
+	}).Addr().String()
 }
 
 func runTLSScript(t *testing.T, address string) (string, error) {

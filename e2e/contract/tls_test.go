@@ -140,6 +140,7 @@ func TestTLS_CertificateByName(t *testing.T) {
 	}
 	p.WantMetric(1, "pace_tls_handshake_failures_total", "reason", "version")
 	p.WantMetric(2, "pace_refused_total", "reason", "tls_handshake")
+	p.WantMetric(2, "pace_refused_total")
 }
 
 // shown returns the first name of the certificate that a listener shows to who asks for a name.

@@ -20,7 +20,7 @@ func ACMECAs(f *config.File) (*x509.CertPool, *config.Fault) {
 	}
 	pool, err := certificate.Pool(f.ACME.CA)
 	if err != nil {
-		return nil, f.Fault("acme.ca", err.Error(), "name a file with certificates in PEM, that pace may read")
+		return nil, f.Fault("acme.ca", err.Error(), "name a file with certificates in PEM that pace may read")
 	}
 	return pool, nil
 }

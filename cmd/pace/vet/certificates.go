@@ -64,7 +64,7 @@ func ClientCAs(f *config.File, l config.Listener) (*x509.CertPool, *config.Fault
 	return pool, nil
 }
 
-const poolRemedy = "name a file with certificates in PEM, that pace may read"
+const poolRemedy = "name a file with certificates in PEM that pace may read"
 
 // LooseKeys warns of the keys and secrets that every user of the machine may read.
 func LooseKeys(f *config.File) (warnings []*config.Fault) {

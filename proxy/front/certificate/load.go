@@ -153,11 +153,11 @@ func read(f Files) (*tls.Certificate, [sha256.Size]byte, *Fault) {
 	var none [sha256.Size]byte
 	cert, err := readFile(f.Cert)
 	if err != nil {
-		return nil, none, &Fault{What: err.Error(), Remedy: "name a file with the certificate and its chain in PEM, that pace may read"}
+		return nil, none, &Fault{What: err.Error(), Remedy: "name a file with the certificate and its chain in PEM that pace may read"}
 	}
 	key, err := readFile(f.Key)
 	if err != nil {
-		return nil, none, &Fault{Key: true, What: err.Error(), Remedy: "name a file with the certificate's key in PEM, that pace may read"}
+		return nil, none, &Fault{Key: true, What: err.Error(), Remedy: "name a file with the certificate's key in PEM that pace may read"}
 	}
 	digest := sha256.Sum256(bytes.Join([][]byte{cert, key}, []byte{0}))
 	c, err := tls.X509KeyPair(cert, key)

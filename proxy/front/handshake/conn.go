@@ -18,7 +18,9 @@ type Conn struct {
 	done   func(version string)
 	failed func(*Failure)
 
-	begun bool // the handshake; the goroutine that reads owns it
+	// The goroutine that reads owns these.
+	begun    bool // the handshake
+	unusable bool // the handshake failed, or was only the authority's
 
 	Agreement      // empty before the end of the handshake
 	HTTP2     bool // was agreed on, by ALPN
@@ -51,9 +53,10 @@ func (t *Terminator) Server(nc socket.Conn, done func(version string), failed fu
 func (c *Conn) Read(b []byte) (int, error) {
 	if !c.begun {
 		c.begun = true
-		if err := c.shake(); err != nil {
-			return 0, err
-		}
+		c.unusable = !c.shake()
+	}
+	if c.unusable { // net/http reads more than once, and to any other error it responds with a 400: a second refusal
+		return 0, io.EOF
 	}
 	return c.Conn.Read(b)
 }
@@ -61,17 +64,18 @@ func (c *Conn) Read(b []byte) (int, error) {
 // plainHTTP is what a client gets that speaks HTTP without TLS.
 const plainHTTP = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the address.\n"
 
-func (c *Conn) shake() error {
+// shake makes the handshake, and reports whether the connection can be used.
+func (c *Conn) shake() bool {
 	err := c.Handshake()
 	if err == nil {
 		state := c.ConnectionState()
 		c.Agreement, c.HTTP2 = AgreementOf(state), state.NegotiatedProtocol == protocols[0]
 		c.wire.offer = Offer{}
 		if state.NegotiatedProtocol == challengeProtocol {
-			return io.EOF // of which net/http says nothing: the authority has seen what it wants
+			return false // the authority has seen what it wants
 		}
 		c.done(c.Version)
-		return nil
+		return true
 	}
 	f := FailureOf(err, &c.wire.offer)
 	if f.Reason == telemetry.HandshakePlainHTTP {
@@ -81,7 +85,7 @@ func (c *Conn) shake() error {
 	if !errors.Is(err, io.EOF) || c.wire.offer.Came { // who closes a connection without a byte has not begun a handshake
 		c.failed(f)
 	}
-	return err
+	return false
 }
 
 // SyscallConn implements syscall.Conn. It is for questions about the socket: whoever reads or writes by it goes
