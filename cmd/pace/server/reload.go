@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,7 +68,6 @@ func (r *reloader) reload(by string) reloaded {
 	defer r.oneAtATime.Unlock()
 	r.parts.notifyReloading()
 	defer r.parts.notify(daemon.SdNotifyReady)
-	defer r.noteNewFiles()
 	next, err := r.read()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,29 +151,39 @@ func (r *reloader) read() (*config.File, error) {
 	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
-	digests := r.digests() // before the file is loaded, so that watch notices a change during the load
-	r.lastRead.Store(&digests)
-	f, err := vet.Load(r.file)
-	if f != nil {
-		r.referenced.Store(new(f.ReferencedFiles()))
+	// The digest of a file is taken before the file is read, so that watch notices a change after that. A file that
+	// the configuration has not named before has no digest yet when it is loaded, so it is loaded once more.
+	digests := r.digests()
+	for {
+		r.lastRead.Store(new(maps.Clone(digests)))
+		f, err := vet.Load(r.file)
+		if f != nil {
+			r.referenced.Store(new(f.ReferencedFiles()))
+		}
+		files := r.files()
+		if err == nil {
+			files = append(files, filesOf(f)...)
+		}
+		if !addDigests(digests, files) {
+			return f, err
+		}
 	}
-	return f, err
 }
 
 // digests returns the digests of the files, by path.
 func (r *reloader) digests() map[string]string {
-	files, all := r.files(), map[string]string{}
-	for i, digest := range watch.Digests(files) {
-		all[files[i]] = digest
-	}
+	all := map[string]string{}
+	addDigests(all, r.files())
 	return all
 }
 
-// noteNewFiles notes the digests of the files that the configuration has named only since it was read.
-func (r *reloader) noteNewFiles() {
-	digests := r.digests()
-	maps.Copy(digests, *r.lastRead.Load())
-	r.lastRead.Store(&digests)
+// addDigests adds the digests of those files that have none, and reports whether there were any.
+func addDigests(digests map[string]string, files []string) bool {
+	files = slices.DeleteFunc(slices.Clone(files), func(file string) bool { return digests[file] != "" })
+	for i, digest := range watch.Digests(files) {
+		digests[files[i]] = digest
+	}
+	return len(files) > 0
 }
 
 // hasChanged reports whether a file has changed since it was read.
@@ -229,27 +239,32 @@ func (r *reloader) logPolling(why error) {
 func (r *reloader) files() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files := []string{r.file}
-	if token := r.inForce.Admin.TokenFile; token != "" {
+	files := append(filesOf(r.inForce), r.file)
+	for _, f := range *r.referenced.Load() {
+		files = append(files, f.Path)
+	}
+	return files
+}
+
+// filesOf returns the files that keys of a configuration name, and that are read when it is put in force.
+func filesOf(f *config.File) (files []string) {
+	if token := f.Admin.TokenFile; token != "" {
 		files = append(files, token)
 	}
-	if a := r.inForce.ACME; a != nil && a.CA != "" {
+	if a := f.ACME; a != nil && a.CA != "" {
 		files = append(files, a.CA)
 	}
-	for _, l := range r.inForce.InLongForm().Listeners {
+	for _, l := range f.InLongForm().Listeners {
 		if l.ClientCA != "" {
 			files = append(files, l.ClientCA)
 		}
 	}
-	for _, u := range r.inForce.InLongForm().Upstreams {
+	for _, u := range f.InLongForm().Upstreams {
 		for _, file := range []string{u.TLS.CA, u.TLS.Cert, u.TLS.Key} {
 			if file != "" {
 				files = append(files, file)
 			}
 		}
-	}
-	for _, f := range *r.referenced.Load() {
-		files = append(files, f.Path)
 	}
 	return files
 }
