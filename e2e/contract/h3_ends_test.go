@@ -246,3 +246,55 @@ func TestH3_ExpectContinue(t *testing.T) {
 		t.Errorf("the backend got %q", got.Body)
 	}
 }
+
+// A gRPC call passes over HTTP/3, also one whose server speaks first, and its outcome is that of its code.
+func TestH3_GRPC(t *testing.T) {
+	t.Parallel()
+	const message = "\x00\x00\x00\x00\x02hi"
+	spoken := make(chan struct{})
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		if x.Target == "/first" {
+			x.Write("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n" + message + "\r\n")
+			<-spoken
+			x.ReadBody()
+			x.Write("0\r\nGrpc-Status: 14\r\n\r\n")
+			return
+		}
+		x.ReadBody()
+		x.Write("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n" + message + "\r\n0\r\nGrpc-Status: 0\r\n\r\n")
+	})
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, overH3(upstreams(b), ca.Issue("pace.test")))
+	call := func(path string, body io.Reader) *http.Request {
+		req := h3Request(t, p, "POST", path, body)
+		req.Header.Set("Content-Type", "application/grpc")
+		req.Header.Set("Te", "trailers")
+		return req
+	}
+	client := ca.H3("pace.test")
+	got := pacetest.Do(client.Client, call("/unary", strings.NewReader(message)))
+	wantStatus(t, got, 200)
+	if got.Body != message || got.Trailer.Get("Grpc-Status") != "0" {
+		t.Errorf("the client got %q, trailer %v", got.Body, got.Trailer)
+	}
+	r, w := io.Pipe()
+	resp, err := client.Do(call("/first", r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, len(message))); err != nil {
+		t.Fatal(err)
+	}
+	close(spoken)
+	io.WriteString(w, message)
+	w.Close()
+	if rest := pacetest.Read(resp); rest.Err != nil || rest.Trailer.Get("Grpc-Status") != "14" {
+		t.Errorf("the client got %q, %v, trailer %v", rest.Body, rest.Err, rest.Trailer)
+	}
+	if line := p.WantAccess("/unary"); line.Text("outcome") != "ok" || line.Text("grpc_status") != "0" {
+		t.Errorf("the line says %v", line)
+	}
+	if line := p.WantAccess("/first"); line.Text("outcome") != "upstream_error" || line.Text("grpc_status") != "14" {
+		t.Errorf("the line says %v", line)
+	}
+}
