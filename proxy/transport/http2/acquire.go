@@ -56,10 +56,12 @@ func (p *Pool) acquire(x *exchange) (c *conn, reused bool, err error) {
 }
 
 // useNew takes room on a connection that x has waited for. There may be none: the backend lets the connection carry fewer
-// exchanges than have waited for it. Then the next connection has no more waiters than it will carry.
+// exchanges than have waited for it. Then the next connection has no more waiters than it will carry. Or the connection
+// has ended already; then x waits for another one, once.
 func (x *exchange) useNew(c *conn) (bool, error) {
 	p := x.pool
 	p.mu.Lock()
+	c.waiters--
 	if p.use(c) {
 		p.mu.Unlock()
 		return true, nil
@@ -69,7 +71,11 @@ func (x *exchange) useNew(c *conn) (bool, error) {
 		p.carries = carries
 	}
 	p.mu.Unlock()
+	p.closeUnused(c)
 	switch {
+	case !alive && !x.renewed: // nothing of the request was sent
+		x.renewed = true
+		return false, nil
 	case !alive:
 		return false, x.failOn(c, transport.Reset, cmp.Or(c.why(), errGone))
 	case carries == 0:
@@ -145,13 +151,39 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 		p.open--
 		return
 	}
-	c.counted, c.listed = true, !c.isGoingAway()
+	c.counted, c.listed, c.waiters = true, !c.isGoingAway(), d.waiters
 	if c.listed {
 		p.conns = append(p.conns, c)
 	}
-	if !c.listed || d.waiters == 0 && (p.closed || p.drops) {
+	if c.isIdle() && (!c.listed || p.closed || p.drops) {
 		p.unlist(c)
 		go c.http.Close()
+	}
+}
+
+// unwait notes that somebody who has waited for a dial does not use its connection.
+func (p *Pool) unwait(d *dialing) {
+	p.mu.Lock()
+	c := d.conn
+	if d.waiters--; c != nil {
+		c.waiters--
+	}
+	p.mu.Unlock()
+	if c != nil {
+		p.closeUnused(c)
+	}
+}
+
+// closeUnused closes a connection that nobody has waited for in the end, if it is not kept.
+func (p *Pool) closeUnused(c *conn) {
+	p.mu.Lock()
+	over := c.counted && c.isIdle() && (!c.listed || p.closed || p.drops)
+	if over {
+		p.unlist(c)
+	}
+	p.mu.Unlock()
+	if over {
+		c.http.Close()
 	}
 }
 
@@ -251,9 +283,7 @@ func (x *exchange) await(d *dialing) error {
 			secures = nil
 			x.Enter(transport.TLS)
 		case <-x.ctx.Done():
-			x.pool.mu.Lock()
-			d.waiters--
-			x.pool.mu.Unlock()
+			x.pool.unwait(d)
 			return x.fail(transport.Canceled, context.Cause(x.ctx))
 		}
 	}

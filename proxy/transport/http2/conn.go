@@ -22,6 +22,7 @@ type conn struct {
 
 	// These are guarded by pool.mu.
 	users   int  // exchanges that use it
+	waiters int  // exchanges that have waited for it, and have not yet tried to use it
 	counted bool // in pool.open
 	listed  bool // in pool.conns
 	gone    bool // it is closed

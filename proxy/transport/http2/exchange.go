@@ -49,6 +49,7 @@ type exchange struct {
 type shared struct {
 	c         *conn
 	reused    bool      // c was there before
+	renewed   bool      // a connection that it has waited for ended at once, and it waits for another one
 	responded bool      // a header has come
 	headerOut bool      // the header of the request was written, and its stream is known
 	over      bool      // the caller is done with it: nothing of the caller's may be touched

@@ -96,7 +96,7 @@ func (p *Pool) Idle() (n int) {
 
 func (p *Pool) idleLocked() (n int) {
 	for _, c := range p.conns {
-		if c.users == 0 {
+		if c.isIdle() {
 			n++
 		}
 	}
@@ -152,7 +152,7 @@ func (p *Pool) limitLocked() int {
 // until they are closed.
 func (p *Pool) takeIdle(n int) (idle []*conn) {
 	for i := len(p.conns) - 1; i >= 0 && len(idle) < n; i-- {
-		if c := p.conns[i]; c.users == 0 {
+		if c := p.conns[i]; c.isIdle() {
 			idle = append(idle, c)
 			p.unlist(c)
 		}
@@ -172,7 +172,7 @@ func (p *Pool) unlist(c *conn) {
 func (p *Pool) retire(c *conn) {
 	p.mu.Lock()
 	p.unlist(c)
-	idle := c.counted && c.users == 0 // dialed looks at one that is not counted yet
+	idle := c.counted && c.isIdle() // dialed looks at one that is not counted yet
 	p.mu.Unlock()
 	if idle {
 		c.http.Close()
@@ -195,6 +195,9 @@ func closeAll(conns []*conn) {
 	}
 }
 
+// isIdle reports whether nobody uses c, nor has waited for it and is about to. Pool.mu is held.
+func (c *conn) isIdle() bool { return c.users == 0 && c.waiters == 0 }
+
 // use counts one more exchange on c, if there is room for it. p.mu is held.
 func (p *Pool) use(c *conn) bool {
 	if !c.listed || c.users >= maxStreams || c.http.Reserve() != nil {
@@ -208,7 +211,7 @@ func (p *Pool) use(c *conn) bool {
 func (p *Pool) leave(c *conn) {
 	p.mu.Lock()
 	c.users--
-	over := c.users == 0 && (!c.listed || p.closed || p.drops || p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
+	over := c.isIdle() && (!c.listed || p.closed || p.drops || p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
 	if over {
 		p.unlist(c)
 	}

@@ -83,11 +83,15 @@ func (i *issuer) register(ctx context.Context) (acme.Account, error) {
 	return account, i.storage.Store(ctx, file, text)
 }
 
-// forgetAccount removes an account that the CA does not know any more.
-func (i *issuer) forgetAccount(ctx context.Context) error {
+// forgetAccount removes an account that the CA does not know any more, by its location. Several orders may find that
+// out; the first one removes it, and what is registered then stays.
+func (i *issuer) forgetAccount(ctx context.Context, location string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.account = nil
+	if stored, err := i.readAccount(ctx); err == nil && stored.Location != location {
+		return nil
+	}
 	file, keyFile := i.accountFiles()
 	return errors.Join(i.storage.Delete(ctx, file), i.storage.Delete(ctx, keyFile))
 }

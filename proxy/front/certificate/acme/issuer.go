@@ -84,10 +84,10 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	chains, err := i.order(ctx, csr)
+	chains, account, err := i.order(ctx, csr)
 	if problem, ok := errors.AsType[acme.Problem](err); ok && problem.Type == acme.ProblemTypeAccountDoesNotExist {
-		if err = i.forgetAccount(ctx); err == nil {
-			chains, err = i.order(ctx, csr)
+		if err = i.forgetAccount(ctx, account); err == nil {
+			chains, _, err = i.order(ctx, csr)
 		}
 	}
 	switch {
@@ -99,19 +99,21 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	return &certmagic.IssuedCertificate{Certificate: chains[0].ChainPEM, Metadata: chains[0]}, nil
 }
 
-func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest) ([]acme.Certificate, error) {
+// order asks for a certificate. location is that of the account by which it does.
+func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest) (chains []acme.Certificate, location string, err error) {
 	account, err := i.registered(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the account: %w", err)
+		return nil, "", fmt.Errorf("the account: %w", err)
 	}
 	params, err := acmez.OrderParametersFromCSR(account, csr)
 	if err != nil {
-		return nil, err
+		return nil, account.Location, err
 	}
 	if old := attemptOf(ctx).replaces; old != nil {
 		params.Replaces = old.Leaf
 	}
-	return i.client.ObtainCertificate(ctx, params)
+	chains, err = i.client.ObtainCertificate(ctx, params)
+	return chains, account.Location, err
 }
 
 // GetRenewalInfo implements certmagic.RenewalInfoGetter.
