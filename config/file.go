@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 )
 
 // maxBytes is the largest config file that is read; the longest sensible one has a few KiB.
@@ -18,6 +19,30 @@ type File struct {
 	lines  map[string]int // by dotted key; elements of lists too: upstreams.backends[1]
 
 	secrets secrets
+	once    once
+}
+
+// once is what was read of the files that the configuration names.
+type once struct {
+	mu   sync.Mutex     // guards read, and is held while something is read
+	read map[string]any // by key
+}
+
+// Once returns what read returns, which it calls only the first time for a key. A file that the configuration names may
+// be replaced at any moment. All that look at this configuration must see the same content of it: those that validate
+// it, those that say what is new, and those that put it in force.
+func (f *File) Once(key string, read func() any) any {
+	f.once.mu.Lock()
+	defer f.once.mu.Unlock()
+	if f.once.read == nil {
+		f.once.read = map[string]any{}
+	}
+	value, ok := f.once.read[key]
+	if !ok {
+		value = read()
+		f.once.read[key] = value
+	}
+	return value
 }
 
 // Load reads and validates a file. The error joins all its faults, in file order, each a *Fault.

@@ -10,7 +10,7 @@ import (
 
 // Health says how the backends of an upstream are checked.
 type Health struct {
-	Type     string        `toml:"type" default:"http" doc:"What a check does: http (a GET; its status must be one of status), tcp (a connection), or grpc (grpc.health.v1.Health/Check of the backend as a whole, over HTTP/2 without TLS; it must say SERVING)."`
+	Type     string        `toml:"type" default:"http" doc:"What a check does: http (a GET; its status must be one of status), tcp (a connection), or grpc (grpc.health.v1.Health/Check of the backend as a whole, over HTTP/2: with TLS to https:// and h2:// backends, in clear text to others; it must say SERVING)."`
 	Path     string        `toml:"path" default:"/" is:"checked_path" doc:"Path of the GET, and perhaps a query."`
 	Host     string        `toml:"host" default:"" is:"checked_host?" doc:"Host field of the request; \"\": the backend's own host and port."`
 	Status   string        `toml:"status" default:"200-399" is:"statuses" doc:"Statuses with which a check passes, and ranges of them, separated by commas, such as 200-299,404. Redirects are not followed."`

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -243,5 +244,32 @@ func TestReload_OfNames(t *testing.T) {
 	p.Reload(w.config)
 	if _, err := w.shown("b.test", roots); err == nil {
 		t.Error("without [acme] its certificates are shown")
+	}
+}
+
+// The URL of a directory that refers to a secret is shown nowhere, although each line about a failure has it.
+func TestDown_ShowsNoSecretOfTheDirectory(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2-of-the-directory"
+	w := newWorld(t, options{}, "a.test")
+	w.config["acme"]["directory"] = "https://127.0.0.1:1/dir?key=${env:SECRET_OF_ACME}"
+	w.config["log"] = pacetest.Table{"level": "debug"}
+	p := pacetest.StartUnready(t, w.config, "SECRET_OF_ACME="+secret)
+	pacetest.Eventually(t, func() error {
+		if len(p.Lines("certificate not issued: handshakes for its name fail")) == 0 {
+			return notYet("no failure")
+		}
+		return nil
+	})
+	resp, err := http.Get("http://" + p.Admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || strings.Contains(string(text), secret) || !strings.Contains(string(text), "***") {
+		t.Errorf("/readyz says %q, %v", text, err)
+	}
+	if text := p.Output(); strings.Contains(text, secret) {
+		t.Errorf("the log has the secret: %s", text)
 	}
 }

@@ -41,11 +41,30 @@ func (w *windows) respond(x *pacetest.Exchange) {
 // logged in stays logged in on its connection, at the same backend.
 func TestLogin_BoundToAConnectionIsTheClientsOwn(t *testing.T) {
 	t.Parallel()
+	testLogins(t, false)
+}
+
+// TestLogin_OverTLSIsTheClientsOwn: the same with backends over TLS, which choose between the protocols.
+func TestLogin_OverTLSIsTheClientsOwn(t *testing.T) {
+	t.Parallel()
+	testLogins(t, true)
+}
+
+func testLogins(t *testing.T, overTLS bool) {
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		for _, scheme := range []string{"NTLM", "Negotiate"} {
 			w1, w2 := &windows{scheme: scheme, users: map[int]string{}}, &windows{scheme: scheme, users: map[int]string{}}
-			b1, b2 := pacetest.NewBackend(t, w1.respond), pacetest.NewBackend(t, w2.respond)
-			p := pacetest.Start(t, upstreams(b1, b2))
+			var b1, b2 *pacetest.Backend
+			var cfg pacetest.Config
+			if overTLS {
+				ca := pacetest.NewCA(t)
+				b1, b2 = pacetest.NewTLSBackend(t, ca.Server("127.0.0.1"), w1.respond), pacetest.NewTLSBackend(t, ca.Server("127.0.0.1"), w2.respond)
+				cfg = trusting(ca, b1, b2)
+			} else {
+				b1, b2 = pacetest.NewBackend(t, w1.respond), pacetest.NewBackend(t, w2.respond)
+				cfg = upstreams(b1, b2)
+			}
+			p := pacetest.Start(t, cfg)
 			alice, bob := mode.Client(t), mode.Client(t)
 			ask := func(c *http.Client, authorization string) pacetest.Response {
 				if authorization == "" {

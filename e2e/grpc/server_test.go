@@ -26,6 +26,7 @@ import (
 type server struct {
 	*grpc.Server
 	address string
+	health  *health.Server
 
 	mu    sync.Mutex
 	noted []string // guarded by mu
@@ -34,7 +35,7 @@ type server struct {
 // newServer serves on an address, over TLS if there is a certificate.
 func newServer(t *testing.T, address string, certificate *pacetest.Certificate, add ...func(*grpc.Server)) *server {
 	t.Helper()
-	s := &server{}
+	s := &server{health: health.NewServer()}
 	options := []grpc.ServerOption{
 		orca.CallMetricsServerOption(nil),
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -58,7 +59,7 @@ func newServer(t *testing.T, address string, certificate *pacetest.Certificate, 
 	}
 	s.Server = grpc.NewServer(options...)
 	testpb.RegisterTestServiceServer(s.Server, interop.NewTestServer())
-	healthpb.RegisterHealthServer(s.Server, health.NewServer())
+	healthpb.RegisterHealthServer(s.Server, s.health)
 	for _, register := range add {
 		register(s.Server)
 	}

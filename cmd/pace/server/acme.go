@@ -53,7 +53,7 @@ func (p *parts) prepareACME(f *config.File) (change, cancel func(), err error) {
 	}
 	next, err := acme.Open(acme.Options{
 		Domains: o.Domains, Email: o.Email, Directory: o.Directory, Storage: o.Storage, CA: o.trusted, Clear: o.clear,
-		Version: Version, Log: p.log.Logger, Failed: p.telemetry.ACMEFailed, Changed: p.useIssued,
+		Version: Version, Log: p.log.Logger, Mask: f.Masked, Failed: p.telemetry.ACMEFailed, Changed: p.useIssued,
 	}, last)
 	if err != nil {
 		return nil, nil, config.Join(nil, f.Fault("acme.storage", o.Storage+" cannot be made: "+err.Error(), "name a folder that pace may write"))
@@ -102,7 +102,7 @@ func (p *parts) lackingCertificate() string {
 	if m == nil || !p.certificates.Empty() {
 		return ""
 	}
-	return "no certificate yet: " + m.Directory + " has issued none for " + listed(m.Domains)
+	return "no certificate yet: " + m.Mask(m.Directory) + " has issued none for " + listed(m.Domains)
 }
 
 func (i *issuing) response(token string) string {

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"pace/config"
-	"pace/proxy/front/certificate"
 	"pace/proxy/front/certificate/acme"
 )
 
@@ -18,7 +17,7 @@ func ACMECAs(f *config.File) (*x509.CertPool, *config.Fault) {
 	if f.ACME == nil || f.ACME.CA == "" {
 		return nil, nil
 	}
-	pool, err := certificate.Pool(f.ACME.CA)
+	pool, _, err := poolOf(f, "acme.ca", f.ACME.CA)
 	if err != nil {
 		return nil, f.Fault("acme.ca", err.Error(), "name a file with certificates in PEM that pace may read")
 	}

@@ -1,6 +1,7 @@
 package vet
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
@@ -35,7 +36,7 @@ type TLSFiles struct {
 func BackendFiles(f *config.File, u config.Upstream) (read TLSFiles, faults []*config.Fault) {
 	table := u.Key + ".tls."
 	if u.TLS.CA != "" {
-		pool, digest, err := certificate.PoolWithDigest(u.TLS.CA)
+		pool, digest, err := poolOf(f, table+"ca", u.TLS.CA)
 		if err != nil {
 			faults = append(faults, f.Fault(table+"ca", err.Error(), poolRemedy))
 		}
@@ -48,7 +49,7 @@ func BackendFiles(f *config.File, u config.Upstream) (read TLSFiles, faults []*c
 	case u.TLS.Cert == "":
 		faults = append(faults, f.Fault(table+"key", "there is no certificate to it", "write cert, the file of its certificate"))
 	default:
-		pair, digest, bad := certificate.Pair(certificate.Files{Cert: u.TLS.Cert, Key: u.TLS.Key})
+		pair, digest, bad := pairOf(f, table, certificate.Files{Cert: u.TLS.Cert, Key: u.TLS.Key})
 		if bad != nil {
 			leaf := "cert"
 			if bad.Key {
@@ -60,4 +61,18 @@ func BackendFiles(f *config.File, u config.Upstream) (read TLSFiles, faults []*c
 		read.Digest += string(digest[:])
 	}
 	return read, faults
+}
+
+// pairOf reads a certificate and its key, once for f.
+func pairOf(f *config.File, key string, files certificate.Files) (*tls.Certificate, [sha256.Size]byte, *certificate.Fault) {
+	type read struct {
+		pair   *tls.Certificate
+		digest [sha256.Size]byte
+		bad    *certificate.Fault
+	}
+	r := f.Once(key, func() any {
+		pair, digest, bad := certificate.Pair(files)
+		return read{pair, digest, bad}
+	}).(read)
+	return r.pair, r.digest, r.bad
 }

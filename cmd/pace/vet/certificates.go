@@ -1,6 +1,7 @@
 package vet
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"slices"
 	"strings"
@@ -57,11 +58,25 @@ func ClientCAs(f *config.File, l config.Listener) (*x509.CertPool, *config.Fault
 	if l.ClientCA == "" {
 		return nil, nil
 	}
-	pool, err := certificate.Pool(l.ClientCA)
+	pool, _, err := poolOf(f, l.Key+".client_ca", l.ClientCA)
 	if err != nil {
 		return nil, f.Fault(l.Key+".client_ca", err.Error(), poolRemedy)
 	}
 	return pool, nil
+}
+
+// poolOf reads the certificates of authorities, and the digest of their file, once for f.
+func poolOf(f *config.File, key, file string) (*x509.CertPool, [sha256.Size]byte, error) {
+	type read struct {
+		pool   *x509.CertPool
+		digest [sha256.Size]byte
+		err    error
+	}
+	r := f.Once(key, func() any {
+		pool, digest, err := certificate.Pool(file)
+		return read{pool, digest, err}
+	}).(read)
+	return r.pool, r.digest, r.err
 }
 
 const poolRemedy = "name a file with certificates in PEM that pace may read"

@@ -206,14 +206,8 @@ func reasonOf(err error) error {
 	return err
 }
 
-// Pool reads the certificates of those who sign others.
-func Pool(name string) (*x509.CertPool, error) {
-	pool, _, err := PoolWithDigest(name)
-	return pool, err
-}
-
-// PoolWithDigest is [Pool], and the digest of the file.
-func PoolWithDigest(name string) (*x509.CertPool, [sha256.Size]byte, error) {
+// Pool reads the certificates of those who sign others. It also returns the digest of the file.
+func Pool(name string) (*x509.CertPool, [sha256.Size]byte, error) {
 	text, err := readFile(name)
 	if err != nil {
 		return nil, [sha256.Size]byte{}, err

@@ -18,8 +18,8 @@ import (
 	"pace/proxy/transport"
 )
 
-// checkGRPC calls grpc.health.v1.Health/Check over HTTP/2 without TLS, for the backend as a whole. The check passes
-// if the backend says SERVING.
+// checkGRPC calls grpc.health.v1.Health/Check over HTTP/2 for the backend as a whole. A connection over TLS is one in
+// clear text for net/http, too. The check passes if the backend says SERVING.
 func checkGRPC(ctx context.Context, r *Runner, c net.Conn) (status int, err error) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)

@@ -200,6 +200,7 @@ func open(t *testing.T, storage, directory string, ca transport, before *Manager
 	m, err := Open(Options{
 		Domains: []string{"a.example"}, Directory: directory, Storage: storage, transport: ca,
 		Log:    slog.New(slog.NewTextHandler(h.text, nil)),
+		Mask:   strings.NewReplacer("hunter2", "***").Replace,
 		Failed: func() { *h.failed++ }, Changed: func() {},
 		Spread: func(d time.Duration) time.Duration { return d },
 	}, before)
@@ -226,6 +227,19 @@ func TestKeep_TriesAgain(t *testing.T) {
 		}
 		if strings.Count(h.text.String(), "again_in=16s") != 1 {
 			t.Errorf("the last line does not say when pace tries again:\n%s", h.text)
+		}
+	})
+}
+
+// The URL of the CA may have a secret, and errors have that URL.
+func TestKeep_ShowsNoSecretOfTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, t.TempDir(), "https://down.example/dir?key=hunter2", func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }, nil)
+		h.Start()
+		time.Sleep(2 * time.Second)
+		h.Close()
+		if text := h.text.String(); strings.Contains(text, "hunter2") || strings.Count(text, "key=***") < 2 {
+			t.Errorf("the log has the secret, or no URL at all:\n%s", text)
 		}
 	})
 }

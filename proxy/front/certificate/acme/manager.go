@@ -41,6 +41,7 @@ type Options struct {
 	Version   string         // of pace, for the CA
 
 	Log     *slog.Logger
+	Mask    func(string) string               // hides secrets in what is logged, but not names of certificates
 	Failed  func()                            // is called for each attempt that failed
 	Changed func()                            // is called when another certificate is in force
 	Spread  func(time.Duration) time.Duration // makes a wait vary; nil: by a tenth, at random
@@ -81,6 +82,7 @@ func Open(o Options, before *Manager) (*Manager, error) {
 	if o.Spread == nil {
 		o.Spread = vary
 	}
+	o.Log = slog.New(masking{o.Log.Handler(), o.Mask})
 	m := &Manager{Options: o, names: map[string]*name{}}
 	m.ctx, m.end = context.WithCancel(context.Background())
 	m.logger = newLogger(o.Log)
