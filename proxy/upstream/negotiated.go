@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"pace/proxy/transport"
@@ -18,6 +19,10 @@ type negotiated struct {
 	two *http2.Pool // offers both
 
 	choseOne atomic.Bool // HTTP/1.1, the last time
+
+	mu    sync.Mutex // guards what follows
+	limit int        // of all connections; 0: none
+	ofOne int        // 0 <= ofOne <= limit: how many of them one may have, and two has the rest
 }
 
 func newNegotiated(b *Backend) *negotiated {
@@ -32,22 +37,101 @@ func newNegotiated(b *Backend) *negotiated {
 // adopt gets a connection on which the backend has chosen HTTP/1.1.
 func (n *negotiated) adopt(c net.Conn) {
 	n.choseOne.Store(true)
+	n.mu.Lock()
+	if n.limit > 0 {
+		n.share(min(n.ofOne+1, n.limit))
+	}
+	n.mu.Unlock()
 	n.one.Adopt(c)
 }
 
 // Do implements connections.
 func (n *negotiated) Do(ctx context.Context, req *transport.Request, resp *transport.Response) error {
 	if n.needsOne(req) || n.choseOne.Load() && n.one.Open() > 0 {
-		return n.one.Do(ctx, req, resp)
+		return n.overOne(ctx, req, resp)
 	}
 	err := n.two.Do(ctx, req, resp)
+	for range moves {
+		if !isFull(err) || !n.moveToTwo() {
+			break
+		}
+		err = n.two.Do(ctx, req, resp)
+	}
 	if errors.Is(err, http2.ErrHTTP1) {
-		return n.one.Do(ctx, req, resp)
+		return n.overOne(ctx, req, resp)
 	}
 	if err == nil {
 		n.choseOne.Store(false)
 	}
 	return err
+}
+
+// moves is how often a request has room made for it that another one may take.
+const moves = 3
+
+// overOne makes an attempt over HTTP/1.1.
+func (n *negotiated) overOne(ctx context.Context, req *transport.Request, resp *transport.Response) error {
+	err := n.one.Do(ctx, req, resp)
+	for range moves {
+		if !isFull(err) || !n.moveToOne() {
+			break
+		}
+		err = n.one.Do(ctx, req, resp)
+	}
+	return err
+}
+
+// isFull reports whether an attempt failed for lack of room, before anything was sent.
+func isFull(err error) bool {
+	e, ok := errors.AsType[*transport.Error](err)
+	return ok && e.Kind == transport.Full
+}
+
+// share lets one have so many of the connections, and two the rest. n.mu is held.
+func (n *negotiated) share(ofOne int) {
+	n.ofOne = ofOne
+	n.one.Limit(orNone(ofOne))
+	n.two.Limit(orNone(n.limit - ofOne))
+}
+
+// orNone returns a limit as a pool has it: 0 would be no limit.
+func orNone(limit int) int {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
+
+// moveToOne lets one have a connection more, and two one less, which has to close an idle one if it has none to spare.
+// It reports whether there is one.
+func (n *negotiated) moveToOne() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	rest := n.limit - n.ofOne
+	if rest == 0 {
+		return false
+	}
+	if n.two.Limit(orNone(rest - 1)); n.two.Open() > rest-1 {
+		n.two.Limit(rest)
+		return false
+	}
+	n.share(n.ofOne + 1)
+	return true
+}
+
+// moveToTwo is the opposite of moveToOne.
+func (n *negotiated) moveToTwo() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ofOne == 0 {
+		return false
+	}
+	if n.one.Limit(orNone(n.ofOne - 1)); n.one.Open() > n.ofOne-1 {
+		n.one.Limit(n.ofOne)
+		return false
+	}
+	n.share(n.ofOne - 1)
+	return true
 }
 
 // needsOne reports whether the request can only be sent over HTTP/1.1: it asks for another protocol, or is part of a login
@@ -62,10 +146,19 @@ func (n *negotiated) Open() int { return n.one.Open() + n.two.Open() }
 // Idle implements connections.
 func (n *negotiated) Idle() int { return n.one.Idle() + n.two.Idle() }
 
-// Limit implements connections. Each of the two may have as many: only one of them has more than a few.
+// Limit implements connections. The limit is one for both pools. Each has a share of it, so that no dial of the one and
+// no dial of the other can pass it together, and the shares move where they are needed.
 func (n *negotiated) Limit(connections int) {
-	n.one.Limit(connections)
-	n.two.Limit(connections)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.limit = connections
+	if connections == 0 {
+		n.ofOne = 0
+		n.one.Limit(0)
+		n.two.Limit(0)
+		return
+	}
+	n.share(min(n.one.Open(), connections))
 }
 
 // KeepIdle implements connections.

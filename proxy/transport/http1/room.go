@@ -12,7 +12,7 @@ var errFull = transport.NewFault("the backend has as many connections as it may 
 // being dialed.
 func (p *Pool) Open() int { return int(p.open.Load()) }
 
-// Limit sets how many connections there may be; 0: any number. If there are more, idle ones are closed at once, and
+// Limit sets how many connections there may be; 0: any number; negative: none. If there are more, idle ones are closed at once, and
 // others when their exchanges end. However many exchanges dial at once, the pool never dials beyond the limit.
 func (p *Pool) Limit(connections int) {
 	p.limit.Store(int64(connections))
@@ -28,7 +28,7 @@ func (p *Pool) Limit(connections int) {
 // isOver reports whether there are more connections than there may be, since the limit was lowered.
 func (p *Pool) isOver() bool {
 	limit := p.limit.Load()
-	return limit > 0 && p.open.Load() > limit
+	return limit != 0 && p.open.Load() > max(limit, 0)
 }
 
 // admit makes room for one more connection, which is about to be dialed, and reports whether there is any. If a

@@ -131,7 +131,7 @@ func (p *Pool) KeepIdle(keep bool) {
 	closeAll(idle)
 }
 
-// Limit sets how many connections there may be; 0: maxConnections. If there are more, idle ones are closed at once, and
+// Limit sets how many connections there may be; 0: maxConnections; negative: none. If there are more, idle ones are closed at once, and
 // others when their last exchanges end. However many exchanges dial at once, the pool never dials beyond the limit.
 func (p *Pool) Limit(connections int) {
 	p.mu.Lock()
@@ -142,8 +142,8 @@ func (p *Pool) Limit(connections int) {
 }
 
 func (p *Pool) limitLocked() int {
-	if p.limit > 0 {
-		return p.limit
+	if p.limit != 0 {
+		return max(p.limit, 0)
 	}
 	return maxConnections
 }
