@@ -39,7 +39,7 @@ func TestChecks_OverTLS(t *testing.T) {
 				p.WantMetric(0, "pace_health_checks_total", "result", "passed")
 				return
 			}
-			atLeastOne(t, p, "passed")
+			wantSome(t, p, "passed")
 			p.WantMetric(0, "pace_health_checks_total", "result", "failed")
 			s.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 			p.WantMetric(1, "pace_backend_transitions_total", "to", "unhealthy")
@@ -47,7 +47,7 @@ func TestChecks_OverTLS(t *testing.T) {
 	}
 }
 
-func atLeastOne(t *testing.T, p *pacetest.Pace, result string) {
+func wantSome(t *testing.T, p *pacetest.Pace, result string) {
 	t.Helper()
 	pacetest.Eventually(t, func() error {
 		if n := p.Metrics().Sum("pace_health_checks_total", "result", result); n < 1 {

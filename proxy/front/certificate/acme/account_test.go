@@ -24,6 +24,7 @@ type forgetful struct {
 	registered int // guarded by mu
 }
 
+// RoundTrip implements http.RoundTripper.
 func (f *forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
 	respond := func(status int, kind, body string, more ...string) (*http.Response, error) {
 		h := http.Header{"Content-Type": {kind}, "Replay-Nonce": {"abc"}}
