@@ -132,13 +132,13 @@ func TestNegotiated_ManyRequestsOfBothKinds(t *testing.T) {
 	const limit = 3
 	c := newChooser(t)
 	b := backendOf(t, c, limit)
-	most, ended := make(chan int, 1), make(chan struct{})
+	highest, ended := make(chan int, 1), make(chan struct{})
 	go func() {
 		seen := 0
 		for {
 			select {
 			case <-ended:
-				most <- seen
+				highest <- seen
 				return
 			default:
 				n := b.conns.(*negotiated)
@@ -164,7 +164,7 @@ func TestNegotiated_ManyRequestsOfBothKinds(t *testing.T) {
 	}
 	all.Wait()
 	close(ended)
-	if seen := <-most; seen > limit {
+	if seen := <-highest; seen > limit {
 		t.Errorf("%d connections at a time, want %d at most", seen, limit)
 	}
 	t.Logf("%d over HTTP/1.1, %d over HTTP/2", served[0].Load(), served[1].Load())
