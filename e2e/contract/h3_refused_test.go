@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -147,9 +148,7 @@ func TestH3_Handshakes(t *testing.T) {
 			t.Parallel()
 			b := pacetest.NewBackend(t, pacetest.Fine)
 			c := set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "read_header_timeout", "1s")
-			for key, value := range tt.listener {
-				c["listener.a"][key] = value
-			}
+			maps.Copy(c["listener.a"], tt.listener)
 			p := pacetest.Start(t, c)
 			tt.dial(t, p.Proxy)
 			p.WantMetric(1, "pace_tls_handshake_failures_total", "reason", tt.reason)
