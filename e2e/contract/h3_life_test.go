@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -138,17 +139,27 @@ func TestH3_Reload(t *testing.T) {
 	if _, err := dialH3(t, p.Proxy, "", h3Config(ca, "pace.test")); err == nil {
 		t.Error("HTTP/3 is switched off, and a client was served")
 	}
+	c["listener.a"]["http3"] = true
+	if line := p.Reload(c); line.Text("msg") != "configuration reloaded" { // the port is in use, by pace itself
+		t.Errorf("HTTP/3 cannot be switched on again: %v", line)
+	}
+	get(ca.H3("pace.test"), 200)
 	close(open)
 	if got := <-slow; got.Status != 200 {
 		t.Errorf("the request in flight got %d, %v", got.Status, got.Err)
 	}
+	get(ca.H3("pace.test"), 200)
+	c["listener.a"]["http3"] = false
+	p.Reload(c)
 	pacetest.Eventually(t, func() error { // the port is free when the last client has left
-		c["listener.a"]["http3"] = true
-		if line := p.Reload(c); line.Text("msg") != "configuration reloaded" {
-			return fmt.Errorf("%v", line)
+		udp, err := net.ListenPacket("udp4", p.Proxy)
+		if err == nil {
+			udp.Close()
 		}
-		return nil
+		return err
 	})
+	c["listener.a"]["http3"] = true
+	p.Reload(c)
 	get(ca.H3("pace.test"), 200)
 }
 

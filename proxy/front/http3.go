@@ -42,6 +42,24 @@ func ListenUDP(of net.Addr) (net.PacketConn, error) {
 	return pc, nil
 }
 
+// ListenUDP is the function ListenUDP for an address that is new. A socket that was retired there and still has clients
+// is taken up again: it would be in the way. ServeHTTP3 is to follow, or ForgetUDP.
+func (s *Server) ListenUDP(of net.Addr) (net.PacketConn, error) {
+	if pc := s.quic.reserve(of); pc != nil {
+		return pc, nil
+	}
+	return ListenUDP(of)
+}
+
+// ForgetUDP closes a socket from [Server.ListenUDP] that is not to be served after all, or leaves it to its last clients.
+func (s *Server) ForgetUDP(pc net.PacketConn) {
+	if l := s.quic.release(pc); l == nil {
+		pc.Close()
+	} else if l.open() == 0 {
+		s.quic.closeRetired(l)
+	}
+}
+
 // altSvc is the field that says that the same is served over HTTP/3 (RFC 7838), for a day. A client that finds nobody
 // there goes back to TCP.
 func altSvc(port int) []string {
@@ -64,26 +82,31 @@ type quicListener struct {
 	from       net.PacketConn // what was passed to ServeHTTP3
 	h3         *h3.Listener
 	terminator *handshake.Terminator
-	retired    atomic.Bool // it is gone, but pace goes on
+	retired    atomic.Bool // it is gone, but pace goes on; written while quicListeners.mu is held
+	reserved   bool        // although retired, it is about to be served again; guarded by quicListeners.mu
 	refused    refusedPeers
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{} // that are served; guarded by mu
 }
 
-// ServeHTTP3 serves HTTP/3 on pc, which must be from [ListenUDP], until RetireHTTP3 or Drain, and then returns nil.
-func (s *Server) ServeHTTP3(pc net.PacketConn, n ListenerSettings) error {
+// ServeHTTP3 begins to serve HTTP/3 on pc, which must be from ListenUDP. The function that it returns goes on with that
+// until RetireHTTP3 or Drain, and then returns nil.
+func (s *Server) ServeHTTP3(pc net.PacketConn, n ListenerSettings) (serve func() error) {
+	if s.quic.takeUp(pc, *n.TLS) {
+		return func() error { return nil } // it never ceased
+	}
 	l := &quicListener{s: s, from: pc, terminator: handshake.NewTerminator(*n.TLS), conns: map[*Conn]struct{}{}}
 	var err error
 	l.h3, err = h3.Listen(pc, h3.Options{Handler: s.handler, TLS: l.terminator, Settings: s.http3Settings, Begin: l.begin, Log: s.Log})
 	if err != nil {
 		pc.Close()
-		return err
+		return func() error { return err }
 	}
 	if !s.quic.add(l) {
-		return l.h3.Close()
+		return l.h3.Close
 	}
-	return l.h3.Serve()
+	return l.h3.Serve
 }
 
 // http3Settings are those in force, for a connection that begins.
@@ -107,16 +130,14 @@ func (s *Server) ChangeHTTP3(pc net.PacketConn, n ListenerSettings) {
 // RetireHTTP3 ends the service of pc, which was passed to ServeHTTP3, while pace goes on. Its clients are told to leave;
 // the socket is closed after the last response.
 func (s *Server) RetireHTTP3(pc net.PacketConn) {
-	l := s.quic.of(pc)
+	l := s.quic.retire(pc)
 	if l == nil {
 		return
 	}
-	l.retired.Store(true)
 	l.goodbye()
 	go func() {
 		quiet(s.base, l.open)
-		s.quic.remove(l)
-		l.h3.Close()
+		s.quic.closeRetired(l)
 	}()
 }
 
@@ -262,19 +283,79 @@ func (q *quicListeners) add(l *quicListener) bool {
 
 // of returns the listener that serves pc, nil if there is none.
 func (q *quicListeners) of(pc net.PacketConn) *quicListener {
-	for _, l := range q.all() {
-		if l.from == pc && !l.retired.Load() {
-			return l
-		}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.find(func(l *quicListener) bool { return l.from == pc && !l.retired.Load() })
+}
+
+// find returns the first listener that is so, nil if none is. q.mu is held.
+func (q *quicListeners) find(is func(*quicListener) bool) *quicListener {
+	if i := slices.IndexFunc(q.list, is); i >= 0 {
+		return q.list[i]
 	}
 	return nil
 }
 
-// remove forgets l.
-func (q *quicListeners) remove(l *quicListener) {
+// retire returns the listener that serves pc, which it retires; nil if there is none.
+func (q *quicListeners) retire(pc net.PacketConn) *quicListener {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list = slices.DeleteFunc(q.list, func(one *quicListener) bool { return one == l })
+	l := q.find(func(l *quicListener) bool { return l.from == pc && !l.retired.Load() })
+	if l != nil {
+		l.retired.Store(true)
+	}
+	return l
+}
+
+// reserve keeps a retired listener at an address from being closed. It returns the socket, nil if there is none.
+func (q *quicListeners) reserve(of net.Addr) net.PacketConn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.find(func(l *quicListener) bool { return l.retired.Load() && l.from.LocalAddr().String() == of.String() })
+	if l == nil {
+		return nil
+	}
+	l.reserved = true
+	return l.from
+}
+
+// release undoes reserve. It returns the listener of pc, nil if none was reserved.
+func (q *quicListeners) release(pc net.PacketConn) *quicListener {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.find(func(l *quicListener) bool { return l.from == pc && l.reserved })
+	if l != nil {
+		l.reserved = false
+	}
+	return l
+}
+
+// takeUp serves a listener again that was reserved, with other settings. It reports whether pc has one.
+func (q *quicListeners) takeUp(pc net.PacketConn, o handshake.Options) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.find(func(l *quicListener) bool { return l.from == pc && l.reserved })
+	if l == nil {
+		return false
+	}
+	l.terminator.Change(o)
+	l.reserved = false
+	l.retired.Store(false)
+	return true
+}
+
+// closeRetired closes the socket of a listener without clients, unless it is taken up again, or is closed already.
+func (q *quicListeners) closeRetired(l *quicListener) {
+	q.mu.Lock()
+	at := slices.Index(q.list, l)
+	gone := at >= 0 && l.retired.Load() && !l.reserved
+	if gone {
+		q.list = slices.Delete(q.list, at, at+1)
+	}
+	q.mu.Unlock()
+	if gone {
+		l.h3.Close()
+	}
 }
 
 // all returns the listeners.

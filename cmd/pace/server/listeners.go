@@ -57,7 +57,7 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 			l.Close()
 		}
 		for _, pc := range openedUDP {
-			pc.Close()
+			p.server.ForgetUDP(pc)
 		}
 	}
 	for _, l := range f.InLongForm().Listeners {
@@ -72,7 +72,7 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 		if !l.HTTP3 {
 			s.udp = nil
 		} else if s.udp == nil {
-			if s.udp, err = front.ListenUDP(s.socket.Addr()); err != nil {
+			if s.udp, err = p.server.ListenUDP(s.socket.Addr()); err != nil {
 				cancel()
 				return nil, nil, cannotListen(f, l, err)
 			}
@@ -115,7 +115,7 @@ func (p *parts) changeListeners(next []serving) {
 		case before.udp == s.udp:
 			p.server.ChangeHTTP3(s.udp, p.listenerSettings(s))
 		default:
-			go p.reportFailure(func() error { return p.server.ServeHTTP3(s.udp, p.listenerSettings(s)) })
+			go p.reportFailure(p.server.ServeHTTP3(s.udp, p.listenerSettings(s)))
 		}
 	}
 	for _, s := range last {
