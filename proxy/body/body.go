@@ -132,10 +132,18 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Ready reports whether the next Read needs nothing of the client that has not come yet. Only the goroutine that reads may
-// call it.
+// Ready reports whether the next Read needs nothing of the client that has not come yet. It never waits: while an interim
+// response is being written, it says no. Only the goroutine that reads may call it.
 func (b *Body) Ready() bool {
-	if r := b.kept; b.peeked || r != nil && r.at < len(r.read) || b.Whole() {
+	if r := b.kept; b.peeked || r != nil && r.at < len(r.read) {
+		return true
+	}
+	if !b.mu.TryLock() {
+		return false
+	}
+	read := b.reading == whole
+	b.mu.Unlock()
+	if read {
 		return true
 	}
 	came, whole := b.client.Body(b.stream)

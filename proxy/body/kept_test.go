@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // TestKept_EachAttemptReadsTheSame: attempts read pieces of any size, and give up anywhere. Each that may be made
@@ -118,5 +119,25 @@ func TestReady_WhatWasKept(t *testing.T) {
 	b.Stop()
 	if !b.Again() || !b.Ready() {
 		t.Error("a body that was kept is not ready")
+	}
+}
+
+// Whether more is there is asked while others wait for the answer. The client may take its time for an interim response.
+func TestReady_DoesNotWaitForTheClient(t *testing.T) {
+	t.Parallel()
+	b, _ := bodyOf(t.Context(), strings.NewReader("hello"), 0, 0)
+	writing, taken := make(chan struct{}), make(chan struct{})
+	defer close(taken)
+	go b.Interim(103, func() { close(writing); <-taken })
+	<-writing
+	ready := make(chan bool, 1)
+	go func() { ready <- b.Ready() }()
+	select {
+	case is := <-ready:
+		if is {
+			t.Error("more is there, it says")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for the client")
 	}
 }
