@@ -41,6 +41,9 @@ func (q *request) respond() {
 	q.client.begin(q.resp.Status)
 	events := q.resp.ContentLength != 0 && isEventStream(h) && q.step.Backend != nil // one that was kept is whole
 	if h["Trailer"] != nil {
+		if q.r.ProtoMajor == 3 {
+			q.client.pass() // quic-go reads the fields only when it sends them. If that fails, so does what follows.
+		}
 		clear(h) // or net/http would send from it, as a trailer, each field that is announced as one
 	}
 	switch {

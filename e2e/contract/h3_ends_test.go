@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func TestH3_TrailersAndInterim(t *testing.T) {
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
 		x.Write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 		x.ReadBody()
-		x.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Announced\r\n\r\n2\r\nhi\r\n0\r\nX-Announced: 1\r\nX-Other: 2\r\n\r\n")
+		x.Write("HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nX-Field: 3\r\nTransfer-Encoding: chunked\r\nTrailer: X-Announced\r\n\r\n2\r\nhi\r\n0\r\nX-Announced: 1\r\nX-Other: 2\r\n\r\n")
 	})
 	ca := pacetest.NewCA(t)
 	p := pacetest.Start(t, overH3(upstreams(b), ca.Issue("pace.test")))
@@ -214,6 +215,14 @@ func TestH3_TrailersAndInterim(t *testing.T) {
 	wantStatus(t, got, 200)
 	if fmt.Sprint(hints) != "[103</a>]" {
 		t.Errorf("interim responses: %q", hints)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/x", "X-Field": "3", "Via": "1.1 pace", "Content-Length": ""} {
+		if value := got.Header.Get(name); value != want {
+			t.Errorf("the client got %s: %q, want %q", name, value, want)
+		}
+	}
+	if got.Header.Get("X-Request-Id") == "" {
+		t.Errorf("the client got no id: %v", got.Header)
 	}
 	if got.Body != "hi" || got.Trailer.Get("X-Announced") != "1" || got.Trailer.Get("X-Other") != "2" {
 		t.Errorf("the client got %q, trailer %v", got.Body, got.Trailer)
@@ -244,6 +253,70 @@ func TestH3_ExpectContinue(t *testing.T) {
 	}
 	if got := b.WantGot(1, "/x")[0]; string(got.Body) != "body" {
 		t.Errorf("the backend got %q", got.Body)
+	}
+}
+
+// The length of a response to HEAD is what the backend said, and none if it said none.
+func TestH3_Head(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		x.Write("HTTP/1.1 200 OK\r\n%s\r\n", map[string]string{"/none": "", "/zero": "Content-Length: 0\r\n", "/some": "Content-Length: 7\r\n"}[x.Target])
+	})
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, overH3(upstreams(b), ca.Issue("pace.test")))
+	client := ca.H3("pace.test")
+	for path, want := range map[string]string{"/none": "[]", "/zero": "[0]", "/some": "[7]"} {
+		got := pacetest.Do(client.Client, h3Request(t, p, "HEAD", path, nil))
+		wantStatus(t, got, 200)
+		if length := fmt.Sprint(got.Header["Content-Length"]); length != want {
+			t.Errorf("%s: Content-Length is %s, want %s", path, length, want)
+		}
+	}
+}
+
+// A client and a backend over HTTP/2 talk to each other, though each waits for the other before it says more.
+func TestH3_PingPong(t *testing.T) {
+	t.Parallel()
+	const rounds = 5
+	b := pacetest.NewH2Backend(t, nil, func(x *pacetest.H2Exchange) {
+		for i := range rounds {
+			x.AwaitBody(4 * (i + 1))
+			if i == 0 {
+				x.SendHeader(false, ":status", "200")
+			}
+			x.SendData(false, "pong")
+		}
+		x.AwaitEnd()
+		x.SendData(true, "")
+	})
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, overH3(upstreams(b), ca.Issue("pace.test")))
+	w := ca.H3Wire(p.Proxy, "pace.test")
+	s := w.Stream(append(h3Head()(), pacetest.H3Data("ping")...))
+	r := bufio.NewReader(s)
+	for i := range rounds {
+		if i > 0 {
+			s.Write(pacetest.H3Data("ping"))
+		}
+		for {
+			kind, payload, err := pacetest.H3Frame(r)
+			if err != nil {
+				t.Fatalf("no response to message %d: %v", i+1, err)
+			}
+			if kind == 0 && len(payload) > 0 {
+				if string(payload) != "pong" {
+					t.Fatalf("message %d got %q", i+1, payload)
+				}
+				break
+			}
+		}
+	}
+	s.Close()
+	if rest, err := io.ReadAll(r); err != nil {
+		t.Errorf("the end is %q, %v", rest, err)
+	}
+	if line := p.WantAccess("/x"); line.Text("outcome") != "ok" || line.Text("grpc_status") != "" {
+		t.Errorf("the line says %v", line)
 	}
 }
 

@@ -1,6 +1,7 @@
 package pacetest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -64,11 +65,17 @@ type H3Wire struct {
 // H3Wire connects to an address.
 func (ca *CA) H3Wire(addr, name string) *H3Wire {
 	ca.t.Helper()
+	return ca.H3WireWith(addr, name, nil)
+}
+
+// H3WireWith connects to an address with settings of QUIC.
+func (ca *CA) H3WireWith(addr, name string, over *quic.Config) *H3Wire {
+	ca.t.Helper()
 	c := ca.Config(name)
 	c.NextProtos = []string{http3.NextProtoH3}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, addr, c, nil)
+	conn, err := quic.DialAddr(ctx, addr, c, over)
 	if err != nil {
 		ca.t.Fatal(err)
 	}
@@ -107,6 +114,37 @@ func H3Headers(pairs ...string) []byte {
 // H3Data is a DATA frame.
 func H3Data(data string) []byte {
 	return append(quicvarint.Append([]byte{0}, uint64(len(data))), data...)
+}
+
+// H3Frame reads a frame of a stream.
+func H3Frame(r *bufio.Reader) (kind uint64, payload []byte, err error) {
+	if kind, err = quicvarint.Read(r); err != nil {
+		return 0, nil, err
+	}
+	n, err := quicvarint.Read(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(r, payload)
+	return kind, payload, err
+}
+
+// H3Fields decodes the payload of a HEADERS frame.
+func H3Fields(t testing.TB, payload []byte) map[string]string {
+	t.Helper()
+	fields := map[string]string{}
+	next := qpack.NewDecoder().Decode(payload)
+	for {
+		f, err := next()
+		if err == io.EOF {
+			return fields
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields[f.Name] = f.Value
+	}
 }
 
 // Never is a body of which nothing comes, until the test is over.

@@ -101,8 +101,11 @@ func (c *Conn) Welcome(stream uint32) bool {
 func (c *Conn) Misframed() bool { return c.misframed }
 
 // Body returns how much of the present request's body has come, and whether all of it has. Over HTTP/1 only the latter is
-// known. stream is the request's [StreamID].
+// known, and over HTTP/3 nothing is, because quic-go does not tell. stream is the request's [StreamID].
 func (c *Conn) Body(stream uint32) (came int64, whole bool) {
+	if c.h3 != nil {
+		return 0, false
+	}
 	if c.h2 == nil || stream == 0 {
 		return 0, c.h1.Whole(c.nth)
 	}

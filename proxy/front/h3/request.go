@@ -42,6 +42,19 @@ type controlled interface {
 	SetWriteDeadline(time.Time) error
 }
 
+// connectionFields are for the connection, and make a response over HTTP/3 malformed (RFC 9114 §4.2). net/http drops them
+// over HTTP/2, but quic-go does not.
+var connectionFields = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+
+// WriteHeader implements http.ResponseWriter. The fields are sent later, so they must stay until the next flush.
+func (w *writer) WriteHeader(status int) {
+	h := w.Header()
+	for _, name := range connectionFields {
+		delete(h, name)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
 // Flush implements http.Flusher.
 func (w *writer) Flush() { w.FlushError() }
 
