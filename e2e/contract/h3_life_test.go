@@ -1,10 +1,12 @@
 package contract
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,6 +49,7 @@ func TestH3_Drain(t *testing.T) {
 	if got, err := io.ReadAll(response); err != nil || len(got) == 0 {
 		t.Errorf("the request in flight got %q, %v", got, err)
 	}
+	busy.CloseWithError(0x100, "") // as clients do that have read GOAWAY
 	began = time.Now()
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
@@ -73,6 +76,82 @@ func wantGoaway(t *testing.T, name string, control *quic.ReceiveStream) {
 		if n := len(b); n >= 3 && b[n-3] == 7 && b[n-2] == 1 {
 			return
 		}
+	}
+}
+
+// A response whose end is still under way when its handler has ended gets to the client although pace drains: here the
+// client takes the first of it only 3 s later.
+func TestH3_DrainOverASlowPath(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, pacetest.Fine)
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "drain_timeout", "1h"))
+	w := ca.H3WireWith(p.Proxy, "pace.test", &quic.Config{InitialStreamReceiveWindow: 16, MaxStreamReceiveWindow: 16})
+	s := w.Stream(h3Head()())
+	s.Close()
+	if line := p.WantAccess("/x"); line.Text("outcome") != "ok" {
+		t.Errorf("the line says %v", line)
+	}
+	p.Signal(sigTERM)
+	time.Sleep(3 * time.Second)
+	s.SetReadDeadline(time.Now().Add(pacetest.Patience))
+	if got, err := io.ReadAll(s); err != nil || len(got) <= 16 {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+	w.CloseWithError(0x100, "")
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// A request whose header comes to its end only while pace drains gets 503, without a field of the connection: that would
+// make the response malformed.
+func TestH3_DrainRejects(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	b := pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "drain_timeout", "1h"))
+	w := ca.H3Wire(p.Proxy, "pace.test")
+	header := h3Head()()
+	late := w.Stream(header[:5])
+	busy := w.Stream(header)
+	busy.Close()
+	b.WantGot(1, "/x")
+	p.Signal(sigTERM)
+	control, err := w.AcceptUniStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	control.SetReadDeadline(time.Now().Add(pacetest.Patience))
+	wantGoaway(t, "its connection", control)
+	late.Write(header[5:])
+	late.Close()
+	kind, payload, err := pacetest.H3Frame(bufio.NewReader(late))
+	if err != nil || kind != 1 {
+		t.Fatalf("the client got frame %d, %v", kind, err)
+	}
+	fields := pacetest.H3Fields(t, payload)
+	if fields[":status"] != "503" {
+		t.Errorf("the client got %v", fields)
+	}
+	for _, name := range []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"} {
+		if value, ok := fields[name]; ok {
+			t.Errorf("the client got %s: %s, which RFC 9114 §4.2 forbids", name, value)
+		}
+	}
+	close(open)
+	io.ReadAll(busy)
+	w.CloseWithError(0x100, "")
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	var outcomes []string
+	for _, line := range p.Lines("request") {
+		outcomes = append(outcomes, line.Text("outcome"))
+	}
+	if !slices.Equal(outcomes, []string{"draining", "ok"}) {
+		t.Errorf("the lines say %v", outcomes)
 	}
 }
 

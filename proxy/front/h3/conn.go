@@ -39,6 +39,7 @@ type Conn struct {
 	active  int         // streams that a handler has
 	waiting int         // streams that none has yet
 	idle    *time.Timer // runs while no handler has one
+	rested  time.Time   // when a handler last ended
 	goodbye bool        // GOAWAY is sent, or about to be
 	sweep   *time.Timer // looks for refused requests; nil: it does not run
 }
@@ -52,9 +53,15 @@ type stream struct {
 	broke   atomic.Bool
 }
 
-// lingering is how long a connection lasts after GOAWAY and its last response, so that the client gets what is still
-// under way, and closes the connection itself.
-const lingering = time.Second
+const (
+	// lingering is how long a connection lasts after GOAWAY and the end of its last handler. quic-go sends the end of the
+	// response only then, and a client behind a slow path needs time to get it. Clients close the connection themselves
+	// as soon as they have.
+	lingering = 5 * time.Second
+
+	// leavingIdle is how long one lasts after GOAWAY that has been idle for longer than lingering.
+	leavingIdle = time.Second
+)
 
 // serve serves the connection to its end.
 func (a *attempt) serve(conn *quic.Conn) {
@@ -138,7 +145,7 @@ func (c *Conn) Goodbye() {
 	c.goodbye = true
 	go c.server.Shutdown(c.leaving)
 	if c.active == 0 {
-		c.restart(lingering)
+		c.restart(max(leavingIdle, lingering-time.Since(c.rested)))
 	}
 }
 
@@ -151,12 +158,17 @@ func (c *Conn) Close() {
 func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := c.reach(numberOf(r))
 	defer c.leave(s)
-	c.handler.ServeHTTP(&writer{w, s.id}, withTrailer(r, s))
+	out := &writer{w, s.id}
+	c.handler.ServeHTTP(out, withTrailer(r, s))
+	if r.Method == http.MethodHead {
+		out.FlushError() // or quic-go would say of a response without Content-Length that its length is 0
+	}
 }
 
 // reach notes that a request has come to its handler.
 func (c *Conn) reach(id uint32) *stream {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.streams[id]
 	if s == nil { // it has taken so long that it counts as refused
 		s = &stream{id: id}
@@ -166,10 +178,8 @@ func (c *Conn) reach(id uint32) *stream {
 	s.reached = true
 	c.waiting--
 	c.active++
-	first := c.active == 1
 	c.idle.Stop()
-	c.mu.Unlock()
-	if first {
+	if c.active == 1 {
 		c.watch.Busy(true)
 	}
 	return s
@@ -178,20 +188,19 @@ func (c *Conn) reach(id uint32) *stream {
 // leave notes that the handler of a request has ended.
 func (c *Conn) leave(s *stream) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.streams, s.id)
 	c.active--
-	last := c.active == 0
-	if last {
-		timeout := c.settings.IdleTimeout
-		if c.goodbye {
-			timeout = lingering
-		}
-		c.restart(timeout)
+	c.rested = time.Now()
+	if c.active > 0 {
+		return
 	}
-	c.mu.Unlock()
-	if last {
-		c.watch.Busy(false)
+	timeout := c.settings.IdleTimeout
+	if c.goodbye {
+		timeout = lingering
 	}
+	c.restart(timeout)
+	c.watch.Busy(false)
 }
 
 // Early reports whether the header of a request came before draining.
