@@ -61,9 +61,9 @@ type Server struct {
 	MaxHeaderBytes    int            `toml:"max_header_bytes" default:"65536" min:"1024" max:"16777216" doc:"Largest header of a request, in bytes; HTTP/2 counts 32 more for each field."`
 	MaxBodyBytes      int64          `toml:"max_body_bytes" default:"0" min:"0" max:"1125899906842624" doc:"Largest body of a request, in bytes; 0: no limit."`
 
-	MaxConnections          int `toml:"max_connections" default:"0" min:"0" max:"10000000" doc:"How many client connections may be open at once, on all listeners except the admin listener; 0: as many as there are file descriptors for. pace closes a further one at once, with a TCP reset, before any TLS handshake."`
+	MaxConnections          int `toml:"max_connections" default:"0" min:"0" max:"10000000" doc:"How many client connections may be open at once, on all listeners except the admin listener; 0: as many as there are file descriptors for, and 16384 over HTTP/3, which needs no descriptors. pace closes a further one at once, with a TCP reset, before any TLS handshake; over HTTP/3 it refuses the first packet."`
 	MaxConnectionsPerClient int `toml:"max_connections_per_client" default:"0" min:"0" max:"10000000" doc:"How many connections one client may have open at once; 0: no limit. A client is the address that is connected to pace, or that a PROXY header names; with IPv6, its /64 network. A proxy that passes on the requests of many clients counts as one client, even if server.trusted_proxies has it, so set this above the number of connections that such a proxy needs."`
-	MaxStreams              int `toml:"max_streams" default:"250" min:"1" max:"10000" doc:"How many requests a client may have in flight on one HTTP/2 connection. pace resets a further one and does not forward it."`
+	MaxStreams              int `toml:"max_streams" default:"250" min:"1" max:"10000" doc:"How many requests a client may have in flight on one connection over HTTP/2 or HTTP/3. pace resets a further one and does not forward it."`
 }
 
 // Admin is the listener for operators.

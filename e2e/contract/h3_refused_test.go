@@ -1,6 +1,9 @@
 package contract
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,12 +11,14 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
 
 	"pace/e2e/pacetest"
 )
@@ -241,5 +246,112 @@ func TestH3_MaxStreams(t *testing.T) {
 	defer cancel()
 	if _, err := w.OpenStreamSync(ctx); err != nil {
 		t.Errorf("no stream after the responses: %v", err)
+	}
+}
+
+// h3Cancels opens n streams one after the other, each with a request that the client then gives up by act. It returns
+// what ended the connection, nil if it lasts.
+func h3Cancels(t *testing.T, w *pacetest.H3Wire, n int, act func(*quic.Stream)) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*pacetest.Patience)
+	defer cancel()
+	header := h3Head()()
+	for range n {
+		s, err := w.OpenStreamSync(ctx)
+		if err != nil {
+			return cmp.Or(context.Cause(w.Context()), err)
+		}
+		s.Write(header)
+		act(s)
+	}
+	return nil
+}
+
+// A client that gives up its requests as fast as it can is a flood: its connection ends, which is counted once. A client that cancels 300 is not.
+func TestH3_Floods(t *testing.T) {
+	t.Parallel()
+	stopped := func(s *quic.Stream) {
+		s.Close()
+		s.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+	}
+	reset := func(s *quic.Stream) {
+		s.Write(pacetest.H3Data("some"))
+		time.Sleep(time.Millisecond) // or the reset overtakes the header
+		s.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+	}
+	for _, tt := range []struct {
+		name  string
+		n     int
+		act   func(*quic.Stream)
+		flood float64
+	}{
+		{"responses that are stopped", 3000, stopped, 1},
+		{"requests that are reset", 3000, reset, 1},
+		{"300 responses that are stopped", 300, stopped, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			open := make(chan struct{})
+			b := pacetest.NewBackend(t, pacetest.Gated(open, pacetest.Fine))
+			t.Cleanup(func() { close(open) })
+			ca := pacetest.NewCA(t)
+			p := pacetest.Start(t, overH3(upstreams(b), ca.Issue("pace.test")))
+			other := ca.H3Wire(p.Proxy, "pace.test")
+			w := ca.H3Wire(p.Proxy, "pace.test")
+			err := h3Cancels(t, w, tt.n, tt.act)
+			if tt.flood == 0 {
+				if err != nil {
+					t.Errorf("the connection ended: %v", err)
+				}
+				p.WantMetric(0, "pace_connections", "state", "active")
+				p.WantMetric(0, "pace_refused_total", "reason", "flood")
+				return
+			}
+			if e, ok := errors.AsType[*quic.ApplicationError](err); !ok || http3.ErrCode(e.ErrorCode) != http3.ErrCodeExcessiveLoad {
+				t.Errorf("the connection ended with %v, want H3_EXCESSIVE_LOAD", err)
+			}
+			p.WantMetric(tt.flood, "pace_refused_total", "reason", "flood")
+			var words []string
+			for _, line := range p.Lines("refused a client's request or connection") {
+				words = append(words, line.Text("reason")+": "+line.Text("flood"))
+			}
+			// A reset that overtakes its header is a malformed request, and there is at most one line a second.
+			if !slices.Contains(words, "flood: cancelled requests") && !slices.Contains(words, "h3_error: ") {
+				t.Errorf("the lines say %q", words)
+			}
+			if err := context.Cause(other.Context()); err != nil {
+				t.Errorf("another connection: %v", err)
+			}
+		})
+	}
+}
+
+// pace holds no more of a header than max_header_bytes and 4 KiB, and says so to clients.
+func TestH3_SaysHowLargeHeadersMayBe(t *testing.T) {
+	t.Parallel()
+	ca := pacetest.NewCA(t)
+	p := pacetest.Start(t, set(overH3(upstreams(pacetest.NewBackend(t, pacetest.Fine)), ca.Issue("pace.test")), "server", "max_header_bytes", 8<<10))
+	ctx, cancel := context.WithTimeout(t.Context(), pacetest.Patience)
+	defer cancel()
+	control, err := ca.H3Wire(p.Proxy, "pace.test").AcceptUniStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control.SetReadDeadline(time.Now().Add(pacetest.Patience))
+	r := bufio.NewReader(control)
+	if kind, err := r.ReadByte(); kind != 0 || err != nil {
+		t.Fatalf("the first stream is of type %d, %v", kind, err)
+	}
+	_, settings, err := pacetest.H3Frame(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const maxFieldSectionSize = 6
+	got := map[uint64]uint64{}
+	for r := bytes.NewReader(settings); r.Len() > 0; {
+		id, _ := quicvarint.Read(r)
+		got[id], _ = quicvarint.Read(r)
+	}
+	if got[maxFieldSectionSize] != 12<<10 {
+		t.Errorf("SETTINGS say %v, want 12 KiB of header", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -109,13 +110,23 @@ func (s *Server) ServeHTTP3(pc net.PacketConn, n ListenerSettings) (serve func()
 	return l.h3.Serve
 }
 
+const (
+	// moreOfHeader is how much more of a header quic-go reads than pace accepts. It counts some fields differently, such as
+	// the parts of a cookie. It refuses a request that is larger, but keeps the connection, so there need not be more.
+	moreOfHeader = 4 << 10
+
+	// usualHTTP3 is how many connections over HTTP/3 there may be if max_connections sets no limit. They need no
+	// descriptors, which limit those over TCP.
+	usualHTTP3 = 16 << 10
+)
+
 // http3Settings are those in force, for a connection that begins.
 func (s *Server) http3Settings() h3.Settings {
 	n := s.settings.Load()
 	return h3.Settings{
 		ReadHeaderTimeout: n.ReadHeaderTimeout,
 		IdleTimeout:       n.IdleTimeout,
-		MaxHeaderBytes:    readHeaderBytes(n.MaxHeaderBytes),
+		MaxHeaderBytes:    n.MaxHeaderBytes + moreOfHeader,
 		MaxStreams:        cmp.Or(n.MaxStreams, usualStreams),
 	}
 }
@@ -149,7 +160,7 @@ func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
 	if l.leaving() {
 		return nil
 	}
-	if limit := l.s.settings.Load().MaxConnections; !l.s.open.enter(c, limit) {
+	if limit, ok := l.admit(c); !ok {
 		if l.refused.isNew(peer, time.Now()) {
 			c.refuseConnection("server.max_connections", limit)
 		}
@@ -160,10 +171,23 @@ func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
 		Done:    func(of *h3.Conn) bool { return l.accept(c, of) },
 		Context: c.requests,
 		Refuse:  func(why telemetry.Refusal) { l.s.refuse(why, c) },
+		Flood:   func(of string) { l.s.refuse(telemetry.RefusedFlood, c, slog.String("flood", of)) },
 		Late:    l.s.late,
 		Busy:    c.busy,
 		Over:    func() { l.over(c) },
 	}
+}
+
+// admit counts c, if the limit has room for it. If not, it returns the limit.
+func (l *quicListener) admit(c *Conn) (limit int, ok bool) {
+	limit = l.s.settings.Load().MaxConnections
+	if n := l.s.quic.begun.Add(1); limit == 0 && n > usualHTTP3 {
+		limit = usualHTTP3
+	} else if l.s.open.enter(c, limit) {
+		return limit, true
+	}
+	l.s.quic.begun.Add(-1)
+	return limit, false
 }
 
 // refusedPeers are those whose connections were refused last. Nothing is kept of a refused connection, so each of its
@@ -221,6 +245,7 @@ func (l *quicListener) accept(c *Conn, of *h3.Conn) bool {
 func (l *quicListener) over(c *Conn) {
 	c.lost.Store(true)
 	l.s.open.leave(c)
+	l.s.quic.begun.Add(-1)
 	if c.h3 == nil {
 		return
 	}
@@ -266,6 +291,8 @@ func (l *quicListener) goodbye() {
 
 // quicListeners are those that are being served. The zero value is ready. Safe for concurrent use.
 type quicListeners struct {
+	begun atomic.Int64 // connections that have not ended
+
 	mu   sync.Mutex
 	list []*quicListener // guarded by mu
 	over bool            // no more may come; guarded by mu

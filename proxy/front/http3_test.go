@@ -26,3 +26,32 @@ func TestRefusedPeers_CountAConnectionOnce(t *testing.T) {
 		}
 	}
 }
+
+// Without max_connections there is a limit all the same, because no descriptors are needed. A connection that ends makes
+// room.
+func TestQUICListener_LimitsConnections(t *testing.T) {
+	for _, tt := range []struct{ limit, want int }{{0, usualHTTP3}, {3, 3}, {usualHTTP3 + 1, usualHTTP3 + 1}} {
+		s := &Server{}
+		s.settings.Store(&Settings{MaxConnections: tt.limit})
+		l := &quicListener{s: s}
+		var first *Conn
+		for n := range tt.want {
+			c := &Conn{server: s}
+			if _, ok := l.admit(c); !ok {
+				t.Fatalf("limit %d: connection %d is refused", tt.limit, n+1)
+			}
+			if first == nil {
+				first = c
+			}
+		}
+		for range 2 {
+			if limit, ok := l.admit(&Conn{server: s}); ok || limit != tt.want {
+				t.Errorf("limit %d: one more got %v by limit %d", tt.limit, ok, limit)
+			}
+		}
+		l.over(first)
+		if _, ok := l.admit(&Conn{server: s}); !ok {
+			t.Errorf("limit %d: there is no room after an end", tt.limit)
+		}
+	}
+}

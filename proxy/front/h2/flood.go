@@ -5,17 +5,15 @@ import (
 	"time"
 
 	"pace/proxy/frames"
+	"pace/proxy/front/flood"
 )
 
-// The limits of frames that a client needs few of, on one connection within [floodSeconds]. The next one makes a
+// The limits of frames that a client needs few of, on one connection within [flood.Seconds]. The next one makes a
 // flood of them.
 const (
-	maxControl = 10_000 // of frames that carry nothing of a request
-	maxResets  = 1_000  // of streams that end before their time: by the client, or because it broke a rule
+	maxControl = 10_000          // of frames that carry nothing of a request
+	maxResets  = flood.MaxResets // of streams that end before their time
 )
-
-// floodSeconds is how many seconds count.
-const floodSeconds = 10
 
 // A client need not make frames shorter than these, and pace sends no shorter DATA if it has more, unless the
 // client opens its window by less at a time.
@@ -34,7 +32,7 @@ const (
 // no small window of the client has made it short. A client has at most maxControl of them in reserve.
 type floods struct {
 	began           time.Time
-	control, resets window
+	control, resets flood.Window
 
 	unanswered atomic.Int64 // frames that net/http has to acknowledge, and whose acknowledgements are not sent yet
 
@@ -84,11 +82,11 @@ func (f *floods) isFlood(w weight, frame *frames.Reader) bool {
 			return false
 		}
 	}
-	return f.control.add(f.now(), 1) > maxControl
+	return f.control.Add(f.now(), 1) > maxControl
 }
 
 // tooManyResets counts a stream that ended before its time, and reports whether it is one of a flood.
-func (f *floods) tooManyResets() bool { return f.resets.add(f.now(), 1) > maxResets }
+func (f *floods) tooManyResets() bool { return f.resets.Add(f.now(), 1) > maxResets }
 
 // wantsAck reports whether a frame is PING or SETTINGS, and is to be acknowledged.
 func wantsAck(f *frames.Reader) bool { return isPingOrSettings(f) && !f.Has(frames.Ack) }
@@ -147,28 +145,6 @@ func weigh(f *frames.Reader) weight {
 		return weighsAsWindowUpdate
 	}
 	return weighsAsOther
-}
-
-// window counts what has happened within the last floodSeconds. It forgets whole seconds, so it may look back by one
-// second less. The zero value is ready.
-type window struct {
-	slots  [floodSeconds]uint32
-	sum    uint32 // of slots
-	newest int64  // the second of the newest slot
-}
-
-// add counts n more in a second, and returns how many there are. No second may come before an earlier one.
-func (w *window) add(second int64, n uint32) uint32 {
-	w.newest = max(w.newest, second-floodSeconds)
-	for w.newest < second {
-		w.newest++
-		slot := &w.slots[w.newest%floodSeconds]
-		w.sum -= *slot
-		*slot = 0
-	}
-	w.slots[second%floodSeconds] += n
-	w.sum += n
-	return w.sum
 }
 
 // Unlawful is a frame that ends every connection: net/http sends GOAWAY, also in the middle of a header. It is

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"pace/proxy/front/flood"
 	"pace/proxy/front/handshake"
 	"pace/telemetry"
 )
@@ -31,6 +32,8 @@ type Conn struct {
 	server   *http3.Server
 	settings Settings
 
+	began   time.Time
+	flooded atomic.Bool     // the client has sent a flood, and the connection ends because of it
 	leaving context.Context // ends when the connection is to be closed
 	close   context.CancelFunc
 
@@ -41,16 +44,18 @@ type Conn struct {
 	idle    *time.Timer // runs while no handler has one
 	rested  time.Time   // when a handler last ended
 	goodbye bool        // GOAWAY is sent, or about to be
+	resets  flood.Window
 	sweep   *time.Timer // looks for refused requests; nil: it does not run
 }
 
 // stream is a request whose header has come, until its handler ends.
 type stream struct {
 	id      uint32
-	came    time.Time // its header
-	early   bool      // that was before draining
-	reached bool      // a handler has it
-	broke   atomic.Bool
+	came    time.Time   // its header
+	early   bool        // that was before draining
+	reached bool        // a handler has it
+	broke   atomic.Bool // its client broke a rule
+	reset   atomic.Bool // its client gave its body up
 }
 
 const (
@@ -67,7 +72,7 @@ const (
 func (a *attempt) serve(conn *quic.Conn) {
 	c := &Conn{
 		Agreed: handshake.AgreementOf(conn.ConnectionState().TLS), watch: a.watch, handler: a.l.Handler, quic: conn,
-		settings: a.l.Settings(), streams: map[uint32]*stream{},
+		settings: a.l.Settings(), streams: map[uint32]*stream{}, began: time.Now(),
 	}
 	c.server = &http3.Server{
 		Handler:        c,
@@ -106,6 +111,9 @@ func (c *Conn) end() {
 	}
 	refused := c.waiting
 	c.mu.Unlock()
+	if c.flooded.Load() {
+		return // that is counted
+	}
 	for range refused {
 		c.watch.Refuse(telemetry.RefusedH3Error)
 	}
@@ -157,7 +165,7 @@ func (c *Conn) Close() {
 // ServeHTTP implements http.Handler, for quic-go.
 func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := c.reach(numberOf(r))
-	defer c.leave(s)
+	defer c.leave(s, r)
 	out := &writer{w, s.id}
 	c.handler.ServeHTTP(out, withTrailer(r, s))
 	if r.Method == http.MethodHead {
@@ -186,7 +194,15 @@ func (c *Conn) reach(id uint32) *stream {
 }
 
 // leave notes that the handler of a request has ended.
-func (c *Conn) leave(s *stream) {
+func (c *Conn) leave(s *stream, r *http.Request) {
+	c.forgetHandled(s)
+	if s.cancelledBy(r.Context()) {
+		c.cancelled(1)
+	}
+}
+
+// forgetHandled drops a request whose handler has ended.
+func (c *Conn) forgetHandled(s *stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.streams, s.id)
@@ -223,11 +239,18 @@ func (c *Conn) ClientLeft(id uint32) bool {
 	if s != nil && s.broke.Load() {
 		return false
 	}
+	c.hasEnded()
+	return !c.clientBroke() && !c.flooded.Load()
+}
+
+// hasEnded reports whether the connection has ended. It waits a moment for that, because quic-go ends the streams first.
+func (c *Conn) hasEnded() bool {
 	select {
 	case <-c.quic.Context().Done():
-	case <-time.After(closing): // quic-go ends the streams of a connection first
+		return true
+	case <-time.After(closing):
+		return false
 	}
-	return !c.clientBroke()
 }
 
 // clientBroke reports whether the connection has ended because its client broke a rule.

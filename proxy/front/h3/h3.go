@@ -44,6 +44,7 @@ type Watch struct {
 	Done    func(*Conn) bool                      // the handshake is done; false: the connection is refused
 	Context func(context.Context) context.Context // makes the one of all its requests
 	Refuse  func(telemetry.Refusal)               // a request or the connection
+	Flood   func(of string)                       // that ends the connection
 	Late    func() bool                           // a request whose header comes now is to be rejected
 	Busy    func(bool)                            // it has requests now, or has none any more; it must not call the Conn
 	Over    func()                                // it has ended, or was never established

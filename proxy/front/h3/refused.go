@@ -114,7 +114,11 @@ func (c *Conn) countRefused() {
 		c.sweep = time.AfterFunc(reaching, c.countRefused)
 	}
 	c.mu.Unlock()
+	if refused == 0 || c.flooded.Load() {
+		return
+	}
 	for range refused {
 		c.watch.Refuse(telemetry.RefusedH3Error)
 	}
+	c.cancelled(refused)
 }

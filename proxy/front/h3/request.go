@@ -99,8 +99,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		maps.Copy(b.trailer, b.request.Trailer)
 	case bodyBroke(err):
 		b.stream.broke.Store(true)
+	case isReset(err):
+		b.stream.reset.Store(true)
 	}
 	return n, err
+}
+
+// isReset reports whether the client gave its body up.
+func isReset(err error) bool {
+	e, ok := errors.AsType[*quic.StreamError](err)
+	return ok && e.Remote
 }
 
 // bodyBroke reports whether the client broke a rule, so that its body cannot be read any more. Of a body that is longer
