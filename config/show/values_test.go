@@ -33,7 +33,7 @@ allow = ["10.0.0.0/8"]
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"listener":{"default":{"client_auth":"none","client_ca":"","listen":"0.0.0.0:8080"`, `"idle_timeout":"1m15s"`, `"slow":"1s"`,
+		`"listener":{"default":{"client_auth":"none","client_ca":"","http3":false,"listen":"0.0.0.0:8080"`, `"idle_timeout":"1m15s"`, `"slow":"1s"`,
 		`"backends":[{"url":"http://10.0.0.1:80","weight":1},{"url":"http://10.0.0.2:81","weight":3}]`,
 		`{"url":"unix:/run/app.sock","weight":1}`, `"Authorization":"***","X-Team":"red"`, `"allow":["10.0.0.0/8"]`, `"name":"rest"`,
 		`"health":null`, `"path":"/healthz","port":0,"rise":2,"status":"200-399"`,
