@@ -250,7 +250,7 @@ func (w *town) busy() {
 		{20, w.get("main", "/")},
 		{220, w.get("main", "/missing")},
 		{8, w.get("main", "/error")},
-		{3, w.get("main", "/slow")},
+		{3, w.get("main", "/slow")}, {4, w.get("main", "/slow")}, // more than 1 % of all, for the alert about p99
 		{1, w.get("main", "/hang")},
 		{4, w.get("main", "/reset")},
 		{3, w.get("main", "/garbage")},
