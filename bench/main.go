@@ -42,14 +42,14 @@ type options struct {
 func parse() (o options) {
 	flag.BoolVar(&o.short, "short", false, "the form for CI: pace and the bare ReverseProxy, small requests, windows of a second, within a minute")
 	flag.IntVar(&o.seconds, "seconds", 2, "length of a window; over HTTP/2, and for handshakes, how many thousands of requests follows from it")
-	flag.IntVar(&o.rounds, "rounds", 5, "windows of each peer, where a scenario doesn't want fewer; -short: at most 3")
+	flag.IntVar(&o.rounds, "rounds", 5, "windows of each peer, where a scenario doesn't want fewer")
 	flag.StringVar(&o.out, "out", "", "folder for the report (default results; none with -short or -only)")
 	flag.Float64Var(&o.maxRatio, "max-ratio", maxRatio, "CPU per small request of pace with everything on, against the bare ReverseProxy; 1.5 times that fails")
 	only := flag.String("only", "", "peers and scenarios to run")
 	flag.Parse()
 	o.only = strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	if o.short {
-		o.rounds, o.seconds = min(o.rounds, 3), min(o.seconds, 1)
+		o.seconds = min(o.seconds, 1)
 	} else if o.out == "" && len(o.only) == 0 {
 		o.out = "results"
 	}

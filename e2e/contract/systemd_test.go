@@ -88,7 +88,7 @@ func TestSystemd_WrongNames(t *testing.T) {
 // Ten restarts while clients connect all the time. Each connection is served, by one pace or by the next: the
 // socket is never closed, so the connections in its queue are never reset.
 func TestSystemd_RestartsRefuseNobody(t *testing.T) {
-	// Not parallel: a connection on which no request comes for 200 ms is none that a drain waits for.
+	// Not parallel: a connection on which no request comes for a second is none that a drain waits for.
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	web := newSocketUnit(t, "http")
 	cfg := set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", "")

@@ -64,7 +64,7 @@ func plans() []plan {
 		}, []backendKind{scriptedBackend, scriptedBackend, scriptedBackend}, quota}, // one may be ejected, and two are left
 		{"strict", pacetest.Config{"upstreams": {"response_timeout": "300ms"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
 		{"patient", pacetest.Config{"upstreams": {"response_timeout": "2s"}}, []backendKind{scriptedBackend, scriptedBackend}, 0},
-		{"brief", pacetest.Config{"server": {"body_timeout": "500ms", "read_header_timeout": "1s"}}, []backendKind{scriptedBackend}, 0},
+		{"brief", pacetest.Config{"server": {"body_timeout": "500ms", "read_header_timeout": "5s"}}, []backendKind{scriptedBackend}, 0},
 		{"lone", pacetest.Config{}, []backendKind{scriptedBackend}, 0},
 		{"fickle", pacetest.Config{}, []backendKind{fickleBackend}, 0},
 		{"half", pacetest.Config{}, []backendKind{closedBackend, scriptedBackend}, 0},
