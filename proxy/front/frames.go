@@ -1,10 +1,9 @@
 package front
 
 import (
-	"sync"
 	"time"
 
-	"pace/proxy/front/h2"
+	"pace/proxy/frames"
 )
 
 // held are the bytes that net/http has sent over HTTP/2 and that wait for what follows at once (see
@@ -13,20 +12,13 @@ import (
 // A handler that has said that more follows may be stopped all the same, by a client whose flow-control window is
 // empty. So nothing waits for longer than [Server.patience].
 type held struct {
-	bytes *[]byte     // nil: nothing is held
-	late  *time.Timer // nil: nothing was ever held
+	frames.Held
+	late *time.Timer // nil: nothing was ever held
 }
 
-const (
-	maxHeld = h2.LargestFrame
-
-	// usualPatience is many times what it takes to write a small response. The response to a client whose window is
-	// empty begins so much later.
-	usualPatience = time.Millisecond
-)
-
-// heldBytes are used by one connection after another, since most have nothing to hold most of the time.
-var heldBytes = sync.Pool{New: func() any { b := make([]byte, 0, maxHeld); return &b }}
+// usualPatience is many times what it takes to write a small response. The response to a client whose window is empty
+// begins so much later.
+const usualPatience = time.Millisecond
 
 // ExpectMore notes that the handler of a stream writes on without waiting for anything, until it calls SendNow or
 // ends.
@@ -82,22 +74,17 @@ func (c *Conn) writeOrHold(b []byte) (n int, held bool, err error) {
 
 // hold keeps b if more follows at once, and reports whether it does. c.writing is held.
 func (c *Conn) hold(b []byte) bool {
-	waiting := 0
-	if c.held.bytes != nil {
-		waiting = len(*c.held.bytes)
-	}
-	if waiting+len(b) > maxHeld || !c.h2.MoreFollows() {
+	first := c.held.Empty()
+	if !c.h2.MoreFollows() || !c.held.Hold(b) {
 		return false
 	}
-	if c.held.bytes == nil {
-		c.held.bytes = heldBytes.Get().(*[]byte)
-		if c.held.late == nil {
-			c.held.late = time.AfterFunc(c.server.patience, c.heldTooLong)
-		} else {
-			c.held.late.Reset(c.server.patience)
-		}
+	switch {
+	case !first:
+	case c.held.late == nil:
+		c.held.late = time.AfterFunc(c.server.patience, c.heldTooLong)
+	default:
+		c.held.late.Reset(c.server.patience)
 	}
-	*c.held.bytes = append(*c.held.bytes, b...)
 	return true
 }
 
@@ -113,35 +100,13 @@ func (c *Conn) heldTooLong() {
 
 // sendHeld sends what waits. c.writing is held.
 func (c *Conn) sendHeld() {
-	p := c.held.bytes
-	if p == nil {
-		return
+	if !c.held.Empty() {
+		c.held.WriteWith(nil, c.writeNow)
 	}
-	c.held.bytes = nil
-	c.writeNow(*p)
-	*p = (*p)[:0]
-	heldBytes.Put(p)
 }
 
 // writeAfterHeld writes b after what waits, together if that fits. c.writing is held.
-func (c *Conn) writeAfterHeld(b []byte) (int, error) {
-	p := c.held.bytes
-	if p == nil {
-		return c.writeNow(b)
-	}
-	if len(*p)+len(b) > cap(*p) {
-		if c.sendHeld(); c.broken != nil {
-			return 0, c.broken
-		}
-		return c.writeNow(b)
-	}
-	c.held.bytes = nil
-	before := len(*p)
-	n, err := c.writeNow(append(*p, b...))
-	*p = (*p)[:0]
-	heldBytes.Put(p)
-	return max(n-before, 0), err
-}
+func (c *Conn) writeAfterHeld(b []byte) (int, error) { return c.held.WriteWith(b, c.writeNow) }
 
 // writeNow writes b. If it does not go out whole, the client gets nothing more, and the connection ends, so that
 // whoever reads from it or waits for it learns of it. c.writing is held.

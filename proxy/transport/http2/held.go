@@ -3,7 +3,6 @@ package http2
 import (
 	"errors"
 	"os"
-	"sync"
 	"time"
 
 	"pace/proxy/frames"
@@ -22,26 +21,18 @@ import (
 // net/http may be stopped all the same: by a backend whose window is empty, and by a machine that has much else to do.
 // So nothing waits for longer than [Pool.patience].
 
-const (
-	// maxHeld is how many bytes may wait. More of them would not gain much from it, and have to be copied.
-	maxHeld = 16 << 10
-
-	// usualPatience is many times what it takes to write a small request.
-	usualPatience = time.Millisecond
-)
+// usualPatience is many times what it takes to write a small request.
+const usualPatience = time.Millisecond
 
 // held are the bytes that wait. conn.writing guards them.
 type held struct {
-	bytes  *[]byte     // nil: none
+	frames.Held
 	since  time.Time   // when the first of them was written
 	before uint32      // the newest stream before them
 	late   *time.Timer // nil: nothing was ever held
 	runs   bool        // late does
 	broken error       // a part of them could not be sent: the connection is of no use any more
 }
-
-// heldBytes are used by one connection after another, since most have nothing to hold most of the time.
-var heldBytes = sync.Pool{New: func() any { b := make([]byte, 0, maxHeld); return &b }}
 
 // expect notes whether a frame of x follows at once.
 func (c *conn) expect(x *exchange, more bool) {
@@ -78,16 +69,14 @@ func (c *conn) mayWait() bool {
 // hold keeps b, and reports whether there was room. c.writing is held. before is the newest stream before b.
 func (c *conn) hold(b []byte, before uint32) bool {
 	h := &c.held
-	if h.bytes == nil {
-		if len(b) > maxHeld {
-			return false
-		}
-		h.bytes, h.since, h.before = heldBytes.Get().(*[]byte), time.Now(), before
-		c.startLate(c.pool.patience)
-	} else if len(*h.bytes)+len(b) > maxHeld {
+	first := h.Empty()
+	if !h.Hold(b) {
 		return false
 	}
-	*h.bytes = append(*h.bytes, b...)
+	if first {
+		h.since, h.before = time.Now(), before
+		c.startLate(c.pool.patience)
+	}
 	return true
 }
 
@@ -111,7 +100,7 @@ func (c *conn) heldTooLong() {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.held.runs = false
-	if c.held.bytes == nil {
+	if c.held.Empty() {
 		return
 	}
 	if left := c.pool.patience - time.Since(c.held.since); left > 0 {
@@ -140,7 +129,7 @@ func (c *conn) sendUnlessMore() {
 
 // sendHeld sends what waits. If that fails, nobody is there to see it, and the connection is closed. c.writing is held.
 func (c *conn) sendHeld() {
-	if c.held.bytes == nil {
+	if c.held.Empty() {
 		return
 	}
 	if _, err := c.writeAfterHeld(nil, 0); err != nil {
@@ -148,28 +137,20 @@ func (c *conn) sendHeld() {
 	}
 }
 
-// writeAfterHeld writes b after what waits, together if that fits. It returns how much of b was written. c.writing is held.
+// writeAfterHeld writes b after what waits, together if that fits. It returns how much of b was written. c.writing is
+// held.
 func (c *conn) writeAfterHeld(b []byte, before uint32) (int, error) {
-	p := c.held.bytes
-	if p == nil {
+	h := &c.held
+	if h.Empty() {
 		return c.writeNow(b, before)
 	}
-	if len(*p)+len(b) > cap(*p) {
-		if c.sendHeld(); c.held.broken != nil {
-			return 0, c.held.broken
-		}
-		return c.writeNow(b, before)
-	}
-	c.held.bytes = nil
-	waited := len(*p)
-	n, err := c.writeNow(append(*p, b...), c.held.before)
-	*p = (*p)[:0]
-	heldBytes.Put(p)
-	if c.held.broken = err; err != nil {
-		n = max(n-waited, 0)
-	} else {
-		n = len(b)
-	}
+	next := h.before // the newest stream before what is written next
+	n, err := h.WriteWith(b, func(p []byte) (int, error) {
+		from := next
+		next = before
+		return c.writeNow(p, from)
+	})
+	h.broken = err
 	return n, err
 }
 

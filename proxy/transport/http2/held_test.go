@@ -126,7 +126,7 @@ func TestDo_WritesWhatIsThereAtOnce(t *testing.T) {
 		{"one of known length", &comingBody{next: []string{"hello"}}, false, 5, []string{"HEADERS DATA+END"}},
 		{"one in several pieces", &comingBody{next: []string{"hello", " ", "world"}}, false, -1, []string{"HEADERS DATA+END"}},
 		{"one that may have a trailer", &comingBody{next: []string{"hello"}}, true, -1, []string{"HEADERS DATA HEADERS+END"}},
-		{"one that is too large to wait", &comingBody{next: []string{strings.Repeat("x", maxHeld), "y"}}, false, -1, []string{"HEADERS", "DATA", "DATA+END"}},
+		{"one that is too large to wait", &comingBody{next: []string{strings.Repeat("x", frames.MaxHeld), "y"}}, false, -1, []string{"HEADERS", "DATA", "DATA+END"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, conn := notingPool(t, backend(t, readsAll), Options{})

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"pace/proxy/frames"
 	"pace/proxy/transport"
 )
 
@@ -61,7 +62,7 @@ func (u *upload) Read(b []byte) (n int, err error) {
 	}
 	defer u.endRead()
 	n, err = x.req.Body.Read(b)
-	for err == nil && n < min(len(b), maxHeld) && u.isThere() {
+	for err == nil && n < min(len(b), frames.MaxHeld) && u.isThere() {
 		var more int
 		more, err = x.req.Body.Read(b[n:])
 		n += more
