@@ -49,7 +49,7 @@ func (s *Server) Drain(ctx context.Context) error {
 // stopAccepting closes the listeners once their queues are empty, asks the clients of HTTP/2 and HTTP/3 to send no more on
 // their connections, and closes idle connections.
 func (s *Server) stopAccepting(ctx context.Context) {
-	open := s.listeners.close()
+	open := s.listeners.stop()
 	if ctx.Err() == nil {
 		var emptying sync.WaitGroup
 		for _, l := range open {

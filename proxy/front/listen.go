@@ -9,8 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -213,47 +213,18 @@ func (l *listener) awaitOver() {
 	}
 }
 
-// listeners are those that are being served. The zero value is ready. Safe for concurrent use.
-type listeners struct {
-	mu   sync.Mutex
-	open []*listener // guarded by mu
-	over bool        // no more may come; guarded by mu
-}
-
-// add reports whether l may be served.
-func (ls *listeners) add(l *listener) bool {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if !ls.over {
-		ls.open = append(ls.open, l)
-	}
-	return !ls.over
-}
+// listeners are those over TCP and unix sockets. The zero value is ready. Safe for concurrent use.
+type listeners struct{ served[*listener] }
 
 // remove returns the listener that Serve made from l, nil if there is none.
 func (ls *listeners) remove(l net.Listener) *listener {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	for i, open := range ls.open {
+	for i, open := range ls.list {
 		if open.from == l {
-			ls.open = append(ls.open[:i:i], ls.open[i+1:]...)
+			ls.list = slices.Delete(ls.list, i, i+1)
 			return open
 		}
 	}
 	return nil
-}
-
-// all returns the listeners.
-func (ls *listeners) all() []*listener {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return append([]*listener(nil), ls.open...)
-}
-
-// close returns the listeners, and lets none come any more.
-func (ls *listeners) close() []*listener {
-	ls.mu.Lock()
-	ls.over = true
-	ls.mu.Unlock()
-	return ls.all()
 }
