@@ -48,17 +48,11 @@ func (n *negotiated) adopt(c net.Conn) {
 // Do implements connections.
 func (n *negotiated) Do(ctx context.Context, req *transport.Request, resp *transport.Response) error {
 	if n.needsOne(req) || n.choseOne.Load() && n.one.Open() > 0 {
-		return n.overOne(ctx, req, resp)
+		return n.over(ctx, n.one, req, resp)
 	}
-	err := n.two.Do(ctx, req, resp)
-	for range moves {
-		if !isFull(err) || !n.moveToTwo() {
-			break
-		}
-		err = n.two.Do(ctx, req, resp)
-	}
+	err := n.over(ctx, n.two, req, resp)
 	if errors.Is(err, http2.ErrHTTP1) {
-		return n.overOne(ctx, req, resp)
+		return n.over(ctx, n.one, req, resp)
 	}
 	if err == nil {
 		n.choseOne.Store(false)
@@ -69,14 +63,14 @@ func (n *negotiated) Do(ctx context.Context, req *transport.Request, resp *trans
 // moves is how often a request has room made for it that another one may take.
 const moves = 3
 
-// overOne makes an attempt over HTTP/1.1.
-func (n *negotiated) overOne(ctx context.Context, req *transport.Request, resp *transport.Response) error {
-	err := n.one.Do(ctx, req, resp)
+// over makes an attempt on a connection of the pool, for which it takes room from the other one if need be.
+func (n *negotiated) over(ctx context.Context, pool connections, req *transport.Request, resp *transport.Response) error {
+	err := pool.Do(ctx, req, resp)
 	for range moves {
-		if !isFull(err) || !n.moveToOne() {
+		if !isFull(err) || !n.moveTo(pool) {
 			break
 		}
-		err = n.one.Do(ctx, req, resp)
+		err = pool.Do(ctx, req, resp)
 	}
 	return err
 }
@@ -102,35 +96,24 @@ func orNone(limit int) int {
 	return limit
 }
 
-// moveToOne lets one have a connection more, and two one less, which has to close an idle one if it has none to spare.
-// It reports whether there is one.
-func (n *negotiated) moveToOne() bool {
+// moveTo lets the pool have a connection more, and the other one less, which has to close an idle one if it has none to
+// spare. It reports whether there is one.
+func (n *negotiated) moveTo(pool connections) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	rest := n.limit - n.ofOne
-	if rest == 0 {
+	var from connections = n.one
+	has, ofOne := n.ofOne, n.ofOne-1
+	if pool == n.one {
+		from, has, ofOne = n.two, n.limit-n.ofOne, n.ofOne+1
+	}
+	if has == 0 {
 		return false
 	}
-	if n.two.Limit(orNone(rest - 1)); n.two.Open() > rest-1 {
-		n.two.Limit(rest)
+	if from.Limit(orNone(has - 1)); from.Open() > has-1 {
+		from.Limit(has)
 		return false
 	}
-	n.share(n.ofOne + 1)
-	return true
-}
-
-// moveToTwo is the opposite of moveToOne.
-func (n *negotiated) moveToTwo() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ofOne == 0 {
-		return false
-	}
-	if n.one.Limit(orNone(n.ofOne - 1)); n.one.Open() > n.ofOne-1 {
-		n.one.Limit(n.ofOne)
-		return false
-	}
-	n.share(n.ofOne - 1)
+	n.share(ofOne)
 	return true
 }
 

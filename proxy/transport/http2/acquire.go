@@ -155,7 +155,7 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 	if c.listed {
 		p.conns = append(p.conns, c)
 	}
-	if c.isIdle() && (!c.listed || p.closed || p.drops) {
+	if p.isOver(c) {
 		p.unlist(c)
 		go c.http.Close()
 	}
@@ -177,7 +177,7 @@ func (p *Pool) unwait(d *dialing) {
 // closeUnused closes a connection that nobody has waited for in the end, if it is not kept.
 func (p *Pool) closeUnused(c *conn) {
 	p.mu.Lock()
-	over := c.counted && c.isIdle() && (!c.listed || p.closed || p.drops)
+	over := c.counted && p.isOver(c)
 	if over {
 		p.unlist(c)
 	}

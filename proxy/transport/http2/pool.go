@@ -131,8 +131,9 @@ func (p *Pool) KeepIdle(keep bool) {
 	closeAll(idle)
 }
 
-// Limit sets how many connections there may be; 0: maxConnections; negative: none. If there are more, idle ones are closed at once, and
-// others when their last exchanges end. However many exchanges dial at once, the pool never dials beyond the limit.
+// Limit sets how many connections there may be; 0: maxConnections; negative: none. If there are more, idle ones are
+// closed at once, and others when their last exchanges end. However many exchanges dial at once, the pool never dials
+// beyond the limit.
 func (p *Pool) Limit(connections int) {
 	p.mu.Lock()
 	p.limit = connections
@@ -198,6 +199,9 @@ func closeAll(conns []*conn) {
 // isIdle reports whether nobody uses c, nor has waited for it and is about to. Pool.mu is held.
 func (c *conn) isIdle() bool { return c.users == 0 && c.waiters == 0 }
 
+// isOver reports whether c is idle, and may not stay so. p.mu is held.
+func (p *Pool) isOver(c *conn) bool { return c.isIdle() && (!c.listed || p.closed || p.drops) }
+
 // use counts one more exchange on c, if there is room for it. p.mu is held.
 func (p *Pool) use(c *conn) bool {
 	if !c.listed || c.users >= maxStreams || c.http.Reserve() != nil {
@@ -211,7 +215,7 @@ func (p *Pool) use(c *conn) bool {
 func (p *Pool) leave(c *conn) {
 	p.mu.Lock()
 	c.users--
-	over := c.isIdle() && (!c.listed || p.closed || p.drops || p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
+	over := p.isOver(c) || c.isIdle() && (p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
 	if over {
 		p.unlist(c)
 	}
