@@ -2,7 +2,6 @@ package contract
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -29,14 +28,7 @@ func TestH3_Drain(t *testing.T) {
 	b.WantGot(1, "/x")
 	p.Signal(sigTERM)
 	for name, w := range map[string]*pacetest.H3Wire{"busy": busy, "idle": idle} {
-		ctx, cancel := context.WithTimeout(t.Context(), pacetest.Patience)
-		control, err := w.AcceptUniStream(ctx)
-		cancel()
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		control.SetReadDeadline(time.Now().Add(pacetest.Patience))
-		wantGoaway(t, name, control)
+		wantGoaway(t, name, w.Control())
 	}
 	began := time.Now()
 	if _, err := dialH3(t, p.Proxy, "", h3Config(ca, "pace.test")); err == nil || time.Since(began) > pacetest.Patience/2 {
@@ -119,12 +111,7 @@ func TestH3_DrainRejects(t *testing.T) {
 	busy.Close()
 	b.WantGot(1, "/x")
 	p.Signal(sigTERM)
-	control, err := w.AcceptUniStream(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	control.SetReadDeadline(time.Now().Add(pacetest.Patience))
-	wantGoaway(t, "its connection", control)
+	wantGoaway(t, "its connection", w.Control())
 	late.Write(header[5:])
 	late.Close()
 	kind, payload, err := pacetest.H3Frame(bufio.NewReader(late))

@@ -330,14 +330,7 @@ func TestH3_SaysHowLargeHeadersMayBe(t *testing.T) {
 	t.Parallel()
 	ca := pacetest.NewCA(t)
 	p := pacetest.Start(t, set(overH3(upstreams(pacetest.NewBackend(t, pacetest.Fine)), ca.Issue("pace.test")), "server", "max_header_bytes", 8<<10))
-	ctx, cancel := context.WithTimeout(t.Context(), pacetest.Patience)
-	defer cancel()
-	control, err := ca.H3Wire(p.Proxy, "pace.test").AcceptUniStream(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	control.SetReadDeadline(time.Now().Add(pacetest.Patience))
-	r := bufio.NewReader(control)
+	r := bufio.NewReader(ca.H3Wire(p.Proxy, "pace.test").Control())
 	if kind, err := r.ReadByte(); kind != 0 || err != nil {
 		t.Fatalf("the first stream is of type %d, %v", kind, err)
 	}

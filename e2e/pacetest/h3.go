@@ -101,6 +101,19 @@ func (w *H3Wire) Stream(bytes []byte) *quic.Stream {
 	return s
 }
 
+// Control returns the first stream that pace opens, its control stream.
+func (w *H3Wire) Control() *quic.ReceiveStream {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), Patience)
+	defer cancel()
+	s, err := w.AcceptUniStream(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.SetReadDeadline(time.Now().Add(Patience))
+	return s
+}
+
 // H3Headers is a HEADERS frame; pairs are names and values.
 func H3Headers(pairs ...string) []byte {
 	var block bytes.Buffer

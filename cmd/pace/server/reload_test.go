@@ -24,6 +24,21 @@ func (f atEachLine) Handle(_ context.Context, r slog.Record) error {
 func (f atEachLine) WithAttrs([]slog.Attr) slog.Handler { return f }
 func (f atEachLine) WithGroup(string) slog.Handler      { return f }
 
+// reloaderOf returns the reloader of a pace that is built from file, and not served.
+func reloaderOf(t *testing.T, file string) *reloader {
+	t.Helper()
+	f, err := vet.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := build(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.log.Close() })
+	return newReloader(file, f, "", p)
+}
+
 // A file that the configuration names for the first time, and that appears or changes as soon as it has been read, has
 // changed since: it must be read again.
 func TestReload_NoticesThatAFileIsThereAMomentLater(t *testing.T) {
@@ -37,16 +52,8 @@ func TestReload_NoticesThatAFileIsThereAMomentLater(t *testing.T) {
 	}
 	const text = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"\"\n[log]\nfile = %q\n[[route]]\nmatch = \"/\"\nupstream = \"default\"\nrequest_headers.set = { X-A = %q }\n[upstreams]\nbackends = [\"http://10.0.0.1\"]\n"
 	write(file, fmt.Sprintf(text, filepath.Join(dir, "log"), "a"))
-	f, err := vet.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := build(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.log.Close() })
-	r := newReloader(file, f, "", p)
+	r := reloaderOf(t, file)
+	p := r.parts
 
 	write(file, fmt.Sprintf(text, filepath.Join(dir, "log"), "${file:"+secret+"}"))
 	p.log.Logger = slog.New(atEachLine(func(string) { write(secret, "b") }))

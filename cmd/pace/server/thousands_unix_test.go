@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"pace/cmd/pace/vet"
 )
 
 // TestReload_OfTenThousandRoutesTakesLessThanASecond reloads a file of which every route has changed. It counts
@@ -30,16 +28,7 @@ func TestReload_OfTenThousandRoutesTakesLessThanASecond(t *testing.T) {
 		}
 	}
 	write("a", "b")
-	f, err := vet.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := build(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.log.Close() })
-	r := newReloader(file, f, "", p)
+	r := reloaderOf(t, file)
 	quickest := time.Hour
 	for i := range 3 {
 		if i%2 == 0 {
