@@ -15,11 +15,10 @@ func reached(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := ConnOf(r.Context())
 		c.handling()
-		if c.h3 != nil {
+		if c.h2 != nil || c.h3 != nil {
 			growStack(false)
 		}
 		if c.h2 != nil {
-			growStack(false)
 			id := StreamID(w)
 			c.h2.Begin(id)
 			defer c.h2.End(id)

@@ -11,7 +11,7 @@ import (
 const (
 	handshakes   = 50 * time.Millisecond  // how long clients that have begun a connection may take to establish it
 	emptying     = time.Second            // longest wait until the accept queue is empty; without descriptors it never is
-	hearing      = time.Second            // longest wait for the first request of a connection; over TLS it may be two round trips away
+	hearing      = time.Second            // longest wait for a connection's first request: over TLS, it may be two round trips away
 	abortGrace   = 500 * time.Millisecond // how long the response to an aborted request may take to reach its client
 	abortTimeout = 5 * time.Second        // bounds the wait for handlers whose connections are closed already
 )

@@ -10,8 +10,8 @@ import (
 	"pace/proxy/message"
 )
 
-// Malformed reports whether net/http or quic-go passed a request that RFC 9112, 9113 or 9114 calls malformed. Over HTTP/1.1 it
-// refuses most of these itself, but it does not look at the host in an absolute target.
+// Malformed reports whether net/http or quic-go passed a request that RFC 9112, 9113 or 9114 calls malformed. Over
+// HTTP/1.1 net/http refuses most of these itself, but it does not look at the host in an absolute target.
 func Malformed(r *http.Request) bool {
 	if !httpguts.ValidHostHeader(r.Host) {
 		return true

@@ -24,8 +24,8 @@ type Failure struct {
 // ErrNoCertificate is what [Options.Certificate] returns if there is none for the client.
 var ErrNoCertificate = errors.New("no certificate for this name")
 
-// FailureOf finds the reason of err, with which a handshake has failed. crypto/tls does not export each of its errors, so three are known by their text;
-// TestFailures_HaveTheirReason holds that to the Go of today.
+// FailureOf finds the reason of err, with which a handshake has failed. crypto/tls does not export each of its errors, so
+// three are known by their text; TestFailures_HaveTheirReason holds that to the Go of today.
 func FailureOf(err error, offer *Offer) *Failure {
 	f := &Failure{Reason: telemetry.HandshakeOther, Err: err, Offer: *offer}
 	record, garbled := errors.AsType[tls.RecordHeaderError](err)

@@ -12,8 +12,9 @@ var errFull = transport.NewFault("the backend has as many connections as it may 
 // being dialed.
 func (p *Pool) Open() int { return int(p.open.Load()) }
 
-// Limit sets how many connections there may be; 0: any number; negative: none. If there are more, idle ones are closed at once, and
-// others when their exchanges end. However many exchanges dial at once, the pool never dials beyond the limit.
+// Limit sets how many connections there may be; 0: any number; negative: none. If there are more, idle ones are closed
+// at once, and others when their exchanges end. However many exchanges dial at once, the pool never dials beyond the
+// limit.
 func (p *Pool) Limit(connections int) {
 	p.limit.Store(int64(connections))
 	for p.isOver() {
