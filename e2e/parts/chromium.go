@@ -2,6 +2,11 @@ package parts
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"os"
 	"strings"
 	"testing"
 
@@ -15,8 +20,32 @@ type Page[T any] struct {
 	PNG     []byte   // a picture of the whole page, also of what lies below the window
 }
 
+// Over is a setting of the browser that says how it reaches a page. Without one it speaks no HTTP/3.
+type Over = chromedp.ExecAllocatorOption
+
+// HTTP3 permits the browser HTTP/3, and has it speak nothing else with forced, a host:port. It takes the
+// certificate in a file, whoever has issued it; over HTTP/3 only at the host of forced, but on all of its ports.
+func HTTP3(t testing.TB, certificate, forced string) []Over {
+	t.Helper()
+	raw, err := os.ReadFile(certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(raw)
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	return []Over{
+		chromedp.Flag("disable-quic", false),
+		chromedp.Flag("origin-to-force-quic-on", forced),
+		chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:])),
+	}
+}
+
 // Browse opens a page in a headless Chromium of that width, and waits until a JavaScript expression is truthy.
-func Browse[T any](t testing.TB, url string, width int, until string) (p Page[T]) {
+func Browse[T any](t testing.TB, url string, width int, until string, over ...Over) (p Page[T]) {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(Path(t, "chromium")),
@@ -29,7 +58,7 @@ func Browse[T any](t testing.TB, url string, width int, until string) (p Page[T]
 	)
 	ctx, stop := context.WithTimeout(t.Context(), 3*patience)
 	defer stop()
-	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
+	ctx, stop = chromedp.NewExecAllocator(ctx, append(options, over...)...)
 	defer stop()
 	ctx, stop = chromedp.NewContext(ctx)
 	defer stop()
