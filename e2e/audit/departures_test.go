@@ -9,15 +9,16 @@ import (
 )
 
 // The kinds of exchanges in which a client leaves, or a backend does: before anything of the response, with half of
-// its header, in a body of each framing, in a small and in a large one, in a stream; by a FIN, an RST, or a RST_STREAM.
+// its header, in a body of each framing, in a small and in a large one, in a stream; by a FIN, an RST, a RST_STREAM, or
+// over HTTP/3 a RESET_STREAM or CONNECTION_CLOSE.
 var (
 	clientsLeave  = []string{"leave", "leavepost", "leaveupload", "abort", "abortlarge", "endless", "socketlost", "eventsleft"}
 	backendsLeave = []string{"reset", "close", "halfhead", "resetpost", "once", "oncedelete", "cut", "cutchunk", "cutreset", "cutpost", "cutlarge", "resetlarge", "eventsbroken", "socketbroken"}
 )
 
 // TestDepartures has more than a thousand clients leave, and more than a thousand backends, over TLS with HTTP/1.1 and
-// with HTTP/2, and over HTTP/2 in clear text, also where the backends speak TLS. pace says of each who left, as both of
-// them know it.
+// with HTTP/2, over HTTP/2 in clear text, also where the backends speak TLS, and over HTTP/3. pace says of each who
+// left, as both of them know it.
 func TestDepartures(t *testing.T) {
 	for _, over := range []struct {
 		name   string
@@ -28,6 +29,7 @@ func TestDepartures(t *testing.T) {
 		{"HTTP 1.1 over TLS on both sides", pacetest.H1, 1, 1},
 		{"HTTP 2 over TLS", pacetest.H2C, 1, 0},
 		{"HTTP 2 in clear text, backends over TLS", pacetest.H2C, 0, 1},
+		{"HTTP 3", pacetest.H3, 1, 0},
 	} {
 		t.Run(over.name, func(t *testing.T) {
 			spans := otlp.Receiver(t)

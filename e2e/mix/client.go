@@ -29,10 +29,10 @@ func old(x *exchange) pacetest.Response {
 
 // leaveWaiting leaves once a backend has the request.
 func leaveWaiting(x *exchange) pacetest.Response {
-	if x.mode == pacetest.H2C {
+	if x.mode != pacetest.H1 {
 		go func() {
 			x.await(x.began)
-			x.cancel()
+			x.giveUp()
 		}()
 		return send(x)
 	}
@@ -47,12 +47,12 @@ func leaveWaiting(x *exchange) pacetest.Response {
 
 // leaveSending leaves once a backend has a part of the request's body.
 func leaveSending(x *exchange) pacetest.Response {
-	if x.mode == pacetest.H2C {
+	if x.mode != pacetest.H1 {
 		body, more := io.Pipe()
 		go func() {
 			io.WriteString(more, x.body[:1000])
 			x.await(x.began)
-			x.cancel()
+			x.giveUp()
 			more.CloseWithError(io.ErrClosedPipe)
 		}()
 		return pacetest.Do(x.client, x.request(body))
@@ -81,7 +81,7 @@ func (x *exchange) readLimit() int {
 
 // leaveReading leaves once it has a known part of the response.
 func leaveReading(x *exchange) pacetest.Response {
-	if x.mode == pacetest.H2C {
+	if x.mode != pacetest.H1 {
 		resp, err := x.client.Do(x.request(nil))
 		if err != nil {
 			return pacetest.Response{Err: err}
@@ -89,7 +89,7 @@ func leaveReading(x *exchange) pacetest.Response {
 		if _, err := io.CopyN(io.Discard, resp.Body, int64(x.readLimit())); err != nil {
 			return pacetest.Response{Status: -1, Err: err}
 		}
-		x.cancel()
+		x.giveUp()
 		return pacetest.Read(resp)
 	}
 	w := x.dial()

@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	"pace/e2e/pacetest"
 )
 
@@ -98,6 +101,15 @@ func (w *wire) rest() {
 	if w.err == nil {
 		io.Copy(io.Discard, w.r)
 	}
+}
+
+// giveUp ends the request over HTTP/2 or HTTP/3: its stream, or over HTTP/3 also the connection, where it is alone.
+func (x *exchange) giveUp() {
+	if x.mode == pacetest.H3 && x.luck < 0.5 {
+		x.h3.Conn(x.proxy).CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+		return
+	}
+	x.cancel()
 }
 
 // leave ends the connection in one of the two ways that there are.

@@ -37,6 +37,7 @@ type exchange struct {
 	patience time.Duration // how long it may take
 
 	client *http.Client
+	h3     *pacetest.H3Client // the same, if it speaks HTTP/3
 	ctx    context.Context
 	cancel context.CancelFunc
 	got    pacetest.Response // the client's account
@@ -82,7 +83,7 @@ func (x *exchange) run(own *ownClients) {
 	x.begin()
 	defer x.cancel()
 	if x.client = own.speak[x.mode]; x.tls != nil {
-		x.client = own.secure[x.mode]
+		x.client, x.h3 = own.secure[x.mode], own.h3
 	}
 	x.ctx = httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{
 		GotConn:          func(c httptrace.GotConnInfo) { x.after = own.follows(c.Conn.LocalAddr(), x) },
@@ -193,7 +194,9 @@ func (x *exchange) faults() (list []string) {
 	if x.left || x.refused != "" {
 		want = x.clientStatus
 	}
-	if x.got.Status != want {
+	// Over HTTP/3 the reset of a stream may overtake what was sent on it before, the header included.
+	lost := x.mode == pacetest.H3 && outcome == "upstream_truncated" && x.got.Status == 0
+	if x.got.Status != want && !lost {
 		fault := fmt.Sprintf("the client got status %d (%v), want %d", x.got.Status, x.got.Err, want)
 		if x.after != nil {
 			fault += fmt.Sprintf("; before, %s had got %d (%v) on its connection", x.after.path, x.after.got.Status, x.after.got.Err)

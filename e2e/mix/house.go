@@ -168,7 +168,7 @@ func (mx *Mix) startPace(p plan, backends []address) *house {
 	}
 	if mx.ca != nil {
 		p.cfg["listener.clear"] = pacetest.Table{"listen": "127.0.0.1:0"}
-		p.cfg["listener.secure"] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true}
+		p.cfg["listener.secure"] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true, "http3": mx.mode == pacetest.H3}
 		p.cfg["certificate[0]"] = mx.ca.Issue(serverName).Table()
 	}
 	h.Pace = pacetest.Start(mx.t, p.cfg, "OTEL_SERVICE_NAME="+p.name, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=e2e",

@@ -16,7 +16,7 @@ import (
 func (mx *Mix) write(n int, drain bool) {
 	for i := range kinds {
 		k := &kinds[i]
-		if mx.houses[k.house] == nil || mx.kinds != nil && !slices.Contains(mx.kinds, k.name) || k.h1 && mx.mode == pacetest.H2C || k.share == 0 {
+		if mx.houses[k.house] == nil || mx.kinds != nil && !slices.Contains(mx.kinds, k.name) || k.h1 && mx.mode != "" && mx.mode != pacetest.H1 || k.share == 0 {
 			continue
 		}
 		for range max(1, n*k.share/1000) {
@@ -193,6 +193,7 @@ func (mx *Mix) carryOut(task task, own *ownClients) {
 type ownClients struct {
 	speak  map[pacetest.Mode]*http.Client
 	secure map[pacetest.Mode]*http.Client // over TLS
+	h3     *pacetest.H3Client             // the one of secure that speaks HTTP/3
 
 	mu   sync.Mutex
 	last map[string]*exchange // by the client's side of a connection; guarded by mu
@@ -204,6 +205,8 @@ func (mx *Mix) newClients() *ownClients {
 	}, secure: map[pacetest.Mode]*http.Client{}, last: map[string]*exchange{}}
 	if mx.ca != nil {
 		own.secure[pacetest.H1], own.secure[pacetest.H2C] = mx.ca.Client(pacetest.H1, serverName), mx.ca.Client(pacetest.H2C, serverName)
+		own.h3 = mx.ca.H3(serverName)
+		own.secure[pacetest.H3] = own.h3.Client
 	}
 	mx.own = append(mx.own, own)
 	return own

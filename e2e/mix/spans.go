@@ -299,6 +299,8 @@ func (x *exchange) protocolVersion() string {
 		return "1.0"
 	case x.mode == pacetest.H2C:
 		return "2"
+	case x.mode == pacetest.H3:
+		return "3"
 	}
 	return "1.1"
 }

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,16 +22,19 @@ import (
 // H3 is HTTP/3, which is always over TLS: see [CA.H3].
 const H3 Mode = "h3"
 
-// H3Client speaks HTTP/3, over one connection at a time.
+// H3Client speaks HTTP/3, over one connection to an address at a time.
 type H3Client struct {
 	*http.Client
 	Transport *http3.Transport
 	Dials     atomic.Int64
-	last      atomic.Pointer[quic.Conn]
+	conns     sync.Map // by address, the *quic.Conn that was dialled last
 }
 
-// Conn returns the connection that was dialled last.
-func (c *H3Client) Conn() *quic.Conn { return c.last.Load() }
+// Conn returns the connection to an address, which must have been dialled.
+func (c *H3Client) Conn(addr string) *quic.Conn {
+	conn, _ := c.conns.Load(addr)
+	return conn.(*quic.Conn)
+}
 
 // H3 returns a client of the CA's that speaks HTTP/3 and asks for a name.
 func (ca *CA) H3(name string) *H3Client { return H3Over(ca.t, ca.Config(name)) }
@@ -43,7 +48,11 @@ func H3Over(t testing.TB, c *tls.Config) *H3Client {
 			client.Dials.Add(1)
 			conn, err := quic.DialAddr(ctx, addr, tc, qc)
 			if err == nil {
-				client.last.Store(conn)
+				client.conns.Store(addr, conn)
+			}
+			// http3 would call it itself if it dialled.
+			if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.TLSHandshakeDone != nil {
+				trace.TLSHandshakeDone(tls.ConnectionState{}, err)
 			}
 			return conn, err
 		},
