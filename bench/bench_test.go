@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
@@ -193,7 +195,7 @@ func TestLoad_OverHTTP2(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, l, err)
 		}
 	}
-	if n, err := accepted(addr); err != nil || n < 2*h2Conns {
+	if n, err := accepted(addr); err != nil || n < 2*streamConns {
 		t.Errorf("accepted: got %d, %v, want the connections over HTTP/2 counted", n, err)
 	}
 	short, refused := smallCall(h2c), grpcCall(h2c)
@@ -241,6 +243,47 @@ func TestLoad_Handshakes(t *testing.T) {
 	}
 	if _, err := to.dial("h2"); err == nil {
 		t.Error("a peer without HTTP/2 was taken for one with it")
+	}
+}
+
+// The requests over HTTP/3 are spread over the connections, and another response is not taken for the right one.
+func TestLoad_OverHTTP3(t *testing.T) {
+	id, err := newIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(id.cert, id.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := smallSize
+	var requests atomic.Int64
+	var peers sync.Map
+	s := &http3.Server{
+		TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}}),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			peers.Store(r.RemoteAddr, true)
+			w.Write(make([]byte, size))
+		}),
+	}
+	go s.Serve(udp)
+	defer udp.Close()
+	defer s.Close()
+	to := target{addr: udp.LocalAddr().String(), tls: id.trust}
+	l, err := loadHTTP3(to, 640)
+	conns := 0
+	peers.Range(func(any, any) bool { conns++; return true })
+	if err != nil || l.requests != 640 || requests.Load() != 640 || conns != streamConns {
+		t.Errorf("got %+v, %v, and the server %d requests over %d connections", l, err, requests.Load(), conns)
+	}
+	size++
+	if l, err := loadHTTP3(to, 64); err == nil {
+		t.Errorf("another size: got %+v and no error", l)
 	}
 }
 

@@ -143,8 +143,12 @@ func accepted(backend string) (int64, error) {
 }
 
 // loadHandshakes sends so many requests over TLS, each on a new connection, a few at a time.
-func loadHandshakes(to target, requests int) (l load, err error) {
-	const workers = 16
+func loadHandshakes(to target, requests int) (load, error) {
+	return loadBy(16, requests, func(int) error { return to.get("/small", smallSize, io.Discard) })
+}
+
+// loadBy has workers send so many requests, each worker one at a time.
+func loadBy(workers, requests int, send func(worker int) error) (l load, err error) {
 	var group sync.WaitGroup
 	faults, took := make([]error, workers), make([][]time.Duration, workers)
 	before, begin := ownCPU(), time.Now()
@@ -152,7 +156,7 @@ func loadHandshakes(to target, requests int) (l load, err error) {
 		group.Go(func() {
 			for i := w; i < requests && faults[w] == nil; i += workers {
 				start := time.Now()
-				faults[w] = to.get("/small", smallSize, io.Discard)
+				faults[w] = send(w)
 				took[w] = append(took[w], time.Since(start))
 			}
 		})

@@ -4,7 +4,7 @@
 // rounds. The bench knows pace only as a binary ($PACE_BINARY, else built from the parent folder). It
 // measures the peers that it finds in $PACE_PEERS, in PATH or among what scripts/parts.sh has built (Caddy), and
 // skips the others. wrk makes the load over HTTP/1.1 and must be installed; over HTTP/2, and for handshakes, the
-// bench has clients of its own. Linux only: the bench reads /proc.
+// bench has clients of its own; over HTTP/3 it has quic-go's. Linux only: the bench reads /proc.
 //
 //	go -C bench run . [-short] [-seconds N] [-rounds N] [-only NAME,NAME] [-out DIR] [-max-ratio R]
 package main
@@ -41,7 +41,7 @@ type options struct {
 
 func parse() (o options) {
 	flag.BoolVar(&o.short, "short", false, "the form for CI: pace and the bare ReverseProxy, small requests, windows of a second, within a minute")
-	flag.IntVar(&o.seconds, "seconds", 2, "length of a window; over HTTP/2, and for handshakes, how many thousands of requests follows from it")
+	flag.IntVar(&o.seconds, "seconds", 2, "length of a window; over HTTP/2 and HTTP/3, and for handshakes, how many thousands of requests follows from it")
 	flag.IntVar(&o.rounds, "rounds", 5, "windows of each peer, where a scenario doesn't want fewer")
 	flag.StringVar(&o.out, "out", "", "folder for the report (default results; none with -short or -only)")
 	flag.Float64Var(&o.maxRatio, "max-ratio", maxRatio, "CPU per small request of pace with everything on, against the bare ReverseProxy; 1.5 times that fails")
@@ -78,6 +78,7 @@ func serveRole(role string, args []string) error {
 	flags := flag.NewFlagSet(role, flag.ExitOnError)
 	flags.BoolVar(&w.TLS, "tls", false, "speak TLS with clients")
 	flags.BoolVar(&w.H2C, "h2c", false, "speak HTTP/2 in clear text with the backend")
+	flags.BoolVar(&w.H3, "h3", false, "speak HTTP/3 with clients as well")
 	flags.Parse(args)
 	switch args = append(flags.Args(), "", "", ""); role {
 	case "backend":

@@ -106,7 +106,7 @@ type setting struct {
 
 // Flags are those of the bench's own peers.
 func (s setting) Flags() string {
-	return fmt.Sprintf("-tls=%v -h2c=%v", s.TLS, s.H2C)
+	return fmt.Sprintf("-tls=%v -h2c=%v -h3=%v", s.TLS, s.H2C, s.H3)
 }
 
 // fill executes a template.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/quic-go/quic-go/http3"
 	"github.com/valyala/fasthttp"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
@@ -128,14 +129,20 @@ func serve(w wire, listen string, handler http.Handler) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: listen, Handler: handler}
-	context.AfterFunc(ctx, func() { server.Close() })
-	var err error
-	if w.TLS {
-		err = server.ListenAndServeTLS(certFile, keyFile)
-	} else {
-		err = server.ListenAndServe()
+	quic := &http3.Server{Addr: listen, Handler: handler}
+	context.AfterFunc(ctx, func() { server.Close(); quic.Close() })
+	faults := make(chan error, 2)
+	go func() {
+		if w.TLS {
+			faults <- server.ListenAndServeTLS(certFile, keyFile)
+		} else {
+			faults <- server.ListenAndServe()
+		}
+	}()
+	if w.H3 {
+		go func() { faults <- quic.ListenAndServeTLS(certFile, keyFile) }()
 	}
-	if ctx.Err() == nil {
+	if err := <-faults; ctx.Err() == nil {
 		return err
 	}
 	return nil

@@ -129,6 +129,14 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "h3", title: "Small JSON over HTTP/3: GET, 300 B, 8 connections, 8 streams on each", unit: "CPU µs/request",
+		promise: "CPU per small request over HTTP/3",
+		wire:    wire{TLS: true, H3: true}, rounds: 5, target: 1, without: append([]string{"nginx", "haproxy"}, clearOnly...), columns: perRequest,
+		run: func(b *bench, to target, proc *process) (sample, error) {
+			return b.counted(proc, 20_000, func(n int) (load, error) { return loadHTTP3(to, n) })
+		},
+	},
+	{
 		name: "1gib-tls", title: "1 GiB bodies over TLS 1.3: GET, one at a time", unit: "CPU ms/GiB",
 		promise: "CPU per GiB over TLS 1.3",
 		wire:    wire{TLS: true}, rounds: 5, target: 1.05, without: append(everyTrace, clearOnly...), columns: perGiB, run: (*bench).download,

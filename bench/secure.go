@@ -20,6 +20,7 @@ import (
 type wire struct {
 	TLS bool // with clients, who then get HTTP/2 if they ask for it; else HTTP/1.1 in clear text
 	H2C bool // HTTP/2 in clear text with the backend; else HTTP/1.1
+	H3  bool // HTTP/3 with clients as well, on the UDP port of the same number
 }
 
 // target is where requests are sent.

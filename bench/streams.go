@@ -49,30 +49,30 @@ func grpcMessage(size int) []byte {
 	return append([]byte{0, 0, 0, byte(size >> 8), byte(size)}, bytes.Repeat([]byte("x"), size)...)
 }
 
-// The load over HTTP/2: as many requests in flight as wrk has connections.
+// The load over HTTP/2 and HTTP/3: as many requests in flight as wrk has connections.
 const (
-	h2Conns   = 8
-	h2Streams = 8 // of each
+	streamConns = 8
+	streamsEach = 8 // of each
 )
 
 // loadStreams sends so many requests over HTTP/2. The client is of the bench's own, because net/http's would
 // need more CPU than most of the proxies.
 func loadStreams(to target, c call, requests int) (l load, err error) {
-	callers := make([]*caller, h2Conns)
+	callers := make([]*caller, streamConns)
 	var group sync.WaitGroup
 	for i := range callers {
-		if callers[i], err = newCaller(to, c, requests/h2Conns); err != nil {
+		if callers[i], err = newCaller(to, c, requests/streamConns); err != nil {
 			return l, err
 		}
 		defer callers[i].conn.Close()
 	}
-	faults := make([]error, h2Conns)
+	faults := make([]error, streamConns)
 	before, begin := ownCPU(), time.Now()
 	for i := range callers {
 		group.Go(func() { faults[i] = callers[i].run() })
 	}
 	group.Wait()
-	l.requests, l.seconds, l.cpu = float64(requests/h2Conns*h2Conns), time.Since(begin).Seconds(), (ownCPU() - before).Seconds()
+	l.requests, l.seconds, l.cpu = float64(requests/streamConns*streamConns), time.Since(begin).Seconds(), (ownCPU() - before).Seconds()
 	var took []time.Duration
 	for _, c := range callers {
 		took = append(took, c.took...)
@@ -139,7 +139,7 @@ func newCaller(to target, request call, requests int) (*caller, error) {
 
 // run sends the requests, a new one for each response.
 func (c *caller) run() error {
-	for range h2Streams {
+	for range streamsEach {
 		c.begin()
 	}
 	for len(c.flying) > 0 {
