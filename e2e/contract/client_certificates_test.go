@@ -10,27 +10,27 @@ import (
 	"pace/e2e/pacetest"
 )
 
-// A backend learns with which certificate a client has authenticated itself, over both protocols, and never from the
+// A backend learns with which certificate a client has authenticated itself, over every protocol, and never from the
 // client itself; the span has its subject. Who shows no certificate, or one that somebody else has signed, does not
 // get through where one is required, and it is counted.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
-	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+	pacetest.RunTLS(t, func(t *testing.T, mode pacetest.Mode) {
 		b := pacetest.NewBackend(t, pacetest.Fine)
 		ca, clients, others := pacetest.NewCA(t), pacetest.NewCA(t), pacetest.NewCA(t)
 		c := overTLS(upstreams(b), ca.Issue("pace.test"))
 		for name, how := range map[string]string{"listener.a": "require", "listener.b": "request"} {
-			c[name] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true, "client_auth": how, "client_ca": clients.File()}
+			c[name] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true, "client_auth": how, "client_ca": clients.File(), "http3": mode == pacetest.H3}
 		}
 		p, spans := pacetest.StartTraced(t, c)
 		show := func(address string, certificate *pacetest.Certificate) pacetest.Response {
-			client := ca.Client(mode, "pace.test")
+			config := ca.Config("pace.test")
 			if certificate != nil {
 				pair, err := tls.LoadX509KeyPair(certificate.Cert, certificate.Key)
 				if err != nil {
 					t.Fatal(err)
 				}
-				client.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 			}
 			req, err := http.NewRequest("GET", "https://"+address+"/", nil)
 			if err != nil {
@@ -39,7 +39,7 @@ func TestClientCertificates(t *testing.T) {
 			req.Header.Set("Client-Cert", ":AAAA:")
 			req.Header.Set("Client-Cert-Chain", ":AAAA:")
 			req.Header.Set("Client_cert", ":AAAA:")
-			return pacetest.Do(client, req)
+			return pacetest.Do(pacetest.ClientOver(t, mode, config), req)
 		}
 		alice, unknown := clients.Issue("alice.test"), others.Issue("alice.test")
 		pair, err := tls.LoadX509KeyPair(alice.Cert, alice.Key)

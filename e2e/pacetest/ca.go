@@ -168,6 +168,9 @@ func (ca *CA) Client(mode Mode, name string) *http.Client {
 
 // ClientOver returns a client that speaks mode over TLS as c says, and keeps its own connections.
 func ClientOver(t testing.TB, mode Mode, c *tls.Config) *http.Client {
+	if mode == H3 {
+		return H3Over(t, c).Client
+	}
 	client := mode.Client(t)
 	tr := client.Transport.(*http.Transport)
 	tr.Protocols = new(http.Protocols)

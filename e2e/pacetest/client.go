@@ -20,9 +20,14 @@ const (
 	H2C Mode = "h2c"
 )
 
-// Run runs f over each protocol.
-func Run(t *testing.T, f func(t *testing.T, mode Mode)) {
-	for _, mode := range []Mode{H1, H2C} {
+// Run runs f over each protocol that there is without TLS.
+func Run(t *testing.T, f func(t *testing.T, mode Mode)) { run(t, f, H1, H2C) }
+
+// RunTLS runs f over each protocol that there is over TLS.
+func RunTLS(t *testing.T, f func(t *testing.T, mode Mode)) { run(t, f, H1, H2C, H3) }
+
+func run(t *testing.T, f func(t *testing.T, mode Mode), modes ...Mode) {
+	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			f(t, mode)
