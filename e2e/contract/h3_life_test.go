@@ -229,6 +229,34 @@ func TestH3_Reload(t *testing.T) {
 	get(ca.H3("pace.test"), 200)
 }
 
+// The log says on which UDP ports HTTP/3 is served, at the start and when a reload switches it on.
+func TestH3_IsInTheLog(t *testing.T) {
+	t.Parallel()
+	ca := pacetest.NewCA(t)
+	c := overH3(upstreams(pacetest.NewBackend(t, pacetest.Fine)), ca.Issue("pace.test"))
+	c["listener.b"] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true}
+	p := pacetest.Start(t, c)
+	want := func(nth int, proxy, http3 string) {
+		t.Helper()
+		lines := p.Lines("listening")
+		if len(lines) != nth || lines[nth-1].Text("proxy") != proxy || lines[nth-1].Text("http3") != http3 {
+			t.Errorf("got the lines %v, want %d, the last with proxy %q and http3 %q", lines, nth, proxy, http3)
+		}
+	}
+	first, second := p.Listeners[0], p.Listeners[1]
+	want(1, first+", "+second, first+"/udp")
+	c["listener.b"]["http3"] = true
+	p.Reload(c)
+	want(2, "", second+"/udp")
+	c["listener.b"]["http3"] = false
+	p.Reload(c)
+	want(2, "", second+"/udp")
+	third := fmt.Sprint("127.0.0.1:", freePort(t))
+	c["listener.a"]["listen"] = third
+	p.Reload(c)
+	want(3, third, third+"/udp")
+}
+
 // An idle connection ends after idle_timeout, and one without a request after read_header_timeout.
 func TestH3_IdleConnections(t *testing.T) {
 	t.Parallel()

@@ -116,12 +116,35 @@ func addressOf(l net.Listener) string {
 	return l.Addr().String()
 }
 
-func (l Listeners) attrs() []slog.Attr {
-	var proxy []string
-	for _, one := range l.Proxy {
-		proxy = append(proxy, addressOf(one))
+// listening says in the log which sockets are open for clients.
+func listening(proxy []net.Listener, udp []net.PacketConn) (attrs []slog.Attr) {
+	add := func(key string, addresses []string) {
+		if addresses != nil {
+			attrs = append(attrs, slog.String(key, strings.Join(addresses, ", ")))
+		}
 	}
-	attrs := []slog.Attr{slog.String("version", Version), slog.String("proxy", strings.Join(proxy, ", "))}
+	var tcp, http3 []string
+	for _, l := range proxy {
+		tcp = append(tcp, addressOf(l))
+	}
+	for _, pc := range udp {
+		http3 = append(http3, pc.LocalAddr().String()+"/udp")
+	}
+	add("proxy", tcp)
+	add("http3", http3)
+	return attrs
+}
+
+func (l Listeners) attrs() []slog.Attr {
+	var proxy []net.Listener
+	var udp []net.PacketConn
+	for _, one := range l.Proxy {
+		proxy = append(proxy, one.Listener)
+		if one.UDP != nil {
+			udp = append(udp, one.UDP)
+		}
+	}
+	attrs := append([]slog.Attr{slog.String("version", Version)}, listening(proxy, udp)...)
 	if l.Admin != nil {
 		attrs = append(attrs, slog.String("admin", addressOf(l.Admin)))
 	}

@@ -88,8 +88,8 @@ func (p *parts) prepareListeners(f *config.File) (change, cancel func(), err err
 	}
 	change = func() {
 		p.changeListeners(next)
-		for _, l := range opened {
-			p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("proxy", addressOf(l)))
+		if attrs := listening(opened, openedUDP); attrs != nil {
+			p.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", attrs...)
 		}
 	}
 	return change, cancel, nil
