@@ -38,6 +38,9 @@ func (f *Reader) Has(flag byte) bool { return f.head[4]&flag != 0 }
 func (f *Reader) Length() int        { return int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2]) }
 func (f *Reader) Stream() uint32     { return Number(f.head[5:]) &^ (1 << 31) }
 
+// Came returns how many bytes of the frame's payload have come. It is valid for as long as what its head says.
+func (f *Reader) Came() int { return f.Length() - f.left }
+
 // HasHead reports whether the head of the present frame has come, and not yet all of its payload.
 func (f *Reader) HasHead() bool { return f.have == len(f.head) }
 

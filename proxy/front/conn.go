@@ -65,8 +65,8 @@ type Conn struct {
 	known   atomic.Bool // it is no newcomer any more: a request reached the handler, or it was closed
 	welcome atomic.Bool // nothing had been read when accepting ended: the first request is served
 
-	taking   taking     // over HTTP/2, where the bytes go
-	writing  sync.Mutex // is locked while net/http's HTTP/2, sayGoodbye or sendHeld writes; guards what follows, and h2's ReadOutgoing
+	taking   taking // over HTTP/2, where the bytes go
+	writing  turn   // of net/http's HTTP/2, sayGoodbye or sendHeld to write; guards what follows, and h2's ReadOutgoing and ReadTaken. Set with h2.
 	held     held
 	goneAway bool  // GOAWAY is sent
 	calm     bool  // it was h2's CalmNotice, and nothing else is sent any more
@@ -195,6 +195,7 @@ func (c *Conn) follow(b []byte) int {
 		}
 		b, before = b[n:], n
 		c.taking.on, c.taking.limit = true, c.generation.delivery
+		c.writing = newTurn()
 		c.h2 = h2.New(h2.Watch{
 			HeaderBytes: c.generation.http.MaxHeaderBytes,
 			MaxStreams:  c.generation.maxStreams(),

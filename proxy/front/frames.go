@@ -119,6 +119,7 @@ func (c *Conn) writeNow(b []byte) (n int, err error) {
 	} else {
 		n, err = c.taking.Write(b)
 	}
+	c.h2.ReadTaken(b[:n])
 	if err != nil {
 		c.broken = err
 		c.lost.Store(true)

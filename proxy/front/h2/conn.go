@@ -17,13 +17,16 @@ import (
 //
 //	ReadIncoming            net/http's goroutine that reads
 //	ReadOutgoing, MayWrite  net/http's goroutines that write, one at a time
+//	ReadTaken               whoever writes to the client, one at a time
 //	Begin, End, Cause       the goroutines of the handlers
+//	Taken                   the same
 //	ExpectMore and its kin  both of the latter
 type Conn struct {
 	watch  Watch
 	in     incoming      // only ReadIncoming uses it
 	out    frames.Reader // only ReadOutgoing and MayWrite use it, and
 	within bool          // net/http has begun a block of fields, or has sent nothing yet
+	taken  frames.Reader // only ReadTaken uses it
 	over   atomic.Bool   // net/http has sent GOAWAY because of an error, or will do so because of a flood
 
 	floods  floods
@@ -48,6 +51,7 @@ type stream struct {
 	early    bool  // it was not late when it began
 	cause    Cause
 	refusal  ownResponse // what net/http itself will send
+	taken    int64       // bytes of the response's body that the kernel took
 }
 
 // Cause is what ended a stream early: the first cause that appeared on the wire.
@@ -211,6 +215,40 @@ func (c *Conn) readFrame(b []byte) []byte {
 		c.sent(&c.out)
 	}
 	return b
+}
+
+// ReadTaken reads along what the kernel took of what ReadOutgoing has read, which may have been held, or lost. net/http
+// pads no body.
+func (c *Conn) ReadTaken(b []byte) {
+	for len(b) > 0 {
+		before, whole := 0, false
+		if c.taken.HasHead() {
+			before = c.taken.Came()
+		}
+		b, whole = c.taken.Next(b, keepNothing)
+		if (whole || c.taken.HasHead()) && c.taken.Kind() == frames.Data {
+			c.took(c.taken.Stream(), int64(c.taken.Came()-before))
+		}
+	}
+}
+
+// took notes that the kernel took n more bytes of a response's body. Unlike change, it allocates nothing.
+func (c *Conn) took(id uint32, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.streams[id]; ok {
+		s.taken += n
+		c.streams[id] = s
+	}
+}
+
+func keepNothing(*frames.Reader) int { return 0 }
+
+// Taken returns how many bytes of the body of a response the kernel took.
+func (c *Conn) Taken(id uint32) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams[id].taken
 }
 
 // MayWrite reports whether somebody else may send a frame now: net/http is not in the middle of one.
