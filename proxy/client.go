@@ -29,6 +29,8 @@ type client struct {
 	stream   uint32        // of HTTP/2, once the final response has begun; 0: HTTP/1
 	goesOn   bool          // the stream's connection knows that more is written at once
 	begun    bool          // a final status has been handed to net/http
+	unsent   bool          // net/http has failed to write some of it, over HTTP/2
+	handed   int64         // bytes of a body over HTTP/2 that net/http has taken since the last flush, and may hold back
 	broken   bool          // its connection must be aborted: its response is not whole
 	switched net.Conn      // to another protocol, and out of net/http's care; nil: it speaks HTTP
 }
@@ -68,7 +70,11 @@ func (c *client) Write(piece []byte) (n int, err error) {
 		c.goOn()
 		n, err = c.w.Write(piece)
 	}
-	c.count(int64(n))
+	if c.stream == 0 {
+		c.count(int64(n))
+	} else {
+		c.handed, c.unsent = c.handed+int64(n), c.unsent || err != nil
+	}
 	return n, err
 }
 
@@ -76,8 +82,19 @@ func (c *client) Write(piece []byte) (n int, err error) {
 func (c *client) count(n int64) {
 	c.rec.BytesOut += n
 	if c.rec.Stream != telemetry.NoStream {
-		c.rec.Moved(0, n)
+		c.rec.Moved(0, max(n, 0)) // it is counted at once, and what net/http has lost cannot be taken back
 	}
+}
+
+// countRest counts at the end of the exchange what is not counted yet of a body over HTTP/2. net/http sends what it holds
+// back once the handler has ended. But if it has failed to write, or sends nothing more, only the connection knows how much
+// went out.
+func (c *client) countRest() {
+	if c.unsent || c.stream != 0 && c.conn.GivenUp() {
+		c.rec.Enter(telemetry.Deliver)
+		c.handed = c.conn.Taken(c.stream, c.rec.BytesOut) - c.rec.BytesOut
+	}
+	c.count(c.handed)
 }
 
 // goOn lets the connection hold what is written over HTTP/2 from now on, until flush or the end of the response. So a
@@ -102,7 +119,14 @@ func (c *client) flush() error {
 // pass has net/http send what it holds back, which the connection may hold.
 func (c *client) pass() error {
 	c.rec.Enter(telemetry.Deliver)
-	return c.w.(interface{ FlushError() error }).FlushError()
+	err := c.w.(interface{ FlushError() error }).FlushError()
+	if err == nil {
+		c.count(c.handed)
+		c.handed = 0
+	} else if c.stream != 0 {
+		c.unsent = true
+	}
+	return err
 }
 
 // splice has net/http hand b over to the client's connection, which moves it in the kernel. b says how far it

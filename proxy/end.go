@@ -42,6 +42,7 @@ func (q *request) close() {
 	}
 	q.leaveBackend(upstream.Result{}) // if end did not come so far
 	q.timeout.release()
+	q.client.countRest()
 	q.living.Hide() // from here on nobody looks at the record, nor interrupts
 	if q.body != nil {
 		q.body.Rest()

@@ -30,6 +30,10 @@ func (p *proxied) h2Wire(t testing.TB) *h2Wire {
 	c, r := p.dial(t)
 	go io.Copy(io.Discard, r)
 	io.WriteString(c, preface)
+	return newH2Wire(c)
+}
+
+func newH2Wire(c net.Conn) *h2Wire {
 	w := &h2Wire{Conn: c}
 	w.hpack = hpack.NewEncoder(&w.block)
 	return w
