@@ -13,10 +13,24 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// accountFiles returns where the account is in the storage. Another address is another account.
+// accountFolder returns where the account is in the storage. Another address is another account.
+func (i *issuer) accountFolder() string {
+	return path.Join("acme", certmagic.StorageKeys.Safe(i.key), "pace", certmagic.StorageKeys.Safe(cmp.Or(i.Email, "default")))
+}
+
 func (i *issuer) accountFiles() (account, key string) {
-	folder := path.Join("acme", certmagic.StorageKeys.Safe(i.key), "pace", certmagic.StorageKeys.Safe(cmp.Or(i.Email, "default")))
+	folder := i.accountFolder()
 	return path.Join(folder, "account.json"), path.Join(folder, "account.key")
+}
+
+// lockAccount keeps every manager with the same storage from reading or changing the account, those of other processes
+// as well. Otherwise two that find none would both register one.
+func (i *issuer) lockAccount(ctx context.Context) (unlock func(), err error) {
+	name := i.accountFolder()
+	if err := i.storage.Lock(ctx, name); err != nil {
+		return nil, err
+	}
+	return func() { i.storage.Unlock(ctx, name) }, nil
 }
 
 // registered returns the account. It registers one if none is stored.
@@ -26,6 +40,11 @@ func (i *issuer) registered(ctx context.Context) (acme.Account, error) {
 	if i.account != nil {
 		return *i.account, nil
 	}
+	unlock, err := i.lockAccount(ctx)
+	if err != nil {
+		return acme.Account{}, err
+	}
+	defer unlock()
 	account, err := i.readAccount(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		account, err = i.register(ctx)
@@ -89,6 +108,11 @@ func (i *issuer) forgetAccount(ctx context.Context, location string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.account = nil
+	unlock, err := i.lockAccount(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if stored, err := i.readAccount(ctx); err == nil && stored.Location != location {
 		return nil
 	}

@@ -1,24 +1,29 @@
 package acme
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // forgetful is a CA that knows no account but those that it registers, and issues nothing. Orders of an account that it
 // does not know wait until there are as many as it expects.
 type forgetful struct {
 	expects sync.WaitGroup
+	takes   time.Duration // to register an account
 
 	mu         sync.Mutex
 	registered int // guarded by mu
@@ -39,6 +44,7 @@ func (f *forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
 	case "/nonce":
 		return respond(200, "text/plain", "")
 	case "/account":
+		time.Sleep(f.takes)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.registered++
@@ -62,6 +68,103 @@ func TestIssue_RegistersAForgottenAccountOnce(t *testing.T) {
 	h := open(t, t.TempDir(), "https://ca.example/dir", ca.RoundTrip, nil)
 	t.Cleanup(h.Close)
 	i := h.config.Issuers[0].(*issuer)
+	i.outdate(t)
+	ca.registered = 0
+	ca.expects.Add(3)
+	csr := csrOf(t, "a.example")
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if _, err := i.Issue(t.Context(), csr); err == nil || !strings.Contains(err.Error(), "rejectedIdentifier") {
+				t.Errorf("the order ended as %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if ca.registered != 1 {
+		t.Errorf("%d accounts are registered, want 1", ca.registered)
+	}
+}
+
+// The same holds for two managers, because two processes may share a storage, and during a reload one process has two.
+func TestIssue_RegistersAForgottenAccountOnceForTwoManagers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, storage, csr := &forgetful{takes: time.Second}, t.TempDir(), csrOf(t, "a.example")
+		var issuers [2]*issuer
+		for n := range issuers {
+			h := open(t, storage, "https://ca.example/dir", ca.RoundTrip, nil)
+			defer h.Close()
+			issuers[n] = h.config.Issuers[0].(*issuer)
+		}
+		issuers[0].outdate(t)
+		ca.registered = 0
+		ca.expects.Add(2)
+		var all sync.WaitGroup
+		for _, i := range issuers {
+			all.Go(func() {
+				if _, err := i.Issue(t.Context(), csr); err == nil || !strings.Contains(err.Error(), "rejectedIdentifier") {
+					t.Errorf("the order ended as %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if ca.registered != 1 {
+			t.Errorf("%d accounts are registered, want 1", ca.registered)
+		}
+	})
+}
+
+// Two managers that find no account at the same moment register one, and both use it.
+func TestRegistered_IsOneAccountForTwoManagers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, storage := &forgetful{takes: time.Second}, t.TempDir()
+		var all sync.WaitGroup
+		var locations [2]string
+		for n := range locations {
+			h := open(t, storage, "https://ca.example/dir", ca.RoundTrip, nil)
+			defer h.Close()
+			all.Go(func() {
+				account, err := h.config.Issuers[0].(*issuer).registered(t.Context())
+				if locations[n] = account.Location; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if ca.registered != 1 || locations[0] != locations[1] {
+			t.Errorf("%d accounts are registered, and the managers use %q; want one", ca.registered, locations)
+		}
+	})
+}
+
+// An account is not removed while another manager registers it: it would remove the new one.
+func TestForgetAccount_WaitsForOtherManagers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, storage := &forgetful{}, t.TempDir()
+		one, other := open(t, storage, "https://ca.example/dir", ca.RoundTrip, nil), open(t, storage, "https://ca.example/dir", ca.RoundTrip, nil)
+		defer one.Close()
+		defer other.Close()
+		i := one.config.Issuers[0].(*issuer)
+		account, err := i.registered(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := i.lockAccount(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := other.config.Issuers[0].(*issuer).forgetAccount(ctx, account.Location); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want to wait for the end of the context", err)
+		}
+	})
+}
+
+// outdate registers an account, and stores it as one that the CA does not know any more.
+func (i *issuer) outdate(t *testing.T) {
+	t.Helper()
 	account, err := i.registered(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -76,13 +179,16 @@ func TestIssue_RegistersAForgottenAccountOnce(t *testing.T) {
 	if err := i.storage.Store(t.Context(), file, text); err != nil {
 		t.Fatal(err)
 	}
-	ca.registered = 0
-	ca.expects.Add(3)
+}
+
+// csrOf returns a request for a certificate of a name.
+func csrOf(t *testing.T, name string) *x509.CertificateRequest {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"a.example"}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,16 +196,5 @@ func TestIssue_RegistersAForgottenAccountOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all sync.WaitGroup
-	for range 3 {
-		all.Go(func() {
-			if _, err := i.Issue(t.Context(), csr); err == nil || !strings.Contains(err.Error(), "rejectedIdentifier") {
-				t.Errorf("the order ended as %v", err)
-			}
-		})
-	}
-	all.Wait()
-	if ca.registered != 1 {
-		t.Errorf("%d accounts are registered, want 1", ca.registered)
-	}
+	return csr
 }
