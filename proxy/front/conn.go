@@ -147,6 +147,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if c.h2 != nil && c.h2.Flooded() {
 		return c.readUnlawful(b)
 	}
+	if c.tls != nil && !c.heard.Load() {
+		growStack(false) // for the handshake
+	}
 	n, err := c.readOn(b)
 	if n > 0 && !c.begun.Load() {
 		c.begun.Store(true)
