@@ -21,7 +21,7 @@ type Request struct {
 	// Upgrade, Expect, TE, Trailer.
 	Fields []byte
 
-	// Body is read by another goroutine, from Do's start until Body ends, Do fails or Close returns,
+	// Body is read on Do's goroutine or another one, from Do's start until Body ends, Do fails or Close returns,
 	// whichever is first. nil: no body.
 	Body io.Reader
 

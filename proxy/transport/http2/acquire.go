@@ -19,8 +19,8 @@ import (
 
 var errFull = transport.NewFault("the backend has as many connections as it may have, and each carries as many requests as it may")
 
-// maxWaiters is how many exchanges wait for one connection that is being dialed: what net/http lets it carry until the
-// backend has said how many it may.
+// maxWaiters is how many exchanges wait for one connection that is being dialed, as long as no backend has said how many
+// it carries.
 const maxWaiters = 100
 
 // acquire returns a connection that has room for x, and whether it was there before. The room is taken.
@@ -66,7 +66,7 @@ func (x *exchange) useNew(c *conn) (bool, error) {
 		p.mu.Unlock()
 		return true, nil
 	}
-	alive, carries := c.listed, c.http.Available()+c.http.InFlight()
+	alive, carries := c.listed, c.room()
 	if alive { // one that ends says nothing about the next
 		p.carries = carries
 	}
@@ -154,10 +154,11 @@ func (p *Pool) dialed(d *dialing, c *conn) {
 	c.counted, c.listed, c.waiters = true, !c.isGoingAway(), d.waiters
 	if c.listed {
 		p.conns = append(p.conns, c)
+		p.restLocked(c)
 	}
 	if p.isOver(c) {
 		p.unlist(c)
-		go c.http.Close()
+		go c.close()
 	}
 }
 
@@ -183,11 +184,11 @@ func (p *Pool) closeUnused(c *conn) {
 	}
 	p.mu.Unlock()
 	if over {
-		c.http.Close()
+		c.close()
 	}
 }
 
-// connect makes a connection, and has net/http speak HTTP/2 on it.
+// connect makes a connection, and has HTTP/2 spoken on it.
 func (p *Pool) connect(onTLS func()) (*conn, transport.Kind, error) {
 	until := time.Now().Add(p.o.ConnectTimeout)
 	nc, kind, err := p.dialer.Dial(context.Background(), onTLS)
@@ -197,13 +198,7 @@ func (p *Pool) connect(onTLS func()) (*conn, transport.Kind, error) {
 	if kind, err := p.mayUse(nc); err != nil {
 		return nil, kind, err
 	}
-	c := newConn(nc, p)
-	c.http, err = p.http.NewClientConn(context.WithValue(context.Background(), connKey{}, c), "http", "backend:80")
-	if err != nil { // the preface could not be written
-		nc.Close()
-		return nil, transport.ConnectFailed, err
-	}
-	return c.awaitSettings(time.Until(until))
+	return startConn(nc, p).awaitSettings(time.Until(until))
 }
 
 // mayUse reports whether the backend speaks HTTP/2 on a connection, as far as TLS says. If not, it is not the pool's any
@@ -247,7 +242,7 @@ func (c *conn) awaitSettings(d time.Duration) (*conn, transport.Kind, error) {
 			kind, err = transport.Reset, lost
 		}
 	}
-	c.http.Close()
+	c.close()
 	return nil, kind, &connError{c.remote, err}
 }
 

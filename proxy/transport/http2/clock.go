@@ -23,7 +23,7 @@ func (x *exchange) startLocked(limit time.Duration) {
 	now := time.Now()
 	x.until = now.Add(limit)
 	if x.timer == nil {
-		x.fires, x.timer = x.until, time.AfterFunc(limit, x.onTimer)
+		x.fires, x.timer = x.until, time.AfterFunc(limit, x.timeUp)
 	} else if x.fires.Before(now) || x.fires.After(x.until) {
 		x.fires = x.until
 		x.timer.Reset(limit)

@@ -2,22 +2,24 @@ package http2
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"net"
-	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
 
-	"pace/proxy/frames"
+	"pace/proxy/transport"
 )
 
-// conn is one connection to the backend. net/http reads and writes it, and conn reads along.
+// conn is one connection to the backend. One goroutine reads its frames (read.go), and another one writes them
+// (write.go) and closes the connection in the end.
 type conn struct {
 	net.Conn
 	pool   *Pool
-	http   *http.ClientConn
 	remote netip.AddrPort // zero if it is not TCP
 
 	// These are guarded by pool.mu.
@@ -26,212 +28,171 @@ type conn struct {
 	counted bool // in pool.open
 	listed  bool // in pool.conns
 	gone    bool // it is closed
+	rest    rest
 
-	settled chan struct{} // closed when net/http knows the backend's settings
-	ended   chan struct{} // closed by Close
-	closing sync.Once
-	in      frames.Reader // only Read uses it, which one goroutine calls
+	settled   chan struct{} // closed when the backend's settings have come
+	ended     chan struct{} // closed when the connection is closed
+	finishing sync.Once
+	in        reader
 
-	writing sync.Mutex    // is locked while something is written, and guards what follows
-	out     frames.Reader // reads along what net/http writes
-	preface int           // bytes before the first frame that are still to be written
-	until   time.Time     // the deadline of writes
-	held    held
-
-	mu        sync.Mutex // guards what follows
-	streams   map[uint32]*exchange
-	newest    opened
-	last      uint32 // the last stream that the backend may have processed, by its GOAWAY
-	goAway    bool   // a GOAWAY has come
-	frames    int64  // that have come
-	isSet     bool   // settled is closed
-	lost      error  // the first error of the socket, or of TLS
-	following int    // exchanges of which a frame follows at once: their follows is round
-	round     int64  // from 1; a new one begins when something was held for too long
+	mu      sync.Mutex // guards what follows
+	streams map[uint32]*exchange
+	nextID  uint32
+	frames  int64 // that have come
+	limits  limits
+	window  int64  // how much of all bodies may still be sent
+	goAway  bool   // a GOAWAY has come
+	last    uint32 // the last stream that the backend may have processed, by its GOAWAY
+	resets  resets
+	over    bool  // it has ended, and is about to be closed
+	lost    error // the first error of the socket, or of TLS
+	out     outgoing
 }
 
-// opened is the stream that was opened last. Which exchange it is, its callback says right after its header was
-// written; its response may come before that.
-type opened struct {
-	id    uint32
-	taken bool // its exchange is in conn.streams
-	wire
+// limits are what the backend allows.
+type limits struct {
+	streams uint32 // open at once
+	window  int64  // of a new stream
+	frame   int    // bytes of a frame's payload
+	header  uint32 // bytes of a header, as RFC 9113 §6.5.2 counts them
 }
 
-// wire is what was read along of one stream. conn.mu guards it.
-type wire struct {
-	sent     int64 // bytes of the request
-	headers  int64 // bytes of header blocks that have come
-	arrived  int64 // bytes of the body that have come
-	ended    bool  // the backend has ended the stream, and will send nothing more
-	wasReset bool  // by the backend, with RST_STREAM
+// usualLimits hold until the backend has said others (RFC 9113 §6.5.2).
+var usualLimits = limits{streams: math.MaxUint32, window: usualWindow, frame: 16 << 10, header: math.MaxUint32}
+
+const usualWindow = 65535
+
+// resets are the streams that pace has reset, and of which the backend may not know yet. They take room on the
+// connection until a PING that was sent after them has come back. Else clients that leave at once could have the
+// backend work on more requests than it allows, and the backend would take pace for an attacker (CVE-2023-44487).
+type resets struct {
+	asked  int  // before the PING that is on its way
+	since  int  // after it
+	asking bool // a PING is on its way
 }
 
-func newConn(nc net.Conn, p *Pool) *conn {
-	c := &conn{Conn: nc, pool: p, settled: make(chan struct{}), ended: make(chan struct{}), preface: len(http2.ClientPreface), streams: map[uint32]*exchange{}, round: 1}
+// lastID is the last stream that is opened on a connection. There are more ids, but not many.
+const lastID = 1 << 30
+
+// startConn has HTTP/2 spoken on a connection.
+func startConn(nc net.Conn, p *Pool) *conn {
+	c := &conn{
+		Conn: nc, pool: p, settled: make(chan struct{}), ended: make(chan struct{}),
+		streams: map[uint32]*exchange{}, nextID: 1, limits: usualLimits, window: usualWindow,
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
+	c.out.more.L = &c.mu
+	c.begin()
+	go c.write()
+	go c.read()
 	return c
 }
 
-// Read implements net.Conn.
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.readAlong(b[:n], err) {
-		c.pool.retire(c)
+// catch ends the connection if one of its goroutines panics.
+func (c *conn) catch() {
+	if p := recover(); p != nil {
+		c.end(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()), http2.ErrCodeInternal)
 	}
-	return n, err
 }
 
-// readAlong notes what was read, and reports whether the connection must not be used for another exchange.
-func (c *conn) readAlong(b []byte, err error) (retire bool) {
+// room returns how many exchanges the connection carries at once. Those that have ended may still take some of it.
+func (c *conn) room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	away := c.goAway
-	for len(b) > 0 {
-		var whole bool
-		if b, whole = c.in.Next(b, keepIncoming); whole {
-			c.received(&c.in)
-		}
+	if c.endsLocked() {
+		return 0
 	}
-	if err != nil {
-		c.loseLocked(err)
-	}
-	return err != nil || c.goAway && !away
+	return int(min(maxStreams, c.limits.streams)) - c.resets.asked - c.resets.since
 }
 
-// keepIncoming says how much of a frame's payload is read: the code of a reset, the last stream of a GOAWAY, and the
-// length of a padding.
-func keepIncoming(f *frames.Reader) int {
-	switch {
-	case f.Kind() == frames.Reset, f.Kind() == frames.GoAway:
-		return 4
-	case f.Kind() == frames.Data && f.Has(frames.Padded):
-		return 1
-	}
-	return 0
-}
-
-// received notes a frame that has come. c.mu is held. Frames that are malformed are net/http's to refuse.
-func (c *conn) received(f *frames.Reader) {
-	c.frames++
-	if f.Kind() == frames.GoAway {
-		if len(f.Payload) == 4 {
-			c.goneAway(frames.Number(f.Payload) &^ (1 << 31))
-		}
-		return
-	}
-	w := c.wireOf(f.Stream())
-	if w == nil {
-		return
-	}
-	switch f.Kind() {
-	case frames.Headers, frames.Continuation:
-		w.headers += int64(f.Length())
-	case frames.Data:
-		n := f.Length()
-		if len(f.Payload) == 1 {
-			n -= 1 + int(f.Payload[0])
-		}
-		w.arrived += int64(max(n, 0))
-	case frames.Reset:
-		w.wasReset, w.ended = true, true
-	}
-	if f.Has(frames.EndStream) && (f.Kind() == frames.Headers || f.Kind() == frames.Data) {
-		w.ended = true
-	}
-}
-
-// goneAway notes a GOAWAY. A later one may only lower the last stream.
-func (c *conn) goneAway(last uint32) {
-	if !c.goAway || last < c.last {
-		c.last = last
-	}
-	c.goAway = true
-}
-
-// wireOf returns what is known of an open stream, or nil. c.mu is held.
-func (c *conn) wireOf(id uint32) *wire {
-	if x := c.streams[id]; x != nil {
-		return &x.wire
-	}
-	if id == c.newest.id && !c.newest.taken {
-		return &c.newest.wire
-	}
-	return nil
-}
-
-// Write implements net.Conn. What it writes is counted before it is written, since the response may come at once.
-func (c *conn) Write(b []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.held.broken != nil {
-		return 0, c.held.broken
-	}
-	before := c.writeAlong(b)
-	if c.mayWait() && c.hold(b, before) {
-		return len(b), nil
-	}
-	return c.writeAfterHeld(b, before)
-}
-
-// writeAlong notes what is about to be written. It returns the stream that was opened last before that.
-func (c *conn) writeAlong(b []byte) (before uint32) {
+// open opens a stream for x, whose header has these bytes. It returns false if the connection takes no more of them. x.Mu
+// is held.
+func (c *conn) open(x *exchange, header []byte, end bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before = c.newest.id
-	skip := min(c.preface, len(b))
-	c.preface -= skip
-	for b = b[skip:]; len(b) > 0; {
-		var whole bool
-		if b, whole = c.out.Next(b, keepNothing); whole {
-			c.sends(&c.out)
-		}
+	if c.endsLocked() {
+		return false
 	}
-	return before
+	x.id, x.window, x.at, x.heard = c.nextID, c.limits.window, c.out.queued, c.frames
+	c.nextID += 2
+	c.streams[x.id] = x
+	c.queueHeader(x, header, end)
+	return true
 }
 
-func keepNothing(*frames.Reader) int { return 0 }
+// takes reports whether the backend takes headers of this size.
+func (c *conn) takes(size int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int64(size) <= int64(c.limits.header)
+}
 
-// sends notes a frame that is about to be written. c.mu is held.
-func (c *conn) sends(f *frames.Reader) {
-	if f.Kind() == frames.Settings && f.Has(frames.Ack) && !c.isSet {
-		c.isSet = true
-		close(c.settled)
-	}
-	id, isHeader := f.Stream(), f.Kind() == frames.Headers || f.Kind() == frames.Continuation
-	if f.Kind() == frames.Headers && id > c.newest.id {
-		c.newest = opened{id: id}
-	}
-	if w := c.wireOf(id); w != nil && (isHeader || f.Kind() == frames.Data) {
-		w.sent += int64(f.Length())
-	}
-	if x := c.streams[id]; x != nil && (f.Kind() == frames.Reset || (isHeader || f.Kind() == frames.Data) && f.Has(frames.EndStream)) {
-		c.expectLocked(x, false)
+// mayCome lets the backend send n bytes more of a body.
+func (c *conn) mayCome(id uint32, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.queueWindow(id, uint32(n))
+		c.flushLocked()
 	}
 }
 
-// loseLocked notes why the connection cannot be used any more. c.mu is held.
-func (c *conn) loseLocked(err error) {
-	if c.lost == nil && !errors.Is(err, net.ErrClosed) { // net/http has closed it, and knows why
-		c.lost = err
+// reset resets the stream of x. x.Mu is held.
+func (c *conn) reset(x *exchange, code http2.ErrCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
 	}
+	c.queueReset(x.id, code)
+	if !x.body.ended {
+		c.resets.since++
+		c.askLocked()
+	}
+	c.flushLocked()
+}
+
+// askLocked sends a PING if streams were reset since the last one. c.mu is held.
+func (c *conn) askLocked() {
+	if r := &c.resets; !r.asking && r.since > 0 {
+		r.asked, r.since, r.asking = r.since, 0, true
+		c.queuePing(false, [8]byte{})
+	}
+}
+
+// ponged notes that a PING has come back, so that the backend knows of all resets before it.
+func (c *conn) ponged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resets.asked, c.resets.asking = 0, false
+	c.askLocked()
+	c.flushLocked()
+}
+
+// forget notes that nobody asks for the stream of x any more.
+func (c *conn) forget(x *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.streams, x.id)
+}
+
+// stream returns the exchange of a stream; nil: it has ended. It also returns whether there ever was such a stream.
+func (c *conn) stream(id uint32) (x *exchange, was bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams[id], id%2 == 1 && id < c.nextID
 }
 
 // isGoingAway reports whether the backend takes no more streams on the connection.
 func (c *conn) isGoingAway() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.goAway || c.lost != nil
+	return c.endsLocked()
 }
 
-// hasSpoken reports whether something has come.
-func (c *conn) hasSpoken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.frames > 0 || !c.in.BetweenFrames()
-}
+func (c *conn) endsLocked() bool { return c.over || c.goAway || c.lost != nil || c.nextID > lastID }
 
 // why returns why the connection was lost; nil: it was not, as far as the socket says.
 func (c *conn) why() error {
@@ -240,36 +201,120 @@ func (c *conn) why() error {
 	return c.lost
 }
 
-// took notes that the stream that was opened last is x's, unless its header was never written. It runs right after that,
-// before another stream can be opened. more says whether another frame of it follows at once.
-func (c *conn) took(x *exchange, more bool) {
+// goneAway notes a GOAWAY: the backend has not processed the streams after the last one, and never will. A later GOAWAY
+// may only lower it.
+func (c *conn) goneAway(last uint32) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expectLocked(x, more)
-	if c.newest.taken || c.newest.id == 0 {
-		return
+	if !c.goAway || last < c.last {
+		c.last = last
 	}
-	c.newest.taken = true
-	x.id, x.wire, x.heard = c.newest.id, c.newest.wire, c.frames
-	c.streams[x.id] = x
+	c.goAway = true
+	unprocessed := c.streamsAfter(c.last)
+	c.mu.Unlock()
+	for _, s := range unprocessed {
+		s.x.failAs(s.stream, transport.GoAway, errGoAway)
+	}
+	c.pool.retire(c)
 }
 
-// forget notes that nobody asks for the stream of x any more.
-func (c *conn) forget(x *exchange) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expectLocked(x, false) // what waits for it goes out with the next write, or when it has waited for long
-	if c.streams[x.id] == x {
-		delete(c.streams, x.id)
+// stream is what an exchange must still be about when something happens to it: it may have ended, and serve another
+// request.
+type stream struct {
+	c  *conn
+	id uint32
+}
+
+// openStream is a stream that an exchange is about.
+type openStream struct {
+	stream
+	x *exchange
+}
+
+// streamsAfter returns those that are open, with ids above this one. c.mu is held.
+func (c *conn) streamsAfter(id uint32) (all []openStream) {
+	for i, x := range c.streams {
+		if i > id {
+			all = append(all, openStream{stream{c, i}, x})
+		}
+	}
+	return all
+}
+
+// close closes a connection that nobody uses, unless it is ending already. When it returns, there may be another one in
+// its place.
+func (c *conn) close() {
+	c.lostBy(net.ErrClosed)
+	if c.end(transport.Reset, net.ErrClosed, http2.ErrCodeNo) {
+		c.finish()
 	}
 }
 
-// Close implements net.Conn. net/http calls it when the connection has ended, for whatever reason.
-func (c *conn) Close() error {
-	err := c.Conn.Close()
-	c.closing.Do(func() {
+// refuse ends the connection because of what the backend has sent.
+func (c *conn) refuse(code http2.ErrCode) { c.end(transport.Invalid, errMalformed, code) }
+
+// lose ends the connection because its socket, or TLS, has failed.
+func (c *conn) lose(err error) {
+	err = c.lostBy(err)
+	kind := transport.Reset
+	if isTimeout(err) { // a write that made no progress
+		kind = transport.ResponseTimeout
+	}
+	c.end(kind, err, http2.ErrCodeNo)
+}
+
+// lostBy notes that the socket, or TLS, has failed. It returns the first error of all.
+func (c *conn) lostBy(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost == nil && !c.over {
+		c.lost = err
+	}
+	return c.lost
+}
+
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}
+
+// goodbye is how long the backend has to take the GOAWAY of a connection that ends.
+const goodbye = time.Second
+
+// end ends the connection, and with it all its exchanges. The goroutine that writes closes it. It returns false if the
+// connection has ended already.
+func (c *conn) end(kind transport.Kind, why error, code http2.ErrCode) bool {
+	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return false
+	}
+	c.over = true
+	all := c.streamsAfter(0)
+	for _, s := range all { // what waits is not sent any more
+		s.x.sent = max(min(s.x.sent, c.out.taken-s.x.at), 0)
+	}
+	until := time.Now().Add(goodbye)
+	if c.lost != nil {
+		until = longAgo
+	}
+	c.queueLast(code)
+	c.mu.Unlock()
+	c.SetWriteDeadline(until)
+	for _, s := range all {
+		s.x.failAs(s.stream, kind, why)
+	}
+	c.pool.retire(c)
+	return true
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// finish closes the connection.
+func (c *conn) finish() {
+	c.finishing.Do(func() {
+		c.Conn.Close()
 		close(c.ended)
 		c.pool.remove(c)
 	})
-	return err
 }

@@ -3,58 +3,55 @@ package http2
 import (
 	"cmp"
 	"context"
-	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
 )
 
 // exchange is the state of one request and its response, behind a [transport.Response]. The package comment says which
-// goroutines use it. One exchange value serves many requests, one after the other, as long as each ends so that nobody
-// can touch it any more.
+// goroutines use it. One exchange value serves many requests, one after the other.
 type exchange struct {
 	pool   *Pool // nil: no exchange
 	req    *transport.Request
-	ctx    context.Context // of the stream: ends with the caller's, or when the exchange fails
-	cancel context.CancelFunc
-	unbind func() bool // has the end of ctx not interrupt the upload any more; nil: there is none
-	trace  httptrace.ClientTrace
+	ctx    context.Context
+	header rendered
+	wake   chan struct{} // that something has happened for which Do's goroutine may wait
+	upload upload
 
-	url     url.URL
-	header  http.Header
-	trailer http.Header // of the request
-	upload  upload
-	hints   hints
-	body    incoming
+	running sync.WaitGroup // the goroutine that sends the body, if there is one
+	timer   *time.Timer    // nil before the first time that something was due
 
-	id    uint32 // of the stream; 0: its header was never written
-	wire         // guarded by conn.mu, once the stream is open
-	heard int64  // frames that had come on the connection when the stream was opened
-
-	follows int64 // the conn.round in which a frame of it follows at once; 0: none does. Guarded by conn.mu.
-
-	timer   *time.Timer // nil before the first time that something was due
-	onTimer func()
-
-	wrote            sync.Cond // that headerOut is set
 	transport.Course           // its Mu guards what follows, too
 	fires            time.Time // when the timer does, if that is to come
+	body             incoming
+	interims         interims
 	shared
+	sending
 }
 
-// shared is what several goroutines use.
+// shared is what several goroutines use. exchange.Mu guards it.
 type shared struct {
 	c         *conn
-	reused    bool      // c was there before
-	renewed   bool      // a connection that it has waited for ended at once, and it waits for another one
-	responded bool      // a header has come
-	headerOut bool      // the header of the request was written, and its stream is known
-	over      bool      // the caller is done with it: nothing of the caller's may be touched
-	until     time.Time // when the backend's time is up; zero: it does not run
-	seen      int64     // bytes sent when the time began
+	id        uint32        // of the stream; 0: it was not opened
+	code      http2.ErrCode // what the stream is reset with; NO_ERROR: what the way it ends asks for
+	reused    bool          // c was there before
+	renewed   bool          // a connection that it has waited for ended at once, and it waits for another one
+	responded bool          // a header has come
+	over      bool          // the caller is done with it: nothing of the caller's may be touched
+	isReset   bool          // the backend has reset the stream, or ended the connection
+	until     time.Time     // when the backend's time is up; zero: it does not run
+	seen      int64         // bytes sent when the time began
+}
+
+// sending is how far the request was sent. conn.mu guards it while the stream is open.
+type sending struct {
+	window int64 // how much of the body may still be sent
+	sent   int64 // bytes of the request
+	at     int64 // how many bytes were queued on the connection before it
+	heard  int64 // frames that had come on the connection by then
 }
 
 // Do sends req and reads the response up to the end of its header. The body is then read through resp. The error is
@@ -67,9 +64,9 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.R
 		resp.Exchange = x
 	}
 	x.begin(ctx, p, req)
-	res, err := x.run()
+	err := x.run()
 	if err == nil {
-		err = x.respond(res, resp)
+		err = x.awaitFinal(resp)
 	}
 	if err != nil {
 		defer func() {
@@ -82,94 +79,111 @@ func (p *Pool) Do(ctx context.Context, req *transport.Request, resp *transport.R
 }
 
 func newExchange() *exchange {
-	x := &exchange{header: http.Header{}}
-	x.upload.x, x.hints.x = x, x
-	x.wrote.L = &x.Mu
-	x.onTimer = x.timeUp
-	x.trace = httptrace.ClientTrace{
-		WroteHeaders: x.wroteHeader, WroteRequest: x.wroteRequest, GotFirstResponseByte: x.gotHeader, Got1xxResponse: x.gotInterim,
-	}
+	x := &exchange{wake: make(chan struct{}, 1)}
+	x.upload.x, x.upload.wake = x, make(chan struct{}, 1)
 	return x
 }
 
-// begin resets x for a request.
+// begin resets x for a request. Somebody who has found x by a stream that has ended may still look at it.
 func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	if x.pool != nil {
 		panic("pace: BUG: transport.Response used again before Close")
 	}
-	x.pool, x.req = p, req
-	x.id, x.wire, x.follows, x.shared = 0, wire{}, 0, shared{}
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	x.pool, x.req, x.ctx = p, req, ctx
+	x.shared, x.sending = shared{}, sending{}
 	x.Course.Begin(req)
 	x.upload.begin()
-	x.hints.begin()
 	x.body.begin()
-	ctx, x.cancel = context.WithCancel(ctx)
-	x.ctx = httptrace.WithClientTrace(ctx, &x.trace)
-	x.unbind = nil
-	if req.HasBody() {
-		x.unbind = context.AfterFunc(ctx, x.upload.interrupt)
-	}
+	x.interims.begin()
 }
 
-// run makes the exchange up to its final header.
-func (x *exchange) run() (*http.Response, error) {
+// run sends the request, as far as it need not wait for that.
+func (x *exchange) run() error {
 	if !fit(x.req) {
-		return nil, x.fail(transport.RequestBody, transport.ErrUnfit)
+		return x.fail(transport.RequestBody, transport.ErrUnfit)
 	}
 	if x.ctx.Err() != nil {
-		return nil, x.fail(transport.Canceled, context.Cause(x.ctx))
+		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
+	x.header.renderHeader(x.req, x.pool.scheme)
 	for tries := 1; ; tries++ {
 		c, reused, err := x.pool.acquire(x)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := x.use(c, reused); err != nil {
-			c.http.Release()
-			return nil, err
+		switch opened, err := x.open(c, reused); {
+		case err != nil:
+			return err
+		case opened:
+			x.upload.start()
+			return nil
+		case tries == maxTries:
+			return x.failOn(c, transport.Reset, cmp.Or(c.why(), errGone))
 		}
-		res, err := c.http.RoundTrip(x.request())
-		if err == nil {
-			x.hints.wait()
-			return res, nil
-		}
-		if tries < maxTries && x.isUnsent() {
-			x.letGo()
-			x.Mu.Lock()
-			x.upload.begin() // net/http has closed it
-			x.headerOut = false
-			x.Mu.Unlock()
-			continue
-		}
-		err = x.failed(c, err)
-		x.hints.wait()
-		return nil, err
+		x.letGo()
 	}
 }
 
 // maxTries is how many connections that end at that moment a request may meet.
 const maxTries = 3
 
-// isUnsent reports whether the request was not written although the connection was good before. Most likely it ended at
-// that moment. Then the request goes on another one.
-func (x *exchange) isUnsent() bool {
-	x.Mu.Lock()
-	defer x.Mu.Unlock()
-	return x.reused && x.Cause == nil && x.ctx.Err() == nil && x.id == 0
-}
-
-// use makes c the exchange's connection.
-func (x *exchange) use(c *conn, reused bool) error {
+// open opens a stream on c. It returns false if c takes no more of them.
+func (x *exchange) open(c *conn, reused bool) (bool, error) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
 	x.c, x.reused = c, reused
 	if x.Cause != nil {
-		return x.Cause
+		return false, x.Cause
 	}
-	c.expect(x, true)
+	if x.header.unfit || !c.takes(x.header.size) {
+		return false, x.failLocked(transport.RequestBody, transport.ErrUnfit)
+	}
 	x.EnterLocked(transport.Send)
 	x.startLocked(x.responseTimeout())
-	return nil
+	return c.open(x, x.header.bytes, !x.req.HasBody()), nil
+}
+
+// awaitFinal waits for the final header, and copies it into resp. Interim responses are passed on meanwhile.
+func (x *exchange) awaitFinal(resp *transport.Response) error {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	for {
+		switch {
+		case x.interims.areThere():
+			x.passOnLocked()
+		case x.Cause != nil && (!x.Final || x.Cause.Kind != transport.Truncated):
+			return x.Cause
+		case x.Final:
+			h := &x.body.head
+			h.Reused, h.Remote, h.BytesSent = x.reused, x.c.remote, x.sentBytes()
+			resp.Begin(h, x.pool.o.BodyTimeout)
+			return nil
+		default:
+			x.waitLocked()
+		}
+	}
+}
+
+// waitLocked waits until something happens. x.Mu is held, but not while it waits.
+func (x *exchange) waitLocked() {
+	x.Mu.Unlock()
+	select {
+	case <-x.wake:
+		x.Mu.Lock()
+	case <-x.ctx.Done():
+		x.Mu.Lock()
+		x.failLocked(transport.Canceled, context.Cause(x.ctx))
+	}
+}
+
+// signal wakes Do's goroutine, or keeps it from waiting the next time.
+func (x *exchange) signal() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
 }
 
 // letGo gives the connection back.
@@ -186,79 +200,47 @@ func (x *exchange) letGo() {
 	}
 }
 
-// respond notes the final header, and copies it into resp.
-func (x *exchange) respond(res *http.Response, resp *transport.Response) error {
-	x.body.open(x, res)
-	h, err := x.head(res)
-	if err != nil {
-		return err
-	}
-	x.Mu.Lock()
-	if x.Cause != nil {
-		defer x.Mu.Unlock()
-		return x.Cause
-	}
-	for !x.headerOut { // the response is there before the callback has run
-		x.wrote.Wait()
-	}
-	x.Final, x.Phase = true, transport.Receive
-	x.stopLocked()
-	h.Reused, h.Remote, h.BytesSent = x.reused, x.c.remote, x.sentBytes()
-	x.Mu.Unlock()
-	resp.Begin(h, x.pool.o.BodyTimeout)
-	return nil
-}
-
 // Close implements [transport.Exchange].
 func (x *exchange) Close(r *transport.Response) error {
 	if x.pool == nil {
 		return nil
 	}
-	clean := x.endStream()
+	x.stop()
+	x.running.Wait()
 	r.BytesSent = x.bytesSent()
 	x.letGo()
 	bug := x.Bug()
-	if x.unbind != nil && !x.unbind() {
-		clean = false
-	}
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	x.over = true
-	x.EndLocked()
+	x.upload.end()
 	x.body.end()
-	x.stopLocked()
-	x.cancel()
 	x.pool, x.req, x.ctx = nil, nil, nil
-	if clean {
-		clear(x.header)
-		x.trailer = nil
-	} else { // net/http may still use it
-		r.Exchange = nil
-		if x.timer != nil {
-			x.timer.Stop()
-		}
-	}
 	return bug
 }
 
-// endStream ends the stream, unless it has ended, and waits until nobody reads the request's body any more. It reports
-// whether nobody else can touch x any more.
-func (x *exchange) endStream() (clean bool) {
+// stop ends the stream, unless both sides have, and has nobody read the request's body any more.
+func (x *exchange) stop() {
 	x.Mu.Lock()
-	whole := x.Cause == nil && x.Final && x.upload.isSentLocked()
-	x.Mu.Unlock()
-	if whole && x.body.isWhole() {
-		// This returns when net/http's goroutine for the stream has ended, unless the context ends before, or the response
-		// has no body. Then RoundTrip has waited for the goroutine, unless the request has one.
-		x.body.closes.close()
-		return x.ctx.Err() == nil && (!x.req.HasBody() || x.upload.isDone())
+	defer x.Mu.Unlock()
+	x.upload.closeLocked()
+	x.over = true
+	x.EndLocked()
+	x.stopLocked()
+	if x.id == 0 || x.isReset || x.body.ended && x.upload.sent {
+		return
 	}
-	x.cancel()
-	x.Mu.Lock()
-	x.body.wake()
-	x.Mu.Unlock()
-	x.upload.stop()
-	return false
+	x.c.reset(x, x.resetCode())
+}
+
+// resetCode returns what the stream is reset with.
+func (x *exchange) resetCode() http2.ErrCode {
+	switch {
+	case x.code != http2.ErrCodeNo:
+		return x.code
+	case x.body.ended: // the backend does not want the rest of the request
+		return http2.ErrCodeNo
+	}
+	return http2.ErrCodeCancel
 }
 
 // Interrupt implements [transport.Exchange].
@@ -290,26 +272,19 @@ func (x *exchange) failLocked(k transport.Kind, err error) error {
 	if x.c != nil {
 		x.Cause.Remote, x.Cause.Version, x.Cause.BytesSent = x.c.remote, version, x.sentBytes()
 	}
-	if x.over {
-		return x.Cause
-	}
 	x.stopLocked()
-	x.cancel()
-	x.upload.wakeLocked()
-	x.body.wake()
+	x.upload.closeLocked()
+	x.signal()
 	return x.Cause
 }
 
-// sentBytes returns how many bytes of the request were written. x.Mu is held.
+// sentBytes returns how many bytes of the request were sent. x.Mu is held.
 func (x *exchange) sentBytes() int64 {
 	if x.c == nil {
 		return x.sent
 	}
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()
-	if n := &x.c.newest; !x.headerOut && n.id != 0 && !n.taken {
-		return n.sent // most likely it is the header of x that is being written
-	}
 	return x.sent
 }
 

@@ -1,11 +1,6 @@
 package http2
 
 import (
-	"context"
-	"errors"
-	"io"
-	"os"
-
 	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
@@ -16,76 +11,54 @@ var (
 	errRefused = transport.NewFault("the backend refused the stream (REFUSED_STREAM) and has not processed the request")
 
 	errMalformed = transport.NewFault("what the backend sent is not valid HTTP/2")
-	errShort     = transport.NewFault("the body is shorter than its content-length")
 )
 
-// failed returns why net/http has failed, as the first reason of all. c is the connection.
-func (x *exchange) failed(c *conn, err error) error {
+// failStreamLocked ends the exchange because of what its stream, or its connection, has come to. Once the header has come,
+// what is missing is a part of the body, whatever the reason. x.Mu is held.
+func (x *exchange) failStreamLocked(kind transport.Kind, why error) {
+	if x.Final && kind != transport.Panicked {
+		kind = transport.Truncated
+	}
+	x.failLocked(kind, why)
+}
+
+// malformedLocked ends the exchange because what has come on its stream is not valid. x.Mu is held.
+func (x *exchange) malformedLocked() {
+	x.code = http2.ErrCodeProtocol
+	x.failStreamLocked(transport.Invalid, errMalformed)
+}
+
+// failWith ends the exchange of a stream. The stream will be reset with this code.
+func (x *exchange) failWith(s stream, kind transport.Kind, why error, code http2.ErrCode) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	switch {
-	case x.Cause != nil:
-		return x.Cause
-	case x.ctx.Err() != nil:
-		return x.failLocked(transport.Canceled, context.Cause(x.ctx))
+	if x.isAbout(s) {
+		x.code = code
+		x.failStreamLocked(kind, why)
 	}
-	kind, err := x.kindOf(c, err)
-	return x.failLocked(kind, err)
 }
 
-// kindOf says what kind of failure it is, by what was read along and the type of the error. x.Mu is held.
-func (x *exchange) kindOf(c *conn, err error) (transport.Kind, error) {
-	c.mu.Lock()
-	w, id, lost := x.wire, x.id, c.lost
-	unprocessed := c.goAway && (id == 0 || id > c.last)
-	c.mu.Unlock()
-	code, isStream := streamError(err)
-	switch {
-	case x.Final: // something of the body came
-		return transport.Truncated, truncatedBy(err, w, code, lost)
-	case w.wasReset && isStream && code == http2.ErrCodeRefusedStream:
-		return transport.RefusedStream, errRefused
-	case w.wasReset:
-		return transport.Reset, resetBy(code)
-	case unprocessed:
-		return transport.GoAway, errGoAway
-	case w.headers > int64(x.pool.o.MaxHeaderBytes):
-		return transport.HeaderTooLarge, errTooLarge
-	case isStream: // net/http did not accept what came for the stream
-		return transport.Invalid, errMalformed
-	case errors.Is(lost, os.ErrDeadlineExceeded): // a write that made no progress
-		return transport.ResponseTimeout, lost
-	case lost != nil:
-		return transport.Reset, lost
-	case id == 0 && c.http.Err() == nil: // net/http did not write it
-		return transport.RequestBody, transport.ErrUnfit
+// failAs ends the exchange of a stream that has ended with its connection, or that the backend has not processed. If the
+// response is whole, only the rest of the request is not sent.
+func (x *exchange) failAs(s stream, kind transport.Kind, why error) {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if !x.isAbout(s) {
+		return
 	}
-	return transport.Invalid, errMalformed // net/http did not accept what came on the connection, and closed it
+	x.isReset = true
+	if x.body.ended {
+		x.upload.closeLocked()
+		return
+	}
+	x.failStreamLocked(kind, why)
 }
 
-// truncatedBy says why a body did not come to its end: err, unless what was read along says more.
-func truncatedBy(err error, w wire, code http2.ErrCode, lost error) error {
-	switch {
-	case w.wasReset:
-		return resetBy(code)
-	case lost != nil:
-		return lost
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errShort
+// wasReset ends the exchange of a stream that the backend has reset.
+func (x *exchange) wasReset(s stream, code http2.ErrCode) {
+	if code == http2.ErrCodeRefusedStream {
+		x.failAs(s, transport.RefusedStream, errRefused)
+		return
 	}
-	return err
-}
-
-// streamError returns the code of an error of the stream.
-func streamError(err error) (http2.ErrCode, bool) {
-	var e http2.StreamError
-	if errors.As(err, &e) {
-		return e.Code, true
-	}
-	return 0, false
-}
-
-// resetBy is the error for a stream that the backend has reset with this code.
-func resetBy(code http2.ErrCode) error {
-	return transport.NewFault("the backend reset the stream: " + code.String())
+	x.failAs(s, transport.Reset, transport.NewFault("the backend reset the stream: "+code.String()))
 }

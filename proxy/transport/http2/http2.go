@@ -1,28 +1,42 @@
-// Package http2 sends one request to one backend over HTTP/2 and reads its response. A connection carries many
-// exchanges at once, each on a stream of its own. net/http speaks HTTP/2 on it ([http.Transport.NewClientConn]); this
-// package decides which connection an exchange goes on, when there is one more, how long it may take, and what ended it
-// (docs/decisions/0016-http2-to-backends.md).
+// Package http2 sends one request to one backend over HTTP/2 and reads its response. A connection carries many exchanges at
+// once, each on a stream of its own (docs/decisions/0016-http2-to-backends.md).
 //
-// It promises that one [Pool.Do] puts at most one request on the wire, whatever the backend does. net/http's Transport
-// does not: it repeats by itself what a backend refuses. And it promises that its error says whether the backend has
-// certainly not processed the request (kinds [transport.RefusedStream] and [transport.GoAway]), so that the caller may
-// send it again whatever its method is.
+// It promises that one [Pool.Do] puts at most one request on the wire, whatever the backend does. And it promises that its
+// error says whether the backend has certainly not processed the request (kinds [transport.RefusedStream] and
+// [transport.GoAway]), so that the caller may send it again whatever its method is. This package must not know other
+// packages of pace than those that all transports share.
 //
-// net/http does not report what a GOAWAY says, nor who reset a stream, nor which bytes have been written. So a [conn]
-// reads along what goes over it in both directions. This package must not know other packages of pace than those that
-// all transports share.
+// # Where a request goes
+//
+//	      Do
+//	      │
+//	   acquire ─── no connection has room ──▶ dial (Connect, TLS) ──▶ startConn
+//	      │
+//	    open: the header is queued (Send)
+//	      │
+//	upload.start ── the body has to be waited for ─ ─ ─ ▶ upload.send (Send, ReadRequest)
+//	      │                                                     ╷
+//	 awaitFinal (Wait) ◀─┐                                      ╷
+//	      │  └─ interims ┘                                      ╷
+//	      ▼                                                     ╷
+//	 Next, Next, … (Receive)                                    ╷
+//	      ▼                                                     ╷
+//	    Close: the stream is reset, unless both sides have ended it
+//
+// In parentheses are the phases of package transport. From each state fail leads to Close.
 //
 // # Which goroutine does what
 //
-// Do's goroutine is the one that calls Do, Next and Close. It waits in net/http's RoundTrip and in its Body.Read. For
-// each exchange net/http has a goroutine that sends the request and reads its body ([upload]), and for each connection
-// one that reads. On these run the callbacks of an exchange (trace.go) and what conn reads along. The goroutine that
-// reads must not wait for a client, so interim responses go to the client on one more goroutine, which exists only
-// while there are some. Whatever is shared is under exchange.mu, and of the wire's bytes under conn.mu. Locks are taken
-// in the order Pool.mu, then exchange.mu, then conn.mu, and none of them is held while something waits for the network.
+// Do's goroutine is the one that calls Do, Next and Close. If its body must be waited for, an exchange has another one,
+// which sends it; Close waits for it. Each connection has one goroutine that reads ([conn.read]), and one that writes
+// ([conn.write]). Nobody else waits for the network. So whoever holds a lock never does, and neither does the one that
+// reads: what it has to send is queued, and what has come waits with its exchange, within the windows that the backend was
+// given.
 //
-// An exchange that was cut short may still be in the hands of these goroutines when Close returns. They find that it is
-// over, and touch nothing of the caller's. Such an exchange is not used again.
+// Whatever is shared is under exchange.Mu, and what is a connection's under conn.mu, also the part of an exchange that its
+// connection counts (type sending). Locks are taken in the order Pool.mu, then exchange.Mu, then conn.mu. The goroutine
+// that reads finds an exchange by its stream, and locks it then; meanwhile it may have ended and serve another request, so
+// it asks whether it is still about that stream ([exchange.isAbout]).
 package http2
 
 import (

@@ -1,9 +1,6 @@
 package http2
 
 import (
-	"context"
-	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +18,6 @@ type Pool struct {
 	o      Options
 	scheme string // of requests: http or https
 	dialer *dial.Dialer
-	http   *http.Transport
-
-	patience time.Duration // how long a frame waits for the next one
 
 	mu      sync.Mutex // guards what follows
 	conns   []*conn    // that may carry one more exchange, or will when others have ended
@@ -49,7 +43,7 @@ type dialing struct {
 // NewPool returns a pool without connections. They will be to a.
 func NewPool(a dial.Address, o Options) *Pool {
 	o = o.withDefaults()
-	p := &Pool{o: o, scheme: o.Scheme, patience: usualPatience, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
+	p := &Pool{o: o, scheme: o.Scheme, dialer: dial.New(a, dial.Options{Timeout: o.ConnectTimeout, TLS: o.TLS, Dial: o.Dial})}
 	switch {
 	case o.Scheme != "":
 	case o.TLS != nil:
@@ -57,35 +51,8 @@ func NewPool(a dial.Address, o Options) *Pool {
 	default:
 		p.scheme = "http"
 	}
-	var speaks http.Protocols
-	speaks.SetUnencryptedHTTP2(true) // whatever is below: net/http gets a connection in clear text
-	p.http = &http.Transport{
-		Protocols:              &speaks,
-		DisableCompression:     true,
-		IdleConnTimeout:        o.IdleTimeout,
-		MaxResponseHeaderBytes: netHTTPHeaderLimit * int64(o.MaxHeaderBytes),
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream:     streamWindow,
-			MaxReceiveBufferPerConnection: connWindow,
-			MaxEncoderHeaderTableSize:     noHeaderTable,
-		},
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return ctx.Value(connKey{}).(*conn), nil },
-	}
 	return p
 }
-
-// netHTTPHeaderLimit is how many times as large as the pool's limit a header may be before net/http refuses it. net/http
-// does not say that the size is why, and at the double of its limit it ends the whole connection.
-const netHTTPHeaderLimit = 4
-
-// noHeaderTable is the size of the table of fields that were sent before: no field fits into it, so each is sent as it
-// is. 0 would mean 4096 bytes. The ids of each request are new, and so are the fields about its client. They would push
-// everything else out of the table, and to keep it would take a tenth of the CPU of a request. Without a table, the length
-// of a request also says nothing about the requests of other clients (RFC 7541 §7.1).
-const noHeaderTable = 1
-
-// connKey is the key in a context of the connection that NewClientConn shall use.
-type connKey struct{}
 
 // Idle returns how many connections carry no exchange.
 func (p *Pool) Idle() (n int) {
@@ -176,7 +143,7 @@ func (p *Pool) retire(c *conn) {
 	idle := c.counted && c.isIdle() // dialed looks at one that is not counted yet
 	p.mu.Unlock()
 	if idle {
-		c.http.Close()
+		c.close()
 	}
 }
 
@@ -188,11 +155,14 @@ func (p *Pool) remove(c *conn) {
 	if c.gone = true; c.counted {
 		p.open--
 	}
+	if c.rest.runs {
+		c.rest.timer.Stop()
+	}
 }
 
 func closeAll(conns []*conn) {
 	for _, c := range conns {
-		c.http.Close()
+		c.close()
 	}
 }
 
@@ -204,7 +174,7 @@ func (p *Pool) isOver(c *conn) bool { return c.isIdle() && (!c.listed || p.close
 
 // use counts one more exchange on c, if there is room for it. p.mu is held.
 func (p *Pool) use(c *conn) bool {
-	if !c.listed || c.users >= maxStreams || c.http.Reserve() != nil {
+	if !c.listed || c.users >= c.room() {
 		return false
 	}
 	c.users++
@@ -218,9 +188,54 @@ func (p *Pool) leave(c *conn) {
 	over := p.isOver(c) || c.isIdle() && (p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
 	if over {
 		p.unlist(c)
+	} else if c.isIdle() {
+		p.restLocked(c)
 	}
 	p.mu.Unlock()
 	if over {
-		c.http.Close()
+		c.close()
 	}
+}
+
+// rest is how long a connection has been idle. Pool.mu guards it. The timer is left running if it fires no later than
+// needed.
+type rest struct {
+	since time.Time
+	timer *time.Timer
+	runs  bool
+}
+
+// restLocked notes that c is idle from now on. p.mu is held.
+func (p *Pool) restLocked(c *conn) {
+	r := &c.rest
+	r.since = time.Now()
+	switch {
+	case r.runs || c.gone:
+		return
+	case r.timer == nil:
+		r.timer = time.AfterFunc(p.o.IdleTimeout, func() { p.expire(c) })
+	default:
+		r.timer.Reset(p.o.IdleTimeout)
+	}
+	r.runs = true
+}
+
+// expire closes c if it has been idle for as long as it may be.
+func (p *Pool) expire(c *conn) {
+	p.mu.Lock()
+	r := &c.rest
+	r.runs = false
+	if !c.isIdle() || c.gone {
+		p.mu.Unlock()
+		return
+	}
+	if left := p.o.IdleTimeout - time.Since(r.since); left > 0 {
+		r.runs = true
+		r.timer.Reset(left)
+		p.mu.Unlock()
+		return
+	}
+	p.unlist(c)
+	p.mu.Unlock()
+	c.close()
 }

@@ -20,9 +20,10 @@ import (
 type rawConn struct {
 	*http2.Framer
 	net.Conn
-	mu    sync.Mutex // for who responds on goroutines of its own
-	block bytes.Buffer
-	enc   *hpack.Encoder
+	mu     sync.Mutex // for who responds on goroutines of its own
+	block  bytes.Buffer
+	pinged [8]byte // by the last PING that was not sent back
+	enc    *hpack.Encoder
 }
 
 // respond sends a header on a stream.
@@ -45,6 +46,10 @@ type raw struct {
 	dial.Address
 	requests    atomic.Int32
 	connections atomic.Int32
+
+	each       func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool
+	keepsPings bool // does not send them back
+	pings      atomic.Int32
 }
 
 // serveRaw calls each for each request, which is the nth on its connection, from 1. It reads on until each returns false;
@@ -56,7 +61,7 @@ func serveRaw(t testing.TB, settings []http2.Setting, each func(c *rawConn, f *h
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	b := &raw{Address: dial.Address{Network: "tcp", Addr: l.Addr().String()}}
+	b := &raw{Address: dial.Address{Network: "tcp", Addr: l.Addr().String()}, each: each}
 	go func() {
 		for {
 			nc, err := l.Accept()
@@ -65,13 +70,13 @@ func serveRaw(t testing.TB, settings []http2.Setting, each func(c *rawConn, f *h
 			}
 			b.connections.Add(1)
 			t.Cleanup(func() { nc.Close() })
-			go b.serve(nc, settings, each)
+			go b.serve(nc, settings)
 		}
 	}()
 	return b
 }
 
-func (b *raw) serve(nc net.Conn, settings []http2.Setting, each func(*rawConn, *http2.MetaHeadersFrame, int) bool) {
+func (b *raw) serve(nc net.Conn, settings []http2.Setting) {
 	defer nc.Close()
 	r := bufio.NewReader(nc)
 	if _, err := io.CopyN(io.Discard, r, int64(len(http2.ClientPreface))); err != nil {
@@ -93,7 +98,11 @@ func (b *raw) serve(nc net.Conn, settings []http2.Setting, each func(*rawConn, *
 				c.WriteSettingsAck()
 			}
 		case *http2.PingFrame:
-			if !f.IsAck() {
+			if b.pings.Add(1); b.keepsPings {
+				c.mu.Lock()
+				c.pinged = f.Data
+				c.mu.Unlock()
+			} else if !f.IsAck() {
 				c.WritePing(true, f.Data)
 			}
 		case *http2.MetaHeadersFrame:
@@ -101,7 +110,7 @@ func (b *raw) serve(nc net.Conn, settings []http2.Setting, each func(*rawConn, *
 				continue // a trailer
 			}
 			b.requests.Add(1)
-			if n++; !each(c, f, n) {
+			if n++; !b.each(c, f, n) {
 				return
 			}
 		}

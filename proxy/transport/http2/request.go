@@ -3,14 +3,23 @@ package http2
 import (
 	"bytes"
 	"net/http"
-	"net/textproto"
-	"net/url"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/http/httpguts"
 
 	"pace/proxy/transport"
 )
+
+// This file renders the header and the trailer of a request, in HPACK (RFC 7541). No field is kept in the table of those
+// that were sent before: in each request the ids, and the fields about its client, are new, and would push everything
+// else out of it. Without a table, the length of a request also says nothing about the requests of other clients (RFC
+// 7541 §7.1).
+
+// noTable begins each header: the table has no room (RFC 7541 §6.3). A backend that has made its table smaller must be sent
+// this before the next field (§4.2).
+const noTable = 0x20
 
 // fit reports whether the request can be written as it is. CONNECT cannot: it would make a tunnel.
 func fit(r *transport.Request) bool {
@@ -29,78 +38,190 @@ func isPrintable(s string) bool {
 	return true
 }
 
-var blank http.Request
-
-// request returns the request as net/http sends it. Host becomes :authority, and the fields of the connection are left
-// out: HTTP/2 has none of them, and an upgrade is not possible.
-func (x *exchange) request() *http.Request {
-	req := x.req
-	r := blank.WithContext(x.ctx)
-	r.Method, r.URL, r.Host, r.Header = req.Method, &x.url, req.Host, x.header
-	host := req.Host
-	if host == "" {
-		host = "localhost" // there must be one
-	}
-	x.url = url.URL{Scheme: x.pool.scheme, Host: host, Opaque: req.Target}
-	if strings.HasPrefix(req.Target, "//") { // net/http takes it for an authority, and then cuts this one off again
-		x.url.Opaque = "//" + host + req.Target
-	}
-	setFields(x.header, req)
-	if !req.HasBody() {
-		return r
-	}
-	r.Body, r.ContentLength = &x.upload, req.ContentLength
-	if req.Trailer != nil {
-		x.trailer = http.Header{}
-		for name := range strings.SplitSeq(req.AnnouncedTrailer, ",") {
-			if name = textproto.TrimString(name); mayTrail(name) {
-				x.trailer[http.CanonicalHeaderKey(name)] = nil
-			}
-		}
-		r.Trailer = x.trailer
-	}
-	return r
+// rendered is a header, or a trailer.
+type rendered struct {
+	bytes []byte
+	size  int  // as RFC 9113 §6.5.2 counts it
+	unfit bool // it has something that HTTP/2 cannot carry
 }
 
-// setFields makes h the fields of the request.
-func setFields(h http.Header, req *transport.Request) {
-	clear(h)
-	h["User-Agent"] = nil // or net/http adds its own
-	block := string(req.Fields)
-	values := make([]string, 0, bytes.Count(req.Fields, []byte{'\n'})+2)
-	add := func(name, value string) {
-		if old := h[name]; len(old) > 0 {
-			h[name] = append(old, value)
-			return
-		}
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
+func (r *rendered) begin() { r.bytes, r.size, r.unfit = append(r.bytes[:0], noTable), 0, false }
+
+// fieldOverhead is what HTTP/2 counts for each field beside its name and value (RFC 9113 §6.5.2).
+const fieldOverhead = 32
+
+// renderHeader makes r the header of a request. Host becomes :authority, and the fields of the connection are left out:
+// HTTP/2 has none of them, and an upgrade is not possible.
+func (r *rendered) renderHeader(req *transport.Request, scheme string) {
+	r.begin()
+	r.pseudo(":method", req.Method)
+	r.pseudo(":scheme", scheme)
+	if req.Host != "" {
+		r.pseudo(":authority", req.Host)
 	}
-	for line := range strings.Lines(block) {
-		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
-		if !isOfConnection(name) {
-			add(textproto.CanonicalMIMEHeaderKey(name), textproto.TrimString(value))
+	r.pseudo(":path", req.Target)
+	for rest := req.Fields; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		name, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\r'}), []byte{':'})
+		if !isOfConnection(string(name)) {
+			renderField(r, name, bytes.Trim(value, " \t"))
 		}
+	}
+	r.renderFraming(req)
+}
+
+// renderFraming renders the fields that are about the request's body and trailer.
+func (r *rendered) renderFraming(req *transport.Request) {
+	switch {
+	case req.Body != nil && req.ContentLength >= 0:
+		renderField(r, "content-length", strconv.FormatInt(req.ContentLength, 10))
+	case req.Body == nil && (req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH"):
+		renderField(r, "content-length", "0") // RFC 9110 §8.6: these are expected to have one
+	}
+	if req.HasBody() && req.Trailer != nil && req.AnnouncedTrailer != "" {
+		renderField(r, "trailer", req.AnnouncedTrailer)
 	}
 	if req.TrailersOK {
-		add("Te", "trailers")
+		renderField(r, "te", "trailers")
 	}
 	if req.Expect && req.HasBody() {
-		add("Expect", "100-continue")
+		renderField(r, "expect", "100-continue")
 	}
 }
 
-// isOfConnection reports whether HTTP/2 must not carry a field with this name (RFC 9113 §8.2.2).
-func isOfConnection(name string) bool {
-	for _, one := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Http2-Settings"} {
-		if strings.EqualFold(name, one) {
-			return true
+// renderTrailer makes r the trailer of a request, without the fields that may not stand in one.
+func (r *rendered) renderTrailer(trailer http.Header) {
+	r.begin()
+	for name, values := range trailer {
+		if !mayTrail(name) {
+			continue
+		}
+		for _, v := range values {
+			if v = strings.Trim(v, " \t"); httpguts.ValidHeaderFieldValue(v) {
+				renderField(r, name, v)
+			}
 		}
 	}
-	return false
 }
 
 // mayTrail reports whether a field with this name may stand in a trailer.
 func mayTrail(name string) bool {
 	return httpguts.ValidHeaderFieldName(name) && httpguts.ValidTrailerHeader(name) && !isOfConnection(name)
+}
+
+// pseudo renders one of the fields that are the request line in HTTP/1.1.
+func (r *rendered) pseudo(name, value string) {
+	r.size += len(name) + len(value) + fieldOverhead
+	for i, known := range pseudos {
+		if known.name == name && known.value == value {
+			r.bytes = append(r.bytes, byte(0x80|i+1))
+			return
+		}
+	}
+	r.bytes = append(r.bytes, pseudoIndex(name))
+	renderValue(r, value)
+}
+
+// pseudos begin the static table of HPACK, at index 1 (RFC 7541, appendix A).
+var pseudos = [...]struct{ name, value string }{
+	{":authority", ""}, {":method", "GET"}, {":method", "POST"}, {":path", "/"}, {":path", "/index.html"}, {":scheme", "http"}, {":scheme", "https"},
+}
+
+// pseudoIndex returns where a name is first among the pseudos.
+func pseudoIndex(name string) byte {
+	for i, known := range pseudos {
+		if known.name == name {
+			return byte(i + 1)
+		}
+	}
+	panic("pace: BUG: no pseudo-header " + name)
+}
+
+// How a field is rendered that does not go into the table. A proxy on the way may not put the second kind into its own,
+// either (RFC 7541 §6.2.2 and §6.2.3).
+const (
+	literal      = 0x00
+	neverIndexed = 0x10
+)
+
+// text is how the parts of a field come.
+type text interface{ string | []byte }
+
+// renderField renders a field.
+func renderField[T text](r *rendered, name, value T) {
+	r.size += len(name) + len(value) + fieldOverhead
+	kind := byte(literal)
+	if isSecret(string(name)) {
+		kind = neverIndexed
+	}
+	r.bytes = append(r.bytes, kind)
+	renderName(r, name)
+	renderValue(r, value)
+}
+
+// renderName renders the name of a field, in lower case.
+func renderName[T text](r *rendered, name T) {
+	r.bytes = appendLength(r.bytes, len(name))
+	r.unfit = r.unfit || len(name) == 0
+	for i := range len(name) {
+		b := lower[name[i]]
+		r.unfit = r.unfit || b == 0
+		r.bytes = append(r.bytes, b)
+	}
+}
+
+// lower has each byte that a name may have in lower case, and 0 for each other one.
+var lower = func() (t [256]byte) {
+	for b := range t {
+		if httpguts.IsTokenRune(rune(b)) {
+			t[b] = byte(unicode.ToLower(rune(b)))
+		}
+	}
+	return t
+}()
+
+// renderValue renders a value. It is not compressed: that would cost more than the bytes do.
+func renderValue[T text](r *rendered, value T) {
+	for i := range len(value) {
+		if b := value[i]; b < ' ' && b != '\t' || b == 0x7f {
+			r.unfit = true
+		}
+	}
+	r.bytes = append(appendLength(r.bytes, len(value)), value...)
+}
+
+// isSecret reports whether the values of fields with this name are worth to be guessed (RFC 7541 §7.1.3).
+func isSecret(name string) bool {
+	switch len(name) {
+	case len("Cookie"):
+		return strings.EqualFold(name, "Cookie")
+	case len("Authorization"):
+		return strings.EqualFold(name, "Authorization")
+	case len("Proxy-Authorization"):
+		return strings.EqualFold(name, "Proxy-Authorization")
+	}
+	return false
+}
+
+// appendLength appends the length of a text that is not compressed (RFC 7541 §5.1, §5.2).
+func appendLength(b []byte, n int) []byte {
+	if n < 127 {
+		return append(b, byte(n))
+	}
+	b = append(b, 127)
+	for n -= 127; n >= 128; n >>= 7 {
+		b = append(b, byte(0x80|n&0x7f))
+	}
+	return append(b, byte(n))
+}
+
+// isOfConnection reports whether HTTP/2 must not carry a field with this name (RFC 9113 §8.2.2).
+func isOfConnection(name string) bool {
+	for _, one := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Te", "Http2-Settings"} {
+		if len(one) == len(name) && strings.EqualFold(name, one) {
+			return true
+		}
+	}
+	return false
 }

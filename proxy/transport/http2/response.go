@@ -3,9 +3,11 @@ package http2
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
+
+	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
 )
@@ -13,55 +15,105 @@ import (
 // version is the version of HTTP that this transport speaks.
 const version = "2"
 
-// fieldOverhead is what HTTP/2 counts for each field beside its name and value (RFC 9113 §6.5.2).
-const fieldOverhead = 32
+// incoming is the response as it comes. exchange.Mu guards it.
+type incoming struct {
+	head    transport.Head
+	isEmpty bool  // there is no body, whatever the header says
+	ended   bool  // the backend has ended the stream, and will send nothing more
+	arrived int64 // bytes of the body
+	window  int64 // how much more of the body may come
+	trailer []transport.Field
+
+	chunks  [][]byte // of the body, that have come
+	taken   []byte   // that Next has returned; nil: none
+	owed    int      // bytes that the backend may not send again yet, although the caller has taken them
+	small   [firstBytes]byte
+	isSmall bool // small is in use
+}
+
+const (
+	pieceBytes = 32 << 10
+	firstBytes = 512
+
+	// streamStep is after how many bytes that the caller has taken the backend may send as many again.
+	streamStep = streamWindow / 4
+)
+
+var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
+
+func (b *incoming) begin() {
+	b.isEmpty, b.ended, b.arrived, b.window, b.trailer = false, false, 0, streamWindow, nil
+	b.owed = 0
+}
+
+// isAbout reports whether the exchange is about this stream, and what happens to it is of interest. x.Mu is held.
+func (x *exchange) isAbout(s stream) bool {
+	return x.c == s.c && x.id == s.id && !x.over && x.Cause == nil
+}
 
 var (
-	errStatus   = transport.NewFault("status that is none")
 	errLength   = transport.NewFault("content-length that is no number, or several that differ")
 	errTooLarge = transport.NewFault("header is too large")
 )
 
-// head checks the final header, which net/http has parsed, and returns it.
-func (x *exchange) head(res *http.Response) (*transport.Head, error) {
-	if res.StatusCode < 200 || res.StatusCode > 999 {
-		return nil, x.fail(transport.Invalid, errStatus)
+// gotHeader notes a header that has come: of an interim response, of the final one, or the trailer.
+func (x *exchange) gotHeader(s stream, b *block) {
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if !x.isAbout(s) {
+		return
 	}
-	h := &x.body.head
-	*h = transport.Head{Status: res.StatusCode, Version: version, Fields: h.Fields[:0]}
-	size := 0
-	for name, values := range res.Header {
-		for _, v := range values {
-			size += len(name) + len(v) + fieldOverhead
-			h.Fields = append(h.Fields, transport.Field{Name: name, Value: v})
-		}
+	switch {
+	case b.tooLarge:
+		x.failStreamLocked(transport.HeaderTooLarge, errTooLarge)
+	case b.malformed || x.body.ended:
+		x.malformedLocked()
+	case x.Final:
+		x.gotTrailerLocked(b)
+	case b.status == 0:
+		x.malformedLocked()
+	case b.status < 200:
+		x.responded = true
+		x.gotInterimLocked(b)
+	default:
+		x.responded = true
+		x.gotFinalLocked(b)
 	}
-	if size > x.pool.o.MaxHeaderBytes {
-		return nil, x.fail(transport.HeaderTooLarge, errTooLarge)
-	}
-	length, ok := contentLength(res.Header["Content-Length"])
-	if !ok {
-		return nil, x.fail(transport.Invalid, errLength)
-	}
-	if len(res.Trailer) > 0 {
-		names := make([]string, 0, len(res.Trailer))
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		h.Fields = append(h.Fields, transport.Field{Name: "Trailer", Value: strings.Join(names, ", ")})
-	}
-	if h.ContentLength = length; x.body.isEmpty {
-		h.ContentLength = 0
-	}
-	return h, nil
+	x.signal()
 }
 
-// contentLength returns the length that is announced; -1: none. net/http would let any value pass.
-func contentLength(values []string) (n int64, ok bool) {
+// gotFinalLocked notes the final header. x.Mu is held.
+func (x *exchange) gotFinalLocked(b *block) {
+	length, ok := contentLength(b.fields)
+	if !ok {
+		x.code = http2.ErrCodeProtocol
+		x.failLocked(transport.Invalid, errLength)
+		return
+	}
+	in := &x.body
+	in.isEmpty = x.req.Method == http.MethodHead || b.status == http.StatusNoContent || b.status == http.StatusNotModified
+	if in.isEmpty {
+		length = 0
+	}
+	old := in.head.Fields
+	in.head = transport.Head{Status: b.status, Version: version, Fields: b.fields, ContentLength: length}
+	b.fields = old // its array
+	x.Final, x.Phase = true, transport.Receive
+	x.stopLocked()
+	if b.end {
+		x.endedLocked()
+	}
+}
+
+// contentLength returns the length that is announced; -1: none.
+func contentLength(fields []transport.Field) (n int64, ok bool) {
 	n = -1
-	for _, v := range values {
-		one, err := strconv.ParseUint(v, 10, 63)
-		if err != nil || n >= 0 && n != int64(one) || v[0] == '+' {
+	for _, f := range fields {
+		if f.Name != "Content-Length" {
+			continue
+		}
+		one, err := strconv.ParseUint(f.Value, 10, 63)
+		if err != nil || n >= 0 && n != int64(one) || f.Value[0] == '+' {
 			return 0, false
 		}
 		n = int64(one)
@@ -69,131 +121,160 @@ func contentLength(values []string) (n int64, ok bool) {
 	return n, true
 }
 
-// fieldsOf returns the fields of h.
-func fieldsOf(h map[string][]string) (fields []transport.Field) {
-	for name, values := range h {
-		for _, v := range values {
-			fields = append(fields, transport.Field{Name: name, Value: v})
-		}
+// gotTrailerLocked notes the trailer. x.Mu is held.
+func (x *exchange) gotTrailerLocked(b *block) {
+	if !b.end || b.status != 0 {
+		x.malformedLocked()
+		return
 	}
-	return fields
+	x.body.trailer = slices.Clone(b.fields)
+	x.endedLocked()
 }
 
-// incoming is the response's body. Only Do's goroutine uses it, but for wake.
-type incoming struct {
-	x       *exchange
-	head    transport.Head // kept for the array of its fields
-	res     *http.Response // nil: none
-	isEmpty bool           // there is none, whatever its header says
-	eof     bool
-	taken   int64 // bytes that Next has returned
-	buf     *[pieceBytes]byte
-	small   [firstBytes]byte // to wait with, so that a stream that is silent holds no buffer
-	closes  *closing
-}
-
-const (
-	pieceBytes = 32 << 10
-	firstBytes = 512
+var (
+	errShort = transport.NewFault("the body is shorter than its content-length")
+	errLong  = transport.NewFault("the body is longer than its content-length")
 )
 
-var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
-
-// closing closes a body once: to do it twice would give its bytes back to the window of the connection twice.
-type closing struct {
-	once sync.Once
-	body io.Closer
-}
-
-func (c *closing) close() { c.once.Do(func() { c.body.Close() }) }
-
-func (b *incoming) begin() { b.res, b.isEmpty, b.eof, b.taken, b.closes = nil, false, false, 0, nil }
-
-// open begins the body of res.
-func (b *incoming) open(x *exchange, res *http.Response) {
-	b.x, b.res = x, res
-	c := &closing{body: res.Body}
+// gotData notes a piece of the body. In all its frame had length bytes, the padding included. end says that it is the last
+// one.
+func (x *exchange) gotData(s stream, piece []byte, length int, end bool) {
 	x.Mu.Lock()
-	b.closes = c
-	x.Mu.Unlock()
-	b.isEmpty = res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
-	b.eof = b.isEmpty
+	defer x.Mu.Unlock()
+	if !x.isAbout(s) {
+		return
+	}
+	in := &x.body
+	in.window -= int64(length)
+	in.arrived += int64(len(piece))
+	switch {
+	case !x.Final || in.ended || in.isEmpty && len(piece) > 0:
+		x.malformedLocked()
+	case in.window < 0:
+		x.code = http2.ErrCodeFlowControl
+		x.failStreamLocked(transport.Invalid, errMalformed)
+	case !in.isEmpty && in.head.ContentLength >= 0 && in.arrived > in.head.ContentLength:
+		x.code = http2.ErrCodeProtocol
+		x.failStreamLocked(transport.Invalid, errLong)
+	default:
+		in.add(piece)
+		x.mayComeLocked(length - len(piece))
+		if end {
+			x.endedLocked()
+		}
+	}
+	x.signal()
 }
 
-// isWhole reports whether the backend has sent all of the response.
-func (b *incoming) isWhole() bool { return b.eof && (!b.isEmpty || b.x.hasEnded()) }
-
-// hasEnded reports whether the backend has ended the stream.
-func (x *exchange) hasEnded() bool {
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	return x.ended
-}
-
-// wake makes a read in progress return. x.Mu is held.
-func (b *incoming) wake() {
-	if b.closes != nil {
-		go b.closes.close() // it takes locks of net/http's, and may wait for a write
+// endedLocked notes that the backend has ended the stream. x.Mu is held.
+func (x *exchange) endedLocked() {
+	in := &x.body
+	in.ended = true
+	if !in.isEmpty && in.head.ContentLength > in.arrived {
+		x.failLocked(transport.Truncated, errShort)
 	}
 }
 
-// end gives back what is held.
-func (b *incoming) end() {
-	if b.buf != nil {
-		pieces.Put(b.buf)
-		b.buf = nil
+// add keeps a piece until the caller takes it.
+func (in *incoming) add(piece []byte) {
+	for len(piece) > 0 {
+		n := len(in.chunks)
+		if n == 0 || len(in.chunks[n-1]) == cap(in.chunks[n-1]) {
+			in.chunks = append(in.chunks, in.chunk(len(piece)))
+			n++
+		}
+		last := &in.chunks[n-1]
+		size := min(len(piece), cap(*last)-len(*last))
+		*last = append(*last, piece[:size]...)
+		piece = piece[size:]
 	}
-	b.res, b.closes = nil, nil
+}
+
+// chunk returns an array for so many bytes, or for a part of them. The first ones need none of the large ones, which a
+// stream that sends little does not hold.
+func (in *incoming) chunk(n int) []byte {
+	if n <= firstBytes && !in.isSmall {
+		in.isSmall = true
+		return in.small[:0]
+	}
+	return pieces.Get().(*[pieceBytes]byte)[:0]
+}
+
+// free gives an array back.
+func (in *incoming) free(chunk []byte) {
+	if cap(chunk) == pieceBytes {
+		pieces.Put((*[pieceBytes]byte)(chunk[:pieceBytes]))
+	} else {
+		in.isSmall = false
+	}
+}
+
+// freeTaken gives back what Next has returned. x.Mu is held.
+func (in *incoming) freeTaken() {
+	if in.taken != nil {
+		in.free(in.taken)
+		in.taken = nil
+	}
+}
+
+// end gives back what is held. x.Mu is held.
+func (in *incoming) end() {
+	in.freeTaken()
+	for _, chunk := range in.chunks {
+		in.free(chunk)
+	}
+	clear(in.chunks)
+	in.chunks = in.chunks[:0]
 }
 
 // Next implements [transport.Exchange].
 func (x *exchange) Next(r *transport.Response) ([]byte, error) {
-	b := &x.body
-	for !b.eof {
-		p, err := b.read(r)
+	x.Mu.Lock()
+	piece, err := x.nextLocked(r)
+	x.Mu.Unlock()
+	if err != nil && err != io.EOF {
+		return nil, x.Raise(err)
+	}
+	return piece, err
+}
+
+func (x *exchange) nextLocked(r *transport.Response) ([]byte, error) {
+	in := &x.body
+	x.mayComeLocked(len(in.taken))
+	in.freeTaken()
+	for {
 		switch {
-		case err == io.EOF:
-			b.eof = true
-			r.Trailer = fieldsOf(b.res.Trailer)
-		case err != nil && len(p) == 0:
-			return nil, x.Raise(x.failed(x.c, err))
+		case x.Cause != nil && (x.Cause.Kind != transport.Truncated || len(in.chunks) == 0):
+			return nil, x.Cause
+		case in.isEmpty || in.ended && len(in.chunks) == 0:
+			r.Trailer = in.trailer
+			return nil, io.EOF
+		case len(in.chunks) > 0:
+			in.taken = in.chunks[0]
+			in.chunks = slices.Delete(in.chunks, 0, 1)
+			return in.taken, nil
 		}
-		if len(p) > 0 {
-			return p, nil
-		}
+		x.startLocked(r.BodyTimeout)
+		x.waitLocked()
+		x.stopLocked()
 	}
-	return nil, io.EOF
 }
 
-// read reads a piece. If nothing has come yet, it waits with a small buffer.
-func (b *incoming) read(r *transport.Response) ([]byte, error) {
-	x, into := b.x, b.small[:]
-	if x.Buffered() {
-		if b.buf == nil {
-			b.buf = pieces.Get().(*[pieceBytes]byte)
-		}
-		into = b.buf[:]
-	} else if b.buf != nil {
-		pieces.Put(b.buf)
-		b.buf = nil
+// mayComeLocked lets the backend send so many bytes more, when they are worth a frame. x.Mu is held.
+func (x *exchange) mayComeLocked(n int) {
+	in := &x.body
+	in.owed += n
+	if in.owed < streamStep || in.ended || x.Cause != nil || x.over {
+		return
 	}
-	x.Mu.Lock()
-	x.startLocked(r.BodyTimeout)
-	x.Mu.Unlock()
-	n, err := b.res.Body.Read(into)
-	x.Mu.Lock()
-	x.stopLocked()
-	x.Mu.Unlock()
-	b.taken += int64(n)
-	return into[:n], err
+	in.window += int64(in.owed)
+	x.c.mayCome(x.id, in.owed)
+	in.owed = 0
 }
 
-// Buffered implements [transport.Exchange]. What conn has read along is in net/http's hands at once.
+// Buffered implements [transport.Exchange].
 func (x *exchange) Buffered() bool {
-	if x.body.eof {
-		return true
-	}
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	return x.ended || x.arrived > x.body.taken
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	return x.body.isEmpty || x.body.ended || len(x.body.chunks) > 0 || x.Cause != nil
 }

@@ -4,145 +4,168 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
-	"pace/proxy/frames"
 	"pace/proxy/transport"
 )
 
 // expectDelay is how long a body that Expect holds back waits for 100.
 const expectDelay = time.Second
 
-// upload is the request's body, as net/http's goroutine that sends it reads it. It is a wrapper around the caller's,
-// which nobody touches any more when Close of the response has returned.
+// upload sends the request's body. It takes these steps as long as there is more:
 //
-// exchange.mu guards its fields.
+//	read ──▶ put ──▶ read ──▶ … ──▶ put, with the end of the stream
+//	          │ ▲
+//	   no room│ │
+//	          ▼ │
+//	        awaitRoom
+//
+// Do's goroutine takes those for which nothing has to be waited for. So the message of a unary call goes out with its
+// header. If there are more, a goroutine of its own takes them. What was put is written when it is much, or before a step
+// that may have to wait.
 type upload struct {
-	x       *exchange
-	left    int64         // bytes that are to come; -1: unknown
-	begun   bool          // net/http asked for the body: the header was written
-	reading bool          // Body.Read is in progress
-	sent    bool          // the whole request was written
-	closed  bool          // net/http needs no more of it
-	done    bool          // net/http has closed it, and touches it no more
-	proceed bool          // a 100 has come
-	changed chan struct{} // closed when closed or proceed is set, or the exchange has ended; nil: nobody waits
-	read    chan struct{} // closed when reading ends; nil: nobody waits
+	x    *exchange
+	wake chan struct{} // that something has happened for which the goroutine that sends may wait
+
+	// These are used by the goroutine that sends.
+	left     int64 // bytes that are to be read; -1: unknown
+	buf      *[uploadBytes]byte
+	from, to int  // what was read, and not put yet
+	ended    bool // there is no more to read
+	trailer  rendered
+
+	// exchange.Mu guards these.
+	begun   bool // the first Body.Read has begun: nothing holds the body back any more
+	reading bool // Body.Read is in progress
+	sent    bool // the whole request was queued
+	closed  bool // no more of it is needed
+	proceed bool // a 100 has come
 }
+
+// uploadBytes is how much of a body is read at once: as much as a frame usually has.
+const uploadBytes = 16 << 10
+
+var uploads = sync.Pool{New: func() any { return new([uploadBytes]byte) }}
 
 func (u *upload) begin() {
-	*u = upload{x: u.x, left: u.x.req.ContentLength}
+	u.left, u.from, u.to, u.ended, u.trailer.size = u.x.req.ContentLength, 0, 0, false, 0
+	u.begun, u.reading, u.sent, u.closed, u.proceed = false, false, false, false, false
 }
 
-// isSentLocked reports whether the whole request was written, and nobody reads the body. x.Mu is held.
-func (u *upload) isSentLocked() bool { return u.sent && !u.reading }
+// end gives back what is held.
+func (u *upload) end() {
+	if u.buf != nil {
+		uploads.Put(u.buf)
+		u.buf = nil
+	}
+}
 
-// hasBegun reports whether the backend has the header, and something of the body is due. x.Mu is held.
-func (u *upload) hasBegun() bool { return u.begun }
+// start sends the body as far as nothing has to be waited for, and begins to send the rest.
+func (u *upload) start() {
+	x := u.x
+	if !x.req.HasBody() {
+		x.Mu.Lock()
+		u.sentLocked()
+		x.Mu.Unlock()
+		x.c.flush()
+		return
+	}
+	over := !x.req.Expect && u.isThere() && u.send(false)
+	x.c.flush()
+	if !over {
+		x.running.Go(func() {
+			defer x.c.flush()
+			if u.mayProceed() {
+				u.send(true)
+			}
+		})
+	}
+}
 
-var (
-	errBodyLong  = transport.NewFault("body is longer than its content length")
-	errBodyShort = transport.NewFault("body is shorter than its content length")
-	errNotNeeded = transport.NewFault("no more of the body is needed")
-)
-
-// Read implements io.Reader. That net/http asks for more means that all before was written.
-func (u *upload) Read(b []byte) (n int, err error) {
+// send takes the steps. It returns false if it would have to wait for the next one, and may not.
+func (u *upload) send(mayWait bool) (over bool) {
 	x := u.x
 	defer func() {
 		if p := recover(); p != nil {
-			n, err = 0, x.fail(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
+			x.fail(transport.Panicked, fmt.Errorf("%v\n%s", p, debug.Stack()))
+			over = true
 		}
 	}()
-	u.expect()
-	if err := u.beginRead(); err != nil {
-		return 0, err
+	for u.read() {
+		for !u.put() {
+			if !mayWait {
+				return false
+			}
+			<-u.wake
+		}
+		if u.isOver() {
+			return true
+		}
+		if !u.isThere() {
+			if !mayWait {
+				return false
+			}
+			x.c.flush()
+		}
 	}
-	defer u.endRead()
-	n, err = x.req.Body.Read(b)
-	for err == nil && n < min(len(b), frames.MaxHeld) && u.isThere() {
-		var more int
-		more, err = x.req.Body.Read(b[n:])
-		n += more
-	}
-	return n, u.took(n, err)
+	return true
 }
 
 // isThere reports whether more of the body can be read without waiting for the client.
 func (u *upload) isThere() bool { return u.x.req.BodyReady != nil && u.x.req.BodyReady() }
 
-// isThereLocked reports whether net/http sends more of the body without waiting for anything but the backend's window.
-// x.Mu is held.
-func (u *upload) isThereLocked() bool {
-	x := u.x
-	return !x.over && x.req.HasBody() && (u.proceed || !x.req.Expect) && u.isThere()
+var (
+	errBodyLong  = transport.NewFault("body is longer than its content length")
+	errBodyShort = transport.NewFault("body is shorter than its content length")
+)
+
+// read reads a piece of the body, unless one is still to be put. It returns false if no more of it is needed.
+func (u *upload) read() bool {
+	if u.from < u.to || u.ended {
+		return true
+	}
+	if !u.beginRead() {
+		return false
+	}
+	n, err := u.fill()
+	u.endRead()
+	return u.took(n, err)
 }
 
-// expect sends what was written before, unless more of the body is there.
-func (u *upload) expect() {
-	x := u.x
-	x.Mu.Lock()
-	c, more := x.c, u.isThereLocked()
-	if c != nil {
-		c.expect(x, more)
-	}
-	x.Mu.Unlock()
-	if c != nil && !more {
-		c.sendUnlessMore()
-	}
-}
-
-// expectEnd notes that the end of the stream follows at once.
-func (u *upload) expectEnd() {
+// beginRead notes that Body.Read begins, unless no more of the body is needed.
+func (u *upload) beginRead() bool {
 	x := u.x
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if x.c != nil {
-		x.c.expect(x, true)
-	}
-}
-
-// beginRead waits until the body may be read. It returns why it must not be.
-func (u *upload) beginRead() error {
-	x := u.x
-	x.Mu.Lock()
-	defer x.Mu.Unlock()
-	if !u.begun && x.req != nil && x.req.Expect {
-		u.awaitLocked()
-	}
-	if x.over || u.closed || x.Cause != nil {
-		return errNotNeeded
+	if u.closed {
+		return false
 	}
 	u.begun, u.reading = true, true
 	x.EnterLocked(transport.ReadRequest)
 	if !x.Final {
 		x.stopLocked()
 	}
-	return nil
+	return true
 }
 
-// awaitLocked holds the body back until a 100 has come, as long as Expect asks for, or for ever if the final response
-// came first. x.Mu is held, but not while it waits.
-func (u *upload) awaitLocked() {
-	x := u.x
-	x.EnterLocked(transport.Wait)
-	x.stopLocked()
-	late := time.NewTimer(expectDelay)
-	defer late.Stop()
-	isLate := false
-	for !u.proceed && !u.closed && !x.over && x.Cause == nil && (!isLate || x.Final) {
-		changed := make(chan struct{})
-		u.changed = changed
-		x.Mu.Unlock()
-		select {
-		case <-changed:
-		case <-late.C:
-			isLate = true
-		}
-		x.Mu.Lock()
+// fill reads until the buffer is full, or more would have to be waited for. There is room for one byte more than is due,
+// so that a body that is too long shows.
+func (u *upload) fill() (n int, err error) {
+	if u.buf == nil {
+		u.buf = uploads.Get().(*[uploadBytes]byte)
 	}
+	b := u.buf[:]
+	if u.left >= 0 {
+		b = b[:min(int64(len(b)), u.left+1)]
+	}
+	body := u.x.req.Body
+	for n, err = body.Read(b); err == nil && n < len(b) && int64(n) != u.left && u.isThere(); {
+		var more int
+		more, err = body.Read(b[n:])
+		n += more
+	}
+	return n, err
 }
 
 // endRead notes that nobody reads the body any more.
@@ -151,101 +174,129 @@ func (u *upload) endRead() {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
 	u.reading = false
-	if u.read != nil {
-		close(u.read)
-		u.read = nil
-	}
 	x.EnterLocked(transport.Send)
 	if !x.Final {
 		x.startLocked(x.responseTimeout())
 	}
 }
 
-// took notes what was read. It returns the error for net/http.
-func (u *upload) took(n int, err error) error {
+// took notes what was read. It returns false if that ends the exchange.
+func (u *upload) took(n int, err error) bool {
 	x := u.x
+	u.from, u.to = 0, n
 	if u.left >= 0 {
 		if u.left -= int64(n); u.left < 0 {
-			return x.fail(transport.RequestBody, errBodyLong)
+			x.fail(transport.RequestBody, errBodyLong)
+			return false
 		}
 	}
 	switch {
 	case err == nil:
-		return nil
+		u.ended = u.left == 0 && x.req.Trailer == nil
+		return true
 	case err != io.EOF:
-		if !u.isClosed() {
-			x.fail(transport.RequestBody, err)
-		}
-		return err
+		u.failedRead(err)
+		return false
 	case u.left > 0:
-		return x.fail(transport.RequestBody, errBodyShort)
+		x.fail(transport.RequestBody, errBodyShort)
+		return false
 	}
-	u.expectEnd()
+	u.ended = true
 	if x.req.Trailer != nil {
-		setTrailer(x.trailer, x.req.Trailer())
+		u.trailer.renderTrailer(x.req.Trailer())
 	}
-	return io.EOF
+	return true
 }
 
-// isClosed reports whether a Read that fails may have been made to.
-func (u *upload) isClosed() bool {
-	u.x.Mu.Lock()
-	defer u.x.Mu.Unlock()
-	return u.closed
-}
-
-// setTrailer sets the fields of h in the trailer of a request, without those that may not stand in one. net/http reads it
-// on this goroutine when the body has ended, and does not look at what is in it.
-func setTrailer(trailer, h map[string][]string) {
-	for name, values := range h {
-		if !mayTrail(name) {
-			continue
-		}
-		kept := make([]string, 0, len(values))
-		for _, v := range values {
-			if httpguts.ValidHeaderFieldValue(v) {
-				kept = append(kept, v)
-			}
-		}
-		trailer[name] = kept
-	}
-}
-
-// Close implements io.Closer: net/http needs no more of the body.
-func (u *upload) Close() error {
-	u.interrupt()
-	u.x.Mu.Lock()
-	defer u.x.Mu.Unlock()
-	u.done = true
-	return nil
-}
-
-func (u *upload) isDone() bool {
-	u.x.Mu.Lock()
-	defer u.x.Mu.Unlock()
-	return u.done
-}
-
-// interrupt ends the upload, because the stream or its context has ended. net/http notices both only once a Read in
-// progress has returned, and the client may have nothing to send for hours. It may be called late, when the exchange is
-// over.
-func (u *upload) interrupt() {
+// failedRead ends the exchange because Body.Read has failed, unless it was made to.
+func (u *upload) failedRead(err error) {
 	x := u.x
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	u.closed = true
-	u.wakeLocked()
-	if u.reading && !x.over && x.req.StopBody != nil {
-		x.req.StopBody()
+	if !u.closed {
+		x.failLocked(transport.RequestBody, err)
 	}
 }
 
-// wakeLocked wakes who holds the body back. x.Mu is held.
-func (u *upload) wakeLocked() {
-	if u.changed != nil {
-		close(u.changed)
-		u.changed = nil
+// put queues what was read. It returns false if there is no room for all of it: then wake says when there may be.
+func (u *upload) put() bool {
+	x := u.x
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if u.closed {
+		return true
 	}
+	if !x.c.put(u) {
+		return false
+	}
+	if u.ended {
+		u.sentLocked()
+	}
+	return true
+}
+
+// sentLocked notes that the whole request was queued. x.Mu is held.
+func (u *upload) sentLocked() {
+	x := u.x
+	u.sent = true
+	x.EnterLocked(transport.Wait)
+	if !x.Final {
+		x.startLocked(x.responseTimeout())
+	}
+}
+
+// put queues what u has read. It returns false if there is no room for all of it.
+func (c *conn) put(u *upload) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hasTrailer := u.ended && u.trailer.size > 0
+	if u.from < u.to || u.ended && !hasTrailer {
+		u.from += c.queueBody(u.x, u.buf[u.from:u.to], u.ended && !hasTrailer)
+	}
+	switch {
+	case u.from < u.to:
+		c.out.blocked = append(c.out.blocked, u)
+		c.flushLocked()
+		return false
+	case hasTrailer:
+		c.queueHeader(u.x, u.trailer.bytes, true)
+	case len(c.out.bytes) >= maxWaiting/4:
+		c.flushLocked()
+	}
+	return true
+}
+
+// isOver reports whether no more is to be sent.
+func (u *upload) isOver() bool {
+	u.x.Mu.Lock()
+	defer u.x.Mu.Unlock()
+	return u.sent || u.closed
+}
+
+// mayProceed holds the body back until a 100 has come, as long as Expect asks for, or for ever if the final response came
+// first. It returns whether the body is to be sent.
+func (u *upload) mayProceed() bool {
+	x := u.x
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if !x.req.Expect {
+		return true
+	}
+	x.EnterLocked(transport.Wait)
+	x.stopLocked()
+	late := time.NewTimer(expectDelay)
+	defer late.Stop()
+	isLate := false
+	for !u.proceed && !u.closed && (!isLate || x.Final) {
+		x.Mu.Unlock()
+		select {
+		case <-u.wake:
+		case <-late.C:
+			isLate = true
+		}
+		x.Mu.Lock()
+	}
+	return !u.closed
 }
 
 // goAhead lets a body be sent that Expect holds back.
@@ -253,25 +304,28 @@ func (u *upload) goAhead() {
 	u.x.Mu.Lock()
 	defer u.x.Mu.Unlock()
 	u.proceed = true
-	u.wakeLocked()
+	u.signal()
 }
 
-// stop returns when nobody reads the caller's body any more, nor will.
-func (u *upload) stop() {
-	x := u.x
-	x.Mu.Lock()
-	u.closed = true
-	u.wakeLocked()
-	var read chan struct{}
-	if u.reading {
-		read = make(chan struct{})
-		u.read = read
-	}
-	x.Mu.Unlock()
-	if read != nil {
-		if x.req.StopBody != nil {
-			x.req.StopBody()
-		}
-		<-read
+// signal wakes the goroutine that sends, or keeps it from waiting the next time.
+func (u *upload) signal() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
 	}
 }
+
+// closeLocked has no more of the body sent, and makes a Body.Read in progress return. x.Mu is held.
+func (u *upload) closeLocked() {
+	if u.closed {
+		return
+	}
+	u.closed = true
+	u.signal()
+	if u.reading && u.x.req.StopBody != nil {
+		u.x.req.StopBody()
+	}
+}
+
+// hasBegun reports whether the backend has the header, and something of the body is due. x.Mu is held.
+func (u *upload) hasBegun() bool { return u.begun }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 
@@ -28,10 +27,18 @@ type noting struct {
 	skip   int // bytes of the preface
 	frames frames.Reader
 	writes []string
-	refuse error // what each write fails with
+	first  []byte        // of each header
+	refuse error         // what each write fails with
+	halt   chan struct{} // each write waits until it is closed; nil: none does
 }
 
 func (n *noting) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	halt := n.halt
+	n.mu.Unlock()
+	if halt != nil {
+		<-halt
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.refuse != nil {
@@ -42,7 +49,10 @@ func (n *noting) Write(b []byte) (int, error) {
 	n.skip -= skip
 	for rest := b[skip:]; len(rest) > 0; {
 		var whole bool
-		if rest, whole = n.frames.Next(rest, keepNothing); whole && n.frames.Stream() > 0 {
+		if rest, whole = n.frames.Next(rest, func(*frames.Reader) int { return 1 }); whole && n.frames.Stream() > 0 {
+			if n.frames.Kind() == frames.Headers {
+				n.first = append(n.first, n.frames.Payload[0])
+			}
 			word := fmt.Sprint(http2.FrameType(n.frames.Kind()))
 			if n.frames.Kind() <= frames.Headers && n.frames.Has(frames.EndStream) {
 				word += "+END"
@@ -60,6 +70,12 @@ func (n *noting) taken() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.writes)
+}
+
+func (n *noting) set(halt chan struct{}, refuse error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.halt, n.refuse = halt, refuse
 }
 
 // notingPool returns a pool to a, and its first connection once it is dialed.
@@ -109,7 +125,9 @@ func (p *comingBody) Read(b []byte) (int, error) {
 		<-p.wait
 	}
 	n := copy(b, p.next[0])
-	p.next = p.next[1:]
+	if p.next[0] = p.next[0][n:]; p.next[0] == "" {
+		p.next = p.next[1:]
+	}
 	return n, nil
 }
 
@@ -119,18 +137,21 @@ func TestDo_WritesWhatIsThereAtOnce(t *testing.T) {
 		body    *comingBody // nil: none
 		trailer bool
 		length  int64
-		want    []string
+		want    string // all writes
 	}{
-		{"a request without a body", nil, false, 0, []string{"HEADERS+END"}},
-		{"a body that is there", &comingBody{next: []string{"hello"}}, false, -1, []string{"HEADERS DATA+END"}},
-		{"one of known length", &comingBody{next: []string{"hello"}}, false, 5, []string{"HEADERS DATA+END"}},
-		{"one in several pieces", &comingBody{next: []string{"hello", " ", "world"}}, false, -1, []string{"HEADERS DATA+END"}},
-		{"one that may have a trailer", &comingBody{next: []string{"hello"}}, true, -1, []string{"HEADERS DATA HEADERS+END"}},
-		{"one that is too large to wait", &comingBody{next: []string{strings.Repeat("x", frames.MaxHeld), "y"}}, false, -1, []string{"HEADERS", "DATA", "DATA+END"}},
+		{"a request without a body", nil, false, 0, "HEADERS+END"},
+		{"a body that is there", &comingBody{next: []string{"hello"}}, false, -1, "HEADERS DATA+END"},
+		{"one of known length", &comingBody{next: []string{"hello"}}, false, 5, "HEADERS DATA+END"},
+		{"one in several pieces", &comingBody{next: []string{"hello", " ", "world"}}, false, -1, "HEADERS DATA+END"},
+		{"one that may have a trailer", &comingBody{next: []string{"hello"}}, true, -1, "HEADERS DATA HEADERS+END"},
+		{"one of known length with a trailer", &comingBody{next: []string{"hello"}}, true, 5, "HEADERS DATA HEADERS+END"},
+		{"an empty one", &comingBody{}, false, -1, "HEADERS DATA+END"},
+		{"an empty one with a trailer", &comingBody{}, true, -1, "HEADERS HEADERS+END"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, conn := notingPool(t, backend(t, readsAll), Options{})
-			p.patience = time.Hour
+			fetch(t, p, get("/")) // what a connection begins with may go out with the first request, or a part of it
+			before := len(conn().taken())
 			req := get("/")
 			if tt.body != nil {
 				req = post("")
@@ -140,11 +161,7 @@ func TestDo_WritesWhatIsThereAtOnce(t *testing.T) {
 				req.Trailer = func() http.Header { return http.Header{"X-Sum": {"5"}} }
 			}
 			fetch(t, p, req)
-			eventually(t, "the request has come to its end", func() bool {
-				all := conn().taken()
-				return len(all) > 0 && strings.HasSuffix(all[len(all)-1], "END")
-			})
-			if got := conn().taken(); !slices.Equal(got, tt.want) {
+			if got := conn().taken()[before:]; len(got) != 1 || got[0] != tt.want {
 				t.Errorf("the writes were %q, want %q", got, tt.want)
 			}
 		})
@@ -169,7 +186,6 @@ func TestDo_HoldsNothingThatNothingFollows(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.body.wait = make(chan struct{})
 			p, conn := notingPool(t, backend(t, readsAll), Options{})
-			p.patience = time.Hour
 			req := post("")
 			req.Body, req.ContentLength, req.Expect = tt.body, -1, tt.expect
 			if tt.knew {
@@ -190,49 +206,51 @@ func TestDo_HoldsNothingThatNothingFollows(t *testing.T) {
 	}
 }
 
-// Requests that begin at the same time go out together.
+// Requests that come while another one is being written go out together.
 func TestConn_WritesRequestsTogether(t *testing.T) {
 	p, conn := notingPool(t, backend(t, readsAll), Options{})
-	p.patience = time.Hour
 	fetch(t, p, get("/")) // the connection is there
-	p.mu.Lock()
-	c := p.conns[0]
-	p.mu.Unlock()
-	other := newExchange()
-	c.expect(other, true)
+	halt := make(chan struct{})
+	conn().set(halt, nil)
 	var done sync.WaitGroup
+	done.Go(func() { fetch(t, p, get("/")) })
+	c := p.conns[0]
+	queued := func(id uint32, due bool) func() bool {
+		return func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.nextID == id && c.out.due == due
+		}
+	}
+	eventually(t, "one is being written", queued(5, false))
 	for range 3 {
 		done.Go(func() { fetch(t, p, get("/")) })
 	}
-	eventually(t, "all are written", func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.newest.id == 7 && c.newest.taken && c.following == 1
-	})
-	if got := conn().taken(); len(got) != 1 {
-		t.Errorf("the writes were %q, although one more request was about to be written", got)
-	}
-	c.expect(other, false)
-	c.sendUnlessMore()
+	eventually(t, "the others are queued", queued(11, true))
+	conn().set(nil, nil)
+	close(halt)
 	done.Wait()
-	if got := conn().taken(); len(got) != 2 {
-		t.Errorf("the writes were %q, want one for three requests", got)
+	if got := conn().taken(); len(got) != 3 || got[2] != "HEADERS+END HEADERS+END HEADERS+END" {
+		t.Errorf("the writes were %q, want one for the last three requests", got)
 	}
 }
 
-// What does not come holds up nothing.
-func TestConn_WaitsForNothingLong(t *testing.T) {
+// What lies about being there holds up nobody else.
+func TestConn_WaitsForNobody(t *testing.T) {
 	p, conn := notingPool(t, backend(t, readsAll), Options{})
 	body := &comingBody{next: []string{"hello"}, wait: make(chan struct{})}
 	req := post("")
-	req.Body, req.ContentLength, req.BodyReady = body, -1, func() bool { return true } // it lies
+	req.Body, req.ContentLength, req.BodyReady = body, -1, func() bool { return true }
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		fetch(t, p, req)
 	}()
-	eventually(t, "the header has gone out", func() bool { return len(conn().taken()) == 1 })
+	eventually(t, "the first has its connection", func() bool { return p.Open() == 1 && p.Idle() == 0 })
 	fetch(t, p, get("/"))
+	if got := len(conn().taken()); got == 0 {
+		t.Error("nothing has gone out")
+	}
 	close(body.wait)
 	<-done
 }
@@ -241,12 +259,59 @@ func TestConn_WaitsForNothingLong(t *testing.T) {
 func TestConn_FailsWhatCannotBeSent(t *testing.T) {
 	p, conn := notingPool(t, backend(t, readsAll), Options{})
 	fetch(t, p, get("/"))
-	conn().mu.Lock()
-	conn().refuse = &net.OpError{Op: "write", Err: os.ErrClosed}
-	conn().mu.Unlock()
+	conn().set(nil, &net.OpError{Op: "write", Err: os.ErrClosed})
 	e := failure(t, p, get("/"))
 	if e.Kind != transport.Reset || e.BytesSent != 0 || !errors.Is(e, os.ErrClosed) {
 		t.Errorf("got %+v", e)
 	}
 	eventually(t, "no connection is left", func() bool { return p.Open() == 0 })
+}
+
+// slowly takes a little of each write until its deadline, and then all, or nothing.
+type slowly struct {
+	net.Conn
+	mu     sync.Mutex
+	pieces int // how often it takes a little
+	stuck  bool
+}
+
+func (s *slowly) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.pieces > 0 && len(b) > 10:
+		s.pieces--
+		n, _ := s.Conn.Write(b[:10])
+		return n, os.ErrDeadlineExceeded
+	case s.stuck:
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.Conn.Write(b)
+}
+
+// A backend that takes a little again and again gets the whole request. One that takes nothing any more is left.
+func TestConn_WritesAsLongAsTheBackendTakesSome(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		var slow *slowly
+		p := pool(t, backend(t, readsAll), Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			slow = &slowly{Conn: c}
+			return slow, err
+		}})
+		fetch(t, p, get("/"))
+		slow.mu.Lock()
+		slow.pieces, slow.stuck = 3, stuck
+		slow.mu.Unlock()
+		req := get("/" + strings.Repeat("x", 100))
+		if stuck {
+			if e := failure(t, p, req); e.Kind != transport.ResponseTimeout || e.BytesSent == 0 {
+				t.Errorf("got %+v", e)
+			}
+			continue
+		}
+		if h, body := fetch(t, p, req); h.Status != 200 || body != "hello" {
+			t.Errorf("%d, %q", h.Status, body)
+		}
+		eventually(t, "such a connection serves no other request", func() bool { return p.Open() == 0 })
+	}
 }
