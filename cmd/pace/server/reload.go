@@ -32,9 +32,9 @@ type reloader struct {
 
 	oneAtATime sync.Mutex // held during a reload, which may block for long while it reads a file
 
-	mu       sync.Mutex // guards what follows; held while a configuration is put in force
-	inForce  *config.File
-	token    string // of the admin listener
+	mu       sync.Mutex   // guards what follows; held while a configuration is put in force
+	inForce  *config.File // nil: pace has not begun
+	token    string       // of the admin listener
 	loadedAt time.Time
 	last     reloaded
 	draining bool
@@ -48,18 +48,21 @@ type reloaded struct {
 	Faults  []string // why it was refused, one line each
 }
 
-// newReloader returns the reloader of a pace that has started with f, which was read from file.
-func newReloader(file string, f *config.File, token string, p *parts) *reloader {
+// newReloader returns the reloader of a pace that is to start with a file.
+func newReloader(file string) *reloader {
+	r := &reloader{file: file}
+	r.lastRead.Store(new(map[string]string))
+	r.referenced.Store(new([]config.ReferencedFile))
+	return r
+}
+
+// begin notes that pace has started with f.
+func (r *reloader) begin(f *config.File, token string, p *parts) {
 	now := time.Now()
 	p.telemetry.ConfigLoaded(now)
-	r := &reloader{file: file, parts: p, inForce: f, token: token, loadedAt: now, last: reloaded{At: now}}
-	r.referenced.Store(new(f.ReferencedFiles()))
-	digests := r.digests()
-	digests[file] = f.SHA256 // of what is in force, should the file have changed since
-	r.lastRead.Store(&digests)
+	r.parts, r.inForce, r.token, r.loadedAt, r.last = p, f, token, now, reloaded{At: now}
 	p.admin.api = r.apiOptions
 	p.admin.change(f, token)
-	return r
 }
 
 // reload reads the file and puts it in force. by says who asked.
@@ -68,7 +71,7 @@ func (r *reloader) reload(by string) reloaded {
 	defer r.oneAtATime.Unlock()
 	r.parts.notifyReloading()
 	defer r.parts.notify(daemon.SdNotifyReady)
-	next, err := r.read()
+	next, err := r.readAgain()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	done := reloaded{At: time.Now()}
@@ -143,16 +146,31 @@ func (r *reloader) change(next *config.File, announce func([]string)) (different
 	return different, nil
 }
 
-// read reads and validates the file.
-func (r *reloader) read() (*config.File, error) {
+// readAgain reads and validates the file while pace serves.
+func (r *reloader) readAgain() (*config.File, error) {
 	if r.file == "" {
 		return nil, cannotReload("pace demo", "there is no file to reload", `start pace with one: see "pace run --help"`)
 	}
-	if i, err := os.Stat(r.file); r.file == config.StandardInput || err == nil && !i.Mode().IsRegular() {
+	if !r.isReadableTwice() {
 		return nil, cannotReload(r.file, "what is no regular file cannot be read a second time", "start pace with a regular file")
 	}
-	// The digest of a file is taken before the file is read, so that watch notices a change after that. A file that
-	// the configuration has not named before has no digest yet when it is loaded, so it is loaded once more.
+	return r.read()
+}
+
+func (r *reloader) isReadableTwice() bool {
+	i, err := os.Stat(r.file)
+	return r.file != config.StandardInput && (err != nil || i.Mode().IsRegular())
+}
+
+// read reads and validates the file.
+//
+// The digest of a file is taken before the file is read, so that watch notices a change after that, also one while pace
+// starts. A file that the configuration has not named before has no digest yet when it is loaded, so it is loaded once
+// more.
+func (r *reloader) read() (*config.File, error) {
+	if !r.isReadableTwice() {
+		return vet.Load(r.file)
+	}
 	digests := r.digests()
 	for {
 		r.lastRead.Store(new(maps.Clone(digests)))
@@ -239,7 +257,10 @@ func (r *reloader) logPolling(why error) {
 func (r *reloader) files() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files := append(filesOf(r.inForce), r.file)
+	files := []string{r.file}
+	if r.inForce != nil {
+		files = append(files, filesOf(r.inForce)...)
+	}
 	for _, f := range *r.referenced.Load() {
 		files = append(files, f.Path)
 	}

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"pace/cmd/pace/vet"
 )
 
 // atEachLine is a log that calls a function for each line.
@@ -27,16 +25,25 @@ func (f atEachLine) WithGroup(string) slog.Handler      { return f }
 // reloaderOf returns the reloader of a pace that is built from file, and not served.
 func reloaderOf(t *testing.T, file string) *reloader {
 	t.Helper()
-	f, err := vet.Load(file)
+	return reloaderAfter(t, file, func() {})
+}
+
+// reloaderAfter is reloaderOf with something that happens as soon as the file has been read.
+func reloaderAfter(t *testing.T, file string, happens func()) *reloader {
+	t.Helper()
+	r := newReloader(file)
+	f, err := r.read()
 	if err != nil {
 		t.Fatal(err)
 	}
+	happens()
 	p, err := build(t.Context(), f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.log.Close() })
-	return newReloader(file, f, "", p)
+	r.begin(f, "", p)
+	return r
 }
 
 // A file that the configuration names for the first time, and that appears or changes as soon as it has been read, has
@@ -74,5 +81,30 @@ func TestReload_NoticesThatAFileIsThereAMomentLater(t *testing.T) {
 	r.reload("test")
 	if r.hasChanged() {
 		t.Error("something has changed, although nobody has written")
+	}
+}
+
+// What changes while pace starts, after it has been read, has changed: watch looks once it watches.
+func TestStart_NoticesWhatChangesMeanwhile(t *testing.T) {
+	for _, changed := range []string{"proxy.toml", "secret", "token"} {
+		t.Run(changed, func(t *testing.T) {
+			dir := t.TempDir()
+			at := func(name string) string { return filepath.Join(dir, name) }
+			write := func(path, text string) {
+				t.Helper()
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(at("secret"), "a")
+			write(at("token"), "0123456789abcdef0123456789abcdef")
+			write(at("proxy.toml"), fmt.Sprintf("[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"\"\ntoken_file = %q\n[log]\nfile = %q\n[headers]\nproxy_value = \"${file:%s}\"\n[upstreams]\nbackends = [\"http://10.0.0.1\"]\n", at("token"), at("log"), at("secret")))
+			if r := reloaderOf(t, at("proxy.toml")); r.hasChanged() {
+				t.Error("something has changed, although nobody has written")
+			}
+			if r := reloaderAfter(t, at("proxy.toml"), func() { write(at(changed), "another text") }); !r.hasChanged() {
+				t.Errorf("nothing has changed, although %s has another content", changed)
+			}
+		})
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"pace/cmd/pace/memory"
-	"pace/cmd/pace/vet"
 	"pace/config"
 	"pace/proxy/front"
 )
@@ -39,7 +38,8 @@ func (f Failure) Unwrap() error { return f.error }
 // Run serves as the file says until a signal ends it. With watch it reloads whenever the file changes.
 func Run(file string, watch bool) error {
 	s := catchSignals()
-	f, err := vet.Load(file)
+	r := newReloader(file)
+	f, err := r.read()
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func Run(file string, watch bool) error {
 		return Failure{err}
 	}
 	p.sockets.warnOfUnused(f, p.log.Logger)
-	r := newReloader(file, f, token, p)
+	r.begin(f, token, p)
 	end := catchEnd()
 	if err := p.accept(f, l); err != nil {
 		return err
@@ -85,7 +85,8 @@ func RunOn(f *config.File, l Listeners, ready func()) error {
 	}
 	defer p.log.Close()
 	ready()
-	r := newReloader("", f, "", p)
+	r := newReloader("")
+	r.begin(f, "", p)
 	end := catchEnd()
 	if err := p.accept(f, l); err != nil {
 		return err
