@@ -72,3 +72,16 @@ func TestClientCertificates(t *testing.T) {
 		p.WantMetric(3, "pace_tls_handshake_failures_total", "reason", "client_certificate")
 	})
 }
+
+// A client_ca without a client_auth that asks for certificates has no effect: check says so, and pace starts.
+func TestClientCertificates_ThatNobodyAsksForAreAWarning(t *testing.T) {
+	t.Parallel()
+	ca := pacetest.NewCA(t)
+	c := overTLS(upstreams(pacetest.NewBackend(t, pacetest.Fine)), ca.Issue("pace.test"))
+	c["listener.a"] = pacetest.Table{"listen": "127.0.0.1:0", "tls": true, "client_ca": ca.File()}
+	p := pacetest.Start(t, c)
+	exit := pacetest.Exec(t, t.TempDir(), nil, "check", p.File)
+	if exit.Code != 0 || !strings.Contains(exit.Stderr, "listener.a.client_ca: warning: has no effect, because clients show no certificate; ") {
+		t.Errorf("check exits with %d: %s", exit.Code, exit.Stderr)
+	}
+}
