@@ -2,38 +2,17 @@ package front
 
 import (
 	"errors"
-	"net"
 	"os"
 	"testing"
 	"time"
-)
 
-// pair returns both ends of a connection over TCP. Nobody reads from the second.
-func pair(t *testing.T) (*net.TCPConn, net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		client.Close()
-		server.Close()
-	})
-	return server.(*net.TCPConn), client
-}
+	"pace/proxy/tcptest"
+)
 
 // A client that may take nothing for ever may do so until an exchange must end, however often that is said.
 func TestTaking_HurryEndsAWriteThatWaits(t *testing.T) {
 	t.Parallel()
-	server, _ := pair(t)
+	_, server := tcptest.Pair(t)
 	c := &taking{Conn: server, on: true}
 	failed := make(chan error, 1)
 	go func() {
@@ -65,13 +44,13 @@ func TestTaking_HurryEndsAWriteThatWaits(t *testing.T) {
 // An exchange that had to end before a write began takes none of the write's time.
 func TestTaking_AWriteAfterHurryHasItsTime(t *testing.T) {
 	t.Parallel()
-	server, client := pair(t)
+	client, server := tcptest.Pair(t)
 	c := &taking{Conn: server, on: true}
 	c.hurry()
 	time.Sleep(hurryLimit + 100*time.Millisecond)
 	go func() {
 		time.Sleep(time.Second)
-		client.(*net.TCPConn).SetReadBuffer(4 << 20)
+		client.SetReadBuffer(4 << 20)
 		for b := make([]byte, 1<<20); ; {
 			if _, err := client.Read(b); err != nil {
 				return

@@ -12,27 +12,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pace/proxy/tcptest"
 )
 
 // tcp returns both ends of a connection, and how the kernel is spoken to about the first.
 func tcp(t testing.TB) (a, b *net.TCPConn, raw syscall.RawConn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	a, b = tcptest.Pair(t)
+	raw, err := a.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); d.Close() })
-	a, b = c.(*net.TCPConn), d.(*net.TCPConn)
-	if raw, err = a.SyscallConn(); err != nil {
 		t.Fatal(err)
 	}
 	return a, b, raw

@@ -14,13 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"pace/proxy/front/socket"
+	"pace/proxy/tcptest"
 	"pace/telemetry"
 )
 
 // A client gets a connection in clear text, with what was agreed.
 func TestConn_CarriesClearText(t *testing.T) {
-	client, server := pair(t)
+	client, server := tcptest.Pair(t)
 	c := NewTerminator(options(t)).Server(server, func(string) {}, func(f *Failure) { t.Errorf("failed: %+v", f) })
 	secure := tls.Client(client, &tls.Config{ServerName: "a.example", InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	go io.WriteString(secure, "hello")
@@ -39,7 +39,7 @@ func TestConn_NoHTTP2WithAProhibitedCipher(t *testing.T) {
 	for suite, want := range map[uint16]string{
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: "http/1.1", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "h2",
 	} {
-		client, server := pair(t)
+		client, server := tcptest.Pair(t)
 		c := NewTerminator(options(t)).Server(server, func(string) {}, func(*Failure) {})
 		go c.Read(make([]byte, 1))
 		secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}, NextProtos: []string{"h2", "http/1.1"}})
@@ -81,7 +81,7 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&o)
 			}
-			client, server := pair(t)
+			client, server := tcptest.Pair(t)
 			var got []*Failure
 			c := NewTerminator(o).Server(server, func(string) {}, func(f *Failure) { got = append(got, f) })
 			go tt.client(client)
@@ -105,7 +105,7 @@ func TestFailures_HaveTheirReason(t *testing.T) {
 
 // Who opens a connection and closes it has not failed a handshake.
 func TestFailures_NoneWithoutAByte(t *testing.T) {
-	client, server := pair(t)
+	client, server := tcptest.Pair(t)
 	client.Close()
 	c := NewTerminator(options(t)).Server(server, func(string) {}, func(f *Failure) { t.Errorf("got %+v", f) })
 	if _, err := c.Read(make([]byte, 1)); err == nil {
@@ -115,7 +115,7 @@ func TestFailures_NoneWithoutAByte(t *testing.T) {
 
 // Who speaks HTTP is told so.
 func TestPlainHTTP_IsToldSo(t *testing.T) {
-	client, server := pair(t)
+	client, server := tcptest.Pair(t)
 	c := NewTerminator(options(t)).Server(server, func(string) {}, func(*Failure) {})
 	io.WriteString(client, "GET / HTTP/1.1\r\n\r\n")
 	c.Read(make([]byte, 1))
@@ -132,7 +132,7 @@ func TestChange_KeepsTheTickets(t *testing.T) {
 	term := NewTerminator(o)
 	cache := tls.NewLRUClientSessionCache(1)
 	for i := range 2 {
-		client, server := pair(t)
+		client, server := tcptest.Pair(t)
 		c := term.Server(server, func(string) {}, func(f *Failure) { t.Errorf("failed: %+v", f) })
 		go func() {
 			c.Read(make([]byte, 1))
@@ -165,28 +165,6 @@ func options(t *testing.T) Options {
 	return Options{Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c, nil }}
 }
 
-// pair returns both ends of a connection over TCP.
-func pair(t *testing.T) (client net.Conn, server socket.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		client.Close()
-		accepted.Close()
-	})
-	return client, accepted.(socket.Conn)
-}
-
 // A certificate authority that validates a name gets the certificate of its challenge, also where clients must show
 // one and nothing below version 1.3 is taken, and the connection ends with the handshake, which has not failed.
 // Nobody else gets that certificate.
@@ -210,7 +188,7 @@ func TestChallenge_EndsWithTheHandshake(t *testing.T) {
 		{"b.example", []string{"acme-tls/1"}, true},
 		{"a.example", []string{"acme-tls/1", "h2"}, true}, // a client without a certificate
 	} {
-		client, server := pair(t)
+		client, server := tcptest.Pair(t)
 		var failed *Failure
 		c := NewTerminator(o).Server(server, func(string) {}, func(f *Failure) { failed = f })
 		server.SetReadDeadline(time.Now().Add(10 * time.Second))

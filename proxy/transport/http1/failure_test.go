@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"pace/proxy/tcptest"
 	"pace/proxy/transport"
 )
 
@@ -501,7 +502,7 @@ func TestSplice_MovesTheRest(t *testing.T) {
 				}
 			})
 			got := make(chan []byte, 1)
-			client, server := tcpPair(t)
+			client, server := tcptest.Pair(t)
 			go func() { b, _ := io.ReadAll(client); got <- b }()
 			var resp Response
 			if err := p.Do(t.Context(), get("/"), &resp); err != nil {
@@ -534,24 +535,6 @@ func moveBody(dst *net.TCPConn, resp *Response) error {
 		}
 		dst.Write(p)
 	}
-}
-
-func tcpPair(t *testing.T) (client, server *net.TCPConn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
 // Many at once, with backends that fail in every way: each exchange gets its own response or an
