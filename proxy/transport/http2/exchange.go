@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http2/header"
 )
 
 // exchange is the state of one request and its response, behind a [transport.Response]. The package comment says which
@@ -17,7 +18,7 @@ type exchange struct {
 	pool   *Pool // nil: no exchange
 	req    *transport.Request
 	ctx    context.Context
-	header rendered
+	header header.Rendered
 	wake   chan struct{} // that something has happened for which Do's goroutine may wait
 	upload upload
 
@@ -101,13 +102,13 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 
 // run sends the request, as far as it need not wait for that.
 func (x *exchange) run() error {
-	if !fit(x.req) {
+	if !header.Fits(x.req) {
 		return x.fail(transport.RequestBody, transport.ErrUnfit)
 	}
 	if x.ctx.Err() != nil {
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
-	x.header.renderHeader(x.req, x.pool.scheme)
+	x.header.Render(x.req, x.pool.scheme)
 	for tries := 1; ; tries++ {
 		c, reused, err := x.pool.acquire(x)
 		if err != nil {
@@ -137,12 +138,12 @@ func (x *exchange) open(c *conn, reused bool) (bool, error) {
 	if x.Cause != nil {
 		return false, x.Cause
 	}
-	if x.header.unfit || !c.takes(x.header.size) {
+	if x.header.Unfit || !c.takes(x.header.Size) {
 		return false, x.failLocked(transport.RequestBody, transport.ErrUnfit)
 	}
 	x.EnterLocked(transport.Send)
 	x.startLocked(x.responseTimeout())
-	return c.open(x, x.header.bytes, !x.req.HasBody()), nil
+	return c.open(x, x.header.Bytes, !x.req.HasBody()), nil
 }
 
 // awaitFinal waits for the final header, and copies it into resp. Interim responses are passed on meanwhile.

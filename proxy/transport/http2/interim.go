@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http2/header"
 )
 
 // interims are the interim responses that Do's goroutine has still to pass on. exchange.Mu guards them.
@@ -29,18 +30,18 @@ var (
 
 // gotInterimLocked notes an interim response. The limit of all is as in http1: as many bytes as sixteen of the largest
 // headers have, and one more for each byte of the request that was sent. x.Mu is held.
-func (x *exchange) gotInterimLocked(b *block) {
+func (x *exchange) gotInterimLocked(b *header.Block) {
 	i := &x.interims
-	i.size += int64(b.size)
+	i.size += int64(b.Size)
 	switch {
-	case b.status == 101:
+	case b.Status == 101:
 		x.failLocked(transport.Invalid, errSwitch)
-	case b.end:
+	case b.End:
 		x.malformedLocked()
 	case i.size > 16*int64(x.pool.o.MaxHeaderBytes)+x.sentBytes():
 		x.failLocked(transport.HeaderTooLarge, errManyInterims)
 	default:
-		i.queue = append(i.queue, interim{b.status, slices.Clone(b.fields)})
+		i.queue = append(i.queue, interim{b.Status, slices.Clone(b.Fields)})
 	}
 }
 

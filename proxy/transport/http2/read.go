@@ -9,12 +9,13 @@ import (
 
 	"pace/proxy/frames"
 	"pace/proxy/transport"
+	"pace/proxy/transport/http2/header"
 )
 
 // reader is what the goroutine that reads keeps. Nobody else uses it.
 type reader struct {
 	framer *http2.Framer
-	block  block
+	block  header.Block
 	owed   uint32 // bytes of bodies that have come, and that the backend may not send again yet on the connection
 }
 
@@ -32,7 +33,7 @@ func (c *conn) read() {
 	r.framer = http2.NewFramer(nil, bufio.NewReaderSize(c.Conn, readBytes))
 	r.framer.SetReuseFrames()
 	r.framer.SetMaxReadFrameSize(uint32(usualLimits.frame))
-	r.block.begin(c.pool.o.MaxHeaderBytes)
+	r.block.Begin(c.pool.o.MaxHeaderBytes)
 	for {
 		f, err := r.framer.ReadFrame()
 		if err == nil {
@@ -75,10 +76,9 @@ func (c *conn) hasSpoken() bool {
 
 // The errors for what the backend must not send.
 const (
-	errProtocol    = http2.ConnectionError(http2.ErrCodeProtocol)
-	errFlow        = http2.ConnectionError(http2.ErrCodeFlowControl)
-	errCompression = http2.ConnectionError(http2.ErrCodeCompression)
-	errCalm        = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	errProtocol = http2.ConnectionError(http2.ErrCodeProtocol)
+	errFlow     = http2.ConnectionError(http2.ErrCodeFlowControl)
+	errCalm     = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 )
 
 // received does what a frame asks for. An error ends the stream, if it is an [http2.StreamError], or else the connection.
@@ -153,10 +153,10 @@ func (c *conn) receivedBlock(id uint32, part []byte, whole, end, isFirst bool) e
 		if _, was := c.stream(id); !was {
 			return errProtocol
 		}
-		b.reset(end)
+		b.Reset(end)
 	}
-	if err := b.add(part, whole); err != nil {
-		if b.tooLarge {
+	if err := b.Add(part, whole); err != nil {
+		if b.TooLarge {
 			c.failStream(id, transport.HeaderTooLarge, errTooLarge, http2.ErrCodeCancel)
 		}
 		return err

@@ -208,7 +208,7 @@ func TestDo_ABackendWithoutATable(t *testing.T) {
 	for range 2 {
 		fetch(t, p, get("/"))
 	}
-	if got := conn().first; !slices.Equal(got, []byte{noTable, noTable}) {
+	if got := conn().first; !slices.Equal(got, []byte{0x20, 0x20}) {
 		t.Errorf("the headers began with %x", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http2/header"
 )
 
 // version is the version of HTTP that this transport speaks.
@@ -57,22 +58,22 @@ var (
 )
 
 // gotHeader notes a header that has come: of an interim response, of the final one, or the trailer.
-func (x *exchange) gotHeader(s stream, b *block) {
+func (x *exchange) gotHeader(s stream, b *header.Block) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
 	if !x.isAbout(s) {
 		return
 	}
 	switch {
-	case b.tooLarge:
+	case b.TooLarge:
 		x.failStreamLocked(transport.HeaderTooLarge, errTooLarge)
-	case b.malformed || x.body.ended:
+	case b.Malformed || x.body.ended:
 		x.malformedLocked()
 	case x.Final:
 		x.gotTrailerLocked(b)
-	case b.status == 0:
+	case b.Status == 0:
 		x.malformedLocked()
-	case b.status < 200:
+	case b.Status < 200:
 		x.responded = true
 		x.gotInterimLocked(b)
 	default:
@@ -83,24 +84,24 @@ func (x *exchange) gotHeader(s stream, b *block) {
 }
 
 // gotFinalLocked notes the final header. x.Mu is held.
-func (x *exchange) gotFinalLocked(b *block) {
-	length, ok := contentLength(b.fields)
+func (x *exchange) gotFinalLocked(b *header.Block) {
+	length, ok := contentLength(b.Fields)
 	if !ok {
 		x.code = http2.ErrCodeProtocol
 		x.failLocked(transport.Invalid, errLength)
 		return
 	}
 	in := &x.body
-	in.isEmpty = x.req.Method == http.MethodHead || b.status == http.StatusNoContent || b.status == http.StatusNotModified
+	in.isEmpty = x.req.Method == http.MethodHead || b.Status == http.StatusNoContent || b.Status == http.StatusNotModified
 	if in.isEmpty {
 		length = 0
 	}
 	old := in.head.Fields
-	in.head = transport.Head{Status: b.status, Version: version, Fields: b.fields, ContentLength: length}
-	b.fields = old // its array
+	in.head = transport.Head{Status: b.Status, Version: version, Fields: b.Fields, ContentLength: length}
+	b.Fields = old // its array
 	x.Final, x.Phase = true, transport.Receive
 	x.stopLocked()
-	if b.end {
+	if b.End {
 		x.endedLocked()
 	}
 }
@@ -122,12 +123,12 @@ func contentLength(fields []transport.Field) (n int64, ok bool) {
 }
 
 // gotTrailerLocked notes the trailer. x.Mu is held.
-func (x *exchange) gotTrailerLocked(b *block) {
-	if !b.end || b.status != 0 {
+func (x *exchange) gotTrailerLocked(b *header.Block) {
+	if !b.End || b.Status != 0 {
 		x.malformedLocked()
 		return
 	}
-	x.body.trailer = slices.Clone(b.fields)
+	x.body.trailer = slices.Clone(b.Fields)
 	x.endedLocked()
 }
 

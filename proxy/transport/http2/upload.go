@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/http2/header"
 )
 
 // expectDelay is how long a body that Expect holds back waits for 100.
@@ -33,7 +34,7 @@ type upload struct {
 	buf      *[uploadBytes]byte
 	from, to int  // what was read, and not put yet
 	ended    bool // there is no more to read
-	trailer  rendered
+	trailer  header.Rendered
 
 	// exchange.Mu guards these.
 	begun   bool // the first Body.Read has begun: nothing holds the body back any more
@@ -49,7 +50,7 @@ const uploadBytes = 16 << 10
 var uploads = sync.Pool{New: func() any { return new([uploadBytes]byte) }}
 
 func (u *upload) begin() {
-	u.left, u.from, u.to, u.ended, u.trailer.size = u.x.req.ContentLength, 0, 0, false, 0
+	u.left, u.from, u.to, u.ended, u.trailer.Size = u.x.req.ContentLength, 0, 0, false, 0
 	u.begun, u.reading, u.sent, u.closed, u.proceed = false, false, false, false, false
 }
 
@@ -203,7 +204,7 @@ func (u *upload) took(n int, err error) bool {
 	}
 	u.ended = true
 	if x.req.Trailer != nil {
-		u.trailer.renderTrailer(x.req.Trailer())
+		u.trailer.RenderTrailer(x.req.Trailer())
 	}
 	return true
 }
@@ -249,7 +250,7 @@ func (u *upload) sentLocked() {
 func (c *conn) put(u *upload) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hasTrailer := u.ended && u.trailer.size > 0
+	hasTrailer := u.ended && u.trailer.Size > 0
 	if u.from < u.to || u.ended && !hasTrailer {
 		u.from += c.queueBody(u.x, u.buf[u.from:u.to], u.ended && !hasTrailer)
 	}
@@ -259,7 +260,7 @@ func (c *conn) put(u *upload) bool {
 		c.flushLocked()
 		return false
 	case hasTrailer:
-		c.queueHeader(u.x, u.trailer.bytes, true)
+		c.queueHeader(u.x, u.trailer.Bytes, true)
 	case len(c.out.bytes) >= maxWaiting/4:
 		c.flushLocked()
 	}

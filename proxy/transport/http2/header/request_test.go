@@ -1,4 +1,4 @@
-package http2
+package header
 
 import (
 	"bufio"
@@ -19,24 +19,24 @@ import (
 // areLines matches field lines as the proxy makes them: none is empty or folded.
 var areLines = regexp.MustCompile("^([^ \t\r\n:][^\r\n]*\r\n)*$")
 
-// FuzzRenderHeader holds what is rendered of field lines to what package textproto reads in them, without the fields of
+// FuzzRender holds what is rendered of field lines to what package textproto reads in them, without the fields of
 // the connection. Whatever they are, the backend can decode it.
-func FuzzRenderHeader(f *testing.F) {
+func FuzzRender(f *testing.F) {
 	for _, lines := range []string{"A: b\r\n", "a: b\r\nA:c\r\nB:\r\n", "Connection: x\r\nx: y\r\n", "te: gzip\r\nhttp2-settings: a\r\n", "Cookie: a=b\r\nCookie: c=d\r\n"} {
 		f.Add([]byte(lines))
 	}
 	f.Add([]byte("Authorization: " + strings.Repeat("x", 126) + "\r\nA: " + strings.Repeat("x", 127) + "\r\nB: " + strings.Repeat("x", 20000) + "\r\n"))
 	f.Fuzz(func(t *testing.T, lines []byte) {
-		var r rendered
-		r.renderHeader(&transport.Request{Method: "GET", Target: "/x", Host: "h", Fields: lines}, "https")
-		all, err := hpack.NewDecoder(4096, nil).DecodeFull(r.bytes)
+		var r Rendered
+		r.Render(&transport.Request{Method: "GET", Target: "/x", Host: "h", Fields: lines}, "https")
+		all, err := hpack.NewDecoder(4096, nil).DecodeFull(r.Bytes)
 		if err != nil {
 			t.Fatalf("%q: %v", lines, err)
 		}
 		got, pseudo, size := http.Header{}, "", 0
 		for _, f := range all {
 			size += int(f.Size())
-			if f.IsPseudo() && !r.unfit {
+			if f.IsPseudo() && !r.Unfit {
 				pseudo += f.Name + "=" + f.Value + " "
 				continue
 			}
@@ -51,14 +51,14 @@ func FuzzRenderHeader(f *testing.F) {
 			}
 			got[textproto.CanonicalMIMEHeaderKey(f.Name)] = append(got[textproto.CanonicalMIMEHeaderKey(f.Name)], f.Value)
 		}
-		if size != r.size {
-			t.Errorf("%q: the size is %d, not %d", lines, size, r.size)
+		if size != r.Size {
+			t.Errorf("%q: the size is %d, not %d", lines, size, r.Size)
 		}
-		if want := ":method=GET :scheme=https :authority=h :path=/x "; !r.unfit && pseudo != want {
+		if want := ":method=GET :scheme=https :authority=h :path=/x "; !r.Unfit && pseudo != want {
 			t.Errorf("%q: %s, want %s", lines, pseudo, want)
 		}
 		want, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(bytes.Clone(lines), "\r\n"...)))).ReadMIMEHeader()
-		if err != nil || !areLines.Match(lines) || r.unfit {
+		if err != nil || !areLines.Match(lines) || r.Unfit {
 			return // malformed
 		}
 		maps.DeleteFunc(want, func(name string, _ []string) bool { return isOfConnection(name) })
@@ -69,15 +69,15 @@ func FuzzRenderHeader(f *testing.F) {
 }
 
 // What HTTP/2 cannot carry is not sent.
-func TestRenderHeader_SaysWhatIsUnfit(t *testing.T) {
+func TestRender_SaysWhatIsUnfit(t *testing.T) {
 	for lines, unfit := range map[string]bool{
 		"A: b\r\n": false, "a-B: \tb\t c \r\n": false, "A: \xff\xe4\r\n": false, "A:\r\n": false,
 		": b\r\n": true, "A b: c\r\n": true, "A: b\x00\r\n": true, "A: b\rc\r\n": true, "A: \x7f\r\n": true, "\xe4: b\r\n": true, ":path: /\r\n": true,
 	} {
-		var r rendered
-		r.renderHeader(&transport.Request{Method: "GET", Target: "/", Fields: []byte(lines)}, "http")
-		if r.unfit != unfit {
-			t.Errorf("%q is unfit: %v", lines, r.unfit)
+		var r Rendered
+		r.Render(&transport.Request{Method: "GET", Target: "/", Fields: []byte(lines)}, "http")
+		if r.Unfit != unfit {
+			t.Errorf("%q is unfit: %v", lines, r.Unfit)
 		}
 	}
 }

@@ -1,28 +1,29 @@
-package http2
+package header
 
 import (
 	"net/textproto"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
 	"pace/proxy/transport"
 )
 
-// block is a header block that is being read: the header of a response, or its trailer. Blocks must be decoded one after
-// the other, also those of streams that have ended, since each may add to the table that the next one refers to.
-type block struct {
-	decoder *hpack.Decoder
-	limit   int // bytes of a header
+// Block is a header block that is being read: the header of a response, or its trailer. Blocks must be read one after the
+// other, also those of streams that have ended, since each may add to the table that the next one refers to.
+type Block struct {
+	End       bool              // its frame ends the stream
+	Status    int               // 0: none
+	Fields    []transport.Field // the next block has their array
+	Size      int               // bytes so far, as RFC 9113 §6.5.2 counts them
+	TooLarge  bool              // Size is over the limit; the rest of the fields was dropped
+	Malformed bool
 
-	end       bool // its frame ends the stream
-	status    int  // 0: none
-	fields    []transport.Field
-	size      int // bytes so far, as RFC 9113 §6.5.2 counts them
-	raw       int // bytes of the block so far
-	tooLarge  bool
-	malformed bool
+	decoder *hpack.Decoder
+	limit   int // of Size
+	raw     int // bytes of the block so far
 }
 
 const (
@@ -34,27 +35,27 @@ const (
 	patience = 4
 )
 
-// begin prepares b for the blocks of a connection.
-func (b *block) begin(limit int) {
+// Begin prepares b for the blocks of a connection. limit is that of their sizes.
+func (b *Block) Begin(limit int) {
 	b.limit = limit
 	b.decoder = hpack.NewDecoder(tableBytes, b.field)
 	b.decoder.SetMaxStringLength(patience * limit)
 }
 
-// reset prepares b for the next block. end says that its frame ends the stream.
-func (b *block) reset(end bool) {
-	b.end, b.status, b.size, b.raw, b.tooLarge, b.malformed = end, 0, 0, 0, false, false
-	clear(b.fields)
-	b.fields = b.fields[:0]
+// Reset prepares b for the next block. end says that its frame ends the stream.
+func (b *Block) Reset(end bool) {
+	b.End, b.Status, b.Size, b.raw, b.TooLarge, b.Malformed = end, 0, 0, 0, false, false
+	clear(b.Fields)
+	b.Fields = b.Fields[:0]
 	b.decoder.SetEmitEnabled(true)
 }
 
-// add reads a part of the block. whole says that it is the last one. After an error, the connection cannot be read any
-// further.
-func (b *block) add(part []byte, whole bool) error {
+// Add reads a part of the block. whole says that it is the last one. The error is an
+// [http2.ConnectionError]: after it, the connection cannot be read any further.
+func (b *Block) Add(part []byte, whole bool) error {
 	if b.raw += len(part); b.raw > patience*b.limit {
-		b.tooLarge = true
-		return errCalm
+		b.TooLarge = true
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
 	_, err := b.decoder.Write(part)
 	if err == nil && whole {
@@ -64,31 +65,31 @@ func (b *block) add(part []byte, whole bool) error {
 	case nil:
 		return nil
 	case hpack.ErrStringLength:
-		b.tooLarge = true
-		return errCalm
+		b.TooLarge = true
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
-	return errCompression
+	return http2.ConnectionError(http2.ErrCodeCompression)
 }
 
 // field notes a field that was decoded.
-func (b *block) field(f hpack.HeaderField) {
-	if b.size += int(f.Size()); b.size > b.limit {
-		b.tooLarge = true
+func (b *Block) field(f hpack.HeaderField) {
+	if b.Size += int(f.Size()); b.Size > b.limit {
+		b.TooLarge = true
 		b.decoder.SetEmitEnabled(false)
 		return
 	}
 	if f.IsPseudo() {
-		ok := f.Name == ":status" && b.status == 0 && len(b.fields) == 0
-		if b.status = statusOf(f.Value); !ok || b.status == 0 {
-			b.malformed = true
+		ok := f.Name == ":status" && b.Status == 0 && len(b.Fields) == 0
+		if b.Status = statusOf(f.Value); !ok || b.Status == 0 {
+			b.Malformed = true
 		}
 		return
 	}
 	if !isName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
-		b.malformed = true
+		b.Malformed = true
 		return
 	}
-	b.fields = append(b.fields, transport.Field{Name: canonical(f.Name), Value: strings.Trim(f.Value, " \t")})
+	b.Fields = append(b.Fields, transport.Field{Name: canonical(f.Name), Value: strings.Trim(f.Value, " \t")})
 }
 
 // statusOf returns a status; 0: s is none.

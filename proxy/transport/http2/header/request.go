@@ -1,4 +1,6 @@
-package http2
+// Package header renders the headers and trailers of requests for HTTP/2, and reads those of responses. It knows HPACK (RFC
+// 7541) and which fields HTTP/2 allows, and nothing of frames, streams or connections.
+package header
 
 import (
 	"bytes"
@@ -12,7 +14,7 @@ import (
 	"pace/proxy/transport"
 )
 
-// This file renders the header and the trailer of a request, in HPACK (RFC 7541). No field is kept in the table of those
+// This file renders the header and the trailer of a request. No field is kept in the table of those
 // that were sent before: in each request the ids, and the fields about its client, are new, and would push everything
 // else out of it. Without a table, the length of a request also says nothing about the requests of other clients (RFC
 // 7541 §7.1).
@@ -21,8 +23,8 @@ import (
 // this before the next field (§4.2).
 const noTable = 0x20
 
-// fit reports whether the request can be written as it is. CONNECT cannot: it would make a tunnel.
-func fit(r *transport.Request) bool {
+// Fits reports whether the request can be written as it is. CONNECT cannot: it would make a tunnel.
+func Fits(r *transport.Request) bool {
 	return r.Method != "" && r.Method != http.MethodConnect && httpguts.ValidHeaderFieldName(r.Method) &&
 		(r.Target == "*" || strings.HasPrefix(r.Target, "/")) && isPrintable(r.Target) &&
 		httpguts.ValidHostHeader(r.Host) && httpguts.ValidHeaderFieldValue(r.AnnouncedTrailer)
@@ -38,21 +40,21 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// rendered is a header, or a trailer.
-type rendered struct {
-	bytes []byte
-	size  int  // as RFC 9113 §6.5.2 counts it
-	unfit bool // it has something that HTTP/2 cannot carry
+// Rendered is a header, or a trailer, as a header block. The zero value is ready.
+type Rendered struct {
+	Bytes []byte
+	Size  int  // as RFC 9113 §6.5.2 counts it; 0: there is no field
+	Unfit bool // it has something that HTTP/2 cannot carry
 }
 
-func (r *rendered) begin() { r.bytes, r.size, r.unfit = append(r.bytes[:0], noTable), 0, false }
+func (r *Rendered) begin() { r.Bytes, r.Size, r.Unfit = append(r.Bytes[:0], noTable), 0, false }
 
 // fieldOverhead is what HTTP/2 counts for each field beside its name and value (RFC 9113 §6.5.2).
 const fieldOverhead = 32
 
-// renderHeader makes r the header of a request. Host becomes :authority, and the fields of the connection are left out:
+// Render makes r the header of a request. Host becomes :authority, and the fields of the connection are left out:
 // HTTP/2 has none of them, and an upgrade is not possible.
-func (r *rendered) renderHeader(req *transport.Request, scheme string) {
+func (r *Rendered) Render(req *transport.Request, scheme string) {
 	r.begin()
 	r.pseudo(":method", req.Method)
 	r.pseudo(":scheme", scheme)
@@ -72,7 +74,7 @@ func (r *rendered) renderHeader(req *transport.Request, scheme string) {
 }
 
 // renderFraming renders the fields that are about the request's body and trailer.
-func (r *rendered) renderFraming(req *transport.Request) {
+func (r *Rendered) renderFraming(req *transport.Request) {
 	switch {
 	case req.Body != nil && req.ContentLength >= 0:
 		renderField(r, "content-length", strconv.FormatInt(req.ContentLength, 10))
@@ -90,8 +92,8 @@ func (r *rendered) renderFraming(req *transport.Request) {
 	}
 }
 
-// renderTrailer makes r the trailer of a request, without the fields that may not stand in one.
-func (r *rendered) renderTrailer(trailer http.Header) {
+// RenderTrailer makes r the trailer of a request, without the fields that may not stand in one.
+func (r *Rendered) RenderTrailer(trailer http.Header) {
 	r.begin()
 	for name, values := range trailer {
 		if !mayTrail(name) {
@@ -111,15 +113,15 @@ func mayTrail(name string) bool {
 }
 
 // pseudo renders one of the fields that are the request line in HTTP/1.1.
-func (r *rendered) pseudo(name, value string) {
-	r.size += len(name) + len(value) + fieldOverhead
+func (r *Rendered) pseudo(name, value string) {
+	r.Size += len(name) + len(value) + fieldOverhead
 	for i, known := range pseudos {
 		if known.name == name && known.value == value {
-			r.bytes = append(r.bytes, byte(0x80|i+1))
+			r.Bytes = append(r.Bytes, byte(0x80|i+1))
 			return
 		}
 	}
-	r.bytes = append(r.bytes, pseudoIndex(name))
+	r.Bytes = append(r.Bytes, pseudoIndex(name))
 	renderValue(r, value)
 }
 
@@ -149,25 +151,25 @@ const (
 type text interface{ string | []byte }
 
 // renderField renders a field.
-func renderField[T text](r *rendered, name, value T) {
-	r.size += len(name) + len(value) + fieldOverhead
+func renderField[T text](r *Rendered, name, value T) {
+	r.Size += len(name) + len(value) + fieldOverhead
 	kind := byte(literal)
 	if isSecret(string(name)) {
 		kind = neverIndexed
 	}
-	r.bytes = append(r.bytes, kind)
+	r.Bytes = append(r.Bytes, kind)
 	renderName(r, name)
 	renderValue(r, value)
 }
 
 // renderName renders the name of a field, in lower case.
-func renderName[T text](r *rendered, name T) {
-	r.bytes = appendLength(r.bytes, len(name))
-	r.unfit = r.unfit || len(name) == 0
+func renderName[T text](r *Rendered, name T) {
+	r.Bytes = appendLength(r.Bytes, len(name))
+	r.Unfit = r.Unfit || len(name) == 0
 	for i := range len(name) {
 		b := lower[name[i]]
-		r.unfit = r.unfit || b == 0
-		r.bytes = append(r.bytes, b)
+		r.Unfit = r.Unfit || b == 0
+		r.Bytes = append(r.Bytes, b)
 	}
 }
 
@@ -182,13 +184,13 @@ var lower = func() (t [256]byte) {
 }()
 
 // renderValue renders a value. It is not compressed: that would cost more than the bytes do.
-func renderValue[T text](r *rendered, value T) {
+func renderValue[T text](r *Rendered, value T) {
 	for i := range len(value) {
 		if b := value[i]; b < ' ' && b != '\t' || b == 0x7f {
-			r.unfit = true
+			r.Unfit = true
 		}
 	}
-	r.bytes = append(appendLength(r.bytes, len(value)), value...)
+	r.Bytes = append(appendLength(r.Bytes, len(value)), value...)
 }
 
 // isSecret reports whether the values of fields with this name are worth to be guessed (RFC 7541 §7.1.3).
