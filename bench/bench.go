@@ -69,7 +69,7 @@ func (b *bench) scenario(s scenario) {
 	for round := range rounds {
 		first := round * len(b.contenders) / rounds
 		for _, c := range slices.Concat(b.contenders[first:], b.contenders[:first]) {
-			if c.skip != "" || failed[c.name] || slices.Contains(s.without, c.name) || b.ctx.Err() != nil {
+			if c.skip != "" || failed[c.name] || !s.measures(c.peer) || b.ctx.Err() != nil {
 				continue
 			}
 			got, err := b.measure(s, c)

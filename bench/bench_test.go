@@ -287,6 +287,49 @@ func TestLoad_OverHTTP3(t *testing.T) {
 	}
 }
 
+// The floors of handshakes take part in nothing else, and respond as the backend does.
+func TestFloors(t *testing.T) {
+	for _, s := range scenarios {
+		for _, name := range floors {
+			if got, want := s.measures(peer{name: name}), s.name == "handshake"; got != want {
+				t.Errorf("%s measures %s: %v", s.name, name, got)
+			}
+		}
+		if !s.measures(peer{name: bare}) {
+			t.Errorf("%s does not measure the bare ReverseProxy", s.name)
+		}
+	}
+	id, err1 := newIdentity()
+	alone, err2 := freeAddr()
+	served, err3 := freeAddr()
+	backend, err4 := freeAddr()
+	h2c, err5 := freeAddr()
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := id.write("."); err != nil {
+		t.Fatal(err)
+	}
+	go serveBackend(backend, h2c)
+	go serveTLSAlone(alone)
+	go serveNetHTTPAlone(served, backend)
+	for _, addr := range []string{alone, served} {
+		var err error
+		for deadline := time.Now().Add(5 * time.Second); ; {
+			if _, err = loadHandshakes(target{addr: addr, tls: id.trust}, 40); err == nil || time.Now().After(deadline) {
+				break
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if n, err := accepted(backend); err != nil || n < 2 {
+		t.Errorf("accepted: got %d, %v: no request came to the backend", n, err)
+	}
+}
+
 // The configurations of all peers can be filled in, for each kind of traffic.
 func TestSetting_FillsEveryFile(t *testing.T) {
 	files, err := configs.ReadDir("peers")

@@ -83,6 +83,10 @@ func serveRole(role string, args []string) error {
 	switch args = append(flags.Args(), "", "", ""); role {
 	case "backend":
 		return serveBackend(args[0], args[1])
+	case "tls-alone":
+		return serveTLSAlone(args[0])
+	case "nethttp-alone":
+		return serveNetHTTPAlone(args[0], args[1])
 	case "reverseproxy":
 		return serveReverseProxy(w, args[0], args[1])
 	case "otel":

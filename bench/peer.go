@@ -35,10 +35,20 @@ const (
 	paceAll = "pace-100"
 )
 
+// What no proxy can undercut if its TLS is crypto/tls, and if its server is net/http's.
+const (
+	tlsAlone     = "tls-alone"
+	nethttpAlone = "nethttp-alone"
+)
+
+var floors = []string{tlsAlone, nethttpAlone}
+
 // peers are in the order of the report.
 var peers = []peer{
 	{name: direct, about: "no proxy: what load and backend can do"},
 	{bare, "`httputil.ReverseProxy` with Rewrite, no telemetry", true, "", "", "serve reverseproxy {{.Flags}} {{.Listen}} {{.Backend}}", 0},
+	{name: tlsAlone, about: "no proxy: crypto/tls, and the same response for whatever comes; garbage collected as in pace", args: "serve tls-alone {{.Listen}}"},
+	{name: nethttpAlone, about: "net/http in front, the same bytes to the backend for whatever comes; garbage collected as in pace; not a proxy to use", args: "serve nethttp-alone {{.Listen}} {{.Backend}}"},
 	{"reverseproxy-otel-1", "the same, otelhttp on both sides, Prometheus metrics, 1 % of traces to OTLP", false, "", "", "serve otel {{.Flags}} {{.Listen}} {{.Backend}} {{.Sink}} {{.Ratio}}", 0.01},
 	{"reverseproxy-otel-100", "the same, every trace to OTLP", false, "", "", "serve otel {{.Flags}} {{.Listen}} {{.Backend}} {{.Sink}} {{.Ratio}}", 1},
 	{paceOff, "pace without metrics and tracing, log of errors only", false, "pace", "version", "run --config pace-off.toml", 0},

@@ -39,9 +39,9 @@ func (b *bench) markdown(began time.Time, loadBefore string) string {
 	fmt.Fprintf(&text, "# pace beside other proxies\n\n%s Run on %s in %s; load average before it %s.\n\n"+
 		"Load, proxy and backend share the cores: CPU per request is the measure, requests/s follow from it.\n\n"+
 		"Over TLS all peers have the same certificate (ECDSA P-256), and the client lets each do the same: TLS 1.3, X25519, no "+
-		"resumption. So with each request on a new connection, most of the CPU is cryptography that no proxy can save: 60 %% of the "+
-		"bare ReverseProxy's. Where the backend speaks HTTP/2, pace and the bare ReverseProxy, whose Transport speaks h2c, "+
-		"carry all requests on one connection.\n\n",
+		"resumption. So with each request on a new connection, most of the CPU is what no proxy can save that uses crypto/tls "+
+		"(the row tls-alone), or net/http as well (nethttp-alone). Where the backend speaks HTTP/2, pace and the bare ReverseProxy, "+
+		"whose Transport speaks h2c, carry all requests on one connection.\n\n",
 		machine(), began.UTC().Format(time.DateOnly), time.Since(began).Round(time.Second), loadBefore)
 	for _, s := range scenarios {
 		if len(b.results[s.name]) > 0 {

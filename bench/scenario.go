@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,8 +19,14 @@ type scenario struct {
 	target      float64  // cost of pace with everything on, against the bare ReverseProxy; margin times that fails. 0: none is held
 	promise     string   // the row of the target in the report; "": the report has its own
 	without     []string // peers that are left out, because they would show nothing new
+	floors      bool     // the peers of that name take part
 	columns     []column // the first is cost
 	run         func(b *bench, to target, proc *process) (sample, error)
+}
+
+// measures reports whether p takes part.
+func (s scenario) measures(p peer) bool {
+	return !slices.Contains(s.without, p.name) && (s.floors || !slices.Contains(floors, p.name))
 }
 
 // sample is what one window measured of one peer. A field that a scenario does not measure is 0.
@@ -99,7 +106,7 @@ var scenarios = []scenario{
 	{
 		name: "handshake", title: "TLS 1.3 handshakes: GET, 300 B, each on a new connection, none resumed, 16 at a time", unit: "CPU µs/request",
 		promise: "CPU per request with a handshake of TLS 1.3",
-		wire:    wire{TLS: true}, rounds: 5, target: 0.75, without: append(everyTrace, clearOnly...), columns: perRequest,
+		wire:    wire{TLS: true}, rounds: 5, target: 0.75, without: append(everyTrace, clearOnly...), floors: true, columns: perRequest,
 		run: func(b *bench, to target, proc *process) (sample, error) {
 			return b.counted(proc, 3000, func(n int) (load, error) { return loadHandshakes(to, n) })
 		},
