@@ -1,6 +1,6 @@
 // Package otlp is what the signals that go to an OpenTelemetry collector have in common: where the collector is,
-// when an export is repeated, and what the log says of a collector that takes nothing. It must not know records,
-// or any package of pace but telemetry/environment.
+// when an export is repeated, what the log says of a collector that takes nothing, and how a queue ends. It must not
+// know records, or any package of pace but telemetry/environment.
 package otlp
 
 import (

@@ -189,7 +189,7 @@ func TestQueue_OutlivesPanics(t *testing.T) {
 		time.Sleep(2 * defaultDelay)
 		l.Shutdown(t.Context())
 		wantLost(t, l, 0, 2, 0)
-		for _, words := range []string{"bug of pace: it panicked while it made a log record", "the exporter panicked", "the collector takes log records again"} {
+		for _, words := range []string{"bug of pace: it panicked while it made log records", "the exporter panicked", "the collector takes log records again"} {
 			if strings.Count(log.String(), words) != 1 {
 				t.Errorf("the log does not say once %q: %s", words, log.String())
 			}

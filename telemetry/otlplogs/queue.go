@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,27 +18,18 @@ import (
 // finds no room is dropped and counted, and no request waits for it. The SDK's batch processor would do the same,
 // but it does not report what it drops, and its log records would have to be made on the goroutine of the request.
 type queue struct {
-	exporter sdklog.Exporter
-	delivery *otlp.Delivery // only run uses it
-	log      *slog.Logger
-	logger   log.Logger // gives to gathered; only run uses it
-	gathered *gatherer
-	records  chan *telemetry.Record // closed by shutdown
-	bytes    atomic.Int64           // the memory that the records hold
-	done     chan struct{}          // closed once all records that were put are exported or counted
-	lost     telemetry.Losses
-
-	// put holds ending for reading from its look at closed to its end, and never blocks. Otherwise a record
-	// could be put after run has read the last one, and would be lost without being counted.
-	ending sync.RWMutex
-	closed bool // guarded by ending
-
-	ctx      context.Context // of every export; it ends when the time of shutdown is over
-	giveUp   context.CancelFunc
-	batch    int           // how many log records are exported at once
-	delay    time.Duration // how long a record waits at most for its batch to fill
-	timeout  time.Duration // of the delivery of one batch
-	panicked bool          // making a log record has panicked, and a line says so; only run uses it
+	exporter   sdklog.Exporter
+	delivery   *otlp.Delivery // only run uses it
+	background *otlp.Background
+	log        *slog.Logger
+	logger     log.Logger // gives to gathered; only run uses it
+	gathered   *gatherer
+	records    chan *telemetry.Record // closed by shutdown
+	bytes      atomic.Int64           // the memory that the records hold
+	lost       telemetry.Losses
+	batch      int           // how many log records are exported at once
+	delay      time.Duration // how long a record waits at most for its batch to fill
+	timeout    time.Duration // of the delivery of one batch
 }
 
 // The limits of the specification for OTEL_BLRP_*.
@@ -57,34 +46,32 @@ const maxBytes = 16 << 20
 func newQueue(o Options) *queue {
 	env := o.Environment.Lines
 	q := &queue{
-		exporter: o.Exporter,
-		delivery: otlp.NewDelivery("log records", o.Log),
-		log:      o.Log,
-		gathered: new(gatherer),
-		records:  make(chan *telemetry.Record, cmp.Or(env.QueueSize, defaultQueueSize)),
-		done:     make(chan struct{}),
-		batch:    cmp.Or(env.Size, defaultBatchSize),
-		delay:    cmp.Or(env.Delay, defaultDelay),
-		timeout:  cmp.Or(env.Timeout, otlp.DefaultTimeout),
+		exporter:   o.Exporter,
+		delivery:   otlp.NewDelivery("log records", o.Log),
+		background: otlp.NewBackground("log records", o.Log),
+		log:        o.Log,
+		gathered:   new(gatherer),
+		records:    make(chan *telemetry.Record, cmp.Or(env.QueueSize, defaultQueueSize)),
+		batch:      cmp.Or(env.Size, defaultBatchSize),
+		delay:      cmp.Or(env.Delay, defaultDelay),
+		timeout:    cmp.Or(env.Timeout, otlp.DefaultTimeout),
 	}
 	provider := sdklog.NewLoggerProvider(
 		sdklog.WithResource(o.Resource), sdklog.WithProcessor(q.gathered),
 		sdklog.WithAllowKeyDuplication()) // the table of facts has no name twice
 	q.logger = provider.Logger("pace", log.WithInstrumentationVersion(o.Version))
-	q.ctx, q.giveUp = context.WithCancel(context.Background())
-	go q.run()
+	q.background.Start(q.run)
 	return q
 }
 
 // put retains the record until it is exported, or counts it as dropped. It never blocks, and is safe for
 // concurrent use, also with shutdown.
 func (q *queue) put(r *telemetry.Record) {
-	q.ending.RLock()
-	defer q.ending.RUnlock()
-	if q.closed {
+	if !q.background.Enter() {
 		q.lost.Add(telemetry.ShutDown, 1)
 		return
 	}
+	defer q.background.Leave()
 	size := int64(r.Size())
 	if q.bytes.Add(size) <= maxBytes {
 		r.Retain() // before run may release it
@@ -102,19 +89,10 @@ func (q *queue) put(r *telemetry.Record) {
 // shutdown exports the queued records until ctx ends, and ends the exporter. When it returns, each record that
 // was put is exported or counted, and so is each that is put later. Call it once.
 func (q *queue) shutdown(ctx context.Context) {
-	q.ending.Lock()
-	q.closed = true
-	close(q.records)
-	q.ending.Unlock()
-	defer context.AfterFunc(ctx, q.giveUp)() // an export may hang
-	<-q.done
-	if err := q.exporter.Shutdown(ctx); err != nil {
-		q.log.LogAttrs(ctx, slog.LevelWarn, "log exporter did not end cleanly", slog.Any("error", err))
-	}
+	q.background.Shutdown(ctx, func() { close(q.records) }, q.exporter)
 }
 
 func (q *queue) run() {
-	defer close(q.done)
 	full := time.NewTimer(q.delay)
 	for open := true; open; full.Reset(q.delay) {
 		open = q.gather(full.C)
@@ -146,11 +124,7 @@ func (q *queue) take(r *telemetry.Record) {
 		q.bytes.Add(-size)
 		if p := recover(); p != nil {
 			q.lost.Add(telemetry.ExportFailed, 1)
-			if !q.panicked { // once: clients may cause it any number of times
-				q.panicked = true
-				q.log.LogAttrs(q.ctx, slog.LevelError, "bug of pace: it panicked while it made a log record",
-					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			}
+			q.background.Panicked(p)
 			return // r may be in any state: it is not used again
 		}
 		r.Release()
@@ -165,7 +139,7 @@ func (q *queue) export() {
 	if len(batch) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
+	ctx, cancel := context.WithTimeout(q.background.Context, q.timeout)
 	defer cancel()
 	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.exporter.Export(ctx, batch) })
 	q.lost.Add(telemetry.ExportFailed, otlp.Lost(len(batch), err))

@@ -3,9 +3,6 @@ package traces
 import (
 	"cmp"
 	"context"
-	"log/slog"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,11 +24,10 @@ import (
 type spanQueue struct {
 	exporter   sdktrace.SpanExporter
 	delivery   *otlp.Delivery // only run uses it
-	log        *slog.Logger
+	background *otlp.Background
 	onAccepted func(*telemetry.Record) // nil: nobody asks
 	records    chan *telemetry.Record  // that are sampled; closed by shutdown
 	kept       chan *telemetry.Record  // has room for each that is reserved; closed by shutdown
-	done       chan struct{}           // closed once all records that were put are exported or counted
 	lost       telemetry.Losses
 	keeping    telemetry.Keeping
 	resource   *resource.Resource
@@ -40,19 +36,11 @@ type spanQueue struct {
 	reserved      atomic.Int64 // records that are kept, from the decision until they are exported
 	reservedBytes atomic.Int64 // the memory that they hold
 
-	// put holds ending for reading from its look at closed to its end, and never blocks. Otherwise a record
-	// could be put after run has read the last one, and would be lost without being counted.
-	ending sync.RWMutex
-	closed bool // guarded by ending
-
-	ctx     context.Context // of every export; it ends when the time of shutdown is over
-	giveUp  context.CancelFunc
 	batch   int           // about how many spans are exported at once
 	delay   time.Duration // how long a record waits at most for its batch to fill
 	timeout time.Duration // of the delivery of one batch
 
-	taken    []*telemetry.Record // whose spans are in the batch; only run uses it
-	panicked bool                // making spans has panicked, and a line says so; only run uses it
+	taken []*telemetry.Record // whose spans are in the batch; only run uses it
 }
 
 // maxReservedBytes limits the memory of the records that are kept: clients choose how long their texts are.
@@ -62,32 +50,29 @@ const maxReservedBytes = 16 << 20
 func newSpanQueue(o Options) *spanQueue {
 	env := o.Environment
 	q := &spanQueue{
-		exporter: o.Exporter,
-		delivery: otlp.NewDelivery("spans", o.Log),
-		log:      o.Log,
-		resource: o.Resource,
-		scope:    instrumentation.Scope{Name: "pace", Version: o.Version},
-		records:  make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
-		kept:     make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
-		done:     make(chan struct{}),
-		batch:    cmp.Or(env.Spans.Size, sdktrace.DefaultMaxExportBatchSize),
-		delay:    cmp.Or(env.Spans.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
-		timeout:  cmp.Or(env.Spans.Timeout, otlp.DefaultTimeout),
+		exporter:   o.Exporter,
+		delivery:   otlp.NewDelivery("spans", o.Log),
+		background: otlp.NewBackground("spans", o.Log),
+		resource:   o.Resource,
+		scope:      instrumentation.Scope{Name: "pace", Version: o.Version},
+		records:    make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		kept:       make(chan *telemetry.Record, cmp.Or(env.Spans.QueueSize, sdktrace.DefaultMaxQueueSize)),
+		batch:      cmp.Or(env.Spans.Size, sdktrace.DefaultMaxExportBatchSize),
+		delay:      cmp.Or(env.Spans.Delay, sdktrace.DefaultScheduleDelay*time.Millisecond),
+		timeout:    cmp.Or(env.Spans.Timeout, otlp.DefaultTimeout),
 	}
-	q.ctx, q.giveUp = context.WithCancel(context.Background())
-	go q.run()
+	q.background.Start(q.run)
 	return q
 }
 
 // put retains the record until its spans are exported, or counts them as dropped. It reports whether it took the
 // record. It never blocks, and is safe for concurrent use, also with shutdown.
 func (q *spanQueue) put(r *telemetry.Record) bool {
-	q.ending.RLock()
-	defer q.ending.RUnlock()
-	if q.closed {
+	if !q.background.Enter() {
 		q.drop(telemetry.ShutDown, spanCount(r))
 		return false
 	}
+	defer q.background.Leave()
 	r.Retain() // before run may release it
 	select {
 	case q.records <- r:
@@ -117,13 +102,12 @@ func (q *spanQueue) giveBack(r *telemetry.Record) {
 
 // putKept is put for a record that has its place.
 func (q *spanQueue) putKept(r *telemetry.Record) {
-	q.ending.RLock()
-	defer q.ending.RUnlock()
-	if q.closed {
+	if !q.background.Enter() {
 		q.drop(telemetry.ShutDown, spanCount(r))
 		q.settle(r, false)
 		return
 	}
+	defer q.background.Leave()
 	r.Retain()
 	q.kept <- r
 }
@@ -148,20 +132,13 @@ func (q *spanQueue) drop(why telemetry.Loss, spans int) { q.lost.Add(why, spans)
 // shutdown exports the queued records until ctx ends, and ends the exporter. When it returns, each record that
 // was put is exported or counted, and so is each that is put later. Call it once.
 func (q *spanQueue) shutdown(ctx context.Context) {
-	q.ending.Lock()
-	q.closed = true
-	close(q.records)
-	close(q.kept)
-	q.ending.Unlock()
-	defer context.AfterFunc(ctx, q.giveUp)() // an export may hang
-	<-q.done
-	if err := q.exporter.Shutdown(ctx); err != nil {
-		q.log.LogAttrs(ctx, slog.LevelWarn, "span exporter did not end cleanly", slog.Any("error", err))
-	}
+	q.background.Shutdown(ctx, func() {
+		close(q.records)
+		close(q.kept)
+	}, q.exporter)
 }
 
 func (q *spanQueue) run() {
-	defer close(q.done)
 	var batch []sdktrace.ReadOnlySpan
 	full := time.NewTimer(q.delay)
 	for open := true; open; full.Reset(q.delay) {
@@ -214,11 +191,7 @@ func (q *spanQueue) appendSpans(batch []sdktrace.ReadOnlySpan, r *telemetry.Reco
 	defer func() {
 		if p := recover(); p != nil {
 			q.drop(telemetry.ExportFailed, spanCount(r))
-			if !q.panicked { // once: clients may cause it any number of times
-				q.panicked = true
-				q.log.LogAttrs(q.ctx, slog.LevelError, "bug of pace: it panicked while it made spans",
-					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			}
+			q.background.Panicked(p)
 		}
 	}()
 	return q.appendSpansOf(r, batch), true
@@ -229,7 +202,7 @@ func (q *spanQueue) export(batch []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpa
 	if len(batch) == 0 {
 		return batch
 	}
-	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
+	ctx, cancel := context.WithTimeout(q.background.Context, q.timeout)
 	defer cancel()
 	err := q.delivery.Deliver(ctx, func(ctx context.Context) error { return q.exporter.ExportSpans(ctx, batch) })
 	lost := otlp.Lost(len(batch), err)
