@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"pace/proxy/transport"
@@ -36,6 +37,44 @@ func BenchmarkDo(b *testing.B) {
 				}
 				if _, err := readAll(&resp); err != nil {
 					b.Fatal(err)
+				}
+				resp.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkLarge is 16 MiB in one direction.
+func BenchmarkLarge(b *testing.B) {
+	large := strings.Repeat("x", 16<<20)
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Method == "GET" {
+			io.WriteString(w, large)
+		}
+	}
+	p := pool(b, backend(b, serve), Options{})
+	for _, up := range []bool{false, true} {
+		b.Run(fmt.Sprint("up=", up), func(b *testing.B) {
+			b.SetBytes(int64(len(large)))
+			b.ReportAllocs()
+			var resp transport.Response
+			for b.Loop() {
+				req := get("/")
+				if up {
+					req = post(large)
+				}
+				if err := p.Do(b.Context(), req, &resp); err != nil {
+					b.Fatal(err)
+				}
+				for {
+					_, err := resp.Next()
+					if err == io.EOF {
+						break
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
 				}
 				resp.Close()
 			}

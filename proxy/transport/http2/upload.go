@@ -30,10 +30,10 @@ type upload struct {
 	wake chan struct{} // that something has happened for which the goroutine that sends may wait
 
 	// These are used by the goroutine that sends.
-	left     int64 // bytes that are to be read; -1: unknown
-	buf      *[uploadBytes]byte
-	from, to int  // what was read, and not put yet
-	ended    bool // there is no more to read
+	left     int64  // bytes that are to be read; -1: unknown
+	buf      []byte // nil: none
+	from, to int    // what of it was read, and not put yet
+	ended    bool   // there is no more to read
 	trailer  header.Rendered
 
 	// exchange.Mu guards these.
@@ -44,10 +44,17 @@ type upload struct {
 	proceed bool // a 100 has come
 }
 
-// uploadBytes is how much of a body is read at once: as much as a frame usually has.
-const uploadBytes = 16 << 10
+// A body is read into a small array, so that a stream that sends little holds no large one, and into a large one after it
+// has filled a small one.
+const (
+	smallUpload = 4 << 10
+	largeUpload = 64 << 10
+)
 
-var uploads = sync.Pool{New: func() any { return new([uploadBytes]byte) }}
+var (
+	smallUploads = sync.Pool{New: func() any { return new([smallUpload]byte) }}
+	largeUploads = sync.Pool{New: func() any { return new([largeUpload]byte) }}
+)
 
 func (u *upload) begin() {
 	u.left, u.from, u.to, u.ended, u.trailer.Size = u.x.req.ContentLength, 0, 0, false, 0
@@ -56,9 +63,26 @@ func (u *upload) begin() {
 
 // end gives back what is held.
 func (u *upload) end() {
-	if u.buf != nil {
-		uploads.Put(u.buf)
-		u.buf = nil
+	switch len(u.buf) {
+	case smallUpload:
+		smallUploads.Put((*[smallUpload]byte)(u.buf))
+	case largeUpload:
+		largeUploads.Put((*[largeUpload]byte)(u.buf))
+	}
+	u.buf = nil
+}
+
+// fit takes an array for the next piece, by how large the last one was.
+func (u *upload) fit() {
+	switch full := u.buf != nil && u.to == len(u.buf); {
+	case full && len(u.buf) == smallUpload:
+		u.end()
+		u.buf = largeUploads.Get().(*[largeUpload]byte)[:]
+	case len(u.buf) == largeUpload && u.to <= smallUpload:
+		u.end()
+		fallthrough
+	case u.buf == nil:
+		u.buf = smallUploads.Get().(*[smallUpload]byte)[:]
 	}
 }
 
@@ -153,10 +177,8 @@ func (u *upload) beginRead() bool {
 // fill reads until the buffer is full, or more would have to be waited for. There is room for one byte more than is due,
 // so that a body that is too long shows.
 func (u *upload) fill() (n int, err error) {
-	if u.buf == nil {
-		u.buf = uploads.Get().(*[uploadBytes]byte)
-	}
-	b := u.buf[:]
+	u.fit()
+	b := u.buf
 	if u.left >= 0 {
 		b = b[:min(int64(len(b)), u.left+1)]
 	}

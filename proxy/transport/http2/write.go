@@ -18,7 +18,6 @@ import (
 // time, and a request with the body that is there already, are one write and, over TLS, one record.
 type outgoing struct {
 	bytes   []byte
-	spare   []byte    // the array of what was written last
 	due     bool      // somebody wants them written; else more follows at once
 	waits   bool      // the goroutine that writes waits for more
 	more    sync.Cond // that due is set
@@ -30,20 +29,23 @@ type outgoing struct {
 
 const (
 	// maxWaiting is how many bytes of bodies wait to be written. Then they wait where they come from.
-	maxWaiting = 64 << 10
+	maxWaiting = 128 << 10
 
 	// maxAcks is how many bytes wait in all. A backend that has pace acknowledge frames, and does not read that, loses its
 	// connection.
 	maxAcks = 1 << 20
-
-	// maxSpare is how much memory a connection keeps that has nothing to write.
-	maxSpare = 16 << 10
 )
+
+// outs are used by one connection after another, since most have nothing to write most of the time.
+var outs = sync.Pool{New: func() any { return new([outBytes]byte) }}
+
+// outBytes has room for the bodies that may wait, and a few other frames.
+const outBytes = maxWaiting + 1<<10
 
 // begin queues what a connection begins with. c.mu need not be held yet.
 func (c *conn) begin() {
 	o := &c.out
-	o.bytes = append(o.bytes, http2.ClientPreface...)
+	o.bytes = append(outs.Get().(*[outBytes]byte)[:0], http2.ClientPreface...)
 	o.queued = int64(len(o.bytes))
 	settings := []http2.Setting{
 		{ID: http2.SettingEnablePush, Val: 0},
@@ -61,6 +63,9 @@ func (c *conn) begin() {
 
 // queueHead queues the head of a frame with so many bytes. c.mu is held, as for all that follow.
 func (c *conn) queueHead(length int, kind, flags byte, stream uint32) {
+	if c.out.bytes == nil {
+		c.out.bytes = outs.Get().(*[outBytes]byte)[:0]
+	}
 	b := append(c.out.bytes, byte(length>>16), byte(length>>8), byte(length), kind, flags)
 	c.out.bytes = binary.BigEndian.AppendUint32(b, stream)
 	c.out.queued += int64(9 + length)
@@ -185,9 +190,11 @@ func (c *conn) writeSome() bool {
 	n, err := c.writeNow(b)
 	c.mu.Lock()
 	c.out.taken -= int64(len(b) - n)
-	c.out.spare = b[:0]
 	c.unblockLocked()
 	c.mu.Unlock()
+	if cap(b) == outBytes {
+		outs.Put((*[outBytes]byte)(b[:outBytes]))
+	}
 	if last {
 		return false
 	}
@@ -210,7 +217,7 @@ func (c *conn) due() (b []byte, last bool) {
 	}
 	o := &c.out
 	b = o.bytes
-	o.bytes, o.spare = o.spare, nil
+	o.bytes = nil
 	o.due = false
 	o.taken += int64(len(b))
 	return b, c.over
@@ -219,9 +226,6 @@ func (c *conn) due() (b []byte, last bool) {
 // awaitDue waits until something is due. c.mu is held, but not while it waits.
 func (c *conn) awaitDue() {
 	for o := &c.out; !o.due; {
-		if cap(o.spare) > maxSpare {
-			o.spare = nil
-		}
 		o.waits = true
 		o.more.Wait()
 	}
