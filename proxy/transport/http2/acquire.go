@@ -34,7 +34,7 @@ func (p *Pool) acquire(x *exchange) (c *conn, reused bool, err error) {
 				return c, true, nil
 			}
 		}
-		d, idle := p.joinLocked(fresh)
+		d, idle := p.joinLocked()
 		p.mu.Unlock()
 		closeAll(idle)
 		if d == nil {
@@ -66,9 +66,12 @@ func (x *exchange) useNew(c *conn) (bool, error) {
 		p.mu.Unlock()
 		return true, nil
 	}
-	alive, carries := c.listed, c.room()
+	alive, carries := c.listed, c.allows()
 	if alive { // one that ends says nothing about the next
 		p.carries = carries
+	}
+	if carries == 0 {
+		p.unlist(c)
 	}
 	p.mu.Unlock()
 	p.closeUnused(c)
@@ -96,17 +99,14 @@ func (p *Pool) pickLocked() *conn {
 }
 
 // joinLocked returns the dial to wait for, which it begins unless there is one with room, or nil if there may be no more
-// connections. If fresh is set, the connection must be one of which nobody knows yet; idle ones make room for it, and
-// are returned to be closed. p.mu is held.
-func (p *Pool) joinLocked(fresh bool) (d *dialing, idle []*conn) {
-	if d := p.dialing; d != nil && d.waiters < min(maxWaiters, cmp.Or(p.carries, maxWaiters)) {
+// connections. An idle one makes room, and is returned to be closed: nobody wants it. p.mu is held.
+func (p *Pool) joinLocked() (d *dialing, idle []*conn) {
+	full := p.open >= p.limitLocked()
+	if d := p.dialing; d != nil && (full || d.waiters < min(maxWaiters, cmp.Or(p.carries, maxWaiters))) {
 		d.waiters++
 		return d, nil
 	}
-	if p.open >= p.limitLocked() {
-		if !fresh {
-			return nil, nil
-		}
+	if full {
 		if idle = p.takeIdle(1); idle == nil {
 			return nil, nil
 		}
@@ -238,6 +238,9 @@ func (c *conn) awaitSettings(d time.Duration) (*conn, transport.Kind, error) {
 	case <-late.C:
 		kind, err = transport.ConnectTimeout, errNoSettings
 	case <-c.ended:
+		if c.isSettled() {
+			return c, 0, nil // useNew finds out that it has ended
+		}
 		if lost := c.why(); lost != nil && !c.hasSpoken() {
 			kind, err = transport.Reset, lost
 		}
@@ -284,7 +287,7 @@ func (x *exchange) await(d *dialing) error {
 	}
 	switch {
 	case d.bug != nil:
-		return x.fail(transport.Panicked, d.bug.(error))
+		return x.fail(transport.Panicked, d.bug)
 	case d.err != nil:
 		return x.failDial(d.kind, d.err)
 	}

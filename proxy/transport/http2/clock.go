@@ -19,12 +19,12 @@ func (x *exchange) startLocked(limit time.Duration) {
 		x.until = time.Time{}
 		return
 	}
-	x.seen = x.sentBytes()
+	x.seen = x.look()
 	now := time.Now()
 	x.until = now.Add(limit)
 	if x.timer == nil {
 		x.fires, x.timer = x.until, time.AfterFunc(limit, x.timeUp)
-	} else if x.fires.Before(now) || x.fires.After(x.until) {
+	} else if !x.fires.After(now) || x.fires.After(x.until) {
 		x.fires = x.until
 		x.timer.Reset(limit)
 	}
@@ -48,15 +48,47 @@ func (x *exchange) timeUp() {
 	switch {
 	case x.Final:
 		x.failLocked(transport.Stalled, transport.ErrStalled)
-	case x.Phase != transport.Send || !x.upload.hasBegun():
-		x.failLocked(transport.ResponseTimeout, os.ErrDeadlineExceeded)
-	case x.sentBytes() > x.seen: // it takes the request slowly
+	case x.movesOn(): // it takes the request slowly
 		x.startLocked(x.responseTimeout())
 		return
+	case x.Phase != transport.Send || !x.upload.begun:
+		x.failLocked(transport.ResponseTimeout, os.ErrDeadlineExceeded)
 	default:
 		x.failLocked(transport.Stalled, errTakesNoMore)
 	}
 	x.suspectLocked()
+}
+
+// seen is how far the sending had come when the time began.
+type seen struct {
+	sent  int64 // bytes of the request
+	taken int64 // bytes that the kernel had taken on the connection
+}
+
+// look returns how far the sending has come. x.Mu is held.
+func (x *exchange) look() seen {
+	if x.c == nil {
+		return seen{}
+	}
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	return seen{x.sent, x.c.out.taken}
+}
+
+// movesOn reports whether the backend has taken something since the time began: of the request, or of what is before it on
+// the connection. x.Mu is held.
+func (x *exchange) movesOn() bool {
+	now := x.look()
+	return now.sent > x.seen.sent || now.taken > x.seen.taken && x.wasInLine()
+}
+
+// wasInLine reports whether the request had bytes in line when the time began, or waits for others that have, and not for a
+// window. x.Mu is held.
+func (x *exchange) wasInLine() bool {
+	c := x.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return x.seen.taken < x.to || !x.upload.sent && x.window > 0 && c.window > 0
 }
 
 var errTakesNoMore = transport.NewFault("the backend took no more of the request in time")

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"pace/proxy/transport"
+	"pace/proxy/transport/dial"
 )
 
 // conn is one connection to the backend. One goroutine reads its frames (read.go), and another one writes them
@@ -21,6 +22,7 @@ type conn struct {
 	net.Conn
 	pool   *Pool
 	remote netip.AddrPort // zero if it is not TCP
+	secure bool           // TLS is spoken on it
 
 	// These are guarded by pool.mu.
 	users   int  // exchanges that use it
@@ -63,12 +65,16 @@ var usualLimits = limits{streams: math.MaxUint32, window: usualWindow, frame: 16
 const usualWindow = 65535
 
 // resets are the streams that pace has reset, and of which the backend may not know yet. They take room on the
-// connection until a PING that was sent after them has come back. Else clients that leave at once could have the
+// connection until a PING that was sent with the first of them has come back. Else clients that leave at once could have the
 // backend work on more requests than it allows, and the backend would take pace for an attacker (CVE-2023-44487).
+//
+// But gRPC's servers take whoever sends them a few PINGs without anything between for one, too (golang/go#70575). So after
+// a PING has come back, there is no other one until the backend has sent a response, or a part of it. Until then, resets
+// take no room.
 type resets struct {
-	asked  int  // before the PING that is on its way
-	since  int  // after it
+	count  int  // that take room
 	asking bool // a PING is on its way
+	quiet  bool // none may be sent
 }
 
 // lastID is the last stream that is opened on a connection. There are more ids, but not many.
@@ -84,6 +90,10 @@ func startConn(nc net.Conn, p *Pool) *conn {
 		c.remote = a.AddrPort()
 	}
 	c.out.more.L = &c.mu
+	if s, ok := nc.(*dial.Secure); ok {
+		c.secure = true
+		s.GoOn(func(_ time.Time, n int, err error) bool { return c.goesOn(n, err) })
+	}
 	c.begin()
 	go c.write()
 	go c.read()
@@ -97,6 +107,13 @@ func (c *conn) catch() {
 	}
 }
 
+// allows returns how many exchanges the backend lets a connection carry.
+func (c *conn) allows() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(min(maxStreams, c.limits.streams))
+}
+
 // room returns how many exchanges the connection carries at once. Those that have ended may still take some of it.
 func (c *conn) room() int {
 	c.mu.Lock()
@@ -104,7 +121,7 @@ func (c *conn) room() int {
 	if c.endsLocked() {
 		return 0
 	}
-	return int(min(maxStreams, c.limits.streams)) - c.resets.asked - c.resets.since
+	return int(min(maxStreams, c.limits.streams)) - c.resets.count
 }
 
 // open opens a stream for x, whose header has these bytes. It returns false if the connection takes no more of them. x.Mu
@@ -115,7 +132,7 @@ func (c *conn) open(x *exchange, header []byte, end bool) bool {
 	if c.endsLocked() {
 		return false
 	}
-	x.id, x.window, x.at, x.heard = c.nextID, c.limits.window, c.out.queued, c.frames
+	x.id, x.window, x.from, x.heard = c.nextID, c.limits.window, c.out.queued, c.frames
 	c.nextID += 2
 	c.streams[x.id] = x
 	c.queueHeader(x, header, end)
@@ -147,28 +164,22 @@ func (c *conn) reset(x *exchange, code http2.ErrCode) {
 		return
 	}
 	c.queueReset(x.id, code)
-	if !x.body.ended {
-		c.resets.since++
-		c.askLocked()
+	if !x.body.ended && !c.resets.quiet {
+		if c.resets.count++; !c.resets.asking {
+			c.resets.asking = true
+			c.queuePing(false, [8]byte{})
+		}
 	}
 	c.flushLocked()
 }
 
-// askLocked sends a PING if streams were reset since the last one. c.mu is held.
-func (c *conn) askLocked() {
-	if r := &c.resets; !r.asking && r.since > 0 {
-		r.asked, r.since, r.asking = r.since, 0, true
-		c.queuePing(false, [8]byte{})
-	}
-}
-
-// ponged notes that a PING has come back, so that the backend knows of all resets before it.
+// ponged notes that a PING has come back: the backend is there, and knows of the resets before it.
 func (c *conn) ponged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resets.asked, c.resets.asking = 0, false
-	c.askLocked()
-	c.flushLocked()
+	if c.resets.asking {
+		c.resets = resets{quiet: true}
+	}
 }
 
 // forget notes that nobody asks for the stream of x any more.
@@ -183,6 +194,16 @@ func (c *conn) stream(id uint32) (x *exchange, was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.streams[id], id%2 == 1 && id < c.nextID
+}
+
+// isSettled reports whether the backend's settings have come.
+func (c *conn) isSettled() bool {
+	select {
+	case <-c.settled:
+		return true
+	default:
+		return false
+	}
 }
 
 // isGoingAway reports whether the backend takes no more streams on the connection.
@@ -212,7 +233,7 @@ func (c *conn) goneAway(last uint32) {
 	unprocessed := c.streamsAfter(c.last)
 	c.mu.Unlock()
 	for _, s := range unprocessed {
-		s.x.failAs(s.stream, transport.GoAway, errGoAway)
+		s.x.cutOff(s.stream, transport.GoAway, errGoAway)
 	}
 	c.pool.retire(c)
 }
@@ -254,7 +275,7 @@ func (c *conn) refuse(code http2.ErrCode) { c.end(transport.Invalid, errMalforme
 
 // lose ends the connection because its socket, or TLS, has failed.
 func (c *conn) lose(err error) {
-	err = c.lostBy(err)
+	err, _ = c.lostBy(err)
 	kind := transport.Reset
 	if isTimeout(err) { // a write that made no progress
 		kind = transport.ResponseTimeout
@@ -262,14 +283,14 @@ func (c *conn) lose(err error) {
 	c.end(kind, err, http2.ErrCodeNo)
 }
 
-// lostBy notes that the socket, or TLS, has failed. It returns the first error of all.
-func (c *conn) lostBy(err error) error {
+// lostBy notes that the socket, or TLS, has failed. It returns the first error of all, and whether this is it.
+func (c *conn) lostBy(err error) (first error, isFirst bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lost == nil && !c.over {
+	if isFirst = c.lost == nil && !c.over; isFirst {
 		c.lost = err
 	}
-	return c.lost
+	return c.lost, isFirst
 }
 
 func isTimeout(err error) bool {
@@ -291,7 +312,7 @@ func (c *conn) end(kind transport.Kind, why error, code http2.ErrCode) bool {
 	c.over = true
 	all := c.streamsAfter(0)
 	for _, s := range all { // what waits is not sent any more
-		s.x.sent = max(min(s.x.sent, c.out.taken-s.x.at), 0)
+		s.x.sent = max(min(s.x.sent, c.out.taken-s.x.from), 0)
 	}
 	until := time.Now().Add(goodbye)
 	if c.lost != nil {
@@ -301,7 +322,7 @@ func (c *conn) end(kind transport.Kind, why error, code http2.ErrCode) bool {
 	c.mu.Unlock()
 	c.SetWriteDeadline(until)
 	for _, s := range all {
-		s.x.failAs(s.stream, kind, why)
+		s.x.cutOff(s.stream, kind, why)
 	}
 	c.pool.retire(c)
 	return true

@@ -18,6 +18,8 @@ type exchange struct {
 	pool   *Pool // nil: no exchange
 	req    *transport.Request
 	ctx    context.Context
+	serial int         // of the request
+	unbind func() bool // has the end of ctx not looked after any more; nil: it is not
 	header header.Rendered
 	wake   chan struct{} // that something has happened for which Do's goroutine may wait
 	upload upload
@@ -44,15 +46,16 @@ type shared struct {
 	over      bool          // the caller is done with it: nothing of the caller's may be touched
 	isReset   bool          // the backend has reset the stream, or ended the connection
 	until     time.Time     // when the backend's time is up; zero: it does not run
-	seen      int64         // bytes sent when the time began
 }
 
 // sending is how far the request was sent. conn.mu guards it while the stream is open.
 type sending struct {
 	window int64 // how much of the body may still be sent
 	sent   int64 // bytes of the request
-	at     int64 // how many bytes were queued on the connection before it
-	heard  int64 // frames that had come on the connection by then
+	from   int64 // bytes that were queued on the connection before the request
+	to     int64 // and up to the last one of it so far
+	heard  int64 // frames that had come on the connection before the request
+	seen   seen
 }
 
 // Do sends req and reads the response up to the end of its header. The body is then read through resp. The error is
@@ -92,7 +95,8 @@ func (x *exchange) begin(ctx context.Context, p *Pool, req *transport.Request) {
 	}
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	x.pool, x.req, x.ctx = p, req, ctx
+	x.pool, x.req, x.ctx, x.unbind = p, req, ctx, nil
+	x.serial++
 	x.shared, x.sending = shared{}, sending{}
 	x.Course.Begin(req)
 	x.upload.begin()
@@ -108,7 +112,9 @@ func (x *exchange) run() error {
 	if x.ctx.Err() != nil {
 		return x.fail(transport.Canceled, context.Cause(x.ctx))
 	}
-	x.header.Render(x.req, x.pool.scheme)
+	if x.header.Render(x.req, x.pool.scheme); x.header.Unfit {
+		return x.fail(transport.RequestBody, transport.ErrUnfit)
+	}
 	for tries := 1; ; tries++ {
 		c, reused, err := x.pool.acquire(x)
 		if err != nil {
@@ -138,7 +144,7 @@ func (x *exchange) open(c *conn, reused bool) (bool, error) {
 	if x.Cause != nil {
 		return false, x.Cause
 	}
-	if x.header.Unfit || !c.takes(x.header.Size) {
+	if !c.takes(x.header.Size) {
 		return false, x.failLocked(transport.RequestBody, transport.ErrUnfit)
 	}
 	x.EnterLocked(transport.Send)
@@ -177,6 +183,19 @@ func (x *exchange) waitLocked() {
 		x.Mu.Lock()
 		x.failLocked(transport.Canceled, context.Cause(x.ctx))
 	}
+}
+
+// bind has the end of ctx end the exchange also while nobody waits for it: a goroutine sends the body, and Do's may be
+// waiting for a client that takes the response slowly.
+func (x *exchange) bind() {
+	serial := x.serial
+	x.unbind = context.AfterFunc(x.ctx, func() {
+		x.Mu.Lock()
+		defer x.Mu.Unlock()
+		if x.serial == serial && !x.over {
+			x.failLocked(transport.Canceled, context.Cause(x.ctx))
+		}
+	})
 }
 
 // signal wakes Do's goroutine, or keeps it from waiting the next time.
@@ -223,6 +242,9 @@ func (x *exchange) Close(r *transport.Response) error {
 func (x *exchange) stop() {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
+	if x.unbind != nil {
+		x.unbind()
+	}
 	x.upload.closeLocked()
 	x.over = true
 	x.EndLocked()

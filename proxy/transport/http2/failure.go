@@ -28,19 +28,20 @@ func (x *exchange) malformedLocked() {
 	x.failStreamLocked(transport.Invalid, errMalformed)
 }
 
-// failWith ends the exchange of a stream. The stream will be reset with this code.
-func (x *exchange) failWith(s stream, kind transport.Kind, why error, code http2.ErrCode) {
+// refuse ends the exchange of a stream because of what has come on it. The stream will be reset with this code.
+func (x *exchange) refuse(s stream, kind transport.Kind, why error, code http2.ErrCode) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if x.isAbout(s) {
+	if x.isAbout(s) && !x.body.ended {
+		x.responded = true
 		x.code = code
 		x.failStreamLocked(kind, why)
 	}
 }
 
-// failAs ends the exchange of a stream that has ended with its connection, or that the backend has not processed. If the
-// response is whole, only the rest of the request is not sent.
-func (x *exchange) failAs(s stream, kind transport.Kind, why error) {
+// cutOff ends the exchange of a stream that has ended with its connection, or by the backend. If the response is whole, only
+// the rest of the request is not sent.
+func (x *exchange) cutOff(s stream, kind transport.Kind, why error) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
 	if !x.isAbout(s) {
@@ -57,8 +58,8 @@ func (x *exchange) failAs(s stream, kind transport.Kind, why error) {
 // wasReset ends the exchange of a stream that the backend has reset.
 func (x *exchange) wasReset(s stream, code http2.ErrCode) {
 	if code == http2.ErrCodeRefusedStream {
-		x.failAs(s, transport.RefusedStream, errRefused)
+		x.cutOff(s, transport.RefusedStream, errRefused)
 		return
 	}
-	x.failAs(s, transport.Reset, transport.NewFault("the backend reset the stream: "+code.String()))
+	x.cutOff(s, transport.Reset, transport.NewFault("the backend reset the stream: "+code.String()))
 }

@@ -11,15 +11,17 @@ import (
 type interims struct {
 	queue []interim
 	size  int64 // bytes of all so far
+	waits int64 // bytes of those in queue
 }
 
 // interim is one of them.
 type interim struct {
 	status int
 	fields []transport.Field
+	size   int64
 }
 
-func (i *interims) begin() { i.queue, i.size = nil, 0 }
+func (i *interims) begin() { *i = interims{} }
 
 func (i *interims) areThere() bool { return len(i.queue) > 0 }
 
@@ -29,19 +31,21 @@ var (
 )
 
 // gotInterimLocked notes an interim response. The limit of all is as in http1: as many bytes as sixteen of the largest
-// headers have, and one more for each byte of the request that was sent. x.Mu is held.
+// headers have, and one more for each byte of the request that was sent. No more than the former may wait for a client that
+// takes none of them. x.Mu is held.
 func (x *exchange) gotInterimLocked(b *header.Block) {
 	i := &x.interims
-	i.size += int64(b.Size)
+	largest := 16 * int64(x.pool.o.MaxHeaderBytes)
+	i.size, i.waits = i.size+int64(b.Size), i.waits+int64(b.Size)
 	switch {
 	case b.Status == 101:
 		x.failLocked(transport.Invalid, errSwitch)
 	case b.End:
 		x.malformedLocked()
-	case i.size > 16*int64(x.pool.o.MaxHeaderBytes)+x.sentBytes():
+	case i.waits > largest, i.size > largest+x.sentBytes():
 		x.failLocked(transport.HeaderTooLarge, errManyInterims)
 	default:
-		i.queue = append(i.queue, interim{b.Status, slices.Clone(b.Fields)})
+		i.queue = append(i.queue, interim{b.Status, slices.Clone(b.Fields), int64(b.Size)})
 	}
 }
 
@@ -49,6 +53,7 @@ func (x *exchange) gotInterimLocked(b *header.Block) {
 func (x *exchange) passOnLocked() {
 	one := x.interims.queue[0]
 	x.interims.queue = x.interims.queue[1:]
+	x.interims.waits -= one.size
 	x.Mu.Unlock()
 	defer x.Mu.Lock()
 	if x.req.On1xx != nil {

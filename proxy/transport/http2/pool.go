@@ -24,7 +24,7 @@ type Pool struct {
 	dialing *dialing   // the newest dial in progress; nil: none
 	open    int        // connections, those that end and those being dialed included
 	limit   int        // of open; 0: maxConnections
-	carries int        // how many exchanges one connection carries, as far as the backend has said; 0: not at all
+	carries int        // how many exchanges the last new connection carried; 0: none, or there was none yet
 	closed  bool
 	drops   bool // keeps no idle connection
 }
@@ -37,7 +37,7 @@ type dialing struct {
 	conn    *conn         // nil: it failed
 	kind    transport.Kind
 	err     error
-	bug     any // a panic
+	bug     error // a panic
 }
 
 // NewPool returns a pool without connections. They will be to a.
@@ -105,6 +105,9 @@ func (p *Pool) Limit(connections int) {
 	p.mu.Lock()
 	p.limit = connections
 	idle := p.takeIdle(p.open - p.limitLocked())
+	for n := len(p.conns); n > p.limitLocked(); n-- { // these carry no further exchange
+		p.unlist(p.conns[n-1])
+	}
 	p.mu.Unlock()
 	closeAll(idle)
 }
@@ -185,7 +188,7 @@ func (p *Pool) use(c *conn) bool {
 func (p *Pool) leave(c *conn) {
 	p.mu.Lock()
 	c.users--
-	over := p.isOver(c) || c.isIdle() && (p.open > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
+	over := p.isOver(c) || c.isIdle() && (len(p.conns) > p.limitLocked() || p.idleLocked() > p.o.MaxIdle)
 	if over {
 		p.unlist(c)
 	} else if c.isIdle() {

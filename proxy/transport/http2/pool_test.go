@@ -1,15 +1,12 @@
 package http2
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
@@ -69,8 +66,6 @@ func fetch(t testing.TB, p *Pool, req *transport.Request) (transport.Head, strin
 	resp.Close()
 	return resp.Head, body
 }
-
-var _ = []any{context.Background, net.Dial, fmt.Sprint, time.Now}
 
 func TestDo_CarriesRequestAndResponse(t *testing.T) {
 	p := pool(t, backend(t, func(w http.ResponseWriter, r *http.Request) {

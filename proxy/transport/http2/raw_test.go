@@ -95,7 +95,9 @@ func (b *raw) serve(nc net.Conn, settings []http2.Setting) {
 		switch f := f.(type) {
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
+				c.mu.Lock()
 				c.WriteSettingsAck()
+				c.mu.Unlock()
 			}
 		case *http2.PingFrame:
 			if b.pings.Add(1); b.keepsPings {
@@ -103,7 +105,9 @@ func (b *raw) serve(nc net.Conn, settings []http2.Setting) {
 				c.pinged = f.Data
 				c.mu.Unlock()
 			} else if !f.IsAck() {
+				c.mu.Lock()
 				c.WritePing(true, f.Data)
+				c.mu.Unlock()
 			}
 		case *http2.MetaHeadersFrame:
 			if f.PseudoValue("method") == "" {

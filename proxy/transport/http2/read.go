@@ -36,6 +36,9 @@ func (c *conn) read() {
 	r.block.Begin(c.pool.o.MaxHeaderBytes)
 	for {
 		f, err := r.framer.ReadFrame()
+		if e, ok := errors.AsType[http2.StreamError](err); ok {
+			err = http2.ConnectionError(e.Code) // the frame is lost, and perhaps fields that the next ones refer to
+		}
 		if err == nil {
 			err = c.received(f)
 		}
@@ -45,7 +48,7 @@ func (c *conn) read() {
 	}
 }
 
-// survives reports whether frames may still come after an error of reading or of what was read.
+// survives reports whether frames may still come after an error.
 func (c *conn) survives(err error) bool {
 	if e, ok := errors.AsType[http2.StreamError](err); ok {
 		if err = c.failStream(e.StreamID, transport.Invalid, errMalformed, e.Code); err == nil {
@@ -86,6 +89,9 @@ func (c *conn) received(f http2.Frame) error {
 	c.mu.Lock()
 	isFirst := c.frames == 0
 	c.frames++
+	if t := f.Header().Type; t == http2.FrameHeaders || t == http2.FrameData {
+		c.resets.quiet = false
+	}
 	c.mu.Unlock()
 	if s, ok := f.(*http2.SettingsFrame); isFirst && (!ok || s.IsAck()) {
 		return errProtocol
@@ -119,7 +125,7 @@ func (c *conn) failStream(id uint32, kind transport.Kind, why error, code http2.
 	x, was := c.stream(id)
 	switch {
 	case x != nil:
-		x.failWith(stream{c, id}, kind, why, code)
+		x.refuse(stream{c, id}, kind, why, code)
 	case !was:
 		return errProtocol
 	}
@@ -232,13 +238,17 @@ func (c *conn) receivedSettings(f *http2.SettingsFrame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	window := c.limits.window
 	if err := f.ForeachSetting(c.set); err != nil {
 		return err
 	}
+	for _, x := range c.streams { // their windows change, too, and may become negative (RFC 9113 §6.9.2)
+		if x.window += c.limits.window - window; x.window > maxWindow {
+			return errFlow
+		}
+	}
 	c.unblockLocked()
-	select {
-	case <-c.settled:
-	default:
+	if !c.isSettled() {
 		close(c.settled)
 	}
 	c.queueHead(0, frames.Settings, frames.Ack, 0)
@@ -257,14 +267,8 @@ func (c *conn) set(s http2.Setting) error {
 		c.limits.frame = int(s.Val)
 	case http2.SettingMaxHeaderListSize:
 		c.limits.header = s.Val
-	case http2.SettingInitialWindowSize: // of the open streams, too, whose windows may become negative (RFC 9113 §6.9.2)
-		by := int64(s.Val) - c.limits.window
+	case http2.SettingInitialWindowSize:
 		c.limits.window = int64(s.Val)
-		for _, x := range c.streams {
-			if x.window += by; x.window > maxWindow {
-				return errFlow
-			}
-		}
 	}
 	return nil
 }

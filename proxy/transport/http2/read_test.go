@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
 
 	"pace/proxy/transport"
 	"pace/proxy/transport/dial"
@@ -53,7 +55,7 @@ func TestConn_WhatTheBackendMustNotSend(t *testing.T) {
 		{"a window of a stream that there never was", raw(http2.FrameWindowUpdate, 0, 5, "\x00\x00\x00\x01"), http2.ErrCodeProtocol, true},
 		{"a window that is too large", raw(http2.FrameWindowUpdate, 0, 0, "\x7f\xff\xff\xff"), http2.ErrCodeFlowControl, true},
 		{"a window of the stream that is too large", raw(http2.FrameWindowUpdate, 0, 3, "\x7f\xff\xff\xff"), http2.ErrCodeFlowControl, false},
-		{"a window that grows by nothing", raw(http2.FrameWindowUpdate, 0, 3, "\x00\x00\x00\x00"), http2.ErrCodeProtocol, false},
+		{"a window that grows by nothing", raw(http2.FrameWindowUpdate, 0, 3, "\x00\x00\x00\x00"), http2.ErrCodeProtocol, true},
 		{"a push", raw(http2.FramePushPromise, http2.FlagPushPromiseEndHeaders, 3, "\x00\x00\x00\x02"+string(encoded(":path", "/"))), http2.ErrCodeProtocol, true},
 		{"a frame that is too large", raw(http2.FramePing, 0, 0, strings.Repeat("x", 20000)), http2.ErrCodeFrameSize, true},
 		{"a PING that is too short", raw(http2.FramePing, 0, 0, "x"), http2.ErrCodeFrameSize, true},
@@ -315,74 +317,6 @@ func TestNext_MoreThanTheWindow(t *testing.T) {
 	}
 }
 
-// A body is sent as the backend opens its windows, also if it makes them smaller meanwhile.
-func TestUpload_HeedsTheWindows(t *testing.T) {
-	const size = 300_000
-	b := serveRaw(t, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1000}, {ID: http2.SettingMaxFrameSize, Val: 20000}}, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
-		id, stream, conn, got := f.StreamID, 1000, usualWindow, 0
-		for step := 0; ; {
-			f, err := c.ReadFrame()
-			if err != nil {
-				return false
-			}
-			d, ok := f.(*http2.DataFrame)
-			if !ok {
-				continue
-			}
-			step++
-			got += len(d.Data())
-			stream -= len(d.Data())
-			conn -= len(d.Data())
-			if stream < 0 && step > 3 || conn < 0 { // the first ones may have been on their way when the window became smaller
-				t.Errorf("more than the windows: %d, %d", stream, conn)
-			}
-			if d.StreamEnded() {
-				c.respond(id, false, ":status", "200")
-				c.WriteData(id, true, fmt.Append(nil, got))
-				return true
-			}
-			if step == 1 {
-				c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
-				stream -= 990 // below 0, for all of it was used
-			}
-			if stream < 500 {
-				c.WriteWindowUpdate(id, 7000)
-				stream += 7000
-			}
-			if conn < 20000 {
-				c.WriteWindowUpdate(0, 50000)
-				conn += 50000
-			}
-		}
-	})
-	p := pool(t, b.Address, Options{})
-	for _, ready := range []bool{false, true} {
-		req := post(strings.Repeat("x", size))
-		if ready {
-			req.BodyReady = func() bool { return true }
-		}
-		if h, body := fetch(t, p, req); h.Status != 200 || body != fmt.Sprint(size) {
-			t.Errorf("%d, %q", h.Status, body)
-		}
-		p.retire(p.conns[0])
-	}
-}
-
-// A backend that opens no window for a body has stalled.
-func TestUpload_Stalls(t *testing.T) {
-	b := serveRaw(t, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 10}}, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool { return true })
-	p := pool(t, b.Address, Options{ResponseTimeout: 100 * time.Millisecond})
-	for _, ready := range []bool{false, true} {
-		req := post(strings.Repeat("x", 100))
-		if ready {
-			req.BodyReady = func() bool { return true }
-		}
-		if e := failure(t, p, req); e.Kind != transport.Stalled || e.Phase != transport.Send || e.BytesSent == 0 {
-			t.Errorf("%+v", e)
-		}
-	}
-}
-
 // Streams that were reset take room until the backend knows of it. So clients that leave at once cannot have it work on
 // more requests than it allows.
 func TestReset_TakesRoomUntilTheBackendKnows(t *testing.T) {
@@ -421,20 +355,15 @@ func TestReset_TakesRoomUntilTheBackendKnows(t *testing.T) {
 		}
 	}
 	eventually(t, "there is a PING for the first reset", func() bool { return b.pings.Load() == 1 })
-	if e := failure(t, p, get("/")); e.Kind != transport.Full {
-		t.Errorf("got %v, although the backend may still work on %d requests", e, limit)
-	}
-	pong <- true
-	eventually(t, "there is one for the other resets", func() bool { return b.pings.Load() == 2 })
-	if h, body := fetch(t, p, get("/")); h.Status != 200 || body != "hello" {
-		t.Errorf("%d, %q", h.Status, body)
-	}
 	c := p.conns[0]
-	if got := c.room(); got != 1 {
-		t.Errorf("there is room for %d, want 1 until the second PING has come back", got)
+	if n := c.room(); n != 0 {
+		t.Errorf("there is room for %d, although the backend may still work on %d requests", n, limit)
 	}
 	pong <- true
 	eventually(t, "there is room again", func() bool { return c.room() == limit })
+	if h, body := fetch(t, p, get("/")); h.Status != 200 || body != "hello" {
+		t.Errorf("%d, %q", h.Status, body)
+	}
 	close(pong)
 }
 
@@ -485,9 +414,10 @@ func FuzzConn(f *testing.F) {
 		defer p.Close()
 		var resp transport.Response
 		err := p.Do(t.Context(), get("/"), &resp)
-		body, status := "", resp.Status
+		body, status, fields := "", resp.Status, ""
 		if err == nil {
 			body, err = readAll(&resp)
+			fields = inOrder(resp.Fields) + inOrder(resp.Trailer)
 		}
 		resp.Close()
 		if err != nil {
@@ -497,8 +427,8 @@ func FuzzConn(f *testing.F) {
 			return
 		}
 		said, err := byNetHTTP(dial1)
-		if _, ofStream := errors.AsType[http2.StreamError](err); err == nil && said != fmt.Sprint(status, body) || ofStream {
-			t.Errorf("got %d %q, net/http %q, %v", status, body, said, err)
+		if _, ofStream := errors.AsType[http2.StreamError](err); err == nil && said != fmt.Sprint(status, body, fields) || ofStream {
+			t.Errorf("got %d %q %s, net/http %q, %v", status, body, fields, said, err)
 		}
 	})
 }
@@ -523,5 +453,207 @@ func byNetHTTP(dials func(context.Context, string, string) (net.Conn, error)) (s
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprint(resp.StatusCode, string(body)), nil
+	return fmt.Sprint(resp.StatusCode, string(body), inOrder(fieldsOf(resp.Header))+inOrder(fieldsOf(resp.Trailer))), nil
+}
+
+func fieldsOf(h http.Header) (fields []transport.Field) {
+	for name, values := range h {
+		for _, v := range values {
+			fields = append(fields, transport.Field{Name: name, Value: strings.Trim(v, " \t")})
+		}
+	}
+	return fields
+}
+
+// inOrder returns the fields, sorted. net/http hides the field Trailer.
+func inOrder(fields []transport.Field) string {
+	var lines []string
+	for _, f := range fields {
+		if f.Name != "Trailer" {
+			lines = append(lines, f.Name+": "+f.Value+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// gRPC's servers end a connection on which too many PINGs come (golang/go#70575): the calls of others must not end because
+// some clients give up.
+func TestReset_GRPCEndsNoConnectionForItsPings(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error {
+		<-st.Context().Done()
+		return st.Context().Err()
+	}))
+	go s.Serve(l)
+	defer s.Stop()
+	p := pool(t, dial.Address{Network: "tcp", Addr: l.Addr().String()}, Options{})
+	call := func(ctx context.Context) error {
+		req := post("\x00\x00\x00\x00\x00")
+		req.Target, req.TrailersOK = "/a.B/C", true
+		req.Fields = []byte("Content-Type: application/grpc\r\n")
+		var resp transport.Response
+		defer resp.Close()
+		return p.Do(ctx, req, &resp)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	long := make(chan error, 1)
+	go func() { long <- call(ctx) }()
+	eventually(t, "the long call has its connection", func() bool { return p.Open() == 1 && p.Idle() == 0 })
+	for range 10 {
+		given, up := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- call(given) }()
+		c := func() *conn { p.mu.Lock(); defer p.mu.Unlock(); return p.conns[0] }()
+		eventually(t, "there are two", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.streams) == 2 })
+		up()
+		<-done
+		eventually(t, "the PING, if there is one, has come back", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.resets.asking })
+	}
+	select {
+	case err := <-long:
+		t.Errorf("the long call ended: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-long; !errors.Is(err, context.Canceled) {
+		t.Errorf("the long call ended: %v", err)
+	}
+}
+
+// The end of the context ends a response that is there faster than it is taken, and an upload that nobody waits for.
+func TestContext_EndsWhatNobodyWaitsFor(t *testing.T) {
+	p := pool(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		http.NewResponseController(w).Flush()
+		for b := make([]byte, 32<<10); ; {
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+		}
+	}), Options{})
+	for _, uploads := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, stopped := get("/"), make(chan struct{})
+		if uploads {
+			req = post("")
+			req.ContentLength = -1
+			req.Body = bodyOf(func([]byte) (int, error) { <-stopped; return 0, io.ErrUnexpectedEOF })
+			req.StopBody = sync.OnceFunc(func() { close(stopped) })
+		}
+		var resp transport.Response
+		if err := p.Do(ctx, req, &resp); err != nil {
+			t.Fatal(err)
+		}
+		x := resp.Exchange.(*exchange)
+		eventually(t, "the window is full", func() bool { x.Mu.Lock(); defer x.Mu.Unlock(); return x.body.window == 0 })
+		cancel()
+		if uploads {
+			<-stopped
+		}
+		_, err := resp.Next()
+		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Kind != transport.Canceled {
+			t.Errorf("uploads %v: %v", uploads, err)
+		}
+		resp.Close()
+	}
+}
+
+// A block of fields that was lost would leave the table of all later ones wrong, and the fields of one response would have
+// values of another one.
+func TestConn_LosesNoFields(t *testing.T) {
+	b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		if n != 2 {
+			c.respond(f.StreamID, true, ":status", "200", "x-a", "alice")
+			return true
+		}
+		c.block.Reset()
+		block := encoded(":status", "200", "x-a", "bob")
+		c.WriteRawFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, f.StreamID, append([]byte{0xff}, block...))
+		return true
+	})
+	p := pool(t, b.Address, Options{})
+	fetch(t, p, get("/"))
+	if e := failure(t, p, get("/")); e.Kind != transport.Invalid {
+		t.Errorf("%v", e)
+	}
+	if h, _ := fetch(t, p, get("/")); h.Reused || !slices.Equal(h.Fields, []transport.Field{{Name: "X-A", Value: "alice"}}) {
+		t.Errorf("%+v", h)
+	}
+}
+
+// A client that takes no interim response does not have them fill the memory.
+func TestInterims_AreNotKeptWithoutALimit(t *testing.T) {
+	b := serveRaw(t, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 30}}, nil)
+	taken := make(chan struct{})
+	b.each = func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		go io.Copy(io.Discard, c.Conn)
+		c.WriteWindowUpdate(0, 1<<30)
+		for c.WriteHeaders(http2.HeadersFrameParam{StreamID: f.StreamID, BlockFragment: encoded(":status", "104"), EndHeaders: true}) == nil {
+		}
+		return false
+	}
+	p := pool(t, b.Address, Options{MaxHeaderBytes: 1000})
+	req := post(strings.Repeat("x", 8<<20))
+	req.On1xx = func(int, []transport.Field) { <-taken }
+	var resp transport.Response
+	done := make(chan error, 1)
+	go func() { done <- p.Do(t.Context(), req, &resp) }()
+	var x *exchange
+	eventually(t, "it has failed", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, c := range p.conns {
+			c.mu.Lock()
+			for _, one := range c.streams {
+				x = one
+			}
+			c.mu.Unlock()
+		}
+		if x == nil {
+			return false
+		}
+		x.Mu.Lock()
+		defer x.Mu.Unlock()
+		return x.Cause != nil
+	})
+	x.Mu.Lock()
+	if n := len(x.interims.queue); n > 16*1000/fieldBytes {
+		t.Errorf("%d interim responses wait", n)
+	}
+	x.Mu.Unlock()
+	close(taken)
+	if e, ok := errors.AsType[*transport.Error](<-done); !ok || e.Kind != transport.HeaderTooLarge {
+		t.Errorf("%v", e)
+	}
+}
+
+const fieldBytes = len(":status") + len("104") + 32
+
+// Frames without a byte of the body do not keep a response alive.
+func TestNext_EmptyFramesAreNoBody(t *testing.T) {
+	b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		c.respond(f.StreamID, false, ":status", "200")
+		for c.WriteData(f.StreamID, false, nil) == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return false
+	})
+	p := pool(t, b.Address, Options{BodyTimeout: 100 * time.Millisecond})
+	if e := failure(t, p, get("/")); e.Kind != transport.Stalled {
+		t.Errorf("%v", e)
+	}
+}
+
+func TestError_SaysThatTheBackendResponded(t *testing.T) {
+	b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		c.respond(f.StreamID, true, "a", "b")
+		return true
+	})
+	if e := failure(t, pool(t, b.Address, Options{}), get("/")); !e.Responded {
+		t.Errorf("%+v", e)
+	}
 }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"slices"
@@ -57,27 +58,27 @@ var (
 	errTooLarge = transport.NewFault("header is too large")
 )
 
-// gotHeader notes a header that has come: of an interim response, of the final one, or the trailer.
+// gotHeader notes a header that has come: of an interim response, of the final one, or the trailer. What comes after the end
+// of the stream changes nothing about the response.
 func (x *exchange) gotHeader(s stream, b *header.Block) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if !x.isAbout(s) {
+	if !x.isAbout(s) || x.body.ended {
 		return
 	}
+	x.responded = true
 	switch {
 	case b.TooLarge:
 		x.failStreamLocked(transport.HeaderTooLarge, errTooLarge)
-	case b.Malformed || x.body.ended:
+	case b.Malformed:
 		x.malformedLocked()
 	case x.Final:
 		x.gotTrailerLocked(b)
 	case b.Status == 0:
 		x.malformedLocked()
 	case b.Status < 200:
-		x.responded = true
 		x.gotInterimLocked(b)
 	default:
-		x.responded = true
 		x.gotFinalLocked(b)
 	}
 	x.signal()
@@ -114,7 +115,7 @@ func contentLength(fields []transport.Field) (n int64, ok bool) {
 			continue
 		}
 		one, err := strconv.ParseUint(f.Value, 10, 63)
-		if err != nil || n >= 0 && n != int64(one) || f.Value[0] == '+' {
+		if err != nil || n >= 0 && n != int64(one) {
 			return 0, false
 		}
 		n = int64(one)
@@ -142,14 +143,15 @@ var (
 func (x *exchange) gotData(s stream, piece []byte, length int, end bool) {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if !x.isAbout(s) {
+	if !x.isAbout(s) || x.body.ended {
 		return
 	}
+	x.responded = true
 	in := &x.body
 	in.window -= int64(length)
 	in.arrived += int64(len(piece))
 	switch {
-	case !x.Final || in.ended || in.isEmpty && len(piece) > 0:
+	case !x.Final || in.isEmpty && len(piece) > 0:
 		x.malformedLocked()
 	case in.window < 0:
 		x.code = http2.ErrCodeFlowControl
@@ -243,7 +245,11 @@ func (x *exchange) nextLocked(r *transport.Response) ([]byte, error) {
 	in := &x.body
 	x.mayComeLocked(len(in.taken))
 	in.freeTaken()
-	for {
+	if x.ctx.Err() != nil {
+		x.failLocked(transport.Canceled, context.Cause(x.ctx))
+	}
+	defer x.stopLocked()
+	for waits := false; ; {
 		switch {
 		case x.Cause != nil && (x.Cause.Kind != transport.Truncated || len(in.chunks) == 0):
 			return nil, x.Cause
@@ -255,9 +261,11 @@ func (x *exchange) nextLocked(r *transport.Response) ([]byte, error) {
 			in.chunks = slices.Delete(in.chunks, 0, 1)
 			return in.taken, nil
 		}
-		x.startLocked(r.BodyTimeout)
+		if !waits {
+			waits = true
+			x.startLocked(r.BodyTimeout)
+		}
 		x.waitLocked()
-		x.stopLocked()
 	}
 }
 

@@ -99,6 +99,7 @@ func (u *upload) start() {
 	over := !x.req.Expect && u.isThere() && u.send(false)
 	x.c.flush()
 	if !over {
+		x.bind()
 		x.running.Go(func() {
 			defer x.c.flush()
 			if u.mayProceed() {
@@ -209,7 +210,7 @@ func (u *upload) took(n int, err error) bool {
 	u.from, u.to = 0, n
 	if u.left >= 0 {
 		if u.left -= int64(n); u.left < 0 {
-			x.fail(transport.RequestBody, errBodyLong)
+			u.fail(errBodyLong)
 			return false
 		}
 	}
@@ -218,10 +219,10 @@ func (u *upload) took(n int, err error) bool {
 		u.ended = u.left == 0 && x.req.Trailer == nil
 		return true
 	case err != io.EOF:
-		u.failedRead(err)
+		u.fail(err)
 		return false
 	case u.left > 0:
-		x.fail(transport.RequestBody, errBodyShort)
+		u.fail(errBodyShort)
 		return false
 	}
 	u.ended = true
@@ -231,12 +232,15 @@ func (u *upload) took(n int, err error) bool {
 	return true
 }
 
-// failedRead ends the exchange because Body.Read has failed, unless it was made to.
-func (u *upload) failedRead(err error) {
+// fail ends the exchange because of its body, unless Body.Read was made to fail. A response that is whole is one all the
+// same.
+func (u *upload) fail(err error) {
 	x := u.x
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
-	if !u.closed {
+	if x.body.ended {
+		u.closeLocked()
+	} else if !u.closed {
 		x.failLocked(transport.RequestBody, err)
 	}
 }
@@ -268,10 +272,14 @@ func (u *upload) sentLocked() {
 	}
 }
 
-// put queues what u has read. It returns false if there is no room for all of it.
+// put queues what u has read. It returns false if there is no room for all of it, or the connection has ended: then the
+// exchange is about to learn of it.
 func (c *conn) put(u *upload) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return false
+	}
 	hasTrailer := u.ended && u.trailer.Size > 0
 	if u.from < u.to || u.ended && !hasTrailer {
 		u.from += c.queueBody(u.x, u.buf[u.from:u.to], u.ended && !hasTrailer)
@@ -306,7 +314,9 @@ func (u *upload) mayProceed() bool {
 		return true
 	}
 	x.EnterLocked(transport.Wait)
-	x.stopLocked()
+	if !x.Final {
+		x.stopLocked()
+	}
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	isLate := false
@@ -349,6 +359,3 @@ func (u *upload) closeLocked() {
 		u.x.req.StopBody()
 	}
 }
-
-// hasBegun reports whether the backend has the header, and something of the body is due. x.Mu is held.
-func (u *upload) hasBegun() bool { return u.begun }

@@ -2,8 +2,6 @@ package http2
 
 import (
 	"encoding/binary"
-	"errors"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -22,9 +20,9 @@ type outgoing struct {
 	waits   bool      // the goroutine that writes waits for more
 	more    sync.Cond // that due is set
 	queued  int64     // bytes so far, with those that were written
-	taken   int64     // bytes that were given to the kernel
+	taken   int64     // bytes that were given to the kernel, or are being
 	blocked []*upload // bodies that wait for room here, or for a larger window
-	until   time.Time // the deadline of writes; only the goroutine that writes uses it
+	until   time.Time // the deadline of writes
 }
 
 const (
@@ -106,6 +104,7 @@ func (c *conn) queueHeader(x *exchange, block []byte, end bool) {
 		c.queueHead(len(piece), kind, flags, x.id)
 		c.out.bytes = append(c.out.bytes, piece...)
 		if len(block) == 0 {
+			x.to = c.out.queued
 			return
 		}
 		kind, flags = frames.Continuation, 0
@@ -129,6 +128,7 @@ func (c *conn) queueBody(x *exchange, b []byte, end bool) (n int) {
 		c.out.bytes = append(c.out.bytes, b[:size]...)
 		x.window -= size
 		x.sent += size
+		x.to = c.out.queued
 		c.window -= size
 		n += int(size)
 		if b = b[size:]; len(b) == 0 {
@@ -164,9 +164,6 @@ func (c *conn) flushLocked() {
 	}
 }
 
-// blockedLocked notes that u waits for room. c.mu is held.
-func (c *conn) blockedLocked(u *upload) { c.out.blocked = append(c.out.blocked, u) }
-
 // unblockLocked wakes those that wait for room. c.mu is held.
 func (c *conn) unblockLocked() {
 	for i, u := range c.out.blocked {
@@ -187,11 +184,7 @@ func (c *conn) write() {
 // writeSome waits until something is due, and writes it. It returns false if that was the last.
 func (c *conn) writeSome() bool {
 	b, last := c.due()
-	n, err := c.writeNow(b)
-	c.mu.Lock()
-	c.out.taken -= int64(len(b) - n)
-	c.unblockLocked()
-	c.mu.Unlock()
+	err := c.writeAll(b)
 	if cap(b) == outBytes {
 		outs.Put((*[outBytes]byte)(b[:outBytes]))
 	}
@@ -217,9 +210,7 @@ func (c *conn) due() (b []byte, last bool) {
 	}
 	o := &c.out
 	b = o.bytes
-	o.bytes = nil
-	o.due = false
-	o.taken += int64(len(b))
+	o.bytes, o.due = nil, false
 	return b, c.over
 }
 
@@ -231,21 +222,55 @@ func (c *conn) awaitDue() {
 	}
 }
 
+// writeBytes is how much one system call writes at most. What it has written counts as progress of those whose bytes are
+// queued.
+const writeBytes = 32 << 10
+
+// writeAll writes b.
+func (c *conn) writeAll(b []byte) error {
+	for len(b) > 0 {
+		piece := b[:min(len(b), writeBytes)]
+		b = b[len(piece):]
+		c.take(len(piece)) // before it is written, for the response may come at once
+		if n, err := c.writeNow(piece); err != nil {
+			c.take(n - len(piece))
+			return err
+		}
+	}
+	return nil
+}
+
+// take notes that the kernel takes n more bytes, so that there is room for others.
+func (c *conn) take(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.taken += int64(n)
+	c.unblockLocked()
+}
+
 // writeNow writes b. The backend must take something of it again and again.
 func (c *conn) writeNow(b []byte) (n int, err error) {
 	for n < len(b) {
 		c.extendDeadline()
 		var some int
 		some, err = c.Conn.Write(b[n:])
-		if n += some; err == nil {
-			continue
-		}
-		c.pool.retire(c)
-		if some == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		n += some
+		if err != nil && (c.secure || !c.goesOn(some, err)) {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// goesOn reports whether a write goes on that has failed after n bytes, since its deadline has passed and the backend has
+// taken something. Over TLS it is asked below TLS, where a record can be written in two parts.
+func (c *conn) goesOn(n int, err error) bool {
+	c.pool.retire(c)
+	if n == 0 || !isTimeout(err) {
+		return false
+	}
+	c.extendDeadline()
+	return true
 }
 
 // extendDeadline gives a write at least as long as the backend has to take something. To move the deadline costs more
@@ -253,13 +278,10 @@ func (c *conn) writeNow(b []byte) (n int, err error) {
 func (c *conn) extendDeadline() {
 	limit := c.pool.o.ResponseTimeout
 	now := time.Now()
-	if !c.out.until.Before(now.Add(limit)) {
-		return
-	}
-	c.out.until = now.Add(limit + limit/2)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.over { // end has set its own
+	if c.out.until.Before(now.Add(limit)) && !c.over { // end has set its own
+		c.out.until = now.Add(limit + limit/2)
 		c.SetWriteDeadline(c.out.until)
 	}
 }
@@ -274,6 +296,7 @@ func (c *conn) cannotWrite(err error) {
 		c.lose(err)
 		return
 	}
-	c.lostBy(err)
-	c.SetReadDeadline(time.Now().Add(lastWords))
+	if _, isFirst := c.lostBy(err); isFirst {
+		c.SetReadDeadline(time.Now().Add(lastWords))
+	}
 }

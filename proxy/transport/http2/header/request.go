@@ -4,6 +4,7 @@ package header
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,9 +59,7 @@ func (r *Rendered) Render(req *transport.Request, scheme string) {
 	r.begin()
 	r.pseudo(":method", req.Method)
 	r.pseudo(":scheme", scheme)
-	if req.Host != "" {
-		r.pseudo(":authority", req.Host)
-	}
+	r.pseudo(":authority", cmp.Or(req.Host, "localhost")) // some servers reset what has none
 	r.pseudo(":path", req.Target)
 	for rest := req.Fields; len(rest) > 0; {
 		var line []byte
