@@ -112,7 +112,7 @@ func (r *Runner) ask(ctx context.Context) (status int, err error) {
 func (r *Runner) words(err error, timeout bool) string {
 	e, ok := errors.AsType[*transport.Error](err)
 	switch {
-	case timeout && ok && e.Phase == transport.Connect:
+	case timeout && ok && e.Kind == transport.ConnectTimeout: // not if a backend that is connected does not begin HTTP/2
 		return fmt.Sprintf("no connection within %v", r.o.Timeout)
 	case timeout:
 		return fmt.Sprintf("no whole response within %v", r.o.Timeout)

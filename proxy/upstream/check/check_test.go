@@ -297,7 +297,7 @@ func TestGRPC_PassesOrSaysWhyNot(t *testing.T) {
 		{"a message that is not protobuf fails", served(says(framed("\x08"), "0")), "invalid response"},
 		{"a message over the limit fails", served(says(framed("\x08\x01"+strings.Repeat("\x10\x00", 1000)), "0")), "invalid response"},
 		{"another status of HTTP fails", served(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }), "status 404, expected 200 of gRPC"},
-		{"a backend that speaks HTTP/1 fails", responds("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "invalid response"},
+		{"a backend that speaks HTTP/1 fails", responds("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "the backend does not speak HTTP/2"},
 		{"no response fails", hangs, "no whole response within 1s"},
 		{"a body that does not end in time fails", served(func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "\x00")

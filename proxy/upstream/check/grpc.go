@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"google.golang.org/grpc/codes"
@@ -18,38 +19,31 @@ import (
 	"pace/proxy/transport"
 )
 
-// checkGRPC calls grpc.health.v1.Health/Check over HTTP/2 for the backend as a whole. A connection over TLS is one in
-// clear text for net/http, too. The check passes if the backend says SERVING.
+// checkGRPC calls grpc.health.v1.Health/Check over HTTP/2 for the backend as a whole, as an attempt is sent. The check passes
+// if the backend says SERVING.
 func checkGRPC(ctx context.Context, r *Runner, c net.Conn) (status int, err error) {
-	var protocols http.Protocols
-	protocols.SetUnencryptedHTTP2(true)
-	t := &http.Transport{
-		DialContext:            func(context.Context, string, string) (net.Conn, error) { return c, nil },
-		Protocols:              &protocols,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-	}
-	// A ClientConn sends a request once, whatever the backend does; a Transport alone would repeat it.
-	conn, err := t.NewClientConn(ctx, "http", r.authority())
+	conns := r.connections(c, true)
+	defer conns.Close()
+	var resp transport.Response
+	err = conns.Do(ctx, &transport.Request{
+		Method: "POST", Target: healthpb.Health_Check_FullMethodName, Host: r.authority(),
+		Fields: []byte("User-Agent: " + UserAgent + "\r\nContent-Type: application/grpc\r\n"), TrailersOK: true,
+		Body: bytes.NewReader(wholeBackend), BodyReady: func() bool { return true }, ContentLength: -1,
+	}, &resp)
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.scheme()+"://"+r.authority()+healthpb.Health_Check_FullMethodName, bytes.NewReader(wholeBackend))
-	if err != nil {
+	defer resp.Close()
+	var body []byte
+	for err == nil && len(body) <= maxMessage {
+		var piece []byte
+		piece, err = resp.Next()
+		body = append(body, piece...)
+	}
+	if err != nil && err != io.EOF {
 		return 0, err
 	}
-	req.Header = http.Header{"User-Agent": {UserAgent}, "Content-Type": {"application/grpc"}, "Te": {"trailers"}}
-	resp, err := conn.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
-	if err != nil {
-		return 0, err
-	}
-	return 0, serving(resp, body)
+	return 0, serving(&resp.Head, body)
 }
 
 // wholeBackend is the message of the request: a frame without compression, of 0 bytes, which is a
@@ -62,13 +56,15 @@ const (
 )
 
 // serving returns why a response with that body does not say that the backend serves; nil if it does.
-func serving(resp *http.Response, body []byte) error {
-	if resp.StatusCode != http.StatusOK {
-		return transport.NewFault(fmt.Sprintf("status %d, expected 200 of gRPC", resp.StatusCode))
+func serving(resp *transport.Head, body []byte) error {
+	if resp.Status != http.StatusOK {
+		return transport.NewFault(fmt.Sprintf("status %d, expected 200 of gRPC", resp.Status))
 	}
-	code := resp.Trailer.Get("Grpc-Status")
-	if code == "" {
-		code = resp.Header.Get("Grpc-Status") // of a response that is only a trailer
+	code := ""
+	for _, f := range slices.Concat(resp.Fields, resp.Trailer) { // a response may be only a trailer
+		if f.Name == "Grpc-Status" {
+			code = f.Value
+		}
 	}
 	if n, err := strconv.ParseUint(code, 10, 8); err != nil {
 		return errors.New("no grpc-status")

@@ -25,11 +25,11 @@ type connections interface {
 	Close()
 }
 
-// connections returns c as a pool of the transport that the backend speaks.
-func (r *Runner) connections(c net.Conn) connections {
+// connections returns c as a pool of the transport for this protocol.
+func (r *Runner) connections(c net.Conn, isHTTP2 bool) connections {
 	dialed := func(context.Context, string, string) (net.Conn, error) { return c, nil }
 	late := 2 * r.o.Timeout // the context of the check ends earlier
-	if r.backend.HTTP2 {
+	if isHTTP2 {
 		return http2.NewPool(dial.Address{}, http2.Options{
 			Dial: dialed, Scheme: r.scheme(), ConnectTimeout: late, ResponseTimeout: late, MaxHeaderBytes: maxHeader,
 		})
@@ -48,7 +48,7 @@ func (r *Runner) scheme() string {
 // checkHTTP sends a GET, as an attempt is sent. The check passes if the status is one that passes, and the body
 // comes in time as far as it is read. A redirect is not followed.
 func checkHTTP(ctx context.Context, r *Runner, c net.Conn) (status int, err error) {
-	conns := r.connections(c)
+	conns := r.connections(c, r.backend.HTTP2)
 	defer conns.Close()
 	var resp transport.Response
 	err = conns.Do(ctx, &transport.Request{
