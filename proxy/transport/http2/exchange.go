@@ -245,6 +245,9 @@ func (x *exchange) stop() {
 	if x.unbind != nil {
 		x.unbind()
 	}
+	if x.upload.closed { // the caller may be in more of a hurry than when the body was stopped
+		x.upload.interruptLocked()
+	}
 	x.upload.closeLocked()
 	x.over = true
 	x.EndLocked()

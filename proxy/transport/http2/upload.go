@@ -348,13 +348,18 @@ func (u *upload) signal() {
 	}
 }
 
-// closeLocked has no more of the body sent, and makes a Body.Read in progress return. x.Mu is held.
+// closeLocked has no more of the body sent. x.Mu is held.
 func (u *upload) closeLocked() {
 	if u.closed {
 		return
 	}
 	u.closed = true
 	u.signal()
+	u.interruptLocked()
+}
+
+// interruptLocked makes a Body.Read in progress return. x.Mu is held.
+func (u *upload) interruptLocked() {
 	if u.reading && u.x.req.StopBody != nil {
 		u.x.req.StopBody()
 	}

@@ -128,3 +128,35 @@ func TestPut_NothingAfterTheEnd(t *testing.T) {
 		t.Errorf("%d bytes count as sent", x.bytesSent())
 	}
 }
+
+// A server of gRPC ends a call, and resets the stream because it needs no more of the request. The body is stopped, and once
+// more when the response is closed: until then the caller may have left the client time.
+func TestClose_StopsABodyThatWasStoppedBefore(t *testing.T) {
+	reading := make(chan struct{})
+	b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+		<-reading
+		c.ok(f.StreamID, "hello")
+		c.WriteRSTStream(f.StreamID, http2.ErrCodeNo)
+		return true
+	})
+	p := pool(t, b.Address, Options{})
+	req, stops := post(""), make(chan bool, 2)
+	req.ContentLength = -1
+	req.StopBody = func() { stops <- true }
+	req.Body = bodyOf(func([]byte) (int, error) {
+		close(reading)
+		<-stops
+		<-stops
+		return 0, io.ErrUnexpectedEOF
+	})
+	var resp transport.Response
+	if err := p.Do(t.Context(), req, &resp); err != nil {
+		t.Fatal(err)
+	}
+	x := resp.Exchange.(*exchange)
+	eventually(t, "the body is stopped", func() bool { x.Mu.Lock(); defer x.Mu.Unlock(); return x.upload.closed })
+	if body, err := readAll(&resp); body != "hello" || err != nil {
+		t.Errorf("%q, %v", body, err)
+	}
+	resp.Close()
+}
