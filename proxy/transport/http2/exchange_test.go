@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -146,6 +147,7 @@ func TestDo_BodiesThatGoWrong(t *testing.T) {
 	}{
 		{"one that is too short", strings.NewReader("he"), 5, errBodyShort},
 		{"one that is too long", strings.NewReader("hello"), 2, errBodyLong},
+		{"one that is of the largest length", strings.NewReader("hello"), math.MaxInt64, errBodyShort},
 		{"one that fails", bodyOf(func([]byte) (int, error) { return 0, broken }), -1, broken},
 	} {
 		req := post("")

@@ -180,8 +180,8 @@ func (u *upload) beginRead() bool {
 func (u *upload) fill() (n int, err error) {
 	u.fit()
 	b := u.buf
-	if u.left >= 0 {
-		b = b[:min(int64(len(b)), u.left+1)]
+	if 0 <= u.left && u.left < int64(len(b)) { // it comes from the wire, so the sum could overflow
+		b = b[:u.left+1]
 	}
 	body := u.x.req.Body
 	for n, err = body.Read(b); err == nil && n < len(b) && int64(n) != u.left && u.isThere(); {
