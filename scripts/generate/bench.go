@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
-// figures makes README.md anew: its figures are those of the last bench, every peer and every kind of
-// traffic that was measured.
+// figures makes README.md anew: its figures are those of the last bench, every kind of traffic that was measured.
 func figures(root fs.FS) (string, error) {
 	results, err := fs.ReadFile(root, "bench/results/README.md")
 	if err != nil {
@@ -33,56 +31,58 @@ type traffic struct {
 	rows  map[string][]string // by peer
 }
 
-// benchBlock makes the README's table from the page that the bench wrote: a row for each peer, and for
-// each kind of traffic what the proxy costs (with the ratio to the bare ReverseProxy) and its rate.
+// inReadme are the peers in the README's table; the report has all.
+var inReadme = []string{"reverseproxy", "reverseproxy-otel-1", "pace-1", "caddy", "nginx", "haproxy"}
+
+// benchBlock makes the README's table from the page that the bench wrote: a row for each kind of traffic, with what each
+// proxy costs, its ratio to the bare ReverseProxy, and the rate that pace reaches.
 func benchBlock(results string) (string, error) {
 	traffics, about, peers := readResults(results)
 	if len(traffics) < 3 || len(peers) < 5 {
 		return "", fmt.Errorf("%d tables and %d peers in the results: they are read wrongly", len(traffics), len(peers))
 	}
-	heads, rule := "| |", "|---|"
-	for _, s := range traffics {
-		heads += fmt.Sprintf(" %s: %s |", s.title, s.heads[1])
-		rule += "---:|"
-		if rate := s.rate(); rate > 0 {
-			heads += fmt.Sprintf(" %s |", s.heads[rate])
-			rule += "---:|"
-		}
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s\n", heads, rule)
-	for _, peer := range peers {
-		row, measured := "", false
-		for _, s := range traffics {
-			cells, ok := s.rows[peer]
-			measured = measured || ok
-			row += " " + s.cost(cells) + " |"
-			if rate := s.rate(); rate > 0 {
-				row += " " + cell(cells, rate) + " |"
-			}
+	heads, rule := "| |", "|---|"
+	for _, peer := range inReadme {
+		heads += " " + emphasized(peer) + " |"
+		rule += "---:|"
+	}
+	fmt.Fprintf(&b, "%s pace-1: rate |\n%s---:|\n", heads, rule)
+	for _, s := range traffics {
+		fmt.Fprintf(&b, "| %s, %s |", s.title, s.heads[1])
+		for _, peer := range inReadme {
+			fmt.Fprintf(&b, " %s |", s.cost(s.rows[peer]))
 		}
-		if measured {
-			fmt.Fprintf(&b, "| %s |%s\n", about[peer], row)
+		fmt.Fprintf(&b, " %s |\n", s.rateOf("pace-1"))
+	}
+	b.WriteString("\nIn brackets: the ratio to the bare `ReverseProxy`; of costs less is better, of rates more. An empty cell was not measured.\n\n")
+	for _, peer := range inReadme {
+		if about[peer] != "" {
+			fmt.Fprintf(&b, "- %s\n", about[peer])
 		}
 	}
-	if slower := slower(traffics, "pace-1", "reverseproxy"); len(slower) > 0 {
-		fmt.Fprintf(&b, "\nWhere pace-1 reaches a lower rate than the bare `ReverseProxy`: %s.\n", strings.Join(slower, ", "))
-	}
-	b.WriteString("\nIn brackets: the ratio to the bare `ReverseProxy`, less is better. An empty cell was not measured. " +
-		"[The whole report](bench/results/README.md) has percentiles, memory, the spread of each figure, and what was measured with which version.\n")
+	b.WriteString("\n[The whole report](bench/results/README.md) has pace with nothing on and with every trace, percentiles, memory, the spread of each figure, and what was measured with which version.\n")
 	return b.String(), nil
 }
 
-// slower names the kinds of traffic in which a peer's rate is below another's.
-func slower(traffics []*traffic, peer, than string) (titles []string) {
-	for _, s := range traffics {
-		one, err1 := strconv.ParseFloat(cell(s.rows[peer], s.rate()), 64)
-		other, err2 := strconv.ParseFloat(cell(s.rows[than], s.rate()), 64)
-		if s.rate() > 0 && err1 == nil && err2 == nil && one < other {
-			titles = append(titles, fmt.Sprintf("%s (%.2f of it)", s.title, one/other))
-		}
+func emphasized(peer string) string {
+	if own.MatchString(peer) {
+		return "**" + peer + "**"
 	}
-	return titles
+	return peer
+}
+
+// rateOf is the rate of a peer, and its ratio to the bare ReverseProxy's.
+func (s *traffic) rateOf(peer string) string {
+	i := s.rate()
+	if i == 0 {
+		return ""
+	}
+	said := cell(s.rows[peer], i) + " " + s.heads[i]
+	if ratio := cell(s.rows[peer], i+1); cell(s.heads, i+1) == "× bare" && ratio != "" {
+		said += " (" + ratio + ")"
+	}
+	return said
 }
 
 // rate is the index of the column of the rate, 0 if there is none.
