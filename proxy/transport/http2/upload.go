@@ -18,9 +18,8 @@ const expectDelay = time.Second
 //
 //	read ──▶ put ──▶ read ──▶ … ──▶ put, with the end of the stream
 //	          │ ▲
-//	   no room│ │
-//	          ▼ │
-//	        awaitRoom
+//	  no room │ │ wake
+//	          └─┘
 //
 // Do's goroutine takes those for which nothing has to be waited for. So the message of a unary call goes out with its
 // header. If there are more, a goroutine of its own takes them. What was put is written when it is much, or before a step
