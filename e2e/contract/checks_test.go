@@ -205,11 +205,11 @@ func TestHealth_SaysWhyACheckFails(t *testing.T) {
 		{"no HTTP/2", `type = "grpc"`, func(x *pacetest.Exchange) {
 			x.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 			x.AwaitClose()
-		}, 0, "invalid response"},
+		}, 0, "the backend does not speak HTTP/2"},
 		{"HTTP/2 that begins wrong", `type = "grpc"`, func(x *pacetest.Exchange) {
 			x.Write("%s", "\x00\x00\x00\x00\x00\x00\x00\x00\x01") // DATA before SETTINGS
 			x.AwaitClose()
-		}, 0, "invalid response"},
+		}, 0, "the backend does not speak HTTP/2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
