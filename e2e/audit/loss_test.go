@@ -63,7 +63,7 @@ func TestLoss_OfSpansIsCountedExactly(t *testing.T) {
 				"tracing":   {"endpoint": "http://" + way.Address(), "protocol": protocol},
 				"log":       {"file": filepath.Join(t.TempDir(), "log")},
 			}, "OTEL_BSP_MAX_QUEUE_SIZE=64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=32", "OTEL_BSP_SCHEDULE_DELAY=20",
-				"OTEL_BSP_EXPORT_TIMEOUT=1000", "OTEL_EXPORTER_OTLP_TIMEOUT=1000")
+				"OTEL_BSP_EXPORT_TIMEOUT=2000", "OTEL_EXPORTER_OTLP_TIMEOUT=2000") // a batch that comes later counts as lost, too
 			s := &spansOf{t: t, p: p, r: r, per: 300}
 			s.act("well", func() {}, true)
 			s.act("hangs", func() { r.Fail(otlp.Hang) }, false)
