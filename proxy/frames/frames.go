@@ -1,6 +1,5 @@
 // Package frames finds the frames in one direction of an HTTP/2 connection that somebody else serves, so that what
-// goes over it can be read along, and lets what is written wait for what follows. It knows bytes and ids of streams, and
-// nothing of what they mean to a request.
+// goes over it can be read along. It knows bytes and ids of streams, and nothing of what they mean to a request.
 package frames
 
 // Reader finds the frames in one direction of an HTTP/2 connection (RFC 9113 §4.1). The bytes may come in

@@ -1,10 +1,6 @@
 package front
 
-import (
-	"time"
-
-	"pace/proxy/frames"
-)
+import "time"
 
 // held are the bytes that net/http has sent over HTTP/2 and that wait for what follows at once (see
 // [h2.Conn.ExpectMore]), so that a header, a body and a trailer go out in one write and, over TLS, in one record.
@@ -12,7 +8,7 @@ import (
 // A handler that has said that more follows may be stopped all the same, by a client whose flow-control window is
 // empty. So nothing waits for longer than [Server.patience].
 type held struct {
-	frames.Held
+	heldBytes
 	late *time.Timer // nil: nothing was ever held
 }
 
@@ -74,8 +70,8 @@ func (c *Conn) writeOrHold(b []byte) (n int, held bool, err error) {
 
 // hold keeps b if more follows at once, and reports whether it does. c.writing is held.
 func (c *Conn) hold(b []byte) bool {
-	first := c.held.Empty()
-	if !c.h2.MoreFollows() || !c.held.Hold(b) {
+	first := c.held.isEmpty()
+	if !c.h2.MoreFollows() || !c.held.hold(b) {
 		return false
 	}
 	switch {
@@ -100,13 +96,13 @@ func (c *Conn) heldTooLong() {
 
 // sendHeld sends what waits. c.writing is held.
 func (c *Conn) sendHeld() {
-	if !c.held.Empty() {
-		c.held.WriteWith(nil, c.writeNow)
+	if !c.held.isEmpty() {
+		c.held.writeWith(nil, c.writeNow)
 	}
 }
 
 // writeAfterHeld writes b after what waits, together if that fits. c.writing is held.
-func (c *Conn) writeAfterHeld(b []byte) (int, error) { return c.held.WriteWith(b, c.writeNow) }
+func (c *Conn) writeAfterHeld(b []byte) (int, error) { return c.held.writeWith(b, c.writeNow) }
 
 // writeNow writes b. If it does not go out whole, the client gets nothing more, and the connection ends, so that
 // whoever reads from it or waits for it learns of it. c.writing is held.

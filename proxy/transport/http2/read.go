@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"pace/proxy/frames"
 	"pace/proxy/transport"
 	"pace/proxy/transport/http2/header"
 )
@@ -42,19 +41,15 @@ func (c *conn) read() {
 		if err == nil {
 			err = c.received(f)
 		}
-		if err != nil && !c.survives(err) {
+		if err != nil {
+			c.endBy(err)
 			return
 		}
 	}
 }
 
-// survives reports whether frames may still come after an error.
-func (c *conn) survives(err error) bool {
-	if e, ok := errors.AsType[http2.StreamError](err); ok {
-		if err = c.failStream(e.StreamID, transport.Invalid, errMalformed, e.Code); err == nil {
-			return true
-		}
-	}
+// endBy ends the connection because of an error of reading, or of what was read.
+func (c *conn) endBy(err error) {
 	code := http2.ErrCodeProtocol
 	switch e, ok := errors.AsType[http2.ConnectionError](err); {
 	case ok:
@@ -64,10 +59,9 @@ func (c *conn) survives(err error) bool {
 	case errors.Is(err, io.ErrUnexpectedEOF) && !c.hasSpoken(): // something, but no frame
 	default:
 		c.lose(err)
-		return false
+		return
 	}
 	c.refuse(code)
-	return false
 }
 
 // hasSpoken reports whether a frame has come.
@@ -84,7 +78,7 @@ const (
 	errCalm     = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 )
 
-// received does what a frame asks for. An error ends the stream, if it is an [http2.StreamError], or else the connection.
+// received does what a frame asks for. An error ends the connection.
 func (c *conn) received(f http2.Frame) error {
 	c.mu.Lock()
 	isFirst := c.frames == 0
@@ -175,24 +169,30 @@ func (c *conn) receivedBlock(id uint32, part []byte, whole, end, isFirst bool) e
 
 // receivedWindow notes that more of a body may be sent, or of all.
 func (c *conn) receivedWindow(id uint32, more int64) error {
+	switch ok := c.widen(id, more); {
+	case ok:
+		return nil
+	case id == 0:
+		return errFlow
+	}
+	return c.failStream(id, transport.Invalid, errMalformed, http2.ErrCodeFlowControl)
+}
+
+// widen makes a window larger. It returns false if it is too large, or there is no such stream.
+func (c *conn) widen(id uint32, more int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	window := &c.window
-	if x := c.streams[id]; x != nil {
+	if id > 0 {
+		x := c.streams[id]
+		if x == nil {
+			return false
+		}
 		window = &x.window
-	} else if id%2 == 1 && id < c.nextID {
-		return nil // it has ended
-	} else if id != 0 {
-		return errProtocol
 	}
-	if *window += more; *window <= maxWindow {
-		c.unblockLocked()
-		return nil
-	}
-	if id == 0 {
-		return errFlow
-	}
-	return http2.StreamError{StreamID: id, Code: http2.ErrCodeFlowControl}
+	*window += more
+	c.unblockLocked()
+	return *window <= maxWindow
 }
 
 // maxWindow is how large a window may be (RFC 9113 §6.9.1).
@@ -251,7 +251,7 @@ func (c *conn) receivedSettings(f *http2.SettingsFrame) error {
 	if !c.isSettled() {
 		close(c.settled)
 	}
-	c.queueHead(0, frames.Settings, frames.Ack, 0)
+	c.queueHead(0, http2.FrameSettings, http2.FlagSettingsAck, 0)
 	return c.acknowledgeLocked()
 }
 

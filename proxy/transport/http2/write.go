@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-
-	"pace/proxy/frames"
 )
 
 // outgoing are the frames that wait to be written. conn.mu guards it. Whoever has something to send puts it here, and
@@ -50,7 +48,7 @@ func (c *conn) begin() {
 		{ID: http2.SettingInitialWindowSize, Val: streamWindow},
 		{ID: http2.SettingMaxHeaderListSize, Val: uint32(min(c.pool.o.MaxHeaderBytes, 1<<31-1))},
 	}
-	c.queueHead(6*len(settings), frames.Settings, 0, 0)
+	c.queueHead(6*len(settings), http2.FrameSettings, 0, 0)
 	for _, s := range settings {
 		o.bytes = binary.BigEndian.AppendUint16(o.bytes, uint16(s.ID))
 		o.bytes = binary.BigEndian.AppendUint32(o.bytes, s.Val)
@@ -60,46 +58,46 @@ func (c *conn) begin() {
 }
 
 // queueHead queues the head of a frame with so many bytes. c.mu is held, as for all that follow.
-func (c *conn) queueHead(length int, kind, flags byte, stream uint32) {
+func (c *conn) queueHead(length int, kind http2.FrameType, flags http2.Flags, stream uint32) {
 	if c.out.bytes == nil {
 		c.out.bytes = outs.Get().(*[outBytes]byte)[:0]
 	}
-	b := append(c.out.bytes, byte(length>>16), byte(length>>8), byte(length), kind, flags)
+	b := append(c.out.bytes, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags))
 	c.out.bytes = binary.BigEndian.AppendUint32(b, stream)
 	c.out.queued += int64(9 + length)
 }
 
 // queueNumber queues a frame whose payload is one number.
-func (c *conn) queueNumber(kind byte, stream, n uint32) {
+func (c *conn) queueNumber(kind http2.FrameType, stream, n uint32) {
 	c.queueHead(4, kind, 0, stream)
 	c.out.bytes = binary.BigEndian.AppendUint32(c.out.bytes, n)
 }
 
 func (c *conn) queueReset(stream uint32, code http2.ErrCode) {
-	c.queueNumber(frames.Reset, stream, uint32(code))
+	c.queueNumber(http2.FrameRSTStream, stream, uint32(code))
 }
-func (c *conn) queueWindow(stream, more uint32) { c.queueNumber(frames.WindowUpdate, stream, more) }
+func (c *conn) queueWindow(stream, more uint32) { c.queueNumber(http2.FrameWindowUpdate, stream, more) }
 
 func (c *conn) queuePing(ack bool, data [8]byte) {
-	flags := byte(0)
+	var flags http2.Flags
 	if ack {
-		flags = frames.Ack
+		flags = http2.FlagPingAck
 	}
-	c.queueHead(len(data), frames.Ping, flags, 0)
+	c.queueHead(len(data), http2.FramePing, flags, 0)
 	c.out.bytes = append(c.out.bytes, data[:]...)
 }
 
 // queueHeader queues the header of x, or its trailer.
 func (c *conn) queueHeader(x *exchange, block []byte, end bool) {
-	kind, flags := byte(frames.Headers), byte(0)
+	kind, flags := http2.FrameHeaders, http2.Flags(0)
 	if end {
-		flags = frames.EndStream
+		flags = http2.FlagHeadersEndStream
 	}
 	x.sent += int64(len(block))
 	for {
 		piece := block[:min(len(block), c.limits.frame)]
 		if block = block[len(piece):]; len(block) == 0 {
-			flags |= frames.EndHeaders
+			flags |= http2.FlagHeadersEndHeaders
 		}
 		c.queueHead(len(piece), kind, flags, x.id)
 		c.out.bytes = append(c.out.bytes, piece...)
@@ -107,7 +105,7 @@ func (c *conn) queueHeader(x *exchange, block []byte, end bool) {
 			x.to = c.out.queued
 			return
 		}
-		kind, flags = frames.Continuation, 0
+		kind, flags = http2.FrameContinuation, 0
 	}
 }
 
@@ -120,11 +118,11 @@ func (c *conn) queueBody(x *exchange, b []byte, end bool) (n int) {
 		} else if size <= 0 {
 			return n
 		}
-		flags := byte(0)
+		var flags http2.Flags
 		if end && size == int64(len(b)) {
-			flags = frames.EndStream
+			flags = http2.FlagDataEndStream
 		}
-		c.queueHead(int(size), frames.Data, flags, x.id)
+		c.queueHead(int(size), http2.FrameData, flags, x.id)
 		c.out.bytes = append(c.out.bytes, b[:size]...)
 		x.window -= size
 		x.sent += size
@@ -141,7 +139,7 @@ func (c *conn) queueBody(x *exchange, b []byte, end bool) (n int) {
 func (c *conn) queueLast(code http2.ErrCode) {
 	c.out.bytes = c.out.bytes[:0]
 	if c.lost == nil {
-		c.queueHead(8, frames.GoAway, 0, 0)
+		c.queueHead(8, http2.FrameGoAway, 0, 0)
 		c.out.bytes = binary.BigEndian.AppendUint64(c.out.bytes, uint64(code))
 	}
 	c.flushLocked()

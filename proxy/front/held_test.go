@@ -1,4 +1,4 @@
-package frames
+package front
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 // What waits goes out together with what follows it, if that fits, and before it in any case.
 func TestHeld_GoesOutBeforeWhatFollows(t *testing.T) {
 	t.Parallel()
-	large := strings.Repeat("x", MaxHeld)
+	large := strings.Repeat("x", maxHeld)
 	failed := errors.New("write failed")
 	tests := map[string]struct {
 		held, then string
@@ -21,7 +21,7 @@ func TestHeld_GoesOutBeforeWhatFollows(t *testing.T) {
 		"nothing waits":                  {"", "b", -1, []string{"b"}, 1},
 		"nothing follows":                {"a", "", -1, []string{"a"}, 0},
 		"both fit":                       {"a", "b", -1, []string{"ab"}, 1},
-		"both do not fit":                {"a", large, -1, []string{"a", large}, MaxHeld},
+		"both do not fit":                {"a", large, -1, []string{"a", large}, maxHeld},
 		"what waits does not go out":     {"ab", "c", 1, []string{"abc"}, 0},
 		"only a part of the rest does":   {"a", "bc", 2, []string{"abc"}, 1},
 		"nothing is written after that":  {"a", large, 0, []string{"a"}, 0},
@@ -30,20 +30,20 @@ func TestHeld_GoesOutBeforeWhatFollows(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var h Held
-			if tt.held != "" && !h.Hold([]byte(tt.held)) {
+			var h heldBytes
+			if tt.held != "" && !h.hold([]byte(tt.held)) {
 				t.Fatal("no room")
 			}
 			var writes []string
-			n, err := h.WriteWith([]byte(tt.then), func(b []byte) (int, error) {
+			n, err := h.writeWith([]byte(tt.then), func(b []byte) (int, error) {
 				writes = append(writes, string(b))
 				if tt.taken >= 0 && len(b) > tt.taken {
 					return tt.taken, failed
 				}
 				return len(b), nil
 			})
-			if n != tt.n || !slices.Equal(writes, tt.writes) || (err != nil) != (tt.taken >= 0) || !h.Empty() {
-				t.Errorf("%d, %v after %d writes, empty: %t; want %d after %d", n, err, len(writes), h.Empty(), tt.n, len(tt.writes))
+			if n != tt.n || !slices.Equal(writes, tt.writes) || (err != nil) != (tt.taken >= 0) || !h.isEmpty() {
+				t.Errorf("%d, %v after %d writes, empty: %t; want %d after %d", n, err, len(writes), h.isEmpty(), tt.n, len(tt.writes))
 			}
 		})
 	}
@@ -52,16 +52,16 @@ func TestHeld_GoesOutBeforeWhatFollows(t *testing.T) {
 // More than there is room for does not wait, and leaves what waits as it is.
 func TestHeld_HasALimit(t *testing.T) {
 	t.Parallel()
-	var h Held
-	if h.Hold(make([]byte, MaxHeld+1)) || !h.Empty() {
+	var h heldBytes
+	if h.hold(make([]byte, maxHeld+1)) || !h.isEmpty() {
 		t.Error("it holds more than it has room for")
 	}
-	if !h.Hold(make([]byte, MaxHeld)) || h.Hold([]byte("x")) {
+	if !h.hold(make([]byte, maxHeld)) || h.hold([]byte("x")) {
 		t.Error("it has not as much room as it says")
 	}
-	h.WriteWith(nil, func(b []byte) (int, error) {
-		if len(b) != MaxHeld {
-			t.Errorf("%d bytes wait, want %d", len(b), MaxHeld)
+	h.writeWith(nil, func(b []byte) (int, error) {
+		if len(b) != maxHeld {
+			t.Errorf("%d bytes wait, want %d", len(b), maxHeld)
 		}
 		return len(b), nil
 	})
