@@ -30,6 +30,23 @@ func (x *exchange) startLocked(limit time.Duration) {
 	}
 }
 
+// enterDueLocked begins a phase in which something is due from the backend. Once the final header has come, the time is that
+// of the body. x.Mu is held.
+func (x *exchange) enterDueLocked(p transport.Phase) {
+	x.EnterLocked(p)
+	if !x.Final {
+		x.startLocked(x.responseTimeout())
+	}
+}
+
+// enterIdleLocked begins one in which nothing is. x.Mu is held.
+func (x *exchange) enterIdleLocked(p transport.Phase) {
+	x.EnterLocked(p)
+	if !x.Final {
+		x.stopLocked()
+	}
+}
+
 // stopLocked ends the time. x.Mu is held.
 func (x *exchange) stopLocked() { x.until = time.Time{} }
 
@@ -75,20 +92,17 @@ func (x *exchange) look() seen {
 	return seen{x.sent, x.c.out.taken}
 }
 
-// movesOn reports whether the backend has taken something since the time began: of the request, or of what is before it on
-// the connection. x.Mu is held.
+// movesOn reports whether the backend has taken something since the time began: of the request or, if that had bytes in line
+// or waits for room there and not for a window, of what is before it on the connection. x.Mu is held.
 func (x *exchange) movesOn() bool {
-	now := x.look()
-	return now.sent > x.seen.sent || now.taken > x.seen.taken && x.wasInLine()
-}
-
-// wasInLine reports whether the request had bytes in line when the time began, or waits for others that have, and not for a
-// window. x.Mu is held.
-func (x *exchange) wasInLine() bool {
 	c := x.c
+	if c == nil {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return x.seen.taken < x.to || !x.upload.sent && x.window > 0 && c.window > 0
+	inLine := x.seen.taken < x.to || !x.upload.sent && x.window > 0 && c.window > 0
+	return x.sent > x.seen.sent || inLine && c.out.taken > x.seen.taken
 }
 
 var errTakesNoMore = transport.NewFault("the backend took no more of the request in time")

@@ -2,8 +2,10 @@ package http2
 
 import (
 	"context"
-	"io"
+	"crypto/tls"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -14,69 +16,74 @@ import (
 	"pace/proxy/transport/dial"
 )
 
-// slowLink has what is written go on slowly, once it is slow.
-type slowLink struct {
-	mu   sync.Mutex
-	slow bool
+// slowReads is a connection from which 100 KB can be read in a second.
+type slowReads struct{ net.Conn }
+
+func (s slowReads) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b[:min(len(b), 1000)])
+	time.Sleep(time.Duration(n) * 10 * time.Microsecond)
+	return n, err
 }
 
-func (l *slowLink) dial(to dial.Address) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe() // takes nothing that nobody reads
-		d, err := net.Dial(to.Network, to.Addr)
-		if err != nil {
-			return nil, err
-		}
-		go func() {
-			defer theirs.Close()
-			io.Copy(theirs, d)
-		}()
-		go func() {
-			defer d.Close()
-			for b := make([]byte, 1024); ; {
-				n, err := theirs.Read(b)
-				if err != nil {
-					return
-				}
-				l.mu.Lock()
-				slow := l.slow
-				l.mu.Unlock()
-				if slow {
-					time.Sleep(10 * time.Millisecond)
-				}
-				if _, err := d.Write(b[:n]); err != nil {
-					return
-				}
-			}
-		}()
-		return ours, nil
+// only is a listener that accepts the connections that are sent to it.
+type only struct {
+	conns chan net.Conn
+	over  chan struct{}
+}
+
+func (o only) Accept() (net.Conn, error) {
+	select {
+	case c := <-o.conns:
+		return c, nil
+	case <-o.over:
+		return nil, net.ErrClosed
 	}
 }
+
+func (o only) Close() error { close(o.over); return nil }
+func (only) Addr() net.Addr { return &net.TCPAddr{} }
 
 // A backend that takes a request slowly, but steadily, has not stalled, nor is it late: also over TLS, and for several
 // requests at once.
 func TestClock_SlowIsNotStalled(t *testing.T) {
 	for _, secure := range []bool{false, true} {
-		at, how := backend(t, readsAll), Options{}
-		if secure {
-			at, how.TLS = secureBackend(t, readsAll, "h2")
-		}
-		var link slowLink
-		how.ResponseTimeout, how.Dial = 600*time.Millisecond, link.dial(at)
-		p := pool(t, dial.Address{}, how)
-		fetch(t, p, post("x"))
-		link.mu.Lock()
-		link.slow = true
-		link.mu.Unlock()
-		var done sync.WaitGroup
-		for range 3 {
-			done.Go(func() {
-				if h, body := fetch(t, p, post(strings.Repeat("x", 60<<10))); h.Status != 200 || body != "hello" {
-					t.Errorf("secure %v: %d, %q", secure, h.Status, body)
-				}
-			})
-		}
-		done.Wait()
+		synctest.Test(t, func(t *testing.T) {
+			defer time.Sleep(time.Minute) // until all have noticed the end
+			s := &http.Server{Handler: http.HandlerFunc(readsAll), Protocols: new(http.Protocols)}
+			s.Protocols.SetHTTP2(true)
+			s.Protocols.SetUnencryptedHTTP2(true)
+			how, l := Options{ResponseTimeout: 100 * time.Millisecond}, only{make(chan net.Conn), make(chan struct{})}
+			how.Dial = func(context.Context, string, string) (net.Conn, error) {
+				ours, theirs := net.Pipe() // takes nothing that nobody reads
+				l.conns <- slowReads{theirs}
+				return ours, nil
+			}
+			if secure {
+				trusted := httptest.NewUnstartedServer(nil)
+				trusted.StartTLS()
+				pair, roots := trusted.TLS.Certificates, trusted.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+				trusted.Close()
+				s.TLSConfig = &tls.Config{Certificates: pair}
+				how.TLS = (&dial.TLS{Roots: roots}).Config("example.com", "h2")
+				go s.ServeTLS(l, "", "")
+			} else {
+				go s.Serve(l)
+			}
+			defer s.Close()
+			p := NewPool(dial.Address{}, how)
+			defer p.Close()
+			var done sync.WaitGroup
+			for range 3 {
+				done.Go(func() {
+					req := post(strings.Repeat("x", 200<<10))
+					req.ResponseTimeout = time.Second // a write may take longer than the pool's
+					if h, body := fetch(t, p, req); h.Status != 200 || body != "hello" {
+						t.Errorf("secure %v: %d, %q", secure, h.Status, body)
+					}
+				})
+			}
+			done.Wait()
+		})
 	}
 }
 

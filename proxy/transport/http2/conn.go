@@ -111,8 +111,10 @@ func (c *conn) catch() {
 func (c *conn) allows() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return int(min(maxStreams, c.limits.streams))
+	return c.allowsLocked()
 }
+
+func (c *conn) allowsLocked() int { return int(min(maxStreams, c.limits.streams)) }
 
 // room returns how many exchanges the connection carries at once. Those that have ended may still take some of it.
 func (c *conn) room() int {
@@ -121,7 +123,7 @@ func (c *conn) room() int {
 	if c.endsLocked() {
 		return 0
 	}
-	return int(min(maxStreams, c.limits.streams)) - c.resets.count
+	return c.allowsLocked() - c.resets.count
 }
 
 // open opens a stream for x, whose header has these bytes. It returns false if the connection takes no more of them. x.Mu

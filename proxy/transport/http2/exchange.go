@@ -147,9 +147,11 @@ func (x *exchange) open(c *conn, reused bool) (bool, error) {
 	if !c.takes(x.header.Size) {
 		return false, x.failLocked(transport.RequestBody, transport.ErrUnfit)
 	}
-	x.EnterLocked(transport.Send)
-	x.startLocked(x.responseTimeout())
-	return c.open(x, x.header.Bytes, !x.req.HasBody()), nil
+	if !c.open(x, x.header.Bytes, !x.req.HasBody()) {
+		return false, nil
+	}
+	x.enterDueLocked(transport.Send)
+	return true, nil
 }
 
 // awaitFinal waits for the final header, and copies it into resp. Interim responses are passed on meanwhile.

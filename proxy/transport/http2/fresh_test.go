@@ -174,12 +174,7 @@ func TestLimit_UnderLoad(t *testing.T) {
 	var waiting sync.WaitGroup
 	release := make(chan struct{})
 	b := serveRaw(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 2}}, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
-		go func() {
-			<-release
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.ok(f.StreamID, "hello")
-		}()
+		c.okAfter(release, f.StreamID)
 		return true
 	})
 	p := pool(t, b.Address, Options{})

@@ -41,6 +41,16 @@ func (c *rawConn) ok(stream uint32, body string) {
 	c.WriteData(stream, true, []byte(body))
 }
 
+// okAfter responds when release is closed, and does not wait for that.
+func (c *rawConn) okAfter(release chan struct{}, stream uint32) {
+	go func() {
+		<-release
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.ok(stream, "hello")
+	}()
+}
+
 // raw is a backend that counts the requests on the wire.
 type raw struct {
 	dial.Address

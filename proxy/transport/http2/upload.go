@@ -167,10 +167,7 @@ func (u *upload) beginRead() bool {
 		return false
 	}
 	u.begun, u.reading = true, true
-	x.EnterLocked(transport.ReadRequest)
-	if !x.Final {
-		x.stopLocked()
-	}
+	x.enterIdleLocked(transport.ReadRequest)
 	return true
 }
 
@@ -197,10 +194,7 @@ func (u *upload) endRead() {
 	x.Mu.Lock()
 	defer x.Mu.Unlock()
 	u.reading = false
-	x.EnterLocked(transport.Send)
-	if !x.Final {
-		x.startLocked(x.responseTimeout())
-	}
+	x.enterDueLocked(transport.Send)
 }
 
 // took notes what was read. It returns false if that ends the exchange.
@@ -263,12 +257,8 @@ func (u *upload) put() bool {
 
 // sentLocked notes that the whole request was queued. x.Mu is held.
 func (u *upload) sentLocked() {
-	x := u.x
 	u.sent = true
-	x.EnterLocked(transport.Wait)
-	if !x.Final {
-		x.startLocked(x.responseTimeout())
-	}
+	u.x.enterDueLocked(transport.Wait)
 }
 
 // put queues what u has read. It returns false if there is no room for all of it, or the connection has ended: then the
@@ -312,10 +302,7 @@ func (u *upload) mayProceed() bool {
 	if !x.req.Expect {
 		return true
 	}
-	x.EnterLocked(transport.Wait)
-	if !x.Final {
-		x.stopLocked()
-	}
+	x.enterIdleLocked(transport.Wait)
 	late := time.NewTimer(expectDelay)
 	defer late.Stop()
 	isLate := false

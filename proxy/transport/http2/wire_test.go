@@ -218,12 +218,7 @@ func TestDo_HeedsTheLimitOfStreams(t *testing.T) {
 	all := make(chan struct{})
 	b := serveRaw(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: limit}}, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
 		streams.Store(c, n)
-		go func() {
-			<-all
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.ok(f.StreamID, "hello")
-		}()
+		c.okAfter(all, f.StreamID)
 		return true
 	})
 	p := pool(t, b.Address, Options{})
