@@ -24,8 +24,9 @@ import (
 // reloader puts a changed configuration in force while pace serves. Everything is validated first; a
 // configuration with a fault changes nothing.
 type reloader struct {
-	file  string // "": there is none
-	parts *parts
+	file    string // "": there is none
+	watches bool   // for changes of the file
+	parts   *parts
 
 	lastRead   atomic.Pointer[map[string]string]       // the digests of the files as they were read last, by path
 	referenced atomic.Pointer[[]config.ReferencedFile] // of the configuration that was read last, also if it was refused
@@ -48,9 +49,9 @@ type reloaded struct {
 	Faults  []string // why it was refused, one line each
 }
 
-// newReloader returns the reloader of a pace that is to start with a file.
-func newReloader(file string) *reloader {
-	r := &reloader{file: file}
+// newReloader returns the reloader of a pace that is to start with a file, which it watches from then on, or does not.
+func newReloader(file string, watches bool) *reloader {
+	r := &reloader{file: file, watches: watches}
 	r.lastRead.Store(new(map[string]string))
 	r.referenced.Store(new([]config.ReferencedFile))
 	return r
@@ -164,11 +165,11 @@ func (r *reloader) isReadableTwice() bool {
 
 // read reads and validates the file.
 //
-// The digest of a file is taken before the file is read, so that watch notices a change after that, also one while pace
-// starts. A file that the configuration has not named before has no digest yet when it is loaded, so it is loaded once
-// more.
+// For watch, the digest of a file is taken before the file is read, so that a change after that is noticed, also one while
+// pace starts. A file that the configuration has not named before has no digest yet when it is loaded, so it is loaded
+// once more.
 func (r *reloader) read() (*config.File, error) {
-	if !r.isReadableTwice() {
+	if !r.watches || !r.isReadableTwice() {
 		return vet.Load(r.file)
 	}
 	digests := r.digests()

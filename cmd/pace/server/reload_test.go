@@ -31,7 +31,7 @@ func reloaderOf(t *testing.T, file string) *reloader {
 // reloaderAfter is reloaderOf with something that happens as soon as the file has been read.
 func reloaderAfter(t *testing.T, file string, happens func()) *reloader {
 	t.Helper()
-	r := newReloader(file)
+	r := newReloader(file, true)
 	f, err := r.read()
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func (f Failure) Unwrap() error { return f.error }
 // Run serves as the file says until a signal ends it. With watch it reloads whenever the file changes.
 func Run(file string, watch bool) error {
 	s := catchSignals()
-	r := newReloader(file)
+	r := newReloader(file, watch)
 	f, err := r.read()
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func RunOn(f *config.File, l Listeners, ready func()) error {
 	}
 	defer p.log.Close()
 	ready()
-	r := newReloader("")
+	r := newReloader("", false)
 	r.begin(f, "", p)
 	end := catchEnd()
 	if err := p.accept(f, l); err != nil {
