@@ -216,8 +216,9 @@ func loadWhenUp(to target, c call, requests int) (l load, err error) {
 	}
 }
 
-// Each handshake is a whole one, with TLS 1.3.
-func TestLoad_Handshakes(t *testing.T) {
+// newPair returns a new identity, and its certificate as a server has it.
+func newPair(t *testing.T) (*identity, tls.Certificate) {
+	t.Helper()
 	id, err := newIdentity()
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +227,12 @@ func TestLoad_Handshakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id, pair
+}
+
+// Each handshake is a whole one, with TLS 1.3.
+func TestLoad_Handshakes(t *testing.T) {
+	id, pair := newPair(t)
 	var whole atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !r.TLS.DidResume && r.TLS.Version == tls.VersionTLS13 {
@@ -248,14 +255,7 @@ func TestLoad_Handshakes(t *testing.T) {
 
 // The requests over HTTP/3 are spread over the connections, and another response is not taken for the right one.
 func TestLoad_OverHTTP3(t *testing.T) {
-	id, err := newIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.X509KeyPair(id.cert, id.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, pair := newPair(t)
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

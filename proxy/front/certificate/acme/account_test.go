@@ -69,11 +69,17 @@ func TestIssue_RegistersAForgottenAccountOnce(t *testing.T) {
 	t.Cleanup(h.Close)
 	i := h.config.Issuers[0].(*issuer)
 	i.outdate(t)
-	ca.registered = 0
-	ca.expects.Add(3)
+	ca.wantOneRegistration(t, i, i, i)
+}
+
+// wantOneRegistration has orders made together, by these issuers, to whose CA their account is unknown.
+func (ca *forgetful) wantOneRegistration(t *testing.T, issuers ...*issuer) {
+	t.Helper()
 	csr := csrOf(t, "a.example")
+	ca.registered = 0
+	ca.expects.Add(len(issuers))
 	var all sync.WaitGroup
-	for range 3 {
+	for _, i := range issuers {
 		all.Go(func() {
 			if _, err := i.Issue(t.Context(), csr); err == nil || !strings.Contains(err.Error(), "rejectedIdentifier") {
 				t.Errorf("the order ended as %v", err)
@@ -89,7 +95,7 @@ func TestIssue_RegistersAForgottenAccountOnce(t *testing.T) {
 // The same holds for two managers, because two processes may share a storage, and during a reload one process has two.
 func TestIssue_RegistersAForgottenAccountOnceForTwoManagers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ca, storage, csr := &forgetful{takes: time.Second}, t.TempDir(), csrOf(t, "a.example")
+		ca, storage := &forgetful{takes: time.Second}, t.TempDir()
 		var issuers [2]*issuer
 		for n := range issuers {
 			h := open(t, storage, "https://ca.example/dir", ca.RoundTrip, nil)
@@ -97,20 +103,7 @@ func TestIssue_RegistersAForgottenAccountOnceForTwoManagers(t *testing.T) {
 			issuers[n] = h.config.Issuers[0].(*issuer)
 		}
 		issuers[0].outdate(t)
-		ca.registered = 0
-		ca.expects.Add(2)
-		var all sync.WaitGroup
-		for _, i := range issuers {
-			all.Go(func() {
-				if _, err := i.Issue(t.Context(), csr); err == nil || !strings.Contains(err.Error(), "rejectedIdentifier") {
-					t.Errorf("the order ended as %v", err)
-				}
-			})
-		}
-		all.Wait()
-		if ca.registered != 1 {
-			t.Errorf("%d accounts are registered, want 1", ca.registered)
-		}
+		ca.wantOneRegistration(t, issuers[:]...)
 	})
 }
 
