@@ -15,8 +15,8 @@ const (
 	maxResets  = flood.MaxResets // of streams that end before their time
 )
 
-// A client need not make frames shorter than these, and pace sends no shorter DATA if it has more, unless the
-// client opens its window by less at a time.
+// A client need not make frames shorter than these, and on average pace sends no shorter DATA if it has more, unless
+// the client opens its window by less at a time.
 const (
 	shortData     = 32
 	shortFragment = 1 << 10 // of a header that goes on in the next frame
@@ -30,6 +30,10 @@ const (
 // some of these, which are not counted, and so do two things however short they are: the end of a response, because a
 // client cannot have it without a request, and what a handler flushes, because the backend has sent no more, so that
 // no small window of the client has made it short. A client has at most maxControl of them in reserve.
+//
+// Single frames are short through no fault of the client: one that opens its window as it reads opens it in many
+// pieces, and what the end of a write or of the window leaves over is a piece, too, from then on. So DATA earns nothing
+// only where it is short on average.
 type floods struct {
 	began           time.Time
 	control, resets flood.Window
@@ -38,16 +42,22 @@ type floods struct {
 
 	earned atomic.Int64 // control frames, by what was sent
 	spent  int64        // of them
+	spare  int          // bytes of DATA beyond shortData for each frame; only who sends uses it
 }
 
 // earnedEach is how many frames each earns: two WINDOW_UPDATE and a PING.
 const earnedEach = 3
 
+// maxShort is how many frames may be as short as can be because those before were long.
+const maxShort = maxControl
+
 // earn notes that DATA of n bytes was sent, or that a frame ended a response. A client that reads in small pieces,
-// such as net/http's, sends two WINDOW_UPDATE for 4 KiB, and others send two for each frame.
+// such as net/http's, sends two WINDOW_UPDATE for 4 KiB, and others send two for each KiB, or for each frame.
 func (f *floods) earn(n int, ends bool) {
-	if n >= shortData || ends {
-		f.earned.Add(int64(earnedEach + n>>10))
+	spare := f.spare + n - shortData
+	f.spare = min(max(spare, 0), maxShort*shortData)
+	if spare >= 0 || ends {
+		f.earned.Add(int64(earnedEach + n>>9))
 	}
 }
 

@@ -119,28 +119,37 @@ func TestFloods_AreNotWhatTakesItsTime(t *testing.T) {
 // DATA that is sent earns WINDOW_UPDATE and PING, but no more than a flood in advance, and none if it is as short as
 // only a client wants it that opens its window by a few bytes at a time.
 func TestFloods_SentDataEarnsControlFrames(t *testing.T) {
+	pair := bytes.Repeat(windowUpdate, 2) // for the stream, and for the connection
+	measured := append(slices.Clone(pair), ping...)
 	for _, tt := range []struct {
 		name    string
-		length  int    // of each DATA frame; negative: it is flushed
-		comes   []byte // after it
+		lengths []int  // of the DATA frames, one after the other
+		pushed  bool   // each was flushed
+		comes   []byte // after each
 		flooded bool
 	}{
-		{"net/http's client, which reads in small pieces", 16384, bytes.Repeat(windowUpdate, 8), false},
-		{"two WINDOW_UPDATE for each message, and a PING", 100, append(bytes.Repeat(windowUpdate, 2), ping...), false},
-		{"more than that", 100, bytes.Repeat(windowUpdate, 5), true},
-		{"SETTINGS", 16384, frame(frames.Settings, 0, 0, nil), true},
-		{"a window that opens by a byte", 1, windowUpdate, true},
-		{"messages of a few bytes, each of which its handler flushes", -13, append(slices.Clone(windowUpdate), ping...), false},
-		{"more than that", -13, append(bytes.Repeat(windowUpdate, 4), ping...), true},
+		{"net/http's client, which reads in small pieces", []int{16384}, false, bytes.Repeat(pair, 4), false},
+		{"two WINDOW_UPDATE for each KiB, and a PING", []int{4100}, false, append(bytes.Repeat(pair, 4), ping...), false},
+		{"two WINDOW_UPDATE for each message, and a PING", []int{100}, false, measured, false},
+		{"more than that", []int{100}, false, bytes.Repeat(windowUpdate, 5), true},
+		{"SETTINGS", []int{16384}, false, frame(frames.Settings, 0, 0, nil), true},
+		{"a window that opens by a byte", []int{1}, false, windowUpdate, true},
+		{"a window in pieces, some of them a byte", []int{1, 1, 1, 300}, false, measured, false},
+		{"a window in pieces, most of them a byte", []int{1, 1, 1, 1, 1, 1, 1, 100}, false, measured, true},
+		{"messages of a few bytes, each of which its handler flushes", []int{13}, true, append(slices.Clone(windowUpdate), ping...), false},
+		{"more than that", []int{13}, true, append(bytes.Repeat(windowUpdate, 4), ping...), true},
 	} {
 		var refused []telemetry.Refusal
 		c := New(watch(100_000, &refused))
-		data := frame(frames.Data, 0, 1, make([]byte, max(tt.length, -tt.length)))
-		for range 20_000 {
-			if tt.length < 0 {
+		var sent [][]byte
+		for _, n := range tt.lengths {
+			sent = append(sent, frame(frames.Data, 0, 1, make([]byte, n)))
+		}
+		for i := range 20_000 {
+			if tt.pushed {
 				c.ExpectNoMore(1)
 			}
-			c.ReadOutgoing(data)
+			c.ReadOutgoing(sent[i%len(sent)])
 			c.ReadIncoming(tt.comes)
 			c.ReadOutgoing(frame(frames.Ping, frames.Ack, 0, make([]byte, 8)))
 		}
@@ -148,16 +157,24 @@ func TestFloods_SentDataEarnsControlFrames(t *testing.T) {
 			t.Errorf("%s: flooded is %v, want %v", tt.name, c.Flooded(), tt.flooded)
 		}
 	}
-	var refused []telemetry.Refusal
-	c := New(watch(100_000, &refused))
-	for range 100_000 {
-		c.ReadOutgoing(frame(frames.Data, 0, 1, make([]byte, 16384)))
-	}
-	for range 2*maxControl + 1 {
-		c.ReadIncoming(windowUpdate)
-	}
-	if !c.Flooded() {
-		t.Error("a long download earns more than a flood in advance")
+}
+
+// What a long download earns is no more than a flood in advance.
+func TestFloods_AreNotSavedUpFor(t *testing.T) {
+	long, short := frame(frames.Data, 0, 1, make([]byte, 16384)), frame(frames.Data, 0, 1, []byte{1})
+	for _, then := range [][]byte{nil, short} {
+		var refused []telemetry.Refusal
+		c := New(watch(100_000, &refused))
+		for range 100_000 {
+			c.ReadOutgoing(long)
+		}
+		for range 3*maxControl + 2*maxShort {
+			c.ReadIncoming(windowUpdate)
+			c.ReadOutgoing(then)
+		}
+		if !c.Flooded() {
+			t.Errorf("no flood with DATA of %d bytes for each frame", len(then))
+		}
 	}
 }
 
