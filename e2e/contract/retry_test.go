@@ -284,7 +284,13 @@ func TestRetry_KeptBodies(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		const limit = 20_000
-		half := func(x *pacetest.Exchange) { x.ReadBodyN(3); x.Reset() }
+		half := func(x *pacetest.Exchange) {
+			x.ReadBodyN(3)
+			if size, _ := strconv.Atoi(strings.Split(x.Target, "/")[2]); size > limit {
+				x.ReadBodyN(limit - 2) // until pace cannot have kept all that came
+			}
+			x.Reset()
+		}
 		whole := func(x *pacetest.Exchange) { x.ReadBody(); x.Reset() }
 		unavailable := pacetest.Status(503, "busy")
 		bad := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
