@@ -73,9 +73,13 @@ func serveConn(conn net.Conn, accepted *atomic.Int64) {
 	}
 }
 
-// take reads the body that the header announces, except for the bytes that came with the header.
+// take reads the body that the header announces, except for the bytes that came with the header. Only PUT has one; HAProxy
+// sends names of fields in lower case.
 func take(conn net.Conn, head []byte, have int) error {
-	_, field, announced := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	if !bytes.HasPrefix(head, []byte("PUT ")) {
+		return nil
+	}
+	_, field, announced := bytes.Cut(bytes.ToLower(head), []byte("\r\ncontent-length: "))
 	if !announced {
 		return nil
 	}

@@ -90,7 +90,7 @@ var scenarios = []scenario{
 	},
 	{
 		name: "1gib-up", title: "1 GiB bodies: PUT, one at a time", unit: "CPU ms/GiB",
-		rounds: 5, without: everyTrace, columns: perGiB,
+		rounds: 5, without: append(everyTrace, "fasthttp-proxy"), columns: perGiB,
 		run: func(b *bench, to target, proc *process) (sample, error) { return b.transfer(proc, to.put) },
 	},
 	{
