@@ -40,16 +40,22 @@ func TestServer_ReadHeaderTimeout(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, set(upstreams(b), "server", "read_header_timeout", "300ms"))
-	began := time.Now()
-	w := p.Wire()
-	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n")
-	w.Rest() // until pace closes
-	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
-		t.Errorf("closed after %v", took)
+	halves := []string{"GET /x HTTP/1.1\r\nHost: x\r\n", "GET /x HTTP/1.1\r\nHost: x\r\n\r", "GET /x HTTP/1.1\r\nHost: x", "GET /x HTTP/1.1\r\nHo", "GET /x HT", "G"}
+	for _, half := range halves {
+		began := time.Now()
+		w := p.Wire()
+		w.Send(half)
+		if rest, err := w.Rest(); rest != "" || err != nil {
+			t.Errorf("%q got %q, %v; want nothing and the end", half, rest, err)
+		}
+		if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
+			t.Errorf("closed after %v", took)
+		}
 	}
 	if len(b.Requests()) != 0 {
 		t.Error("half a header was forwarded")
 	}
+	wantRefused(t, p, nil, float64(len(halves)), "header_timeout")
 }
 
 func TestServer_ReadHeaderTimeoutSparesTheBody(t *testing.T) {

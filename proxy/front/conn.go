@@ -310,8 +310,10 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return c.writeFrames(b)
 	case c.handled.Load():
 	default:
-		// net/http may take an unfinished line for a whole one and respond to it, although the header is late.
-		if why, ok := h1.Refusal(b); ok && !c.late() {
+		if why, ok := h1.Refusal(b); ok {
+			if c.late() { // net/http takes an unfinished line for a whole one, and for malformed; else it says nothing, too
+				return len(b), nil
+			}
 			c.server.refuse(why, c)
 		}
 	}
