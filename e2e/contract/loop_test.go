@@ -17,6 +17,7 @@ func TestLoop_Ends(t *testing.T) {
 	outcomes := map[string]int{}
 	for i, p := range []*pacetest.Pace{first, second} {
 		p.WantMetric(9, "http_requests_duration_seconds_count", "status", "400")
+		p.Stop() // writes what of the log is not written yet
 		for _, line := range p.Access("/x") {
 			outcomes[line.Text("outcome")]++
 		}

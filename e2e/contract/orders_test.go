@@ -244,6 +244,7 @@ func TestEject_LastsUntilReadmit(t *testing.T) {
 	if n := len(out.Got("/y")); n != 2 {
 		t.Errorf("after readmit it got %d of 4 requests", n)
 	}
+	o.Stop() // writes what of the log is not written yet
 	lines := o.Lines("backend state")
 	if len(lines) != 2 {
 		t.Fatalf("got the lines %v, want one for each change", lines)

@@ -175,6 +175,7 @@ func TestMaxForwards_OfZeroIsAnsweredByPace(t *testing.T) {
 	trace := pacetest.WantTrace(spans, 0, pacetest.Path("/x"))
 	wantAttr(t, trace.Server.Attrs, "pace.outcome", "responded")
 	lacksAttr(t, trace.Server.Attrs, "error.type")
+	p.Stop() // writes what of the log is not written yet
 	lines := p.Access("/x")
 	if len(lines) != n || lines[0].Text("outcome") != "responded" || lines[0].Text("level") != "INFO" || lines[0].Int("attempts") != 0 {
 		t.Errorf("access lines: %v", lines)

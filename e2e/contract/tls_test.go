@@ -278,6 +278,7 @@ func TestTLS_CertificatesAreReadAgain(t *testing.T) {
 	close(over)
 	clients.Wait()
 	p.WantMetric(0, "pace_refused_total", "reason", "tls_handshake")
+	p.Stop() // writes what of the log is not written yet
 	if lines := p.Lines("the certificate's files have changed and cannot be used: the one before stays in force"); len(lines) != 1 || lines[0].Text("certificate") != "pace.test" || lines[0].Text("remedy") == "" {
 		t.Errorf("got the lines %v", lines)
 	}
