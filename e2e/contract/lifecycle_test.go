@@ -128,7 +128,10 @@ func TestUSR1_ReopensTheLog(t *testing.T) {
 	wantStatus(t, p.Get("/between"), 200) // still goes to the old file
 	pacetest.Eventually(t, func() error { return contains(file+".1", "/between") })
 	p.Signal(sigUSR1)
-	pacetest.Eventually(t, func() error { _, err := os.Stat(file); return err })
+	pacetest.Eventually(t, func() error { // the file is there a moment before lines go to it
+		wantStatus(t, p.Get("/turned"), 200)
+		return contains(file, "/turned")
+	})
 	wantStatus(t, p.Get("/after"), 200)
 	p.WantAccess("/after")
 	if err := contains(file+".1", "/after"); err == nil {

@@ -298,6 +298,7 @@ func TestOTLP_LinesFollowTheLevel(t *testing.T) {
 	q := pacetest.Start(t, cfg, append(exportAll(quiet, "grpc"), "OTEL_TRACES_EXPORTER=none")...)
 	wantStatus(t, q.Get("/before"), 200)
 	q.Reload(set(cfg, "log", "level", "error"))
+	q.WantMetric(1, "pace_config_reloads_total", "result", "applied") // the line comes a moment before the level is another
 	wantStatus(t, q.Get("/after"), 200)
 	q.Stop()
 	if l := quiet.Lines(); len(l) != 1 || l[0].Attrs["path"] != "/before" {

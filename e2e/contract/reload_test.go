@@ -133,10 +133,10 @@ func TestReload_Refused(t *testing.T) {
 		}
 	}
 	wantStatus(t, p.Get("/still"), 200)
-	m := p.Metrics()
-	if m.Sum("pace_config_last_reload_successful") != 0 || m.Sum("pace_config_reloads_total", "result", "refused") != 1 ||
-		m.Sum("pace_config_last_reload_success_timestamp_seconds") != begun || begun == 0 {
-		t.Errorf("the metrics say otherwise: begun %v, %v", begun, m["pace_config_reloads_total"])
+	p.WantMetric(1, "pace_config_reloads_total", "result", "refused")
+	p.WantMetric(0, "pace_config_last_reload_successful")
+	if at := p.Metrics().Sum("pace_config_last_reload_success_timestamp_seconds"); at != begun || begun == 0 {
+		t.Errorf("the last reload that succeeded was at %v, want the start, %v", at, begun)
 	}
 	if line := p.Reload(upstreams(b)); line.Text("msg") != "configuration unchanged" {
 		t.Errorf("got %v", line)
@@ -182,6 +182,7 @@ func TestReload_Log(t *testing.T) {
 		}
 		return nil
 	})
+	p.WantMetric(1, "pace_config_reloads_total", "result", "applied") // the line comes a moment before the log is another
 	wantStatus(t, p.Get("/to-the-file"), 200)
 	pacetest.Eventually(t, func() error { return contains(file, `"path":"/to-the-file"`) })
 	if strings.Contains(p.Stderr(), "/to-the-file") {
@@ -190,10 +191,12 @@ func TestReload_Log(t *testing.T) {
 	p.Write(set(set(upstreams(b), "log", "file", file), "log", "level", "error"))
 	p.Signal(sigHUP)
 	pacetest.Eventually(t, func() error { return contains(file, `log.level: \"info\" became \"error\"`) })
+	p.WantMetric(2, "pace_config_reloads_total", "result", "applied")
 	wantStatus(t, p.Get("/unseen"), 200)
 	p.Write(set(set(upstreams(b), "log", "file", file), "log", "format", "text"))
 	p.Signal(sigHUP)
 	pacetest.Eventually(t, func() error { return contains(file, "log.format: ") })
+	p.WantMetric(3, "pace_config_reloads_total", "result", "applied")
 	wantStatus(t, p.Get("/as-text"), 200)
 	pacetest.Eventually(t, func() error { return contains(file, "path=/as-text") })
 	if contains(file, "/unseen") == nil {
