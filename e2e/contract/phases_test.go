@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,11 +68,14 @@ func wantDelayIn(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, phase string,
 	line := p.WantAccess("/x")
 	p.WantMetric(1, "pace_overhead_seconds_count")
 	m := p.Metrics()
-	sum := number(server.Attrs["pace.phase.own"])
-	for _, other := range phases {
-		span, _ := server.Attrs["pace.phase."+other].(float64)
+	own, sum := m.Sum("pace_overhead_seconds_sum"), 0.0
+	for _, other := range append([]string{"own"}, phases...) {
+		span := number(server.Attrs["pace.phase."+other])
 		logged, _ := line[other+"_ms"].(float64)
 		metric := 1000 * m.Sum("pace_phase_duration_seconds_sum", "phase", other)
+		if other == "own" {
+			metric = 1000 * own
+		}
 		sum += span
 		for signal, ms := range map[string]float64{"span": span, "log": logged, "metric": metric} {
 			if long := ms >= 0.9*float64(delay.Milliseconds()); long != (other == phase) {
@@ -83,7 +87,7 @@ func wantDelayIn(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, phase string,
 	if sum < whole-5 || sum > whole+5 {
 		t.Errorf("the phases and pace's own time make %v ms, the span %v ms", sum, whole)
 	}
-	if own := m.Sum("pace_overhead_seconds_sum"); own <= 0 || own > 0.2 {
+	if own <= 0 {
 		t.Errorf("pace_overhead_seconds_sum = %v", own)
 	}
 }
@@ -117,7 +121,14 @@ func TestInFlight_ShowsWhatRunsOldestFirst(t *testing.T) {
 		go func() { responses <- pacetest.Do(c, p.Request("GET", path, "")) }()
 		b.WantGot(1, path)
 	}
-	running := inFlight(t, p)
+	var running []map[string]any
+	pacetest.Eventually(t, func() error { // a backend has its request a moment before pace begins to wait
+		running = inFlight(t, p)
+		if slices.ContainsFunc(running, func(x map[string]any) bool { return x["phase"] == "send" }) {
+			return notYet("in flight: %v", running)
+		}
+		return nil
+	})
 	if len(running) != 2 || running[0]["path"] != "/first" || running[1]["path"] != "/second" ||
 		running[0]["phase"] != "wait" || running[0]["backend"] != b.Address() || running[0]["age_ms"].(float64) <= running[1]["age_ms"].(float64) {
 		t.Errorf("in flight: %v", running)
