@@ -80,7 +80,8 @@ func TestPolicy_LeastRequestAvoidsTheBusy(t *testing.T) {
 
 func TestPolicy_PeakEWMAAvoidsTheSlow(t *testing.T) {
 	t.Parallel()
-	slow, fast := pacetest.NewBackend(t, pacetest.Later(200*time.Millisecond, pacetest.Fine)), pacetest.NewBackend(t, pacetest.Fine)
+	const delay = 2 * time.Second // a busy machine may well make the fast one take 200 ms
+	slow, fast := pacetest.NewBackend(t, pacetest.Later(delay, pacetest.Fine)), pacetest.NewBackend(t, pacetest.Fine)
 	p := pacetest.Start(t, balanced("peak_ewma", []*pacetest.Backend{slow, fast}))
 	for range 60 {
 		wantStatus(t, p.Get("/x"), 200)

@@ -262,13 +262,13 @@ func TestRoutes_Bounds(t *testing.T) {
 	}
 	events := func(x *pacetest.Exchange) {
 		x.Write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		x.Write("data: 2\n\n")
 		x.Close()
 	}
 	a := pacetest.NewBackend(t, pacetest.ByPath(map[string]pacetest.Behaviour{
 		"/slow": pacetest.Hang, "/total": pacetest.Hang, "/stalls": stalls(10), "/large": stalls(8 << 20), "/endless": chunks, "/events": events,
-		"/patient": pacetest.Later(500*time.Millisecond, pacetest.Fine), "/small": pacetest.Fine, "/": pacetest.Fine,
+		"/patient": pacetest.Later(3*time.Second, pacetest.Fine), "/small": pacetest.Fine, "/": pacetest.Fine,
 	}))
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	cfg := routed(a, b,
@@ -276,13 +276,13 @@ func TestRoutes_Bounds(t *testing.T) {
 		aRoute("/patient", "upstream", "a", "response_timeout", "30s"),
 		aRoute("/total", "upstream", "a", "timeout", "200ms"),
 		aRoute("/total/{rest...}", "upstream", "a", "timeout", "200ms"),
-		aRoute("/endless", "upstream", "a", "timeout", "200ms"),
-		aRoute("/events", "upstream", "a", "timeout", "200ms", "body_timeout", "200ms"),
+		aRoute("/endless", "upstream", "a", "timeout", "1s"), // on a busy machine, a header may need some of it
+		aRoute("/events", "upstream", "a", "timeout", "1s", "body_timeout", "1s"),
 		aRoute("/stalls", "upstream", "a", "body_timeout", "200ms"),
 		aRoute("/large", "upstream", "a", "body_timeout", "200ms"),
 		aRoute("/small", "upstream", "a", "max_body_bytes", 4),
 	)
-	cfg["upstream.a"] = cfg["upstream.a"].With("response_timeout", "300ms")
+	cfg["upstream.a"] = cfg["upstream.a"].With("response_timeout", "2s")
 	p, spans := pacetest.StartTraced(t, cfg)
 	for _, tt := range []struct {
 		path, body string

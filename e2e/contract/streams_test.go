@@ -94,7 +94,7 @@ func (tt streamed) check(t *testing.T, kind, protocol string) {
 func TestStreams_EventStream(t *testing.T) {
 	t.Parallel()
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
-		const held = 600 * time.Millisecond
+		const held = 2 * time.Second
 		event, end := make(chan struct{}), make(chan struct{})
 		b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
 			x.Write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -79,7 +79,7 @@ func TestWebSocket_Echo(t *testing.T) {
 // TestUpgrade_IsNoRequestOfHours: a stream's life is not a request's duration.
 func TestUpgrade_IsNoRequestOfHours(t *testing.T) {
 	t.Parallel()
-	const held = 600 * time.Millisecond
+	const held = 2 * time.Second
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
 		x.Write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		time.Sleep(held)
