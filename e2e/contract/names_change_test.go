@@ -55,11 +55,12 @@ func TestNames_AddressesComeAndGo(t *testing.T) {
 		"backends": []string{"http://backend.test:" + port}, "resolve": "50ms", "max_retries": 0,
 	}}, "GODEBUG=netdns=go")
 
-	var sent atomic.Int64
+	const askers = 8
+	var sent [askers]atomic.Int64
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
-	failed := make(chan error, 8)
-	for i := range 8 {
+	failed := make(chan error, askers)
+	for i := range askers {
 		clients.Go(func() {
 			for n := 0; ; n++ {
 				select {
@@ -68,7 +69,7 @@ func TestNames_AddressesComeAndGo(t *testing.T) {
 				default:
 				}
 				got := p.Send([]string{"GET", "POST"}[(i+n)%2], fmt.Sprintf("/%d", i), "data")
-				sent.Add(1)
+				sent[i].Add(1)
 				if got.Err != nil || got.Status != 200 {
 					failed <- fmt.Errorf("status %d, %v", got.Status, got.Err)
 					return
@@ -80,6 +81,21 @@ func TestNames_AddressesComeAndGo(t *testing.T) {
 	names.resolveTo("127.77.0.1", "127.77.0.2", "127.77.0.3")
 	wantUse(t, a, b, c)
 	names.resolveTo("127.77.0.2", "127.77.0.3")
+	pacetest.Eventually(t, func() error { // until nobody picks it any more
+		if has(p.Exposition("text/plain"), `pace_backend_active_requests{pace_upstream="default",server_address="127.77.0.1"`) == nil {
+			return errors.New("an address that has vanished is in the pool")
+		}
+		return nil
+	})
+	for i := range sent { // and those that had picked it have their responses
+		before := sent[i].Load()
+		pacetest.Eventually(t, func() error {
+			if sent[i].Load() == before {
+				return fmt.Errorf("client %d still waits", i)
+			}
+			return nil
+		})
+	}
 	pacetest.Eventually(t, func() error {
 		if n := a.Open(); n > 0 {
 			return fmt.Errorf("%d connections to an address that has vanished are open", n)
@@ -98,7 +114,11 @@ func TestNames_AddressesComeAndGo(t *testing.T) {
 	if n := len(a.Requests()); n != last {
 		t.Errorf("%d requests came to the address after it was drained", n-last)
 	}
-	p.WantMetric(float64(sent.Load()), "http_server_request_duration_seconds_count", "pace_outcome", "ok")
+	total := int64(0)
+	for i := range sent {
+		total += sent[i].Load()
+	}
+	p.WantMetric(float64(total), "http_server_request_duration_seconds_count", "pace_outcome", "ok")
 	for _, b := range []*pacetest.Backend{b, c} { // the first requests found a name that was not resolved yet
 		host, _, _ := net.SplitHostPort(b.Address())
 		served := p.Metrics().Sum("http_client_request_duration_seconds_count", "server_address", host)
