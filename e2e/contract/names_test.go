@@ -16,7 +16,7 @@ import (
 // machine.
 func TestPhases_ANameIsResolvedInDNS(t *testing.T) {
 	t.Parallel()
-	const delay = time.Second
+	const delay = 2 * time.Second
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	_, port, _ := net.SplitHostPort(b.Address())
 	cfg := pacetest.Config{

@@ -19,7 +19,7 @@ var phases = words("read_request limit pick dns connect tls send wait receive de
 // TestPhases_ADelayShowsInItsPhaseAndInNoOther injects one delay at a time, outside of pace.
 func TestPhases_ADelayShowsInItsPhaseAndInNoOther(t *testing.T) {
 	t.Parallel()
-	const delay = time.Second
+	const delay = 3 * time.Second // a busy machine may need one for a large body
 	tests := map[string]struct {
 		behaviour pacetest.Behaviour
 		act       func(t *testing.T, p *pacetest.Pace)
