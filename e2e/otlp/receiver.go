@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every Wait; it is a bound on failures, not a pause.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // Fault is a way in which a receiver lets its exporter down.
 type Fault int32
@@ -136,7 +136,7 @@ func (r *Recv) ByTrace(id string) []Span {
 }
 
 // Wait waits until enough says yes to the spans received, and returns them; the test fails when
-// that takes more than 15 s.
+// that takes more than a minute.
 func (r *Recv) Wait(enough func([]Span) bool) []Span {
 	r.t.Helper()
 	return wait(r, &r.spans, enough)

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait for a part; it is a bound on failures, not a pause.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // pollEvery is how often a condition is looked at.
 const pollEvery = 25 * time.Millisecond
