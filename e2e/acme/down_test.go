@@ -44,13 +44,15 @@ func TestDown_TriesAgain(t *testing.T) {
 		t.Error("a handshake succeeded without a certificate")
 	}
 	p.WantMetric(1, "pace_tls_handshake_failures_total", "reason", "no_certificate")
+	var lines []pacetest.Line
 	pacetest.Eventually(t, func() error {
-		if n := p.Metrics().Sum("pace_acme_failures_total"); n < 2 {
-			return notYet("%v failures", n)
+		lines = p.Lines("certificate not issued: handshakes for its name fail")
+		if n := p.Metrics().Sum("pace_acme_failures_total"); n < 2 || len(lines) < 2 {
+			return notYet("%v failures, and %d lines of them", n, len(lines))
 		}
 		return nil
 	})
-	if lines := p.Lines("certificate not issued: handshakes for its name fail"); len(lines) < 2 || lines[0].Text("certificate") != "a.test" ||
+	if lines[0].Text("certificate") != "a.test" ||
 		!strings.Contains(lines[0].Text("error"), "refused") || lines[0].Text("directory") != w.ca.Directory {
 		t.Errorf("got the lines %v", lines)
 	}

@@ -64,20 +64,17 @@ func TestRenewal_WhileClientsComeAndGo(t *testing.T) {
 			requests.Add(1)
 		})
 	}
+	seen := 0
 	pacetest.Eventually(t, func() error {
-		if n := len(p.Lines("certificate renewed")); n < renewals {
-			return notYet("%d renewals", n)
+		seen = 0
+		serials.Range(func(any, any) bool { seen++; return true })
+		if n := len(p.Lines("certificate renewed")); n < renewals || seen < renewals+1 {
+			return notYet("%d renewals, and clients saw %d certificates, want %d at least", n, seen, renewals+1)
 		}
 		return nil
 	})
-	time.Sleep(100 * time.Millisecond)
 	close(over)
 	clients.Wait()
-	seen := 0
-	serials.Range(func(any, any) bool { seen++; return true })
-	if seen < renewals+1 {
-		t.Errorf("clients saw %d certificates, want %d at least", seen, renewals+1)
-	}
 	p.WantMetric(refused, "pace_refused_total", "reason", "tls_handshake")
 	p.WantMetric(0, "pace_acme_failures_total")
 	t.Logf("%d handshakes and %d requests over %d certificates", handshakes.Load(), requests.Load(), seen)

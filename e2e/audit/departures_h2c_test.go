@@ -241,6 +241,20 @@ func holdDepartures(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, b *departi
 	if attempts != uint64(len(want)) {
 		t.Errorf("%d attempts are measured, want %d", attempts, len(want))
 	}
+	gone := 0
+	for _, d := range want {
+		if d.side == "client" {
+			gone++
+		}
+	}
+	pacetest.Eventually(t, func() error { // the reset of a stream is on its way to the backend
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if n := len(b.left); n < gone {
+			return fmt.Errorf("the backend has seen %d streams be reset, want %d", n, gone)
+		}
+		return nil
+	})
 	b.mu.Lock()
 	for path, d := range want {
 		if leaves := d.side == "client"; b.got[path] != 1 || b.left[path] != leaves {
