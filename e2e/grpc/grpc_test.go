@@ -235,10 +235,11 @@ func TestOwn_ResponsesAreCalls(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, script)
 	cfg := pacetest.Config{"upstream.up": pacetest.Upstreams(b), "upstream.down": pacetest.Upstreams(pacetest.NewClosed(t)), "limit.one": {"max_requests": 1}}
-	cfg["upstream.up"]["response_timeout"] = "200ms"
 	cfg["upstream.up"]["max_retries"] = 0
+	cfg["upstream.hurried"] = pacetest.Upstreams(b).With("response_timeout", "200ms")
 	cfg = cfg.WithRoutes(
 		pacetest.Table{"match": "/test.Up/", "upstream": "up"},
+		pacetest.Table{"match": "/test.Hurried/", "upstream": "hurried"},
 		pacetest.Table{"match": "/test.Down/", "upstream": "down"},
 		pacetest.Table{"match": "/test.Denied/", "upstream": "up", "deny": []string{"127.0.0.0/8"}},
 		pacetest.Table{"match": "/test.Limited/", "upstream": "up", "limits": []string{"one"}},
@@ -262,7 +263,7 @@ func TestOwn_ResponsesAreCalls(t *testing.T) {
 		{"/test.Denied/M", want{codes.PermissionDenied, "PERMISSION_DENIED", "forbidden", "client", "warn", 0, false}, "You may not use this address. Outcome: forbidden"},
 		{"/test.Limited/M", want{codes.ResourceExhausted, "RESOURCE_EXHAUSTED", "rate_limited", "limiter", "warn", 0, false}, "You have sent too many requests; try again later. Outcome: rate_limited"},
 		{"/test.Timed/hang", want{codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "route_timeout", "backend", "error", 0, true}, "The exchange took longer than this proxy allows. Outcome: route_timeout"},
-		{"/test.Up/hang", want{codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "upstream_timeout", "backend", "error", 0, true}, "The backend did not respond in time. Outcome: upstream_timeout"},
+		{"/test.Hurried/hang", want{codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "upstream_timeout", "backend", "error", 0, true}, "The backend did not respond in time. Outcome: upstream_timeout"},
 		{"/test.Up/reset", want{codes.Unavailable, "UNAVAILABLE", "upstream_reset", "backend", "error", 0, true}, "The backend closed the connection before its response was complete. Outcome: upstream_reset"},
 		{"/test.Down/M", want{codes.Unavailable, "UNAVAILABLE", "connect_failed", "backend", "error", 0, true}, "The proxy could not connect to the backend. Outcome: connect_failed"},
 		{"/test.Small/M", want{codes.Internal, "INTERNAL", "too_large", "client", "warn", 0, true}, "The body of the request is larger than this proxy allows. Outcome: too_large"},

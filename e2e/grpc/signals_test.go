@@ -34,6 +34,7 @@ func TestEjection_ByCodes(t *testing.T) {
 			call(t, c, "/test.Codes/trailer-0")
 		}
 		got := len(ill.Requests())
+		p.Stop() // writes what of the log is not written yet
 		lines := p.Lines("backend state")
 		switch {
 		case !tt.ejected && (got != n/2 || len(lines) > 0):

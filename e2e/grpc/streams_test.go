@@ -94,8 +94,9 @@ func TestEarlyStatus_DoesNotWaitForTheClient(t *testing.T) {
 	c := client(t, p)
 	ctx, cancel := context.WithTimeout(t.Context(), pacetest.Patience)
 	defer cancel()
-	var took []time.Duration
-	for range 9 {
+	const wait = 25 * time.Millisecond // half of what pace would wait for the client
+	fastest := pacetest.Patience
+	for n := 0; n < 9 || fastest > wait && n < 100; n++ { // others use the machine, too
 		stream := open(ctx, t, c)
 		began := time.Now()
 		if err := stream.Send(&testpb.StreamingOutputCallRequest{ResponseStatus: &testpb.EchoStatus{Code: int32(codes.Aborted), Message: "enough"}}); err != nil {
@@ -104,10 +105,10 @@ func TestEarlyStatus_DoesNotWaitForTheClient(t *testing.T) {
 		if _, err := stream.Recv(); status.Code(err) != codes.Aborted {
 			t.Fatalf("the stream ended as %v", err)
 		}
-		took = append(took, time.Since(began))
+		fastest = min(fastest, time.Since(began))
 	}
-	if slices.Sort(took); took[0] > 25*time.Millisecond {
-		t.Errorf("the status took %v", took)
+	if fastest > wait {
+		t.Errorf("the status took %v or longer", fastest)
 	}
 }
 
@@ -306,7 +307,7 @@ func TestTimeout_EndsAStreamOfASilentClient(t *testing.T) {
 	p, spans := pacetest.StartTraced(t, pacetest.Config{"upstream.u": s.pool(nil, false)}.WithRoutes(withoutClock))
 	body, w := pacetest.Pipe()
 	defer w.Close()
-	req := p.Request("POST", duplex, "", "Content-Type", "application/grpc", "Te", "trailers", "Grpc-Timeout", "400m")
+	req := p.Request("POST", duplex, "", "Content-Type", "application/grpc", "Te", "trailers", "Grpc-Timeout", "3S") // in time for a message, on a busy machine, too
 	req.Body = body
 	go w.Write([]byte("\x00\x00\x00\x00\x04\x12\x02\x08\x01")) // a StreamingOutputCallRequest for one byte
 	got := pacetest.Do(pacetest.H2C.Client(t), req)
