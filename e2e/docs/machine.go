@@ -89,10 +89,10 @@ func (m *machine) enter(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// shell is the text run by a shell in the folder that the last one left.
+// shell is the text run by a shell in the folder that the last block has left.
 func (m *machine) shell(text, out string) (*exec.Cmd, *os.File) {
 	// A reader's shell goes on after a failure; here it ends, so that no failure stays unseen.
-	script := m.write(filepath.Base(out)+".sh", "cd \"$(cat \"$CWD\")\"\nset -e -o pipefail\ntrap 'pwd >\"$CWD\"' EXIT\n"+text)
+	script := m.write(filepath.Base(out)+".sh", "cd \"$(cat \"$CWD\")\"\nset -e -o pipefail\n"+text)
 	file, err := os.Create(out)
 	if err != nil {
 		m.t.Fatal(err)
@@ -106,7 +106,7 @@ func (m *machine) shell(text, out string) (*exec.Cmd, *os.File) {
 func (m *machine) run(b *block, text string) (output string, code int) {
 	m.t.Helper()
 	out := filepath.Join(m.dir, fmt.Sprintf("block-%d", b.line))
-	cmd, file := m.shell(text, out)
+	cmd, file := m.shell("trap 'pwd >\"$CWD\"' EXIT\n"+text, out)
 	defer file.Close()
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
