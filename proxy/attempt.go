@@ -67,11 +67,10 @@ func (q *request) prepare() {
 	out.Upgrade, out.TrailersOK = message.Upgrade(r.ProtoMajor, r.ProtoMinor, r.Header), message.Lists(r.Header["Te"], "trailers")
 	if q.body != nil {
 		q.body.AllowEarlyResponse()
-		if q.rec.Repeatable {
-			q.body.Keep(q.upstream.MaxKept(), q.h.room)
-		}
+		q.body.Keep(q.upstream.MaxKept(q.rec.Repeatable), q.h.room)
 		out.Body, out.BodyReady, out.ContentLength, out.StopBody = q.body, q.body.Ready, r.ContentLength, q.body.Stop
 		out.Expect = q.body.Expects()
+		out.TakeBack = func(read []byte) { q.body.TakeBack(read, q.h.room) }
 		connection, filter, rules := r.Header["Connection"], q.plan.filter, q.route.requests
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names
 		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection, rules) }

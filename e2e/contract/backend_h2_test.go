@@ -381,29 +381,39 @@ func TestH2Backend_GoAwayOnce(t *testing.T) {
 	})
 }
 
-// A request whose body was read is not sent again, although the backend has not processed it, unless its body is kept.
-func TestH2Backend_BodyIsNotSentTwice(t *testing.T) {
+// A body that was read is sent again, whatever the method is, since the backend has not processed the request: if pace still
+// has it whole, or keeps it.
+func TestH2Backend_BodyIsSentAgain(t *testing.T) {
 	t.Parallel()
 	overEachH2(t, func(t *testing.T, o h2Side) {
 		refuse := func(x *pacetest.H2Exchange) { x.AwaitEnd(); x.SendReset(http2.ErrCodeRefusedStream) }
-		for _, tt := range []struct {
-			method string
-			kept   int
-			want   int
-		}{{"POST", 1024, 502}, {"PUT", 0, 502}, {"PUT", 1024, 200}} {
-			t.Run(fmt.Sprint(tt.method, " ", tt.kept), func(t *testing.T) {
+		goAway := func(x *pacetest.H2Exchange) { x.AwaitEnd(); x.GoAway(0, http2.ErrCodeNo) }
+		small, large := "hello", strings.Repeat("hello", 20_000)
+		for name, tt := range map[string]struct {
+			first        func(*pacetest.H2Exchange)
+			method, body string
+			kept         int
+			want         int
+		}{
+			"refused": {refuse, "POST", small, 0, 200}, "GOAWAY": {goAway, "POST", small, 0, 200}, "64 KiB": {goAway, "POST", large[:64<<10], 0, 200},
+			"large": {refuse, "POST", large, 0, 502}, "idempotent": {goAway, "PUT", large, 0, 502}, "kept": {refuse, "POST", large, 1 << 20, 200},
+		} {
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				b := o.backend(t, pacetest.H2OnceThen(refuse, pacetest.H2Fine))
+				b := o.backend(t, pacetest.H2OnceThen(tt.first, pacetest.H2Fine))
 				p := pacetest.Start(t, set(o.config(b), "upstreams.retry", "max_replay_bytes", tt.kept))
-				wantStatus(t, p.Send(tt.method, "/x", "hello"), tt.want)
+				wantStatus(t, p.Send(tt.method, "/x", tt.body), tt.want)
 				reached := b.Got("/x")
 				for _, r := range reached {
-					if r.Body != "hello" {
-						t.Errorf("the backend got %q", r.Body)
+					if r.Body != tt.body {
+						t.Errorf("the backend got %d bytes", len(r.Body))
 					}
 				}
 				if want := 1 + tt.want/200%2; len(reached) != want {
 					t.Errorf("the backend got %d requests, want %d", len(reached), want)
+				}
+				if line := p.WantAccess("/x"); line.Int("bytes_in") != len(tt.body) {
+					t.Errorf("the line says %v", line)
 				}
 			})
 		}

@@ -1,6 +1,7 @@
 package body
 
 import (
+	"bytes"
 	"io"
 	"sync/atomic"
 )
@@ -44,6 +45,18 @@ func (b *Body) Keep(limit int64, room *Room) {
 	if limit > 0 && room.take(limit) {
 		b.kept = &kept{room: room, limit: limit}
 	}
+}
+
+// TakeBack keeps what an attempt has read of b, and has given back unused, unless it is kept already. Nobody reads b
+// meanwhile.
+func (b *Body) TakeBack(read []byte, room *Room) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	size := int64(len(read))
+	if b.mayAgain() || b.reading == cut || size != b.Received() || !room.take(size) {
+		return
+	}
+	b.kept = &kept{room: room, limit: size, read: bytes.Clone(read)}
 }
 
 // Release lets go of what was kept. Nobody reads b any more. b may be nil.

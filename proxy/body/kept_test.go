@@ -141,3 +141,32 @@ func TestReady_DoesNotWaitForTheClient(t *testing.T) {
 		t.Error("it waits for the client")
 	}
 }
+
+// What an attempt gives back is read again, and then the rest. That needs room, as all that is kept does.
+func TestTakeBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		read int // of the five bytes
+		room int64
+		want bool
+	}{
+		"whole": {5, 5, true}, "a part": {3, 3, true}, "no room": {5, 4, false},
+	} {
+		room := NewRoom(tt.room)
+		b, _ := bodyOf(t.Context(), strings.NewReader("hello"), 0, 0)
+		piece := make([]byte, tt.read)
+		for attempt := range 2 {
+			io.ReadFull(b, piece)
+			b.TakeBack(piece, room)
+			if b.MayAgain() != tt.want || b.Again() != tt.want || string(piece) != "hello"[:tt.read] {
+				t.Errorf("%s: attempt %d: again %v, %q", name, attempt, b.MayAgain(), piece)
+			}
+		}
+		if rest, err := io.ReadAll(b); tt.want && (string(rest) != "hello" || err != nil) {
+			t.Errorf("%s: %q, %v", name, rest, err)
+		}
+		if b.Release(); room.left.Load() != tt.room {
+			t.Errorf("%s: %d bytes of room are left", name, room.left.Load())
+		}
+	}
+}

@@ -33,6 +33,10 @@ type Request struct {
 	// RequestBody error.
 	ContentLength int64
 
+	// TakeBack is given all that was read of Body if the backend has certainly not processed the request, and the transport
+	// still has it: before Do fails, and when nobody reads Body any more. read is valid until it returns. nil: that is lost.
+	TakeBack func(read []byte)
+
 	Trailer          func() http.Header // called after Body's io.EOF: sent after the last chunk; nil: none
 	AnnouncedTrailer string             // value of the Trailer field; "": none
 

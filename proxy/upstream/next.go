@@ -61,8 +61,14 @@ func (u *Upstream) Repeats(reason string) bool {
 // RepeatsReset reports whether an attempt whose connection was lost may be followed by another one.
 func (u *Upstream) RepeatsReset() bool { return u.repeatsReset }
 
-// MaxKept is how many bytes of a request's body may be kept to be sent again.
-func (u *Upstream) MaxKept() int64 { return u.o.Retry.MaxKept }
+// MaxKept is how many bytes of a request's body may be kept to be sent again. If the request may not be done twice, that is
+// only of use where a backend can say that it has not processed it.
+func (u *Upstream) MaxKept(idempotent bool) int64 {
+	if !idempotent && !u.mayRefuse {
+		return 0
+	}
+	return u.o.Retry.MaxKept
+}
 
 // Tries are the attempts of a request so far.
 type Tries struct {

@@ -89,6 +89,7 @@ type Upstream struct {
 	budget   budget
 
 	repeatsReset bool // Repeats(upstreamReset)
+	mayRefuse    bool // a backend may speak HTTP/2, and so say that it has not processed a request
 
 	*shared          // with the one before it, and the one after it; its mu guards what follows
 	list    []*entry // one for each address, in order
@@ -113,6 +114,7 @@ func New(o Options, before *Upstream) *Upstream {
 	}
 	u.budget = budget{o.Retry.Budget, &u.spending}
 	u.repeatsReset = u.Repeats(upstreamReset)
+	u.mayRefuse = slices.ContainsFunc(o.Addresses, func(a Address) bool { return cmp.Or(a.Scheme, HTTP) != HTTP })
 	u.inUse = append(u.inUse, u)
 	u.publish()
 	return u

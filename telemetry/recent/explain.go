@@ -199,7 +199,7 @@ func (s *story) noFurther(a *telemetry.Attempt) {
 		why = fmt.Sprintf("%s is not safe to repeat, and %s had been sent", telemetry.Printable(s.r.Method), size(a.BytesSent))
 	case telemetry.BodyNotKept:
 		why = "the request's body had been read and not kept, as it never is for " + telemetry.Printable(s.r.Method)
-		if s.r.Repeatable {
+		if s.r.Repeatable || a.Protocol == "2" {
 			why = "the request's body had been read and not kept: retry.max_replay_bytes says up to which size pace keeps one"
 		}
 	case telemetry.NoMoreFailovers:

@@ -260,6 +260,11 @@ func TestExplain_FurtherAttempts(t *testing.T) {
 		{"the body of a POST is never kept", func(r *telemetry.Record) {
 			r.Method, r.Repeatable, r.Attempts, r.NoFurther = "POST", false, []telemetry.Attempt{refused}, telemetry.BodyNotKept
 		}, []string{"pace asked no other backend: the request's body had been read and not kept, as it never is for POST."}},
+		{"the body of a POST over HTTP/2 may be kept", func(r *telemetry.Record) {
+			goAway := refused
+			goAway.Protocol = "2"
+			r.Method, r.Repeatable, r.Attempts, r.NoFurther = "POST", false, []telemetry.Attempt{goAway}, telemetry.BodyNotKept
+		}, []string{"pace asked no other backend: the request's body had been read and not kept: retry.max_replay_bytes says"}},
 		{"the response could not be kept", func(r *telemetry.Record) {
 			r.Attempts, r.NoFurther = []telemetry.Attempt{unavailable}, telemetry.ResponseTooLarge
 		}, []string{"answered 503", "pace asked no other backend: its response was too large to be kept meanwhile."}},

@@ -229,6 +229,7 @@ func (x *exchange) Close(r *transport.Response) error {
 	}
 	x.stop()
 	x.running.Wait()
+	x.upload.giveBack()
 	r.BytesSent = x.bytesSent()
 	x.letGo()
 	bug := x.Bug()

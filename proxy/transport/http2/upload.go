@@ -32,6 +32,8 @@ type upload struct {
 	left     int64  // bytes that are to be read; -1: unknown
 	buf      []byte // nil: none
 	from, to int    // what of it was read, and not put yet
+	last     int    // bytes of the last piece that was read
+	holds    bool   // buf[:to] is all that was read so far
 	ended    bool   // there is no more to read
 	trailer  header.Rendered
 
@@ -56,7 +58,7 @@ var (
 )
 
 func (u *upload) begin() {
-	u.left, u.from, u.to, u.ended, u.trailer.Size = u.x.req.ContentLength, 0, 0, false, 0
+	u.left, u.from, u.to, u.last, u.holds, u.ended, u.trailer.Size = u.x.req.ContentLength, 0, 0, 0, true, false, 0
 	u.begun, u.reading, u.sent, u.closed, u.proceed = false, false, false, false, false
 }
 
@@ -71,17 +73,43 @@ func (u *upload) end() {
 	u.buf = nil
 }
 
-// fit takes an array for the next piece, by how large the last one was.
+// fit prepares an array for the next piece, of a size that goes by the last one. As long as all that was read fits into
+// it, the next piece comes behind that, so that it can be given back.
 func (u *upload) fit() {
-	switch full := u.buf != nil && u.to == len(u.buf); {
-	case full && len(u.buf) == smallUpload:
-		u.end()
-		u.buf = largeUploads.Get().(*[largeUpload]byte)[:]
-	case len(u.buf) == largeUpload && u.to <= smallUpload:
-		u.end()
-		fallthrough
+	if u.buf != nil && u.to == len(u.buf) && !u.mayGrow() {
+		u.holds = false
+	}
+	if !u.holds {
+		u.from, u.to = 0, 0
+	}
+	switch {
 	case u.buf == nil:
 		u.buf = smallUploads.Get().(*[smallUpload]byte)[:]
+	case len(u.buf) == smallUpload && (u.last == smallUpload || u.to == smallUpload):
+		large := largeUploads.Get().(*[largeUpload]byte)[:]
+		copy(large, u.buf[:u.to])
+		u.end()
+		u.buf = large
+	case len(u.buf) == largeUpload && !u.holds && u.last <= smallUpload:
+		u.end()
+		u.buf = smallUploads.Get().(*[smallUpload]byte)[:]
+	}
+}
+
+// mayGrow reports whether what has filled an array goes on in a large one. A stream that sends little at a time holds none.
+func (u *upload) mayGrow() bool {
+	length := u.x.req.ContentLength
+	return len(u.buf) == smallUpload && (u.last == smallUpload || 0 <= length && length <= largeUpload)
+}
+
+// giveBack gives back what was read, if the backend has not processed the request and all of that is still here. Nobody
+// sends the body any more.
+func (u *upload) giveBack() {
+	x := u.x
+	x.Mu.Lock()
+	defer x.Mu.Unlock()
+	if x.Cause != nil && x.Cause.Kind.NotProcessed() && u.holds && u.to > 0 && x.req.TakeBack != nil {
+		x.req.TakeBack(u.buf[:u.to])
 	}
 }
 
@@ -167,6 +195,7 @@ func (u *upload) beginRead() bool {
 		return false
 	}
 	u.begun, u.reading = true, true
+	u.holds = u.holds && !x.Final // once there is a response, the backend has processed the request
 	x.enterIdleLocked(transport.ReadRequest)
 	return true
 }
@@ -175,7 +204,7 @@ func (u *upload) beginRead() bool {
 // so that a body that is too long shows.
 func (u *upload) fill() (n int, err error) {
 	u.fit()
-	b := u.buf
+	b := u.buf[u.to:]
 	if 0 <= u.left && u.left < int64(len(b)) { // it comes from the wire, so the sum could overflow
 		b = b[:u.left+1]
 	}
@@ -200,7 +229,7 @@ func (u *upload) endRead() {
 // took notes what was read. It returns false if that ends the exchange.
 func (u *upload) took(n int, err error) bool {
 	x := u.x
-	u.from, u.to = 0, n
+	u.from, u.to, u.last = u.to, u.to+n, n
 	if u.left >= 0 {
 		if u.left -= int64(n); u.left < 0 {
 			u.fail(errBodyLong)

@@ -160,3 +160,50 @@ func TestClose_StopsABodyThatWasStoppedBefore(t *testing.T) {
 	}
 	resp.Close()
 }
+
+// What was read of a body is given back, all of it, if the backend has not processed the request, and an array holds it.
+func TestUpload_IsGivenBack(t *testing.T) {
+	refused := func(c *rawConn, id uint32) { c.WriteRSTStream(id, http2.ErrCodeRefusedStream) }
+	for name, tt := range map[string]struct {
+		size, piece int // of the body, and of what one Read returns
+		unknown     bool
+		ends        func(c *rawConn, id uint32)
+		want        bool
+	}{
+		"refused":                           {5, 5, false, refused, true},
+		"GOAWAY":                            {5, 5, true, func(c *rawConn, _ uint32) { c.WriteGoAway(0, http2.ErrCodeNo, nil) }, true},
+		"a large array":                     {largeUpload, largeUpload, false, refused, true},
+		"in pieces":                         {largeUpload, 1000, false, refused, true},
+		"of unknown length":                 {smallUpload + 5, largeUpload, true, refused, true},
+		"of unknown length, in pieces":      {smallUpload - 5, 1000, true, refused, true},
+		"of unknown length, in many pieces": {smallUpload + 5, 1000, true, refused, false},
+		"too large":                         {largeUpload + 1, largeUpload, false, refused, false},
+		"perhaps processed":                 {5, 5, false, func(c *rawConn, id uint32) { c.WriteRSTStream(id, http2.ErrCodeCancel) }, false},
+	} {
+		b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+			for got := 0; got < min(tt.size, usualWindow); {
+				f, err := c.ReadFrame()
+				if err != nil {
+					return false
+				}
+				if d, ok := f.(*http2.DataFrame); ok {
+					got += len(d.Data())
+				}
+			}
+			tt.ends(c, f.StreamID)
+			return true
+		})
+		whole := strings.Repeat("0123456789", tt.size/10+1)[:tt.size]
+		req, left := post(whole), strings.NewReader(whole)
+		if tt.unknown {
+			req.ContentLength = -1
+		}
+		req.Body = bodyOf(func(p []byte) (int, error) { return left.Read(p[:min(len(p), tt.piece)]) })
+		var got []string
+		req.TakeBack = func(read []byte) { got = append(got, string(read)) }
+		failure(t, pool(t, b.Address, Options{}), req)
+		if (len(got) == 1 && got[0] == whole) != tt.want || len(got) > 1 {
+			t.Errorf("%s: got back %d times, as it was: %v", name, len(got), len(got) == 1 && got[0] == whole)
+		}
+	}
+}
