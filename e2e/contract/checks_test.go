@@ -173,7 +173,7 @@ func TestHealth_FallAndRise(t *testing.T) {
 	}
 	p.WantMetric(float64(sent), "http_server_request_duration_seconds_count")
 	p.WantMetric(float64(sent), "http_client_request_duration_seconds_count")
-	if lines := len(p.Lines("request")); lines != sent {
+	if lines := len(p.AwaitLines(sent, "request")); lines != sent {
 		t.Errorf("%d access lines of %d requests", lines, sent)
 	}
 	p.Stop()

@@ -220,17 +220,25 @@ func TestEjection_OneRequestIsTheTrial(t *testing.T) {
 	}
 	wantChanges(t, p, ill.Address(), list...)
 	wantEvents(t, spans, len(list)-1)
-	trials := 0
-	for _, s := range spans.Spans() {
-		if s.Kind == otlp.Client && s.Attrs["pace.pick.reason"] == "trial" {
-			trials++
-			wantAttr(t, s.Attrs, "server.port", int64(ill.Port()))
-			wantAttr(t, s.Attrs, "pace.connection.reused", false)
+	for _, s := range awaitTrials(t, spans, len(list)-1) {
+		wantAttr(t, s.Attrs, "server.port", int64(ill.Port()))
+		wantAttr(t, s.Attrs, "pace.connection.reused", false)
+	}
+}
+
+// awaitTrials waits until the spans of n trials have arrived, and returns them.
+func awaitTrials(t *testing.T, spans *otlp.Recv, n int) (trials []otlp.Span) {
+	t.Helper()
+	pacetest.Eventually(t, func() error {
+		trials = slices.DeleteFunc(spans.Spans(), func(s otlp.Span) bool {
+			return s.Kind != otlp.Client || s.Attrs["pace.pick.reason"] != "trial"
+		})
+		if len(trials) != n {
+			return notYet("%d spans of trials, want %d", len(trials), n)
 		}
-	}
-	if trials != len(list)-1 {
-		t.Errorf("%d spans of trials, want %d: the changes are %q", trials, len(list)-1, list)
-	}
+		return nil
+	})
+	return trials
 }
 
 // wantEvents waits until n events pace.ejected have arrived.
@@ -287,7 +295,7 @@ func TestEjection_PanicAsksAll(t *testing.T) {
 	a.WantGot(2, "/panic")
 	b.WantGot(2, "/panic")
 	p.WantMetric(4, "pace_panic_picks_total", "pace_upstream", "default")
-	if n := len(p.Lines("panic: no backend may be picked, so pace asks all that are not drained")); n != 1 {
+	if n := len(p.AwaitLines(1, "panic: no backend may be picked, so pace asks all that are not drained")); n != 1 {
 		t.Errorf("%d lines about panic", n)
 	}
 	trace := pacetest.WantTrace(spans, 1, pacetest.Path("/panic"))

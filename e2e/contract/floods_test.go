@@ -126,11 +126,7 @@ func wantFloods(t *testing.T, p *pacetest.Pace, n float64, word string) {
 	t.Helper()
 	p.WantMetric(n, "pace_refused_total", "reason", "flood")
 	p.WantMetric(n, "pace_refused_total")
-	lines := p.Lines("refused a client's request or connection")
-	if len(lines) == 0 {
-		t.Error("the log has no line about it")
-	}
-	for _, line := range lines {
+	for _, line := range p.AwaitLines(1, "refused a client's request or connection") {
 		if line.Text("reason") != "flood" || line.Text("flood") != word || !strings.HasPrefix(line.Text("peer"), "127.0.0.1:") {
 			t.Errorf("the line is %v, want a flood of %s", line, word)
 		}
@@ -222,13 +218,11 @@ func TestFloods_EndTheRequestsOfTheirConnection(t *testing.T) {
 	}
 	p.WantMetric(3, "http_server_request_duration_seconds_count")
 	p.WantMetric(3, "pace_requests_total", "pace_side", "client")
-	pacetest.Eventually(t, func() error {
-		if n := len(p.Lines("request")); n != 3 {
-			return notYet("%d lines", n)
-		}
-		return nil
-	})
-	for _, line := range p.Lines("request") {
+	lines := p.AwaitLines(3, "request")
+	if len(lines) != 3 {
+		t.Errorf("%d lines", len(lines))
+	}
+	for _, line := range lines {
 		if line.Text("outcome") != "bad_request" {
 			t.Errorf("the line says %v", line)
 		}

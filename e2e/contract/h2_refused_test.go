@@ -93,8 +93,8 @@ func wantRefused(t *testing.T, p *pacetest.Pace, w *pacetest.H2Wire, n float64, 
 	}
 	p.WantMetric(n, "pace_refused_total", "reason", reason)
 	p.WantMetric(n, "pace_refused_total")
-	if lines := p.Lines("refused a client's request or connection"); len(lines) == 0 || lines[0].Text("reason") != reason {
-		t.Errorf("the log has %v, want a line for %s", lines, reason)
+	if line := p.AwaitLines(1, "refused a client's request or connection")[0]; line.Text("reason") != reason {
+		t.Errorf("the log says %v, want a line for %s", line, reason)
 	}
 }
 

@@ -71,6 +71,19 @@ func (p *Pace) Lines(msg string) []Line {
 	return lines
 }
 
+// AwaitLines waits until the log has at least n lines whose msg is msg, and returns those that it has. What pace has
+// written a moment ago need not have come through the pipe yet.
+func (p *Pace) AwaitLines(n int, msg string) (lines []Line) {
+	p.t.Helper()
+	Eventually(p.t, func() error {
+		if lines = p.Lines(msg); len(lines) < n {
+			return fmt.Errorf("the log has %d lines %q, want %d", len(lines), msg, n)
+		}
+		return nil
+	})
+	return lines
+}
+
 // Access returns the access lines of requests to path.
 func (p *Pace) Access(path string) []Line {
 	p.t.Helper()
