@@ -427,13 +427,14 @@ func TestH2Backend_ClientLeaves(t *testing.T) {
 		for name, tt := range map[string]struct {
 			serve   func(*pacetest.H2Exchange)
 			outcome string
+			phase   string // in which it leaves
 		}{
-			"while it waits": {func(x *pacetest.H2Exchange) { x.AwaitReset() }, "client_gone"},
+			"while it waits": {func(x *pacetest.H2Exchange) { x.AwaitReset() }, "client_gone", "wait"},
 			"in the body": {func(x *pacetest.H2Exchange) {
 				x.SendHeader(false, ":status", "200")
 				x.SendData(false, "fi")
 				x.AwaitReset()
-			}, "client_aborted"},
+			}, "client_aborted", "receive"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -462,7 +463,7 @@ func TestH2Backend_ClientLeaves(t *testing.T) {
 					}
 					return nil
 				})
-				time.Sleep(50 * time.Millisecond)
+				awaitPhase(t, p, tt.phase)
 				leave()
 				if err := <-done; !errors.Is(err, context.Canceled) {
 					t.Errorf("the client got %v", err)
@@ -491,8 +492,8 @@ func TestH2Backend_StalledUpload(t *testing.T) {
 		got := p.Send("POST", "/x", strings.Repeat("x", 10000))
 		wantStatus(t, got, 504)
 		pacetest.Eventually(t, func() error { // RST_STREAM, or the end of a connection on which nothing came
-			if r := b.Got("/x")[0]; !r.Reset || len(r.Body) != 100 {
-				return notYet("the backend saw %+v", r)
+			if got := b.Got("/x"); len(got) != 1 || !got[0].Reset || len(got[0].Body) != 100 {
+				return notYet("the backend saw %+v", got)
 			}
 			return nil
 		})

@@ -296,7 +296,7 @@ func TestBackendTLS_ClientLeavesInTheHandshake(t *testing.T) {
 	p := pacetest.Start(t, set(upstreams(byPort{l}), "upstreams", "connect_timeout", "10s"))
 	w := p.Wire()
 	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-	time.Sleep(300 * time.Millisecond)
+	awaitPhase(t, p, "tls")
 	w.Close()
 	line := p.WantAccess("/x")
 	if line.Text("outcome") != "client_gone" || line.Text("left_in") != "tls" {
@@ -325,9 +325,12 @@ func TestBackendTLS_Failover(t *testing.T) {
 		t.Errorf("the backends got %d and %d requests", len(got), len(bad.Requests()))
 	}
 	p.WantMetric(2, "pace_failovers_total", "reason", "tls_failed")
-	if n := len(bad.FailedHandshakes()); n != 2 {
-		t.Errorf("the bad backend saw %d handshakes fail", n)
-	}
+	pacetest.Eventually(t, func() error {
+		if n := len(bad.FailedHandshakes()); n != 2 {
+			return notYet("the bad backend saw %d handshakes fail", n)
+		}
+		return nil
+	})
 }
 
 // A connection that comes later resumes the session of one before.
@@ -571,8 +574,14 @@ func TestBackendTLS_Checks(t *testing.T) {
 			fine := pacetest.NewTLSBackend(t, ca.Server("127.0.0.1"), pacetest.Fine)
 			forged := pacetest.NewTLSBackend(t, pacetest.NewCA(t).Server("127.0.0.1"), pacetest.Fine)
 			cfg := trusting(ca, fine, forged)
-			cfg["upstreams.health"] = pacetest.Table{"type": kind, "interval": "50ms", "fall": 1, "rise": 1}
+			cfg["upstreams.health"] = pacetest.Table{"type": kind, "interval": "50ms", "timeout": "10s", "fall": 1, "rise": 1}
 			p := pacetest.Start(t, cfg)
+			pacetest.Eventually(t, func() error {
+				if p.Metrics().Sum("pace_health_checks_total", "result", "passed") == 0 {
+					return notYet("no check has passed")
+				}
+				return nil
+			})
 			for b, up := range map[*pacetest.Backend]float64{fine: 1, forged: 0} {
 				p.WantMetric(up, "pace_backend_up", "server_port", fmt.Sprint(b.Port()))
 			}
