@@ -21,12 +21,12 @@ func TestFailover(t *testing.T) {
 		on   bool // retry.on must name it
 	}{
 		"connect_failed":   {bad: func(t *testing.T) address { return pacetest.NewClosed(t) }},
-		"connect_timeout":  {bad: func(t *testing.T) address { return pacetest.NewBlackhole(t) }, cfg: pacetest.Table{"connect_timeout": "200ms"}},
+		"connect_timeout":  {bad: func(t *testing.T) address { return pacetest.NewBlackhole(t) }},
 		"upstream_reset":   {bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.ResetBefore) }, sent: true},
 		"upstream_invalid": {bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Garbage) }, sent: true, on: true},
 		"upstream_timeout": {
 			bad: func(t *testing.T) address { return pacetest.NewBackend(t, pacetest.Hang) },
-			cfg: pacetest.Table{"response_timeout": "200ms"}, sent: true, on: true,
+			cfg: pacetest.Table{"response_timeout": "2s"}, sent: true, on: true,
 		},
 	}
 	for reason, tt := range tests {

@@ -284,9 +284,9 @@ func (o h2Side) wantFault(t *testing.T, method string, f h2Fault) {
 	set(cfg, "upstreams", "max_response_header_bytes", 2048)
 	switch f.outcome {
 	case "upstream_timeout":
-		set(cfg, "upstreams", "response_timeout", "300ms")
+		set(cfg, "upstreams", "response_timeout", "2s") // in which the backend has got the request
 	case "upstream_stalled":
-		set(cfg, "upstreams", "body_timeout", "300ms")
+		set(cfg, "upstreams", "body_timeout", "2s")
 	}
 	p, spans := pacetest.StartTraced(t, cfg)
 	got := p.Send(method, "/x", "")
@@ -486,7 +486,7 @@ func TestH2Backend_StalledUpload(t *testing.T) {
 	t.Parallel()
 	overEachH2(t, func(t *testing.T, o h2Side) {
 		b := o.backend(t, func(x *pacetest.H2Exchange) { x.AwaitReset() }, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100})
-		p, spans := pacetest.StartTraced(t, set(o.config(b), "upstreams", "response_timeout", "300ms"))
+		p, spans := pacetest.StartTraced(t, set(o.config(b), "upstreams", "response_timeout", "2s"))
 		wantStatus(t, p.Get("/warm-up"), 504) // now pace knows the window
 		b.HoldWindow()
 		got := p.Send("POST", "/x", strings.Repeat("x", 10000))

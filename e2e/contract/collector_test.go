@@ -75,7 +75,7 @@ func unharmed(t *testing.T, address, protocol string) {
 // TestCollector_ComesBack: what is exported after a fault arrives.
 func TestCollector_ComesBack(t *testing.T) {
 	t.Parallel()
-	p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)), "OTEL_BSP_EXPORT_TIMEOUT=300", "OTEL_EXPORTER_OTLP_TIMEOUT=200")
+	p, spans := pacetest.StartTraced(t, upstreams(pacetest.NewBackend(t, pacetest.Fine)), "OTEL_BSP_EXPORT_TIMEOUT=3000", "OTEL_EXPORTER_OTLP_TIMEOUT=2000")
 	spans.Fail(otlp.Refuse)
 	wantStatus(t, p.Get("/lost"), 200)
 	pacetest.Eventually(t, func() error {

@@ -139,10 +139,10 @@ func TestUpstreams_ResponseTimeoutIsToTheHeader(t *testing.T) {
 	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
 		x.ReadBody()
 		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nslow")
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(3 * time.Second)
 		x.Write("body")
 	})
-	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "300ms"))
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "2s"))
 	got := p.Get("/x")
 	wantStatus(t, got, 200)
 	if got.Body != "slowbody" {
@@ -155,10 +155,10 @@ func TestUpstreams_ResponseTimeoutIsToTheHeader(t *testing.T) {
 func TestUpstreams_ResponseTimeoutSparesTheUpload(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
-	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "300ms"))
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "response_timeout", "2s"))
 	w := p.Wire()
 	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nslow")
-	time.AfterFunc(900*time.Millisecond, func() { w.Write([]byte("body")) })
+	time.AfterFunc(3*time.Second, func() { w.Write([]byte("body")) })
 	wantStatus(t, w.Response("POST"), 200)
 }
 
@@ -198,7 +198,7 @@ func TestUpstreams_MaxIdlePerBackend(t *testing.T) {
 func TestUpstreams_IdleTimeout(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
-	p := pacetest.Start(t, set(upstreams(b), "upstreams", "idle_timeout", "300ms"))
+	p := pacetest.Start(t, set(upstreams(b), "upstreams", "idle_timeout", "2s"))
 	wantStatus(t, p.Get("/x"), 200)
 	if b.Open() != 1 {
 		t.Errorf("%d connections are kept, want 1", b.Open())

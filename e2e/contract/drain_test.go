@@ -80,9 +80,9 @@ func TestDrain_TellsHTTP2AtOnce(t *testing.T) {
 // TestDrainDelay_KeepsAccepting: for as long as a load balancer needs to look elsewhere.
 func TestDrainDelay_KeepsAccepting(t *testing.T) {
 	t.Parallel()
-	const delay = 1500 * time.Millisecond
+	const delay = 5 * time.Second
 	b := pacetest.NewBackend(t, pacetest.Fine)
-	p := pacetest.Start(t, set(upstreams(b), "server", "drain_delay", "1500ms"))
+	p := pacetest.Start(t, set(upstreams(b), "server", "drain_delay", delay.String()))
 	began := time.Now()
 	p.Signal(sigTERM)
 	pacetest.Eventually(t, func() error {
@@ -91,18 +91,16 @@ func TestDrainDelay_KeepsAccepting(t *testing.T) {
 		}
 		return nil
 	})
-	served := 0
-	for time.Since(began) < delay/2 {
+	for round := 0; round < 10 || time.Since(began) < delay/4; round++ {
 		for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
 			wantStatus(t, pacetest.Do(mode.Client(t), p.Request("GET", "/x", "")), 200) // on a new connection
-			served++
 		}
 	}
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	if took := time.Since(began); took < delay || served == 0 {
-		t.Errorf("pace ended after %v, with %d requests served; want %v, and some", took, served, delay)
+	if took := time.Since(began); took < delay {
+		t.Errorf("pace ended after %v, want %v", took, delay)
 	}
 }
 

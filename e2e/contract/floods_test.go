@@ -405,7 +405,7 @@ func TestFloods_OfHeaders(t *testing.T) {
 func TestFloods_OfRequestsWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	c := set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "body_timeout", "300ms")
-	p := pacetest.Start(t, set(c, "server", "read_header_timeout", "500ms"))
+	p := pacetest.Start(t, set(c, "server", "read_header_timeout", "2s"))
 	w := p.H2Wire()
 	const streams = 250
 	for i := range uint32(streams) {
@@ -442,7 +442,7 @@ func TestFloods_OfRequestsWithoutAnEnd(t *testing.T) {
 	if got := whole.Response(1).String(); got != "200" {
 		t.Errorf("a header in two parts got %s", got)
 	}
-	time.Sleep(600 * time.Millisecond) // in which a time that still ran would be over
+	time.Sleep(2500 * time.Millisecond) // in which a time that still ran would be over
 	if err := whole.Alive(); err != nil {
 		t.Errorf("the connection after a header in two parts: %v", err)
 	}
