@@ -30,7 +30,7 @@ type flood struct {
 	word   string // of the log
 	begin  func(w *pacetest.H2Wire)
 	each   func(i uint32) []byte
-	pause  time.Duration // between two rounds
+	pause  time.Duration // between two rounds, on average
 	served bool          // the response of a backend may come
 }
 
@@ -88,7 +88,8 @@ var floodsOfFrames = []flood{
 
 // send sends rounds until the connection does not take more, or n have been sent.
 func (f *flood) send(c net.Conn, n uint32) {
-	c.SetWriteDeadline(time.Now().Add(pacetest.Patience))
+	began := time.Now()
+	c.SetWriteDeadline(began.Add(pacetest.Patience))
 	var batch []byte
 	for i := range n {
 		batch = append(batch, f.each(i)...)
@@ -99,7 +100,7 @@ func (f *flood) send(c net.Conn, n uint32) {
 			return
 		}
 		batch = batch[:0]
-		time.Sleep(f.pause)
+		time.Sleep(time.Until(began.Add(time.Duration(i) * f.pause))) // what was late is made up for
 	}
 }
 
