@@ -61,10 +61,10 @@ func TestServer_ReadHeaderTimeout(t *testing.T) {
 func TestServer_ReadHeaderTimeoutSparesTheBody(t *testing.T) {
 	t.Parallel()
 	b := pacetest.NewBackend(t, pacetest.Fine)
-	p := pacetest.Start(t, set(upstreams(b), "server", "read_header_timeout", "200ms"))
+	p := pacetest.Start(t, set(upstreams(b), "server", "read_header_timeout", "2s"))
 	w := p.Wire()
 	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nslow")
-	time.AfterFunc(600*time.Millisecond, func() { w.Write([]byte("body")) })
+	time.AfterFunc(3*time.Second, func() { w.Write([]byte("body")) })
 	wantStatus(t, w.Response("POST"), 200)
 	if got := b.WantGot(1, "/x")[0]; string(got.Body) != "slowbody" {
 		t.Errorf("the backend got %q", got.Body)
@@ -74,15 +74,15 @@ func TestServer_ReadHeaderTimeoutSparesTheBody(t *testing.T) {
 func TestServer_IdleTimeout(t *testing.T) {
 	t.Parallel()
 	p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "idle_timeout", "300ms"))
+	began := time.Now() // later, the test might be late
 	w := p.Wire()
 	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
 	wantStatus(t, w.Response("GET"), 200)
-	began := time.Now()
 	if rest, err := w.Rest(); rest != "" || err != nil {
 		t.Errorf("the idle connection got %q, %v", rest, err)
 	}
-	if took := time.Since(began); took < 200*time.Millisecond || took > 10*time.Second {
-		t.Errorf("closed after %v of idleness", took)
+	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
+		t.Errorf("closed after %v", took)
 	}
 }
 
@@ -340,11 +340,14 @@ func TestClient_SendsAMalformedBody(t *testing.T) {
 	if line := p.WantAccess("/x"); line.Text("outcome") != "bad_request" || line.Int("status") != 400 || !strings.EqualFold(line.Text("level"), "warn") {
 		t.Errorf("log says %s, %s, %s; want bad_request, 400, warn", line.Text("outcome"), line.Text("status"), line.Text("level"))
 	}
-	for _, r := range b.Got("/x") {
-		if r.BodyErr == nil {
-			t.Error("the malformed body ended as if whole for the backend")
+	pacetest.Eventually(t, func() error {
+		for _, r := range b.Got("/x") {
+			if r.BodyErr == nil {
+				return notYet("the malformed body has not ended as broken for the backend")
+			}
 		}
-	}
+		return nil
+	})
 	p.WantMetric(1, "http_server_request_duration_seconds_count", "pace_outcome", "bad_request", "http_response_status_code", "400")
 }
 

@@ -21,12 +21,8 @@ func TestDecided_AClientThatClosesItsHalfHasLeft(t *testing.T) {
 	p, spans := pacetest.StartTraced(t, upstreams(b))
 	w := p.Wire()
 	w.Send("GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-	pacetest.Eventually(t, func() error {
-		if len(b.Requests()) == 0 {
-			return notYet("the request at the backend")
-		}
-		return nil
-	})
+	b.WantGot(1, "/x")
+	awaitPhase(t, p, "wait")
 	w.CloseWrite()
 	if got, _ := w.Rest(); got != "" {
 		t.Errorf("the client got %q, want nothing", got)

@@ -32,11 +32,11 @@ func TestExplain_NamesWhatHappened(t *testing.T) {
 		"/none": func(x *pacetest.Exchange) { x.Reset() },
 		"/junk": func(x *pacetest.Exchange) { x.Write("220 smtp.example ESMTP\r\n"); x.Close() },
 		"/slow": pacetest.Later(slow, pacetest.Fine),
-		"/late": pacetest.Later(3*slow, pacetest.Fine),
+		"/late": pacetest.Hang,
 	}))
 	closed := pacetest.NewClosed(t)
 	cfg := upstreams(b)
-	cfg["upstreams"]["response_timeout"] = "500ms"
+	cfg["upstreams"]["response_timeout"] = "3s"
 	cfg["tracing.keep"] = pacetest.Table{"slow": "200ms"}
 	p := pacetest.Start(t, cfg)
 	dead := pacetest.Start(t, upstreams(closed))

@@ -301,7 +301,7 @@ func TestScrape_IsInNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "read_header_timeout", "300ms"))
+			p := pacetest.Start(t, set(upstreams(pacetest.NewBackend(t, pacetest.Fine)), "server", "read_header_timeout", "5s"))
 			for range 3 {
 				w := p.Wire()
 				w.Send(raw)

@@ -98,18 +98,20 @@ func h3Ends() []h3End {
 		{name: "the client leaves while it waits", backend: silent, act: h3Leaves("GET", nil), outcome: "client_gone", side: "client", status: 499},
 		{name: "the client leaves during its upload", backend: reads, act: h3Leaves("POST", forever()), outcome: "client_gone", side: "client", status: 499},
 		{name: "the client closes the connection while it waits", backend: silent, outcome: "client_gone", side: "client", status: 499,
-			act: h3Sends(h3Head(), func(w *pacetest.H3Wire, s *quic.Stream) {
-				s.Close()
-				time.Sleep(100 * time.Millisecond)
+			act: func(t *testing.T, s h3Scene) {
+				w := s.ca.H3Wire(s.p.Proxy, "pace.test")
+				w.Stream(h3Head()()).Close()
+				s.b.WantGot(1, "/x")
 				w.CloseWithError(0x100, "")
-			})},
+			}},
 		{name: "the client resets its upload", backend: reads, outcome: "client_gone", side: "client", status: 499,
-			act: h3Sends(h3Head("content-length", "10"), func(w *pacetest.H3Wire, s *quic.Stream) {
-				s.Write(pacetest.H3Data("half"))
-				time.Sleep(100 * time.Millisecond)
-				s.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
-				s.Read(make([]byte, 1))
-			})},
+			act: func(t *testing.T, s h3Scene) {
+				upload := s.ca.H3Wire(s.p.Proxy, "pace.test").Stream(h3Head("content-length", "10")())
+				upload.Write(pacetest.H3Data("half"))
+				s.b.WantGot(1, "/x") // or the reset overtakes the header
+				upload.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+				upload.Read(make([]byte, 1))
+			}},
 		{name: "the client leaves the response", backend: half, outcome: "client_aborted", side: "client", status: 200,
 			act: func(t *testing.T, s h3Scene) {
 				resp, err := s.client().Do(h3Request(t, s.p, "GET", "/x", nil))

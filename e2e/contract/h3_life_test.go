@@ -263,15 +263,15 @@ func TestH3_IdleConnections(t *testing.T) {
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	ca := pacetest.NewCA(t)
 	c := set(overH3(upstreams(b), ca.Issue("pace.test")), "server", "idle_timeout", "300ms")
-	p := pacetest.Start(t, set(c, "server", "read_header_timeout", "1s"))
-	used, unused := ca.H3Wire(p.Proxy, "pace.test"), ca.H3Wire(p.Proxy, "pace.test")
-	partial := ca.H3Wire(p.Proxy, "pace.test")
-	partial.Stream(h3Head()()[:5])
+	p := pacetest.Start(t, set(c, "server", "read_header_timeout", "3s"))
+	used := ca.H3Wire(p.Proxy, "pace.test")
 	s := used.Stream(h3Head()())
 	s.Close()
 	if _, err := io.ReadAll(s); err != nil {
 		t.Fatal(err)
 	}
+	unused, partial := ca.H3Wire(p.Proxy, "pace.test"), ca.H3Wire(p.Proxy, "pace.test")
+	partial.Stream(h3Head()()[:5])
 	for name, w := range map[string]*pacetest.H3Wire{"used": used, "unused": unused, "with half a header": partial} {
 		select {
 		case <-w.Context().Done():
