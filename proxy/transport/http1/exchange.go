@@ -225,7 +225,8 @@ func (x *exchange) failLocked(k transport.Kind, err error) error {
 	x.Cause = &transport.Error{Kind: k, Phase: x.Phase, BytesSent: x.sent, Reused: x.reused, Responded: x.responded, Err: err}
 	if x.c != nil {
 		x.Cause.Remote = x.c.remote
-		x.c.SetDeadline(longAgo)
+		x.c.readBy(longAgo)
+		x.c.writeBy(longAgo)
 	}
 	x.out.cancel()
 	return x.Cause

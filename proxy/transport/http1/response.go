@@ -120,7 +120,7 @@ var errInterrupted = errors.New("interrupted by the caller")
 func (x *exchange) Interrupt() { x.fail(transport.Canceled, errInterrupted) }
 
 // Close implements [transport.Exchange]. The connection goes back to the pool if the request and the response were
-// whole and nothing else came; otherwise it is closed.
+// whole and nothing else came, also if the client has left since; otherwise it is closed.
 func (x *exchange) Close(r *transport.Response) error {
 	if x.hijacked != nil {
 		x.hijacked.leave()
@@ -175,11 +175,13 @@ func (x *exchange) stopSending() {
 }
 
 // reusable reports whether the connection may be used again: the request and the response were whole, nothing
-// else came, and nothing about the connection is unclear.
+// else came, and nothing about the connection is unclear. A client that has the last byte may leave before Close: that
+// the exchange was canceled says nothing about the connection.
 func (x *exchange) reusable() bool {
 	if _, err := x.in.advance(); err != nil { // reads the end of the chunks, if it is there and unread
 		return false
 	}
-	return x.Final && x.Cause == nil && !x.unclear && x.out.now() == sent &&
+	canceled := x.Cause != nil && x.Cause.Kind == transport.Canceled
+	return x.Final && (x.Cause == nil || canceled) && !x.unclear && x.out.now() == sent &&
 		x.in.body.IsWhole() && x.in.pos == x.in.end
 }

@@ -426,6 +426,52 @@ func TestPool_CloseReachesConnectionsInUse(t *testing.T) {
 	})
 }
 
+// A client that has read the last byte of a response may leave before its exchange is closed. The connection is as good as
+// if it had stayed.
+func TestClose_KeepsTheConnectionOfAClientThatLeftWithAllOfItsResponse(t *testing.T) {
+	post := &transport.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("hello"), ContentLength: 5}
+	for _, tt := range []struct {
+		name  string
+		req   *transport.Request
+		first string // of the response, before the client leaves
+		idle  int
+	}{
+		{"all of it", get("/"), okHello, 1},
+		{"all of it, after a body", post, okHello, 1},
+		{"all but its last byte", get("/"), strings.TrimSuffix(okHello, "o"), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { respond(tt.first, okHello)(c, r); hang(c, r) })
+				ctx, leave := context.WithCancel(t.Context())
+				var resp Response
+				if err := p.Do(ctx, tt.req, &resp); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second) // until ctx is watched
+				if _, err := resp.Next(); err != nil {
+					t.Fatal(err)
+				}
+				leave()
+				synctest.Wait()
+				if _, err := resp.Next(); (err == io.EOF) != (tt.idle == 1) {
+					t.Errorf("the body goes on with %v", err)
+				}
+				resp.Close()
+				if p.Idle() != tt.idle {
+					t.Errorf("%d connections are idle, want %d", p.Idle(), tt.idle)
+				}
+				if tt.idle == 0 {
+					return
+				}
+				if next, body := fetch(t, p, get("/")); !next.Reused || body != "hello" {
+					t.Errorf("the next exchange got %q, on a connection that was there: %t", body, next.Reused)
+				}
+			})
+		})
+	}
+}
+
 func TestDo_AnswerBeforeTheRequestIsSomebodyElses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := pipes(Options{}, func(c net.Conn, r *bufio.Reader) { io.WriteString(c, okHello); hang(c, r) })
