@@ -230,17 +230,13 @@ func TestReload_OfNames(t *testing.T) {
 		t.Error("the metrics are not of the names in force")
 	}
 	w.config["acme"]["storage"] = filepath.Join(t.TempDir(), "other")
+	w.ca.Kill() // so that there is none yet
 	p.Reload(w.config)
 	if got, err := w.shown("b.test", roots); err != nil || !got.Equal(kept) {
 		t.Errorf("with another storage: got %v, %v, want the certificate before until there is another one", got, err)
 	}
-	pacetest.Eventually(t, func() error {
-		time.Sleep(50 * time.Millisecond)
-		if got, err := w.shown("b.test", roots); err != nil || got.Equal(kept) {
-			return notYet("the certificate before is in force, %v", err)
-		}
-		return nil
-	})
+	w.ca.Start()
+	w.await(t, "b.test", w.ca.Roots()) // which signs by another key since then
 	delete(w.config, "acme")
 	w.config["certificate[0]"] = pacetest.NewCA(t).Issue("a.test").Table()
 	p.Reload(w.config)
