@@ -142,9 +142,12 @@ func TestListen_AdminOnASocket(t *testing.T) {
 			return nil
 		})
 	}
-	if lines := p.Lines("listening"); len(lines) != 1 || lines[0].Text("admin") != "unix:"+path {
-		t.Errorf("got the start line %v", lines)
-	}
+	pacetest.Eventually(t, func() error {
+		if lines := p.Lines("listening"); len(lines) != 1 || lines[0].Text("admin") != "unix:"+path {
+			return notYet("got the start line %v", lines)
+		}
+		return nil
+	})
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit %d", code)
 	}

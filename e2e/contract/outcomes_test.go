@@ -393,6 +393,7 @@ func leavesWaiting(leave func(*pacetest.Wire)) func(*testing.T, scene) {
 		w := s.p.Wire()
 		w.Send("GET " + s.path + " HTTP/1.1\r\nHost: x\r\n\r\n")
 		s.b.WantGot(1, s.path)
+		awaitPhase(t, s.p, "wait") // the backend has the request a moment before that
 		leave(w)
 		wantLetGo(t, s.b)
 	}
