@@ -7,6 +7,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 
 	"pace/e2e/pacetest"
@@ -308,6 +309,32 @@ func TestExpectContinue(t *testing.T) {
 	}
 	if line := p.WantAccess("/x"); line.Int("status") != 200 || line.Text("outcome") != "ok" {
 		t.Errorf("log says %s, %s", line.Text("status"), line.Text("outcome"))
+	}
+}
+
+// A client that was sent 100, and still sends when the response comes, gets to read the response: its connection is not reset.
+func TestExpectContinue_IsRefusedInTheMiddle(t *testing.T) {
+	t.Parallel()
+	b := pacetest.NewBackend(t, func(x *pacetest.Exchange) {
+		x.Write("HTTP/1.1 100 Continue\r\n\r\n")
+		x.ReadBodyN(1 << 20)
+		x.Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		x.AwaitClose()
+	})
+	p := pacetest.Start(t, upstreams(b))
+	w := p.Wire()
+	w.Send("POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 67108864\r\n\r\n")
+	if got := w.Head("POST"); got.StatusCode != 100 {
+		t.Fatalf("status %d before the body, want 100", got.StatusCode)
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() { io.WriteString(w, strings.Repeat("x", 8<<20)) })
+	defer sending.Wait()
+	if got := w.Response("POST"); got.Status != 413 || got.Err != nil {
+		t.Errorf("got %+v", got)
+	}
+	if rest, err := w.Rest(); rest != "" || err != nil {
+		t.Errorf("then %q, %v; want the end", rest, err)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pace/proxy/front"
 )
 
 // deadlines is a client's side that notes until when it may be read from.
@@ -99,8 +101,8 @@ func TestBody_Hand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, d := bodyOf(t.Context(), strings.NewReader("hello"), 0, 0)
 		b.HandOver(false)
-		if !d.until.Equal(time.Now().Add(lingering)) {
-			t.Errorf("a client that still sends has %v, want %v", time.Until(d.until), lingering)
+		if !d.until.Equal(time.Now().Add(front.Lingering)) {
+			t.Errorf("a client that still sends has %v, want %v", time.Until(d.until), front.Lingering)
 		}
 		b.HandOver(true)
 		if d.until.After(time.Now()) {

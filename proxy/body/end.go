@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"pace/proxy/front"
 )
 
 // AllowEarlyResponse has net/http accept that a response begins before the body has come to its end.
@@ -109,9 +111,6 @@ func (b *Body) AnnounceClose(h http.Header) {
 	}
 }
 
-// lingering is how long a client may take to notice that its body is of no use any more.
-const lingering = 5 * time.Second
-
 // HandOver leaves the rest of the body to net/http. It reads a bounded part of it before it gives the
 // connection up, so that the client gets to read the response instead of a reset; but a client that
 // sends nothing must not hold the connection, and a response that is aborted need not wait for it.
@@ -123,7 +122,10 @@ func (b *Body) HandOver(aborted bool) {
 	}
 	end := time.Now()
 	if !aborted {
-		end = end.Add(lingering)
+		end = end.Add(front.Lingering)
+		if b.http1 && b.expected == settled {
+			b.client.LingerOnClose()
+		}
 	}
 	b.control.SetReadDeadline(end)
 }

@@ -46,6 +46,7 @@ type Conn struct {
 	unlawful     int         // bytes of h2.Unlawful that net/http has read. The goroutine that reads owns it.
 	preface      int         // bytes of HTTP/2's preface that have come; -1: HTTP/1. The goroutine that reads owns it.
 	lost         atomic.Bool // the client has closed it, or it broke, or pace has closed it
+	lingers      atomic.Bool // before it is closed, the client has time to read the response
 	begun        atomic.Bool // a request has begun since the last one, if there was one
 	rested       atomic.Bool // net/http has set a deadline since the last request
 	handled      atomic.Bool // the present request reached the handler
@@ -236,6 +237,9 @@ func (c *Conn) readOn(b []byte) (n int, err error) {
 
 // Close implements net.Conn. A login at a backend ends with the client's connection.
 func (c *Conn) Close() error {
+	if c.lingers.CompareAndSwap(true, false) {
+		c.linger()
+	}
 	c.lost.Store(true)
 	c.Attached.Close()
 	c.meet()
@@ -244,6 +248,20 @@ func (c *Conn) Close() error {
 		c.server.multiplexed.remove(c)
 	}
 	return c.Conn.Close()
+}
+
+// Lingering is how long a client may take to notice that its body is of no use any more.
+const Lingering = 5 * time.Second
+
+// LingerOnClose lets a client that still sends its body read the response: what it sends is dropped, and does not have the
+// kernel reset the connection. After a request without Expect, net/http waits half a second by itself.
+func (c *Conn) LingerOnClose() { c.lingers.Store(true) }
+
+func (c *Conn) linger() {
+	c.CloseWrite()
+	wire := c.under()
+	wire.SetReadDeadline(time.Now().Add(Lingering))
+	io.Copy(io.Discard, struct{ io.Reader }{wire})
 }
 
 // under returns the connection below TLS.
