@@ -509,7 +509,7 @@ func TestBackendTLS_IdleConnections(t *testing.T) {
 					sent <- struct{}{}
 				}
 			})
-			p := pacetest.Start(t, set(set(upstreams(byPort{l}), "upstreams.tls", "ca", ca.File()), "upstreams", "max_retries", 0))
+			p := pacetest.Start(t, set(trusting(ca, byPort{l}), "upstreams", "max_retries", 0))
 			for i := range 2 {
 				got := p.Send("POST", "/x", "data") // which is never sent twice
 				wantStatus(t, got, 200)
@@ -606,7 +606,7 @@ func TestBackendTLS_Reload(t *testing.T) {
 	ca, other := pacetest.NewCA(t), pacetest.NewCA(t)
 	b := pacetest.NewTLSBackend(t, ca.Server("127.0.0.1"), pacetest.Fine)
 	file := ca.File()
-	cfg := set(upstreams(b), "upstreams.tls", "ca", file)
+	cfg := set(unhurried(upstreams(b)), "upstreams.tls", "ca", file)
 	p := pacetest.Start(t, cfg)
 	write := func(from string) {
 		text, err := os.ReadFile(from)
@@ -668,7 +668,7 @@ func TestBackendTLS_KeysChangeOnAnIdleConnection(t *testing.T) {
 			}
 			t.Cleanup(func() { server.Process.Kill(); server.Wait() })
 			out.await(t, "ACCEPT")
-			p := pacetest.Start(t, set(set(pacetest.Config{"upstreams": {"backends": []string{"https://" + at}}}, "upstreams.tls", "ca", ca.File()), "upstreams", "max_retries", 0))
+			p := pacetest.Start(t, set(set(unhurried(pacetest.Config{"upstreams": {"backends": []string{"https://" + at}}}), "upstreams.tls", "ca", ca.File()), "upstreams", "max_retries", 0))
 			for i := range 3 {
 				done := make(chan pacetest.Response)
 				go func() { done <- p.Send("POST", fmt.Sprint("/", i), "data") }()
