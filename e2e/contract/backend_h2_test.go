@@ -745,3 +745,30 @@ func TestH2Backend_Checks(t *testing.T) {
 		}
 	})
 }
+
+// A client has its response when it has as many bytes as the header announces, and may leave then: the backend may end its
+// stream later.
+func TestH2Backend_ClientLeavesWithAWholeResponse(t *testing.T) {
+	t.Parallel()
+	overEachH2(t, func(t *testing.T, o h2Side) {
+		b := o.backend(t, func(x *pacetest.H2Exchange) {
+			x.AwaitEnd()
+			x.SendHeader(false, ":status", "200", "content-length", "4")
+			x.SendData(false, "fine")
+			x.AwaitReset()
+		})
+		p := pacetest.Start(t, o.config(b))
+		for _, request := range []string{"GET /get HTTP/1.1\r\nHost: x\r\n\r\n", "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"} {
+			method, _, _ := strings.Cut(request, " ")
+			w := p.Wire()
+			w.Send(request)
+			if got := w.Response(method); got.Body != "fine" || got.Err != nil {
+				t.Errorf("%s: %+v", method, got)
+			}
+			w.Close()
+			if line := p.WantAccess("/" + strings.ToLower(method)); line.Text("outcome") != "ok" || line.Int("bytes_out") != 4 {
+				t.Errorf("the line says %v", line)
+			}
+		}
+	})
+}

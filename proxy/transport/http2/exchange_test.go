@@ -262,3 +262,31 @@ func TestDo_AnExchangeIsNotUsedAgainTooEarly(t *testing.T) {
 		resp.Close()
 	}
 }
+
+// Who leaves with as much of a body as was announced has all of it, although the stream goes on. Else the body is cut.
+func TestNext_TheCallerLeavesWithTheWholeBody(t *testing.T) {
+	for announced, whole := range map[string]bool{"5": true, "6": false, "": false} {
+		b := serveRaw(t, nil, func(c *rawConn, f *http2.MetaHeadersFrame, n int) bool {
+			fields := []string{":status", "200"}
+			if announced != "" {
+				fields = append(fields, "content-length", announced)
+			}
+			c.respond(f.StreamID, false, fields...)
+			c.WriteData(f.StreamID, false, []byte("hello"))
+			return true
+		})
+		ctx, leave := context.WithCancel(t.Context())
+		var resp transport.Response
+		if err := pool(t, b.Address, Options{}).Do(ctx, get("/"), &resp); err != nil {
+			t.Fatal(err)
+		}
+		if piece, err := resp.Next(); string(piece) != "hello" || err != nil {
+			t.Errorf("%q, %v", piece, err)
+		}
+		leave()
+		if _, err := resp.Next(); (err == io.EOF) != whole || err == nil {
+			t.Errorf("of %q bytes: %v", announced, err)
+		}
+		resp.Close()
+	}
+}

@@ -251,6 +251,8 @@ func (x *exchange) nextLocked(r *transport.Response) ([]byte, error) {
 	defer x.stopLocked()
 	for waits := false; ; {
 		switch {
+		case x.Cause != nil && x.Cause.Kind == transport.Canceled && in.isTaken():
+			return nil, io.EOF // who left had all of it
 		case x.Cause != nil && (x.Cause.Kind != transport.Truncated || len(in.chunks) == 0):
 			return nil, x.Cause
 		case in.isEmpty || in.ended && len(in.chunks) == 0:
@@ -267,6 +269,15 @@ func (x *exchange) nextLocked(r *transport.Response) ([]byte, error) {
 		}
 		x.waitLocked()
 	}
+}
+
+// isTaken reports whether the caller has taken the whole body, although the backend may not have ended the stream yet.
+func (in *incoming) isTaken() bool {
+	whole := in.ended
+	if length := in.head.ContentLength; length >= 0 {
+		whole = in.arrived == length
+	}
+	return whole && len(in.chunks) == 0
 }
 
 // mayComeLocked lets the backend send so many bytes more, when they are worth a frame. x.Mu is held.
