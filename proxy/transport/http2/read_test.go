@@ -502,7 +502,7 @@ func TestReset_GRPCEndsNoConnectionForItsPings(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	long := make(chan error, 1)
 	go func() { long <- call(ctx) }()
-	eventually(t, "the long call has its connection", func() bool { return p.Open() == 1 && p.Idle() == 0 })
+	eventually(t, "the long call has its connection", func() bool { return carried(p) == 1 })
 	for range 10 {
 		given, up := context.WithCancel(t.Context())
 		done := make(chan error, 1)

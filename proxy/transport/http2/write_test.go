@@ -246,7 +246,7 @@ func TestConn_WaitsForNobody(t *testing.T) {
 		defer close(done)
 		fetch(t, p, req)
 	}()
-	eventually(t, "the first has its connection", func() bool { return p.Open() == 1 && p.Idle() == 0 })
+	eventually(t, "the first has its connection", func() bool { return carried(p) == 1 })
 	fetch(t, p, get("/"))
 	if got := len(conn().taken()); got == 0 {
 		t.Error("nothing has gone out")
