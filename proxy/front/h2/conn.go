@@ -283,7 +283,9 @@ func (c *Conn) sent(f *frames.Reader) {
 		}
 	case frames.Headers:
 		c.responds(f.Stream())
-		c.floods.earn(0, f.Has(frames.EndStream))
+		if f.Has(frames.EndStream) {
+			c.floods.earnOnce()
+		}
 		c.sentOf(f.Stream(), f.Has(frames.EndStream))
 	case frames.Reset:
 		c.sentOf(f.Stream(), true)

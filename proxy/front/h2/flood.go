@@ -51,7 +51,7 @@ const earnedEach = 3
 // maxShort is how many frames may be as short as can be because those before were long.
 const maxShort = maxControl
 
-// earn notes that DATA of n bytes was sent, or that a frame ended a response. A client that reads in small pieces,
+// earn notes that DATA of n bytes was sent, and whether it ended a response. A client that reads in small pieces,
 // such as net/http's, sends two WINDOW_UPDATE for 4 KiB, and others send two for each KiB, or for each frame.
 func (f *floods) earn(n int, ends bool) {
 	spare := f.spare + n - shortData
@@ -61,8 +61,8 @@ func (f *floods) earn(n int, ends bool) {
 	}
 }
 
-// earnByFlush notes that a handler flushes what it has.
-func (f *floods) earnByFlush() { f.earned.Add(earnedEach) }
+// earnOnce notes that a handler flushes what it has, or that a header is a whole response.
+func (f *floods) earnOnce() { f.earned.Add(earnedEach) }
 
 // fromEarned takes a frame from those that are earned, and reports whether there was one.
 func (f *floods) fromEarned() bool {

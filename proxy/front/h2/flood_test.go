@@ -159,6 +159,27 @@ func TestFloods_SentDataEarnsControlFrames(t *testing.T) {
 	}
 }
 
+// A header earns nothing, however long the DATA before it was, unless it is a whole response.
+func TestFloods_AreNotPaidByHeaders(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		var refused []telemetry.Refusal
+		c := New(watch(100_000, &refused))
+		c.ReadOutgoing(frame(frames.Data, 0, 1, make([]byte, 1<<20)))
+		flags := byte(frames.EndHeaders)
+		if whole {
+			flags |= frames.EndStream
+		}
+		header := frame(frames.Headers, flags, 1, []byte{0x88}) // 200
+		for range 20_000 {
+			c.ReadOutgoing(header)
+			c.ReadIncoming(windowUpdate)
+		}
+		if c.Flooded() == whole {
+			t.Errorf("whole responses %v: flooded is %v", whole, c.Flooded())
+		}
+	}
+}
+
 // What a long download earns is no more than a flood in advance.
 func TestFloods_AreNotSavedUpFor(t *testing.T) {
 	long, short := frame(frames.Data, 0, 1, make([]byte, 16384)), frame(frames.Data, 0, 1, []byte{1})

@@ -31,7 +31,7 @@ func (c *Conn) ExpectMore(id uint32) {
 
 // ExpectNoMore notes that a handler wants what it has written to go out.
 func (c *Conn) ExpectNoMore(id uint32) {
-	c.floods.earnByFlush()
+	c.floods.earnOnce()
 	c.expectNoMore(id)
 }
 
