@@ -70,7 +70,6 @@ func (q *request) prepare() {
 		q.body.Keep(q.upstream.MaxKept(q.rec.Repeatable), q.h.room)
 		out.Body, out.BodyReady, out.ContentLength, out.StopBody = q.body, q.body.Ready, r.ContentLength, q.body.Stop
 		out.Expect = q.body.Expects()
-		out.TakeBack = func(read []byte) { q.body.TakeBack(read, q.h.room) }
 		connection, filter, rules := r.Header["Connection"], q.plan.filter, q.route.requests
 		out.AnnouncedTrailer = message.Announcement(filter.Trailer(r.Trailer, connection, rules)) // until the body has ended: its names
 		out.Trailer = func() http.Header { return filter.Trailer(r.Trailer, connection, rules) }
@@ -92,6 +91,9 @@ func (q *request) prepare() {
 	q.fields = append(b, q.plan.proxyLine...)
 	q.beginCopy()
 }
+
+// takeBack keeps what an attempt has read of the request's body, and gives back.
+func (q *request) takeBack(read []byte) { q.body.TakeBack(read, q.h.room) }
 
 // attempt makes the attempt that q.step says; unless it fails, the response's header is in q.resp. If
 // it does, the request is not in flight at a backend any more.

@@ -52,7 +52,7 @@ type request struct {
 
 var requests = sync.Pool{New: func() any {
 	q := &request{}
-	q.out.OnPhase, q.out.On1xx = q.phase, q.interim
+	q.out.OnPhase, q.out.On1xx, q.out.TakeBack = q.phase, q.interim, q.takeBack
 	return q
 }}
 
@@ -135,7 +135,7 @@ var phases = [...]telemetry.Phase{
 // release gives the request back to the pool, with nothing of this exchange in it.
 func (q *request) release() {
 	q.fields = kept(q.fields)
-	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx}
+	q.out = transport.Request{OnPhase: q.out.OnPhase, On1xx: q.out.On1xx, TakeBack: q.out.TakeBack}
 	q.drained.Store(false)
 	q.h, q.plan, q.route, q.r, q.ctx, q.timeout, q.conn, q.rec, q.body, q.upstream, q.backend = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	q.miss, q.client, q.asked, q.step, q.proxyError, q.kept = route.Result{}, client{}, message.Forwarding{}, upstream.Step{}, "", keptResponse{}
