@@ -109,14 +109,22 @@ func (p *process) whole() []byte {
 // ready waits until url answers 200.
 func (p *process) ready(t testing.TB, url string) {
 	t.Helper()
+	p.await(t, func() error {
+		_, err := get(t.Context(), url)
+		return err
+	})
+}
+
+// await waits until the condition holds that says that the program is ready.
+func (p *process) await(t testing.TB, try func() error) {
+	t.Helper()
 	poll(t, func() error {
 		select {
 		case <-p.exited:
 			t.Fatalf("%s ended before it was ready: %v\n%s", p.cmd.Path, p.cmd.ProcessState, p.said())
 		default:
 		}
-		_, err := get(t.Context(), url)
-		return err
+		return try()
 	})
 }
 

@@ -61,13 +61,7 @@ func (w WebServer) Start(t testing.TB, origin, cert, key string) (clear, secure 
 	}
 	write(t, filepath.Join(dir, "both.pem"), string(both))
 	write(t, filepath.Join(dir, "config"), strings.NewReplacer("CLEAR", clear, "SECURE", secure, "ORIGIN", origin, "CERT", filepath.Join(dir, "both.pem")).Replace(w.config))
-	p := run(t, Path(t, w.Name), strings.Fields(strings.ReplaceAll(w.args, "DIR", dir))...)
-	poll(t, func() error {
-		select {
-		case <-p.exited:
-			t.Fatalf("%s ended: %v\n%s", w.Name, p.cmd.ProcessState, p.said())
-		default:
-		}
+	run(t, Path(t, w.Name), strings.Fields(strings.ReplaceAll(w.args, "DIR", dir))...).await(t, func() error {
 		c, err := net.Dial("tcp", secure)
 		if err == nil {
 			c.Close()
