@@ -104,7 +104,9 @@ func TestIssue_ByTLSALPN(t *testing.T) {
 		t.Errorf("/readyz is %d with certificates, want 200", got)
 	}
 	p.WantMetric(expires, "pace_certificate_expiry_timestamp_seconds", "certificate", "a.test")
-	wantIssued(t, p, 2)
+	if lines := p.AwaitLines(2, "certificate issued"); len(lines) != 2 {
+		t.Errorf("got the lines %v, want 2", lines)
+	}
 	if w.ca.Said("Attempting to validate w/ HTTP") > 0 {
 		t.Error("the authority has asked over HTTP, where nobody listens")
 	}
@@ -120,17 +122,6 @@ func TestIssue_ByTLSALPN(t *testing.T) {
 	}
 	p.WantMetric(0, "pace_tls_handshake_failures_total", "reason", "other")
 	w.wantTight(t)
-}
-
-// wantIssued waits until pace has logged that so many certificates are issued.
-func wantIssued(t *testing.T, p *pacetest.Pace, n int) {
-	t.Helper()
-	pacetest.Eventually(t, func() error {
-		if lines := p.Lines("certificate issued"); len(lines) != n {
-			return notYet("got the lines %v, want %d", lines, n)
-		}
-		return nil
-	})
 }
 
 // The listener in clear text answers HTTP-01 before it redirects, and for the tokens of pace alone.
@@ -177,7 +168,7 @@ func TestFiles_GoFirst(t *testing.T) {
 	p := pacetest.Start(t, w.config)
 	w.ca.Start()
 	w.await(t, "b.test", w.ca.Roots())
-	wantIssued(t, p, 2)
+	p.AwaitLines(2, "certificate issued")
 	if _, err := w.shown("a.test", own.Config("").RootCAs); err != nil {
 		t.Errorf("the certificate is not that of the file: %v", err)
 	}

@@ -71,12 +71,7 @@ func TestDown_WhileARenewalIsDue(t *testing.T) {
 	roots := w.ca.Roots()
 	w.await(t, "a.test", roots)
 	w.ca.Kill()
-	pacetest.Eventually(t, func() error {
-		if len(p.Lines("certificate not renewed: the one before stays in force")) == 0 {
-			return notYet("no line says that the renewal failed")
-		}
-		return nil
-	})
+	p.AwaitLines(1, "certificate not renewed: the one before stays in force")
 	if _, err := w.shown("a.test", roots); err != nil {
 		t.Errorf("the certificate is gone: %v", err)
 	}
@@ -253,12 +248,7 @@ func TestDown_ShowsNoSecretOfTheDirectory(t *testing.T) {
 	w.config["acme"]["directory"] = "https://127.0.0.1:1/dir?key=${env:SECRET_OF_ACME}"
 	w.config["log"] = pacetest.Table{"level": "debug"}
 	p := pacetest.StartUnready(t, w.config, "SECRET_OF_ACME="+secret)
-	pacetest.Eventually(t, func() error {
-		if len(p.Lines("certificate not issued: handshakes for its name fail")) == 0 {
-			return notYet("no failure")
-		}
-		return nil
-	})
+	p.AwaitLines(1, "certificate not issued: handshakes for its name fail")
 	resp, err := http.Get("http://" + p.Admin + "/readyz")
 	if err != nil {
 		t.Fatal(err)

@@ -262,13 +262,11 @@ func holdDepartures(t *testing.T, p *pacetest.Pace, spans *otlp.Recv, b *departi
 		}
 	}
 	b.mu.Unlock()
-	pacetest.Eventually(t, func() error {
-		if n := len(p.Lines("request")); n != len(want) {
-			return fmt.Errorf("%d access lines, want %d", n, len(want))
-		}
-		return nil
-	})
-	for _, l := range p.Lines("request") {
+	lines := p.AwaitLines(len(want), "request")
+	if len(lines) != len(want) {
+		t.Errorf("%d access lines, want %d", len(lines), len(want))
+	}
+	for _, l := range lines {
 		if d := want[l.Text("path")]; l.Text("outcome") != d.outcome || l.Int("status") != d.status || l.Int("attempts") != 1 {
 			t.Errorf("%s: the line has %s, %d, %d attempts; want %+v", l.Text("path"), l.Text("outcome"), l.Int("status"), l.Int("attempts"), d)
 		}

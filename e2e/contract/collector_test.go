@@ -193,14 +193,9 @@ func TestCollector_ShortOutageCostsNothing(t *testing.T) {
 			for i := range 50 {
 				wantStatus(t, p.Get(fmt.Sprint("/", i)), 500)
 			}
-			pacetest.Eventually(t, func() error {
-				for _, what := range []string{"spans", "log records"} {
-					if len(p.Lines(what+" wait: the collector does not take them for now")) == 0 {
-						return notYet("nobody says that %s wait", what)
-					}
-				}
-				return nil
-			})
+			for _, what := range []string{"spans", "log records"} {
+				p.AwaitLines(1, what+" wait: the collector does not take them for now")
+			}
 			r.Start()
 			r.Wait(func(s []otlp.Span) bool { return len(s) >= 2*50 })
 			r.WaitLines(func(l []otlp.Line) bool { return len(l) >= 50 })

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -72,13 +71,11 @@ func TestH3_Requests(t *testing.T) {
 	}
 	p.WantMetric(float64(len(tests)), "pace_protocol_requests_total", "network_protocol_version", "3")
 	p.WantMetric(1, "pace_tls_handshakes_total", "tls_protocol_version", "1.3")
-	pacetest.Eventually(t, func() error {
-		if n := len(p.Lines("request")); n != len(tests) {
-			return fmt.Errorf("%d lines of %d", n, len(tests))
-		}
-		return nil
-	})
-	for _, line := range p.Lines("request") {
+	lines := p.AwaitLines(len(tests), "request")
+	if len(lines) != len(tests) {
+		t.Errorf("%d lines of %d", len(lines), len(tests))
+	}
+	for _, line := range lines {
 		if line.Text("outcome") != "ok" || line.Text("tls") != "1.3" || line.Text("client") != "127.0.0.1" {
 			t.Errorf("the line says %v", line)
 		}

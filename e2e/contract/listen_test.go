@@ -142,12 +142,9 @@ func TestListen_AdminOnASocket(t *testing.T) {
 			return nil
 		})
 	}
-	pacetest.Eventually(t, func() error {
-		if lines := p.Lines("listening"); len(lines) != 1 || lines[0].Text("admin") != "unix:"+path {
-			return notYet("got the start line %v", lines)
-		}
-		return nil
-	})
+	if lines := p.AwaitLines(1, "listening"); len(lines) != 1 || lines[0].Text("admin") != "unix:"+path {
+		t.Errorf("got the start line %v", lines)
+	}
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit %d", code)
 	}

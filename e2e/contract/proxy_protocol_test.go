@@ -59,14 +59,8 @@ func TestProxyProtocol_NamesTheClient(t *testing.T) {
 	if got, err := http.ReadResponse(bufio.NewReader(again), nil); err != nil || got.StatusCode != 429 {
 		t.Errorf("the second request of one client got %v, %v, want 429", got, err)
 	}
-	pacetest.Eventually(t, func() error {
-		if n := len(p.Lines("request")); n < 6 {
-			return notYet("%d lines", n)
-		}
-		return nil
-	})
 	var clients []string
-	for _, line := range p.Lines("request") {
+	for _, line := range p.AwaitLines(6, "request") {
 		clients = append(clients, line.Text("client"))
 	}
 	slices.Sort(clients) // a line may come after that of the next request

@@ -79,7 +79,7 @@ func TestServers_Exchanges(t *testing.T) {
 	overEach(t, func(t *testing.T, p *pacetest.Pace, o *origin) {
 		c := pacetest.H2C.Client(t)
 		body := strings.Repeat("x", large)
-		for _, tt := range []struct {
+		tests := []struct {
 			method, path, body string
 			unknown            bool // length
 			status, bytes      int
@@ -88,7 +88,8 @@ func TestServers_Exchanges(t *testing.T) {
 			{"GET", "/204", "", false, 204, 0}, {"GET", "/304", "", false, 304, 0},
 			{"POST", "/known", body, false, 200, 7}, {"POST", "/unknown", body, true, 200, 7},
 			{"POST", "/refused", body, false, 413, -1}, {"POST", "/after", "x", false, 200, 1},
-		} {
+		}
+		for _, tt := range tests {
 			req := p.Request(tt.method, tt.path, tt.body)
 			if tt.unknown {
 				req.ContentLength = -1
@@ -98,7 +99,7 @@ func TestServers_Exchanges(t *testing.T) {
 				t.Errorf("%s %s: status %d, %d bytes, %v", tt.method, tt.path, got.Status, len(got.Body), got.Err)
 			}
 		}
-		for _, line := range p.Lines("request") {
+		for _, line := range p.AwaitLines(len(tests), "request") {
 			if outcome := line.Text("outcome"); outcome != "ok" && line.Text("path") != "/refused" || line.Int("attempts") != 1 {
 				t.Errorf("the line says %v", line)
 			}
