@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,17 +53,26 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	backend, release := holding(t)
 	p := start(t, nil, backend)
-	idle, idleReader := p.dial(t)
-	io.WriteString(idle, "GET /")
-	time.Sleep(200 * time.Millisecond) // until it is read, else its first request would be served
+	finish := sync.OnceFunc(func() { close(release) })
+	defer finish()
+	begun := make(map[string]net.Conn)
+	readers := make(map[string]*bufio.Reader)
+	for _, path := range []string{"/soon", "/late"} {
+		begun[path], readers[path] = p.dial(t)
+		io.WriteString(begun[path], "GET "+path)
+	}
+	time.Sleep(200 * time.Millisecond) // until that is read, else these requests would be served as the first ones
 	c, r := p.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
 
-	// A connection that was open before is heard once more.
-	io.WriteString(idle, " HTTP/1.1\r\nHost: x\r\n\r\n")
-	late, err := http.ReadResponse(idleReader, nil)
+	// A request whose client may not know yet that pace drains is served.
+	io.WriteString(begun["/soon"], " HTTP/1.1\r\nHost: x\r\n\r\n")
+	waitFor(t, "the second request", func() bool { return len(p.inFlight()) == 2 })
+	time.Sleep(1500 * time.Millisecond)
+	io.WriteString(begun["/late"], " HTTP/1.1\r\nHost: x\r\n\r\n")
+	late, err := http.ReadResponse(readers["/late"], nil)
 	if err != nil || late.StatusCode != 503 || !late.Close || late.Header.Get("Proxy-Status") != `pace; error=proxy_internal_response; details="draining"` {
 		t.Errorf("a request that came late: got %v, %v", late, err)
 	}
@@ -71,23 +81,56 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 		t.Fatalf("the drain ended with a request in flight: %v", err)
 	default:
 	}
-	release <- struct{}{}
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 200 {
-		t.Fatalf("got %v, %v", resp, err)
-	}
-	if b, err := io.ReadAll(resp.Body); string(b) != "hi" || err != nil {
-		t.Errorf("got %q, %v", b, err)
+	finish()
+	for name, r := range map[string]*bufio.Reader{"the request in flight": r, "one that came soon": readers["/soon"]} {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: got %v, %v", name, resp, err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "hi" || err != nil {
+			t.Errorf("%s: got %q, %v", name, b, err)
+		}
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the drain ended with %v", err)
 	}
-	lines := p.lines(t, 2)
-	if lines[0]["outcome"] != "draining" || lines[1]["outcome"] != "ok" {
+	lines := p.lines(t, 3)
+	if lines[0]["outcome"] != "draining" || lines[1]["outcome"] != "ok" || lines[2]["outcome"] != "ok" {
 		t.Errorf("got %v", lines)
 	}
 	if n := p.metric(t, metrics.Rejections.Name, "reason", "draining"); n != 1 {
 		t.Errorf("%v rejections because of the drain, want 1", n)
+	}
+}
+
+// So is a request on an HTTP/2 connection that its client sent before GOAWAY reached it, but no later one.
+func TestDrain_ServesStreamsThatCrossGOAWAY(t *testing.T) {
+	t.Parallel()
+	backend, release := holding(t)
+	p := start(t, nil, backend)
+	finish := sync.OnceFunc(func() { close(release) })
+	defer finish()
+	w := p.h2Wire(t)
+	w.get("/first")
+	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
+	ended := p.drain(t, 20*time.Second)
+	w.get("/soon")
+	waitFor(t, "the second request", func() bool { return len(p.inFlight()) == 2 })
+	time.Sleep(1500 * time.Millisecond)
+	w.get("/late")
+	p.lines(t, 1)
+	finish()
+	if err := <-ended; err != nil {
+		t.Errorf("the drain ended with %v", err)
+	}
+	got := map[string]any{}
+	for _, l := range p.lines(t, 3) {
+		got[l.text("path")] = l["outcome"]
+	}
+	for path, want := range map[string]string{"/first": "ok", "/soon": "ok", "/late": "draining"} {
+		if got[path] != want {
+			t.Errorf("%s: outcome %v, want %s", path, got[path], want)
+		}
 	}
 }
 

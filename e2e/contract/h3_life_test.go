@@ -96,7 +96,7 @@ func TestH3_DrainOverASlowPath(t *testing.T) {
 	}
 }
 
-// A request whose header comes to its end only while pace drains gets 503, without a field of the connection: that would
+// A request whose header comes to its end long after pace has begun to drain gets 503, without a field of the connection: that would
 // make the response malformed.
 func TestH3_DrainRejects(t *testing.T) {
 	t.Parallel()
@@ -112,6 +112,7 @@ func TestH3_DrainRejects(t *testing.T) {
 	b.WantGot(1, "/x")
 	p.Signal(sigTERM)
 	wantGoaway(t, "its connection", w.Control())
+	p.AwaitRejecting()
 	late.Write(header[5:])
 	late.Close()
 	kind, payload, err := pacetest.H3Frame(bufio.NewReader(late))

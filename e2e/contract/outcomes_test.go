@@ -478,7 +478,7 @@ func TestOutcome_Draining(t *testing.T) {
 	late.Send("GET /late HTTP/1.1\r\nHost: x\r\n") // its header ends while pace is ending
 	wantAccepted(t, p)
 	p.Signal(sigTERM)
-	p.AwaitDraining()
+	p.AwaitRejecting()
 	late.Send("\r\n")
 	got := late.Response("GET")
 	wantStatus(t, got, 503)

@@ -85,54 +85,18 @@ func TestSystemd_WrongNames(t *testing.T) {
 	}
 }
 
-// Ten restarts while clients connect all the time. Each connection is served, by one pace or by the next: the
-// socket is never closed, so the connections in its queue are never reset.
-func TestSystemd_RestartsRefuseNobody(t *testing.T) {
-	// Not parallel: a connection on which no request comes for a second is none that a drain waits for.
+// activated starts a pace on the socket, and returns it with what starts another one.
+func (u socketUnit) activated(t *testing.T) (first *pacetest.Pace, next func() *pacetest.Pace) {
+	t.Helper()
 	b := pacetest.NewBackend(t, pacetest.Fine)
-	web := newSocketUnit(t, "http")
-	cfg := set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", "")
-	start := func() *pacetest.Pace { return pacetest.StartActivated(t, cfg, []pacetest.Socket{web.Socket}) }
-	p := start()
+	cfg := unhurried(set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", ""))
+	next = func() *pacetest.Pace { return pacetest.StartActivated(t, cfg, []pacetest.Socket{u.Socket}) }
+	return next(), next
+}
 
-	stop := make(chan struct{})
-	var served, failed, connected atomic.Int64
-	var clients sync.WaitGroup
-	one := func() {
-		defer connected.Add(-1)
-		c, err := net.DialTimeout("tcp", web.address, pacetest.Patience)
-		if err == nil {
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(pacetest.Patience))
-			io.WriteString(c, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-			var resp *http.Response
-			if resp, err = http.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode == 200 {
-				served.Add(1)
-				return
-			} else if err == nil {
-				err = fmt.Errorf("status %d", resp.StatusCode)
-			}
-		}
-		if failed.Add(1) < 10 {
-			t.Error(err)
-		}
-	}
-	clients.Go(func() {
-		second := time.NewTicker(time.Second / 500)
-		defer second.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-second.C:
-				if connected.Add(1) > 100 { // the machine is busy, and more would only wait for each other
-					connected.Add(-1)
-				} else {
-					clients.Go(one)
-				}
-			}
-		}
-	})
+// restart restarts p ten times, while 50 requests at least are served in between.
+func restart(t *testing.T, p *pacetest.Pace, start func() *pacetest.Pace, served *atomic.Int64) {
+	t.Helper()
 	for i := range 10 {
 		before := served.Load()
 		pacetest.Eventually(t, func() error {
@@ -153,12 +117,107 @@ func TestSystemd_RestartsRefuseNobody(t *testing.T) {
 			t.Errorf("restart %d: exit %d", i, code)
 		}
 	}
+}
+
+// wantServed is nil if a response is the backend's.
+func wantServed(resp *http.Response) error {
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		return fmt.Errorf("status %d, Proxy-Status %q", resp.StatusCode, resp.Header["Proxy-Status"])
+	}
+	_, err := io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// Ten restarts while clients connect all the time. Each connection is served, by one pace or by the next: the
+// socket is never closed, so the connections in its queue are never reset.
+func TestSystemd_RestartsRefuseNobody(t *testing.T) {
+	// Not parallel: a connection on which no request comes for a second is none that a drain waits for.
+	web := newSocketUnit(t, "http")
+	p, next := web.activated(t)
+	stop := make(chan struct{})
+	var served, failed, connected atomic.Int64
+	var clients sync.WaitGroup
+	one := func() {
+		defer connected.Add(-1)
+		c, err := net.DialTimeout("tcp", web.address, pacetest.Patience)
+		if err == nil {
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(pacetest.Patience))
+			io.WriteString(c, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			var resp *http.Response
+			if resp, err = http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+				err = wantServed(resp)
+			}
+		}
+		if err == nil {
+			served.Add(1)
+		} else if failed.Add(1) < 10 {
+			t.Error(err)
+		}
+	}
+	clients.Go(func() {
+		second := time.NewTicker(time.Second / 500)
+		defer second.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-second.C:
+				if connected.Add(1) > 100 { // the machine is busy, and more would only wait for each other
+					connected.Add(-1)
+				} else {
+					clients.Go(one)
+				}
+			}
+		}
+	})
+	restart(t, p, next, &served)
 	close(stop)
 	clients.Wait()
 	if n := failed.Load(); n > 0 {
 		t.Errorf("%d connections failed, and %d were served", n, served.Load())
 	}
 	t.Logf("%d connections were served over ten restarts", served.Load())
+}
+
+// Nor does a restart fail a request of clients that keep their connections, over HTTP/1.1 and HTTP/2.
+func TestSystemd_RestartsFailNoRequest(t *testing.T) {
+	for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
+		t.Run(string(mode), func(t *testing.T) {
+			web := newSocketUnit(t, "http")
+			p, next := web.activated(t)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var served, failed atomic.Int64
+			var clients sync.WaitGroup
+			for range 4 {
+				client := mode.Client(t)
+				for range 5 {
+					clients.Go(func() {
+						for ctx.Err() == nil {
+							resp, err := client.Get("http://" + web.address + "/x")
+							if err == nil {
+								err = wantServed(resp)
+							}
+							if err == nil {
+								served.Add(1)
+							} else if failed.Add(1) < 10 {
+								t.Error(err)
+							}
+						}
+					})
+				}
+			}
+			restart(t, p, next, &served)
+			stop()
+			clients.Wait()
+			if n := failed.Load(); n > 0 {
+				t.Errorf("%d requests failed, and %d were served", n, served.Load())
+			}
+			t.Logf("%d requests were served over ten restarts", served.Load())
+		})
+	}
 }
 
 // pace reports to systemd when it is ready, reloads and ends, and that it is alive.

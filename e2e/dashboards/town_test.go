@@ -236,7 +236,7 @@ func (w *town) drain() {
 		return nil
 	})
 	p.Signal(syscall.SIGTERM)
-	p.AwaitDraining()
+	p.AwaitRejecting()
 }
 
 // busy runs one round of everything that can happen to a request, concurrently.

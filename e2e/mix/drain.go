@@ -42,7 +42,7 @@ func (mx *Mix) BeginDrain() *Drain {
 		return nil
 	})
 	main.Signal(syscall.SIGTERM)
-	main.AwaitDraining()
+	main.AwaitRejecting()
 	for i, x := range mx.late {
 		late[i].send("\r\n")
 		x.got = late[i].response(x.method)

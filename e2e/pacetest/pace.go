@@ -203,8 +203,7 @@ func (p *Pace) AwaitReady() {
 	})
 }
 
-// AwaitDraining waits until pace, after TERM, rejects new requests. /readyz becomes 503 a moment before
-// that; the listener closes a moment after.
+// AwaitDraining waits until pace, after TERM, takes no more connections. /readyz becomes 503 a moment before that.
 func (p *Pace) AwaitDraining() {
 	p.t.Helper()
 	Eventually(p.t, func() error {
@@ -215,6 +214,14 @@ func (p *Pace) AwaitDraining() {
 		c.Close()
 		return errors.New("pace still takes connections")
 	})
+}
+
+// AwaitRejecting waits until pace, after TERM, rejects the requests that come on open connections, too: it serves them
+// for a second.
+func (p *Pace) AwaitRejecting() {
+	p.t.Helper()
+	p.AwaitDraining()
+	time.Sleep(2 * time.Second)
 }
 
 // Ready returns the status of /readyz; 0 without a response.

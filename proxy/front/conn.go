@@ -84,8 +84,8 @@ func WithConn(ctx context.Context, c *Conn) context.Context {
 // ConnOf returns the connection that a request came on.
 func ConnOf(ctx context.Context) *Conn { return ctx.Value(connKey{}).(*Conn) }
 
-// Welcome reports whether a request is served although pace drains: its header had come before, or it is the
-// first on a connection that was accepted last. stream is the request's [StreamID].
+// Welcome reports whether a request is served although pace drains: its header has come before it was late, or it is
+// the first on a connection that was accepted last. stream is the request's [StreamID].
 func (c *Conn) Welcome(stream uint32) bool {
 	switch {
 	case c.welcome.Load():
@@ -206,7 +206,7 @@ func (c *Conn) follow(b []byte) int {
 			Refuse:      func(why telemetry.Refusal) { c.server.refuse(why, c) },
 			Flood:       c.flooded,
 			Header:      c.timeHeader,
-			Late:        c.server.late,
+			Late:        c.server.isLate,
 		})
 	}
 	return before + c.h2.ReadIncoming(b)

@@ -11,7 +11,7 @@ import (
 const (
 	handshakes   = 50 * time.Millisecond  // how long clients that have begun a connection may take to establish it
 	emptying     = time.Second            // longest wait until the accept queue is empty; without descriptors it never is
-	hearing      = time.Second            // longest wait for a connection's first request: over TLS, it may be two round trips away
+	hearing      = time.Second            // longest wait for a connection's first request: over TLS, it may be two round trips away. What comes on an open connection is served for as long.
 	abortGrace   = 500 * time.Millisecond // how long the response to an aborted request may take to reach its client
 	abortTimeout = 5 * time.Second        // bounds the wait for handlers whose connections are closed already
 )
@@ -32,16 +32,19 @@ func (e *AbortedError) Unwrap() error { return e.Cause }
 
 // Drain accepts no more connections and waits until the requests in flight, streams included, have ended. If
 // ctx ends first, it aborts the rest and returns an [*AbortedError]. Either way every record is closed when it
-// returns. A request that still comes on an open connection gets a response, with the outcome draining.
-// net/http's Shutdown would drop that request without a response, so it comes last.
+// returns. A request that still comes on an open connection is served for a second, since its client may not know
+// yet; then it gets a response with the outcome draining. net/http's Shutdown would drop it without a response, so
+// that comes last.
 func (s *Server) Drain(ctx context.Context) error {
 	defer s.ended()
 	s.stopAccepting(ctx)
-	quiet(ctx, s.InFlight.Count)
-	quiet(ctx, s.quic.open) // these close when their clients have got the last response
 	defer s.quic.close()
-	if s.InFlight.Count() == 0 && s.generations.shutdown(ctx) == nil {
-		return nil
+	for ctx.Err() == nil {
+		quiet(ctx, s.InFlight.Count)
+		quiet(ctx, s.quic.open)                                            // these close when their clients have got the last response
+		if s.generations.shutdown(ctx) == nil && s.InFlight.Count() == 0 { // one may have become a stream meanwhile
+			return nil
+		}
 	}
 	return s.abort(ctx)
 }
@@ -58,6 +61,7 @@ func (s *Server) stopAccepting(ctx context.Context) {
 		emptying.Wait()
 	}
 	s.InFlight.draining.Store(true)
+	time.AfterFunc(hearing, func() { s.late.Store(true) })
 	s.quic.goodbye()
 	for _, l := range open {
 		l.Close()

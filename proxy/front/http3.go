@@ -171,7 +171,7 @@ func (l *quicListener) begin(peer netip.AddrPort) *h3.Watch {
 		Context: c.requests,
 		Refuse:  func(why telemetry.Refusal) { l.s.refuse(why, c) },
 		Flood:   func(of string) { l.s.refuse(telemetry.RefusedFlood, c, slog.String("flood", of)) },
-		Late:    l.s.late,
+		Late:    l.s.isLate,
 		Busy:    c.busy,
 		Over:    func() { l.over(c) },
 	}

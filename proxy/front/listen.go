@@ -133,7 +133,7 @@ func (l *listener) accept(g *generation) (net.Conn, error) {
 // newConn makes a Conn of a connection that was accepted.
 func (l *listener) newConn(nc net.Conn, g *generation) *Conn {
 	c := &Conn{server: l.s, listener: l, generation: g}
-	c.h1.Late = l.s.late
+	c.h1.Late = l.s.isLate
 	switch nc := nc.(type) {
 	case *net.UnixConn:
 		c.Conn = &unixConn{nc}

@@ -50,7 +50,8 @@ type Server struct {
 
 	listeners listeners
 	quic      quicListeners
-	late      func() bool        // InFlight.Draining, made into a value once
+	late      atomic.Bool        // pace drains, and clients have had the time to learn of it
+	isLate    func() bool        // late.Load, made into a value once
 	ended     context.CancelFunc // ends what runs until the end of Drain
 
 	base          context.Context // of all requests
@@ -68,7 +69,8 @@ type Server struct {
 func NewServer(o Options) *Server {
 	ctx, ended := context.WithCancel(context.Background())
 	base, abort := context.WithCancelCause(context.Background())
-	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, late: o.InFlight.Draining, patience: usualPatience, ended: ended, base: base, abortRequests: abort}
+	s := &Server{Options: o, changed: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}, patience: usualPatience, ended: ended, base: base, abortRequests: abort}
+	s.isLate = s.late.Load
 	s.settings.Store(&o.Settings)
 	s.handler = s.chain()
 	s.generations.begin(s.newGeneration(&o.Settings))
