@@ -183,41 +183,40 @@ func TestSystemd_RestartsRefuseNobody(t *testing.T) {
 
 // Nor does a restart fail a request of clients that keep their connections, over HTTP/1.1 and HTTP/2.
 func TestSystemd_RestartsFailNoRequest(t *testing.T) {
-	for _, mode := range []pacetest.Mode{pacetest.H1, pacetest.H2C} {
-		t.Run(string(mode), func(t *testing.T) {
-			web := newSocketUnit(t, "http")
-			p, next := web.activated(t)
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			var served, failed atomic.Int64
-			var clients sync.WaitGroup
-			for range 4 {
-				client := mode.Client(t)
-				for range 5 {
-					clients.Go(func() {
-						for ctx.Err() == nil {
-							resp, err := client.Get("http://" + web.address + "/x")
-							if err == nil {
-								err = wantServed(resp)
-							}
-							if err == nil {
-								served.Add(1)
-							} else if failed.Add(1) < 10 {
-								t.Error(err)
-							}
+	// Not parallel, but for the two protocols: see TestSystemd_RestartsRefuseNobody.
+	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
+		web := newSocketUnit(t, "http")
+		p, next := web.activated(t)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var served, failed atomic.Int64
+		var clients sync.WaitGroup
+		for range 4 {
+			client := mode.Client(t)
+			for range 5 {
+				clients.Go(func() {
+					for ctx.Err() == nil {
+						resp, err := client.Get("http://" + web.address + "/x")
+						if err == nil {
+							err = wantServed(resp)
 						}
-					})
-				}
+						if err == nil {
+							served.Add(1)
+						} else if failed.Add(1) < 10 {
+							t.Error(err)
+						}
+					}
+				})
 			}
-			restart(t, p, next, &served)
-			stop()
-			clients.Wait()
-			if n := failed.Load(); n > 0 {
-				t.Errorf("%d requests failed, and %d were served", n, served.Load())
-			}
-			t.Logf("%d requests were served over ten restarts", served.Load())
-		})
-	}
+		}
+		restart(t, p, next, &served)
+		stop()
+		clients.Wait()
+		if n := failed.Load(); n > 0 {
+			t.Errorf("%d requests failed, and %d were served", n, served.Load())
+		}
+		t.Logf("%d requests were served over ten restarts", served.Load())
+	})
 }
 
 // pace reports to systemd when it is ready, reloads and ends, and that it is alive.
