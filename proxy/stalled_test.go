@@ -136,6 +136,9 @@ func TestStalled_IsNotWhoIsSlow(t *testing.T) {
 			backend, over := endless(t)
 			p := startServer(t, func(_ *setup, o *ServerOptions) { o.Settings.DeliverTimeout = 2 * time.Second }, backend)
 			c, _ := p.dial(t)
+			// A kernel tells the sender of room only when a sixteenth of its buffer is free. Buffers that grow to 32 MiB
+			// would be silent for five seconds.
+			c.(*net.TCPConn).SetReadBuffer(1 << 20)
 			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
 			io.CopyN(io.Discard, c, 64<<20)
 			for begun := time.Now(); time.Since(begun) < 6*time.Second; time.Sleep(100 * time.Millisecond) {
