@@ -35,26 +35,25 @@ func (p *proxied) drain(t testing.TB, limit time.Duration) <-chan error {
 	return ended
 }
 
-// holding is a backend that answers a request when it may.
-func holding(t testing.TB) (address string, release chan struct{}) {
-	release = make(chan struct{})
+// holding is a backend that answers requests once they are released.
+func holding(t testing.TB) (address string, release func()) {
+	may := make(chan struct{})
 	return rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
 			if _, err := http.ReadRequest(r); err != nil {
 				return
 			}
-			<-release
+			<-may
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 		}
-	}), release
+	}), sync.OnceFunc(func() { close(may) })
 }
 
 func TestDrain_LetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	backend, release := holding(t)
+	defer release()
 	p := start(t, nil, backend)
-	finish := sync.OnceFunc(func() { close(release) })
-	defer finish()
 	begun := make(map[string]net.Conn)
 	readers := make(map[string]*bufio.Reader)
 	for _, path := range []string{"/soon", "/late"} {
@@ -81,7 +80,7 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 		t.Fatalf("the drain ended with a request in flight: %v", err)
 	default:
 	}
-	finish()
+	release()
 	for name, r := range map[string]*bufio.Reader{"the request in flight": r, "one that came soon": readers["/soon"]} {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil || resp.StatusCode != 200 {
@@ -107,9 +106,8 @@ func TestDrain_LetsRequestsFinish(t *testing.T) {
 func TestDrain_ServesStreamsThatCrossGOAWAY(t *testing.T) {
 	t.Parallel()
 	backend, release := holding(t)
+	defer release()
 	p := start(t, nil, backend)
-	finish := sync.OnceFunc(func() { close(release) })
-	defer finish()
 	w := p.h2Wire(t)
 	w.get("/first")
 	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
@@ -119,7 +117,7 @@ func TestDrain_ServesStreamsThatCrossGOAWAY(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond)
 	w.get("/late")
 	p.lines(t, 1)
-	finish()
+	release()
 	if err := <-ended; err != nil {
 		t.Errorf("the drain ended with %v", err)
 	}
@@ -237,6 +235,7 @@ func TestDrain_WaitsForStreams(t *testing.T) {
 func TestDrain_LetsHTTP2Finish(t *testing.T) {
 	t.Parallel()
 	backend, release := holding(t)
+	defer release()
 	p := start(t, nil, backend)
 	client := h2Client(t)
 	responded := make(chan error, 1)
@@ -249,7 +248,7 @@ func TestDrain_LetsHTTP2Finish(t *testing.T) {
 	}()
 	waitFor(t, "the request", func() bool { return len(p.inFlight()) == 1 })
 	ended := p.drain(t, 20*time.Second)
-	release <- struct{}{}
+	release()
 	if err := errors.Join(<-responded, <-ended); err != nil {
 		t.Error(err)
 	}

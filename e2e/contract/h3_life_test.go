@@ -96,8 +96,8 @@ func TestH3_DrainOverASlowPath(t *testing.T) {
 	}
 }
 
-// A request whose header comes to its end long after pace has begun to drain gets 503, without a field of the connection: that would
-// make the response malformed.
+// A request whose header comes to its end long after pace has begun to drain gets 503, without a field of the
+// connection: that would make the response malformed.
 func TestH3_DrainRejects(t *testing.T) {
 	t.Parallel()
 	open := make(chan struct{})

@@ -85,13 +85,12 @@ func TestSystemd_WrongNames(t *testing.T) {
 	}
 }
 
-// activated starts a pace on the socket, and returns it with what starts another one.
-func (u socketUnit) activated(t *testing.T) (first *pacetest.Pace, next func() *pacetest.Pace) {
+// starter returns what starts a pace on the socket; all have the same backend.
+func (u socketUnit) starter(t *testing.T) func() *pacetest.Pace {
 	t.Helper()
 	b := pacetest.NewBackend(t, pacetest.Fine)
 	cfg := unhurried(set(set(upstreams(b), "server", "listen", "fd:http"), "admin", "listen", ""))
-	next = func() *pacetest.Pace { return pacetest.StartActivated(t, cfg, []pacetest.Socket{u.Socket}) }
-	return next(), next
+	return func() *pacetest.Pace { return pacetest.StartActivated(t, cfg, []pacetest.Socket{u.Socket}) }
 }
 
 // restart restarts p ten times, while 50 requests at least are served in between.
@@ -134,7 +133,8 @@ func wantServed(resp *http.Response) error {
 func TestSystemd_RestartsRefuseNobody(t *testing.T) {
 	// Not parallel: a connection on which no request comes for a second is none that a drain waits for.
 	web := newSocketUnit(t, "http")
-	p, next := web.activated(t)
+	start := web.starter(t)
+	p := start()
 	stop := make(chan struct{})
 	var served, failed, connected atomic.Int64
 	var clients sync.WaitGroup
@@ -172,7 +172,7 @@ func TestSystemd_RestartsRefuseNobody(t *testing.T) {
 			}
 		}
 	})
-	restart(t, p, next, &served)
+	restart(t, p, start, &served)
 	close(stop)
 	clients.Wait()
 	if n := failed.Load(); n > 0 {
@@ -186,7 +186,8 @@ func TestSystemd_RestartsFailNoRequest(t *testing.T) {
 	// Not parallel, but for the two protocols: see TestSystemd_RestartsRefuseNobody.
 	pacetest.Run(t, func(t *testing.T, mode pacetest.Mode) {
 		web := newSocketUnit(t, "http")
-		p, next := web.activated(t)
+		start := web.starter(t)
+		p := start()
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		var served, failed atomic.Int64
@@ -209,7 +210,7 @@ func TestSystemd_RestartsFailNoRequest(t *testing.T) {
 				})
 			}
 		}
-		restart(t, p, next, &served)
+		restart(t, p, start, &served)
 		stop()
 		clients.Wait()
 		if n := failed.Load(); n > 0 {

@@ -11,7 +11,7 @@ import (
 const (
 	handshakes   = 50 * time.Millisecond  // how long clients that have begun a connection may take to establish it
 	emptying     = time.Second            // longest wait until the accept queue is empty; without descriptors it never is
-	hearing      = time.Second            // longest wait for a connection's first request: over TLS, it may be two round trips away. What comes on an open connection is served for as long.
+	hearing      = time.Second            // longest wait for a connection's first request, which may be two round trips away over TLS; what comes on an open one is served for as long
 	abortGrace   = 500 * time.Millisecond // how long the response to an aborted request may take to reach its client
 	abortTimeout = 5 * time.Second        // bounds the wait for handlers whose connections are closed already
 )
@@ -41,8 +41,9 @@ func (s *Server) Drain(ctx context.Context) error {
 	defer s.quic.close()
 	for ctx.Err() == nil {
 		quiet(ctx, s.InFlight.Count)
-		quiet(ctx, s.quic.open)                                            // these close when their clients have got the last response
-		if s.generations.shutdown(ctx) == nil && s.InFlight.Count() == 0 { // one may have become a stream meanwhile
+		quiet(ctx, s.quic.open) // these close when their clients have got the last response
+		err := s.generations.shutdown(ctx)
+		if err == nil && s.InFlight.Count() == 0 { // a request may have become a stream meanwhile
 			return nil
 		}
 	}

@@ -143,7 +143,7 @@ func (f *InFlight) Count() (n int64) {
 	return n
 }
 
-// Draining reports whether Drain has begun: what begins now is to be rejected.
+// Draining reports whether Drain has begun. What begins from now on is rejected unless it is welcome: see [Conn.Welcome].
 func (f *InFlight) Draining() bool { return f.draining.Load() }
 
 // Aborted reports whether Drain has ended what was in flight, streams included.

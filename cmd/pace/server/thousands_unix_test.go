@@ -3,6 +3,7 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,25 +13,16 @@ import (
 	"time"
 )
 
-// TestReload_TakesTimeInProportionToItsRoutes reloads files of which every route has changed. It counts the time of
-// the processor, because a machine that does more takes longer. The quickest of three counts.
-func TestReload_TakesTimeInProportionToItsRoutes(t *testing.T) {
-	few, many := quickestReload(t, 1000), quickestReload(t, 10_000)
-	t.Logf("1,000 routes took %v of the processor's time, 10,000 took %v", few, many)
-	if ratio := float64(many) / float64(few); ratio > 1.5*10 {
-		t.Errorf("10 times as many routes took %.1f times as long", ratio)
-	}
-}
-
-// quickestReload returns how long the processors work for a reload that changes so many routes.
-func quickestReload(t *testing.T, routes int) time.Duration {
-	t.Helper()
+// TestReload_OfTenThousandRoutes reloads a file of which every route has changed. It counts the time of the processor,
+// because a machine that does more takes longer, and compares it with other work, because some machines are slower. The
+// quickest of three counts.
+func TestReload_OfTenThousandRoutes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "proxy.toml")
 	write := func(first, second string) {
 		var text strings.Builder
 		fmt.Fprintf(&text, "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"\"\n[log]\nfile = %q\n[upstream.a]\nbackends = [\"http://10.0.0.1\"]\n[upstream.b]\nbackends = [\"http://10.0.0.2\"]\n",
 			filepath.Join(filepath.Dir(file), "log"))
-		for i := range routes / 2 {
+		for i := range 5000 {
 			fmt.Fprintf(&text, "[[route]]\nmatch = \"/service%d/\"\nupstream = %q\n[[route]]\nmatch = \"GET /api/v1/service%[1]d/items/{id}\"\nupstream = %q\n", i, first, second)
 		}
 		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
@@ -39,7 +31,7 @@ func quickestReload(t *testing.T, routes int) time.Duration {
 	}
 	write("a", "b")
 	r := reloaderOf(t, file)
-	quickest := time.Hour
+	quickest, yardstick := time.Hour, time.Hour
 	for i := range 3 {
 		if i%2 == 0 {
 			write("b", "a")
@@ -49,12 +41,28 @@ func quickestReload(t *testing.T, routes int) time.Duration {
 		before := processorTime(t)
 		done := r.reload("test")
 		took := processorTime(t) - before
-		if len(done.Changes) != routes {
+		if len(done.Changes) != 10_000 {
 			t.Fatalf("got %d changes, faults %q", len(done.Changes), done.Faults)
 		}
 		quickest = min(quickest, took)
+		yardstick = min(yardstick, decoding(t, 20*10_000))
 	}
-	return quickest
+	ratio := float64(quickest) / float64(yardstick)
+	t.Logf("the quickest reload took %v of the processor's time, the quickest decoding of JSON %v", quickest, yardstick)
+	if ratio > 7 { // seen: 3.3 to 4.7
+		t.Errorf("the quickest reload took %.1f times as long as decoding 20 times as many routes from JSON, want at most 7 times", ratio)
+	}
+}
+
+// decoding returns how long the processors work to read so many routes from JSON.
+func decoding(t *testing.T, routes int) time.Duration {
+	text := []byte("[" + strings.Repeat(`{"match":"GET /api/v1/service/items/{id}","upstream":"a"},`, routes-1) + "{}]")
+	before := processorTime(t)
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	return processorTime(t) - before
 }
 
 // processorTime returns how long the processors have worked for this process.

@@ -52,7 +52,7 @@ type Conn struct {
 type stream struct {
 	id      uint32
 	came    time.Time   // its header
-	early   bool        // that was before draining
+	early   bool        // that was before it was late
 	reached bool        // a handler has it
 	broke   atomic.Bool // its client broke a rule
 	reset   atomic.Bool // its client gave its body up
@@ -219,7 +219,7 @@ func (c *Conn) forgetHandled(s *stream) {
 	c.watch.Busy(false)
 }
 
-// Early reports whether the header of a request came before draining.
+// Early reports whether the header of a request came before it was late.
 func (c *Conn) Early(id uint32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
